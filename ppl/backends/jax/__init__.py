@@ -1,0 +1,60 @@
+"""The JAX backend, on NumPyro's distributions, transforms and handlers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import to_device
+from .density import density_of
+from .trace import trace
+
+__all__ = ["default_dtype", "density_of", "graph", "index_problems", "resolve_device", "to_device", "trace"]
+
+
+def resolve_device(device: str) -> str:
+    """The device that ``device`` means here.
+
+    Raises
+    ------
+    BackendError
+        If a GPU is asked for and there is none.
+    """
+    import jax
+
+    from ...errors import BackendError, explain
+
+    if device not in {"auto", "cpu", "gpu"}:
+        raise BackendError(explain("device", "'auto', 'cpu' or 'gpu'", repr(device), "choose one of them"))
+    available = jax.default_backend()
+    if device == "gpu" and available != "gpu":
+        raise BackendError(explain("device", "a GPU that JAX sees", f"only {available}", "use device='cpu'"))
+    return available if device == "auto" else device
+
+
+def default_dtype(device: str) -> np.dtype:
+    """Float64 on the CPU, float32 on a GPU."""
+    return np.dtype(np.float64 if device == "cpu" else np.float32)
+
+
+def _dependencies(program, dtype=np.float64):
+    import jax
+
+    found = trace(program, dtype)
+    density = density_of(program, found, dtype)
+    values = {s.name: jax.ShapeDtypeStruct(s.shape, np.dtype(dtype)) for s in found.latents}
+    data = {k: leaf.value for k, leaf in program.leaves.items() if leaf.traced}
+    return found, density.dependency_function(), values, data
+
+
+def index_problems(program) -> list:
+    """Index arrays among the data that reach outside the axis they index."""
+    return []
+
+
+def graph(program):
+    """The program's `ModelGraph`."""
+    from ...graph import ModelGraph
+    from .provenance import analyse
+
+    found, fn, values, data = _dependencies(program)
+    return ModelGraph.of(found.sites, analyse(fn, values, data))

@@ -1,0 +1,144 @@
+"""Precision, device and compilation: the one place where JAX's configuration is entered.
+
+JAX's switches are process-wide. They are set for the length of a block and put back, so that a user's own
+arrays, settings and compiled functions behave after a fit as before it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache as jax_cache
+
+_CACHE_SWITCHES = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+_lock = threading.RLock()
+
+
+@contextmanager
+def precision(dtype):
+    """Run a block with float64 switched on where `dtype` asks for it, in this thread only."""
+    with jax.enable_x64(np.dtype(dtype) == np.float64):
+        yield
+
+
+def cache_folder() -> str | None:
+    """Folder of the persistent compilation cache; None where ``ELBOROOM_CACHE`` is ``off``."""
+    choice = os.environ.get("ELBOROOM_CACHE", "")
+    if choice.lower() in {"off", "0", "no", "false"}:
+        return None
+    if choice:
+        return choice
+    import platformdirs
+
+    return os.path.join(platformdirs.user_cache_dir("elboroom"), "jax")
+
+
+@contextmanager
+def caching():
+    """Keep what is compiled inside the block on disk, then restore the user's own settings."""
+    folder = cache_folder()
+    if folder is not None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError:
+            folder = None
+    if folder is None:
+        yield
+        return
+    with _lock:
+        before = {name: getattr(jax.config, name) for name in _CACHE_SWITCHES}
+        own = before["jax_compilation_cache_dir"] is None
+        if own:
+            jax.config.update("jax_compilation_cache_dir", folder)
+            jax_cache.reset_cache()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                jax.config.update(name, value)
+            if own:
+                jax_cache.reset_cache()
+
+
+def concrete(x) -> bool:
+    """Whether `x` is a value and not a tracer."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+class Function:
+    """A function compiled once per argument shapes, in the precision of its target.
+
+    Tracing happens in the calling thread, inside the precision context; only XLA's compilation may run in
+    a thread of its own (`prepare`).
+    """
+
+    def __init__(self, fn, dtype, clock=None):
+        self._jit = jax.jit(fn)
+        self._dtype = np.dtype(dtype)
+        self._ready: dict = {}
+        self.clock = clock if clock is not None else {"compile": 0.0, "count": 0}
+
+    @staticmethod
+    def _key(args):
+        leaves, tree = jax.tree_util.tree_flatten(args)
+        return tree, tuple((np.shape(leaf), np.result_type(leaf).str) for leaf in leaves)
+
+    def prepare(self, *args) -> threading.Thread:
+        """Trace now, compile in a thread; the next call with these shapes waits for it."""
+        key = self._key(args)
+        if key in self._ready:
+            return self._ready[key][1]
+        begin = time.perf_counter()
+        with precision(self._dtype):
+            lowered = self._jit.lower(*args)
+        box: list = []
+
+        def work():
+            try:
+                with precision(self._dtype), caching():
+                    box.append(lowered.compile())
+            except BaseException as error:  # handed to the caller by __call__
+                box.append(error)
+            self.clock["compile"] += time.perf_counter() - begin
+            self.clock["count"] += 1
+
+        thread = threading.Thread(target=work, daemon=True)
+        self._ready[key] = (box, thread)
+        thread.start()
+        return thread
+
+    def __call__(self, *args):
+        key = self._key(args)
+        if key not in self._ready:
+            self.prepare(*args)
+        box, thread = self._ready[key]
+        if thread.is_alive():
+            thread.join()
+        compiled = box[0]
+        if isinstance(compiled, BaseException):
+            del self._ready[key]
+            raise compiled
+        with precision(self._dtype):
+            return compiled(*args)
+
+
+def to_device(value, dtype):
+    """A NumPy array as a private device array; floats take the target's precision."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f":
+        array = array.astype(dtype)
+    elif array.dtype.kind in "iu" and np.dtype(dtype) == np.float32:
+        array = array.astype(np.int32)
+    with precision(dtype):
+        return jax.device_put(np.array(array))

@@ -1,0 +1,255 @@
+"""Compiled functions of a program: density with gradient, parts, rows, transforms, prediction.
+
+Every function takes data and weights as arguments; none bakes them in. All are batched over the leading
+axis of ``z``.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from ...errors import UnsupportedError, explain
+from .arrays import Function, precision, to_device
+from .execute import Record, Run, execute, transform_of
+
+
+class Density:
+    """Functions of one program structure, compiled once per shape and shared by programs of equal shapes.
+
+    Parameters
+    ----------
+    program : Program
+        Supplies the model, its static arguments and fixed sites; its data are never captured.
+    trace : ModelTrace
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, program, trace, dtype):
+        self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
+        self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
+        self.clock = {"compile": 0.0, "count": 0}
+        offsets, start = {}, 0
+        for site in trace.latents:
+            offsets[site.name] = (start, start + site.size, site.unconstrained_shape)
+            start += site.size
+        self._offsets = offsets
+        self.value_and_grad = self._function(jax.vmap(jax.value_and_grad(self._total), (0, None, None)))
+        self.value = self._function(jax.vmap(self._total, (0, None, None)))
+        self.parts = self._function(jax.vmap(self._parts, (0, None, None, None)))
+        self.constrain = self._function(jax.vmap(self._constrain, (0, None, None)))
+        self.unconstrain = self._function(jax.vmap(self._unconstrain, (0, None, None)))
+        self.joint = self._function(self._joint)
+        self.per_row = self._function(jax.vmap(self._per_row, (0, None, None)))
+        self.predict = self._function(jax.vmap(self._predict, (0, 0, None, None)))
+        self.predict_values = self._function(jax.vmap(self._predict_values, (0, 0, None, None)))
+        self.prior = self._function(jax.vmap(self._prior, (0, None, None)))
+        self.hessian_vector = self._function(jax.vmap(self._hvp, (0, 0, None, None)))
+
+    def _function(self, fn) -> Function:
+        return Function(fn, self.dtype, self.clock)
+
+    def device(self, program) -> dict:
+        """The traced leaves of a program as device arrays."""
+        return {k: to_device(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
+
+    def _execute(self, data, run, key=None) -> Record:
+        return execute(self._program, {**self.static, **data}, run, key)
+
+    def _run(self, latent, weights, **settings) -> Run:
+        return Run(
+            latent, Record(), self._program.fixed, self._program.intervened, weights=weights, **settings
+        )
+
+    def _latent_from(self, z, jacobian):
+        def latent(name, fn):
+            start, stop, shape = self._offsets[name]
+            u = z[start:stop].reshape(shape)
+            if _is_real(fn.support):
+                return u
+            transform = transform_of(fn)
+            x = transform(u)
+            jacobian.append(jnp.sum(transform.log_abs_det_jacobian(u, x)))
+            return x
+
+        return latent
+
+    def _parts(self, z, data, weights, scale):
+        jacobian: list = []
+        run = self._run(self._latent_from(z, jacobian), weights, scale=scale)
+        record = self._execute(data, run)
+        prior = likelihood = factors = jnp.zeros(())
+        for node in record.nodes.values():
+            if node.role in {"latent", "fixed"}:
+                prior = prior + jnp.sum(node.log_prob)
+            elif node.role == "observed":
+                likelihood = likelihood + jnp.sum(node.log_prob)
+            elif node.role == "factor":
+                factors = factors + jnp.sum(node.log_prob)
+        return {
+            "log_prior": prior,
+            "log_likelihood": likelihood,
+            "log_factors": factors,
+            "log_jacobian": sum(jacobian, jnp.zeros(())),
+        }
+
+    def _total(self, z, data, weights):
+        return sum(self._parts(z, data, weights, {}).values())
+
+    def _hvp(self, z, v, data, weights):
+        return jax.jvp(lambda x: jax.grad(self._total)(x, data, weights), (z,), (v,))[1]
+
+    def _joint(self, values, data, weights):
+        run = self._run(lambda name, fn: values[name], weights)
+        record = self._execute(data, run)
+        roles = {"latent", "fixed", "observed", "factor"}
+        return {n.name: jnp.sum(n.log_prob) for n in record.nodes.values() if n.role in roles}
+
+    def _constrain(self, z, data, weights):
+        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        return {
+            n.name: jnp.asarray(n.value)
+            for n in record.nodes.values()
+            if n.role in {"latent", "deterministic"}
+        }
+
+    def _unconstrain(self, values, data, weights):
+        parts: dict = {}
+
+        def latent(name, fn):
+            value = values[name]
+            parts[name] = value if _is_real(fn.support) else transform_of(fn).inv(value)
+            return value
+
+        self._execute(data, self._run(latent, weights))
+        return jnp.concatenate([jnp.ravel(parts[site.name]) for site in self._trace.latents])
+
+    def _per_row(self, z, data, weights):
+        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        out = {}
+        for node in record.nodes.values():
+            if node.role == "observed" or (node.role == "factor" and node.rows):
+                out[node.name] = node.log_prob
+        return out
+
+    def _sampling(self, key):
+        counter = iter(range(1 << 30))
+
+        def draw(name, fn):
+            try:
+                return fn.sample(jax.random.fold_in(key, next(counter)))
+            except NotImplementedError:
+                raise UnsupportedError(
+                    explain(
+                        f"site '{name}'",
+                        "a distribution that can be sampled",
+                        f"{type(fn).__name__}",
+                        "give it a proper prior",
+                    )
+                ) from None
+
+        return draw
+
+    def _outcomes(self, record):
+        out = {}
+        for node in record.nodes.values():
+            if node.role in {"observed", "predicted"}:
+                value = jnp.asarray(node.value)
+                out[node.name] = value
+        return out
+
+    def _predict(self, z, seed, data, weights):
+        key = jax.random.key(seed)
+        run = self._run(self._latent_from(z, []), weights, predict=self._sampling(key))
+        record = self._execute(data, run, key)
+        values = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role == "deterministic"}
+        return {**values, **self._outcomes(record)}
+
+    def _predict_values(self, values, seed, data, weights):
+        """Outcomes given constrained values; a site without one is drawn from its prior."""
+        key = jax.random.key(seed)
+        draw = self._sampling(key)
+
+        def latent(name, fn):
+            return values[name] if name in values else draw(name, fn)
+
+        record = self._execute(data, self._run(latent, weights, predict=draw), key)
+        roles = {"latent", "deterministic"}
+        kept = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role in roles}
+        return {**kept, **self._outcomes(record)}
+
+    def _prior(self, seed, data, weights):
+        key = jax.random.key(seed)
+        draw = self._sampling(key)
+        record = self._execute(data, self._run(draw, weights, predict=draw), key)
+        roles = {"latent", "deterministic"}
+        values = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role in roles}
+        return {**values, **self._outcomes(record)}
+
+    def dependency_function(self):
+        """``fn(values, data) -> {node: {part: array}}`` for the analysis of dependencies."""
+
+        def parts_of(values, data):
+            record = self._execute(data, self._run(lambda name, fn: values[name], None))
+            out: dict = {}
+            for node in record.nodes.values():
+                if node.role == "deterministic":
+                    out[node.name] = {"value": jnp.asarray(node.value)}
+                elif node.role == "factor":
+                    out[node.name] = {"value": jnp.asarray(node.fn.log_factor)}
+                elif node.role in {"latent", "observed", "fixed"}:
+                    out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn)}
+            return out
+
+        return parts_of
+
+
+_Independent = type(constraints.independent(constraints.real, 1))
+
+
+def _is_real(support) -> bool:
+    while isinstance(support, _Independent):
+        support = support.base_constraint
+    return support is constraints.real or support is constraints.real_vector
+
+
+def _parameters(fn) -> dict:
+    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
+        fn = fn.base_dist
+    found = {}
+    for name in getattr(fn, "arg_constraints", {}):
+        value = fn.__dict__.get(name)
+        if value is not None and hasattr(value, "shape"):
+            found[name] = jnp.asarray(value)
+    return found
+
+
+def structure_key(program, trace, dtype) -> tuple:
+    """What two programs must share to share compiled functions."""
+
+    def freeze(value):
+        if isinstance(value, np.ndarray):
+            return (value.dtype.str, value.shape, value.tobytes())
+        return (type(value).__name__, repr(value))
+
+    leaves = tuple(
+        (label, leaf.traced, (leaf.value.dtype.str, leaf.value.shape) if leaf.traced else freeze(leaf.value))
+        for label, leaf in sorted(program.leaves.items())
+    )
+    sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
+    fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
+    intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
+    return leaves, sites, fixed, intervened, np.dtype(dtype).str
+
+
+def density_of(program, trace, dtype) -> Density:
+    """The compiled functions of a program, shared with programs of the same structure."""
+    cache = program.model.compiled
+    key = structure_key(program, trace, dtype)
+    if key not in cache:
+        with precision(dtype):
+            cache[key] = Density(program, trace, dtype)
+    return cache[key]

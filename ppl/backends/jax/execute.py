@@ -1,0 +1,304 @@
+"""Run a model once under a single NumPyro handler and record its sites.
+
+Latent values, observed values and plates are decided by the handler; the model itself is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import biject_to, constraints
+from numpyro.primitives import Messenger
+
+from ...data import Levels, rebuild
+from ...errors import DuplicateSiteError, ModelError, ShapeError, explain
+from ...primitives import interpreting
+from .lowering import lower
+
+
+@dataclass
+class Node:
+    """A recorded site."""
+
+    name: str
+    role: str
+    fn: Any = None
+    value: Any = None
+    scale: Any = None
+    plates: tuple = ()
+    rows: str | None = None
+    source: Any = None
+
+    @property
+    def log_prob(self):
+        """Log density per batch element, scaled."""
+        value = self.fn.log_prob(self.value)
+        return value if self.scale is None else self.scale * value
+
+
+@dataclass
+class Record:
+    """Sites of one run, in program order."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    coords: dict[str, tuple] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+
+
+class Run(Messenger):
+    """The handler.
+
+    Parameters
+    ----------
+    latent : callable
+        ``latent(name, fn) -> value`` for each latent site.
+    record : Record
+    fixed, intervened : mapping
+        Values of conditioned and of intervened sites.
+    weights : mapping
+        Values of learnable arrays, or None for their initial values.
+    predict : callable or None
+        ``predict(name, fn) -> value`` replaces observed values by new outcomes.
+    scale : mapping
+        Extra scale per plate.
+    """
+
+    def __init__(
+        self, latent, record, fixed=None, intervened=None, weights=None, predict=None, scale=None, sizes=None
+    ):
+        super().__init__()
+        self.latent, self.record, self.predict = latent, record, predict
+        self.fixed, self.intervened = fixed or {}, intervened or {}
+        self.weights, self.scale, self.sizes = weights, scale or {}, sizes or {}
+
+    def process_message(self, msg):
+        kind, name = msg["type"], msg.get("name")
+        if kind == "plate" and msg["value"] is None:
+            size = self.sizes.get(name, msg["args"][0])
+            msg["args"] = (size, size)
+            msg["value"] = np.arange(size)
+        elif kind == "param":
+            if self.weights is not None and name in self.weights:
+                msg["value"] = self.weights[name]
+        elif kind == "sample" and msg["value"] is None and not isinstance(msg["fn"], dist.Unit):
+            fn = msg["fn"]
+            if name in self.intervened:
+                msg["value"], msg["infer"] = self.intervened[name], {**msg["infer"], "role": "intervened"}
+            elif name in self.fixed:
+                msg["value"], msg["infer"] = self.fixed[name], {**msg["infer"], "role": "fixed"}
+            elif msg["infer"].get("role") == "predicted":
+                msg["value"] = self.predict(name, fn) if self.predict else probe(fn)
+            else:
+                msg["value"] = self.latent(name, fn)
+        elif kind == "sample" and msg["is_observed"] and not isinstance(msg["fn"], dist.Unit):
+            if self.predict is not None:
+                msg["infer"] = {**msg["infer"], "data": msg["value"]}
+                msg["value"] = self.predict(name, msg["fn"])
+
+    def postprocess_message(self, msg):
+        kind, name = msg["type"], msg.get("name")
+        if kind == "param":
+            self.record.weights[name] = msg["value"]
+            return
+        if kind not in {"sample", "deterministic"}:
+            return
+        if name in self.record.nodes:
+            raise DuplicateSiteError(
+                explain(
+                    f"site '{name}'",
+                    "a name used once",
+                    "a second site of the same name",
+                    "rename one of the two",
+                )
+            )
+        frames = tuple((f.name, f.dim, f.size) for f in msg.get("cond_indep_stack", ()))
+        if kind == "deterministic":
+            self.record.nodes[name] = Node(name, "deterministic", value=msg["value"], plates=frames)
+            return
+        scale = msg["scale"]
+        for plate, _, _ in frames:
+            if plate in self.scale:
+                scale = self.scale[plate] if scale is None else scale * self.scale[plate]
+        if isinstance(msg["fn"], dist.Unit):
+            role = "factor"
+        else:
+            role = msg["infer"].get("role") or ("observed" if msg["is_observed"] else "latent")
+        rows = msg["infer"].get("rows")
+        source = msg["infer"].get("source", msg["value"]) if role == "observed" else None
+        self.record.nodes[name] = Node(name, role, msg["fn"], msg["value"], scale, frames, rows, source)
+
+
+def transform_of(fn):
+    """Bijection from the unconstrained space to the support of `fn`."""
+    return biject_to(fn.support)
+
+
+def probe(fn):
+    """A value inside the support, without sampling."""
+    support = fn.support
+    if getattr(support, "is_discrete", False) or getattr(fn, "is_discrete", False):
+        return jnp.zeros(fn.shape(), dtype=jnp.result_type(int)) + jnp.asarray(
+            getattr(support, "lower_bound", 0), dtype=jnp.result_type(int)
+        )
+    if support is constraints.real:
+        return jnp.zeros(fn.shape())
+    transform = transform_of(fn)
+    return transform(jnp.zeros(transform.inverse_shape(fn.shape())))
+
+
+class Words:
+    """Interpreter of the declared language on NumPyro."""
+
+    def __init__(self, record: Record, levels: Callable[[Any], Levels], axes: Mapping[str, tuple]):
+        self.record, self._levels, self.axes = record, levels, axes
+        self.plates: list[tuple[str, int]] = []
+
+    def sample(self, name, distribution):
+        return numpyro.sample(name, self._lower(name, distribution))
+
+    def observe(self, name, distribution, value):
+        fn = self._lower(name, distribution)
+        if value is None:
+            return numpyro.sample(name, fn, infer={"role": "predicted"})
+        source, value = value, jnp.asarray(value)
+        if not fn.is_discrete and jnp.issubdtype(value.dtype, jnp.integer):
+            value = value.astype(jnp.result_type(float))
+        self._check_plates(name, value, fn.event_dim)
+        return numpyro.sample(name, fn, obs=value, infer={"source": source})
+
+    def deterministic(self, name, value):
+        return numpyro.deterministic(name, value)
+
+    def factor(self, name, value, rows):
+        unit = dist.Unit(jnp.asarray(value) if rows else jnp.sum(jnp.asarray(value)))
+        numpyro.sample(name, unit, obs=unit.sample(None), infer={"rows": rows})
+
+    def levels(self, codes):
+        return self._levels(codes)
+
+    @contextmanager
+    def plate(self, name, size, coords):
+        labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
+        try:
+            count = int(size)
+        except Exception as error:
+            raise ShapeError(
+                explain(
+                    f"plate '{name}'",
+                    "a size known before compilation",
+                    f"{type(size).__name__}",
+                    "use len(column), er.levels(codes) or an integer argument",
+                )
+            ) from error
+        if count < 1:
+            raise ShapeError(
+                explain(f"plate '{name}'", "at least one element", f"size {count}", "give it data")
+            )
+        if labels is not None and len(labels) != count:
+            if coords is not None:
+                raise ShapeError(
+                    explain(
+                        f"plate '{name}'",
+                        f"{count} labels",
+                        f"{len(labels)} in coords",
+                        "give as many labels as elements",
+                    )
+                )
+            labels = None
+        if labels:
+            self.record.coords[name] = tuple(labels)
+        if any(name == open_name for open_name, _ in self.plates):
+            raise DuplicateSiteError(
+                explain(f"plate '{name}'", "a plate opened once", "itself inside itself", "rename one")
+            )
+        with numpyro.plate(name, count):
+            self.plates.append((name, count))
+            try:
+                yield np.arange(count)
+            finally:
+                self.plates.pop()
+
+    def _check_plates(self, name, value, event_dim, what="data"):
+        shape = jnp.shape(value)
+        for depth, (plate, size) in enumerate(self.plates, start=1):
+            axis = len(shape) - event_dim - depth
+            if axis >= 0 and shape[axis] not in (1, size):
+                raise ShapeError(
+                    explain(
+                        f"site '{name}' in plate '{plate}'",
+                        f"{what} of size {size} on that axis",
+                        f"shape {tuple(shape)}",
+                        "make the plate's size and the rows agree",
+                    )
+                )
+
+    def _lower(self, name, distribution):
+        validate = getattr(distribution, "validate", None)
+        if validate is not None:
+            validate(name)
+        if not hasattr(distribution, "log_prob") and not hasattr(distribution, "params"):
+            raise ModelError(
+                explain(
+                    f"site '{name}'",
+                    "a distribution such as er.Normal(0, 1)",
+                    f"{type(distribution).__name__}",
+                    "pass the distribution itself",
+                )
+            )
+        fn = lower(distribution)
+        batch = tuple(fn.batch_shape)
+        self._check_plates(name, np.empty(batch, dtype=bool), 0, "parameters")
+        return fn
+
+
+def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
+    """Run the model of `program` with `leaves` as its data under `run`.
+
+    Parameters
+    ----------
+    program : Program
+    leaves : mapping
+        Label to array (traced) or object (static) for every argument.
+    run : Run
+    key : jax key, optional
+        Randomness for models that ask for it themselves.
+    """
+    record = run.record
+    arguments = rebuild(program.arguments, leaves)
+    positional, keywords = program.model.call_arguments(arguments)
+
+    def levels(codes):
+        for label, leaf in leaves.items():
+            if leaf is codes:
+                known = program.leaves[label]
+                if known.labels is not None:
+                    return Levels(program.level_counts.get(label, len(known.labels)), known.labels)
+                host = np.asarray(known.value)
+                if host.dtype.kind in "iu":
+                    return Levels(max(int(host.max()) + 1, program.level_counts.get(label, 0)))
+        raise ModelError(
+            explain(
+                "er.levels",
+                "a data argument of the model (strings, a category or zero-based codes)",
+                f"{type(codes).__name__}",
+                "call it on the argument itself, before computing with it",
+            )
+        )
+
+    seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)
+    with seed, run:
+        if program.model.language == "numpyro":
+            program.model.fn(*positional, **keywords)
+        else:
+            axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
+            with interpreting(Words(record, levels, axes)):
+                program.model.fn(*positional, **keywords)
+    return record

@@ -1,0 +1,215 @@
+"""Find a model's sites, shapes and supports abstractly: nothing of the model runs on numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from ...errors import DataError, ElboroomError, ModelError, ShapeError, SupportError, explain
+from ...sites import ModelTrace, Site
+from .arrays import precision
+from .execute import Record, Run, execute, probe, transform_of
+from .lowering import constraint_of
+
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+    TypeError,
+)
+
+
+def base_name(fn) -> str:
+    """Name of the distribution under its wrappers."""
+    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
+        fn = fn.base_dist
+    return getattr(fn, "declared_name", None) or type(fn).__name__
+
+
+def trace(program, dtype=np.float64) -> ModelTrace:
+    """Sites of a program.
+
+    Where the model needs the value of an array (a size computed from data, say), that argument becomes
+    static; the trace names it in ``demoted``.
+    """
+    with precision(dtype):
+        try:
+            return _trace(program)
+        except _NEEDS_VALUES as error:
+            if isinstance(error, ElboroomError):
+                raise
+            return _trace_with_static(program, error)
+
+
+def _trace_with_static(program, error) -> ModelTrace:
+    traced = [label for label, leaf in program.leaves.items() if leaf.traced and leaf.value.ndim]
+    program.make_static(traced)
+    try:
+        _trace(program)
+    except _NEEDS_VALUES:
+        program.make_traced(traced)
+        raise error from None
+    for label in traced:
+        program.make_traced([label])
+        try:
+            _trace(program)
+        except _NEEDS_VALUES:
+            program.make_static([label])
+    found = _trace(program)
+    return replace(found, demoted=tuple(label for label in traced if not program.leaves[label].traced))
+
+
+def _trace(program) -> ModelTrace:
+    traced = {label: leaf.value for label, leaf in program.leaves.items() if leaf.traced}
+    static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
+    out: dict = {}
+
+    def abstract(data):
+        leaves = {**static, **data}
+        record = Record()
+        run = Run(_probe_latent, record, program.fixed, program.intervened)
+        execute(program, leaves, run)
+        labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
+        out["sites"] = tuple(_site(node, labels, program) for node in record.nodes.values())
+        out["coords"] = dict(record.coords)
+        return {name: jnp.asarray(value) for name, value in record.weights.items()}
+
+    weights = jax.eval_shape(abstract, traced)
+    initial = {}
+    if weights:
+        initial = {k: np.asarray(v) for k, v in jax.jit(abstract)(traced).items()}
+    return ModelTrace(out["sites"], {**out["coords"], **program.coords}, initial)
+
+
+def _probe_latent(name, fn):
+    if fn.is_discrete:
+        raise ModelError(
+            explain(
+                f"site '{name}'",
+                "a continuous latent quantity",
+                f"a discrete one ({base_name(fn)}), which a gradient cannot move",
+                "sum it out by hand (a mixture: er.MixtureSameFamily, or logsumexp in er.factor)",
+            )
+        )
+    try:
+        return probe(fn)
+    except NotImplementedError as error:
+        raise ModelError(
+            explain(
+                f"site '{name}'",
+                "a support with a bijection to the reals",
+                f"{fn.support}",
+                "choose another parametrisation",
+            )
+        ) from error
+
+
+def _site(node, labels, program) -> Site:
+    shape = tuple(jnp.shape(node.value)) if node.value is not None else ()
+    if node.role in {"deterministic", "factor"}:
+        if node.role == "factor":
+            shape = tuple(jnp.shape(node.fn.log_factor))
+        plates, dims = _axes(node, shape, 0, program)
+        return Site(node.name, node.role, shape=shape, plates=plates, dims=dims)
+    fn = node.fn
+    event_dim = fn.event_dim
+    argument = labels.get(id(node.source)) if node.source is not None else None
+    if node.role == "observed":
+        _check_shape(node, fn, shape, argument)
+    if node.role != "observed":
+        shape = tuple(fn.shape())
+    plates, dims = _axes(node, shape, event_dim, program)
+    unconstrained = ()
+    if node.role == "latent":
+        unconstrained = tuple(transform_of(fn).inverse_shape(fn.shape()))
+    constraint = constraint_of(fn.support)
+    if node.role == "observed" and argument is not None:
+        _check_support(node.name, argument, constraint, program.leaves[argument], base_name(fn))
+    return Site(
+        node.name,
+        node.role,
+        base_name(fn),
+        str(getattr(constraint, "name", "") or _support_words(fn.support)),
+        shape,
+        event_dim,
+        unconstrained,
+        plates,
+        dims,
+        bool(fn.is_discrete),
+        argument,
+        constraint,
+    )
+
+
+def _support_words(support) -> str:
+    name = type(support).__name__.strip("_").replace("_", " ")
+    return "real" if support is constraints.real else name.lower()
+
+
+def _axes(node, shape, event_dim, program):
+    batch = len(shape) - event_dim
+    names = {}
+    for plate, dim, size in node.plates:
+        axis = batch + dim
+        if 0 <= axis < batch and shape[axis] == size:
+            names[axis] = plate
+    if node.rows and shape:
+        names[len(shape) - 1] = node.rows
+    given = program.dims.get(node.name)
+    dims = tuple(
+        given[i] if given is not None and i < len(given) else names.get(i, f"{node.name}_dim_{i}")
+        for i in range(len(shape))
+    )
+    return tuple(names[i] for i in sorted(names)), dims
+
+
+def _check_shape(node, fn, shape, argument):
+    expected = tuple(fn.shape())
+    where = f"site '{node.name}'" + (f" (argument '{argument}')" if argument else "")
+    try:
+        both = np.broadcast_shapes(expected, shape)
+    except ValueError:
+        both = None
+    if both is None or (both != shape and both != expected):
+        raise ShapeError(
+            explain(
+                where,
+                f"data of the shape of its distribution, {expected}",
+                f"data of shape {shape}",
+                "check the plate's size and the rows of the data",
+            )
+        )
+
+
+def _check_support(name, argument, constraint, leaf, distribution):
+    check = getattr(constraint, "check", None)
+    host = np.asarray(leaf.value)
+    where = f"site '{name}' (argument '{argument}')"
+    if leaf.labels is not None and not getattr(constraint, "is_discrete", True):
+        raise DataError(
+            explain(where, f"numbers for {distribution}", f"labels {leaf.labels[:3]}", "pass numeric data")
+        )
+    if check is None:
+        return
+    try:
+        ok = np.asarray(check(host), dtype=bool)
+    except (NotImplementedError, TypeError):
+        return
+    if ok.all():
+        return
+    bad = np.argwhere(~ok)
+    values = [host[tuple(b)].tolist() for b in bad[:5]] if bad.size else [host.tolist()]
+    rows = [int(b[0]) for b in bad[:5] if len(b)]
+    raise SupportError(
+        explain(
+            where,
+            f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
+            f"{values} in rows {rows}{'…' if len(bad) > 5 else ''} ({len(bad)} in all)",
+            "correct those rows or choose another likelihood",
+        )
+    )

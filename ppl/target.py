@@ -1,0 +1,221 @@
+"""``Target``: the unconstrained log density of a program, with its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .backends import load
+from .sites import ModelTrace, Site, element_labels
+
+BATCH = 32
+
+
+@dataclass
+class Counter:
+    """Rows of batched calls made so far, padding not included."""
+
+    num_densities: int = 0
+    num_gradients: int = 0
+
+
+class Target:
+    """Unconstrained log density with its layout. Made by `Program.target`.
+
+    Every call is batched over the leading axis of ``z``, of shape ``(B, dim)``; results are NumPy arrays.
+    Calls are padded to one batch shape, so that one compiled function serves any number of rows.
+
+    Attributes
+    ----------
+    sites : tuple of Site
+        Latent sites in program order: names, unconstrained shapes, plates and supports.
+    dim : int
+    dtype : numpy.dtype
+    device : str
+    counter : Counter
+    """
+
+    def __init__(self, program, backend: str, trace: ModelTrace, density, dtype, device: str):
+        self.program, self.backend, self.trace = program, backend, trace
+        self.dtype, self.device = np.dtype(dtype), device
+        self.sites: tuple[Site, ...] = trace.latents
+        self.dim = trace.dim
+        self.counter = Counter()
+        self.density = density
+        self._engine = load(backend, program.model.language)
+        self.data = density.device(program)
+        self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
+
+    @classmethod
+    def of(cls, program, backend: str = "jax", dtype=None, device: str = "auto") -> Target:
+        """The target of a program on a backend."""
+        engine = load(backend, program.model.language)
+        device = engine.resolve_device(device)
+        dtype = np.dtype(dtype) if dtype is not None else engine.default_dtype(device)
+        trace = program.trace(backend)
+        return cls(program, backend, trace, engine.density_of(program, trace, dtype), dtype, device)
+
+    @property
+    def labels(self) -> list[str]:
+        """Label of each unconstrained coordinate."""
+        return [
+            label
+            for site in self.sites
+            for label in element_labels(site.name, site.unconstrained_shape)
+        ]
+
+    @property
+    def offsets(self) -> dict[str, slice]:
+        """Where each site lies in ``z``."""
+        out, start = {}, 0
+        for site in self.sites:
+            out[site.name] = slice(start, start + site.size)
+            start += site.size
+        return out
+
+    def prepare(self, *names: str) -> None:
+        """Start compiling the named functions in threads of their own."""
+        z = np.zeros((BATCH, self.dim), self.dtype)
+        for name in names:
+            getattr(self.density, name).prepare(z, self.data, self.weights)
+
+    def _batched(self, fn, z, *rest, batch=BATCH):
+        z = np.asarray(z, self.dtype)
+        total = len(z)
+        pieces = []
+        for start in range(0, total, batch):
+            block = z[start : start + batch]
+            if len(block) < batch:
+                block = np.concatenate([block, np.broadcast_to(block[:1], (batch - len(block), *block.shape[1:]))])
+            pieces.append(fn(block, *rest))
+        return pieces, total
+
+    def value_and_grad(self, z, data=None, weights=None) -> tuple[np.ndarray, np.ndarray]:
+        """Log density and gradient.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Shapes ``(B,)`` and ``(B, dim)``, float64.
+        """
+        data, weights = self._inputs(data, weights)
+        pieces, total = self._batched(self.density.value_and_grad, z, data, weights)
+        self.counter.num_gradients += total
+        self.counter.num_densities += total
+        value = np.concatenate([np.asarray(p[0], np.float64) for p in pieces])[:total]
+        grad = np.concatenate([np.asarray(p[1], np.float64) for p in pieces])[:total]
+        return value, grad
+
+    def _inputs(self, data, weights):
+        return (self.data if data is None else data), (self.weights if weights is None else weights)
+
+    def log_density(self, z, data=None, weights=None, rows: Mapping = {}, scale: Mapping = {}) -> dict:  # noqa: B006
+        """Log density and its parts.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
+        rows : mapping, optional
+            Axis name to the indices of the rows to use; ``z`` then holds the globals and those rows' locals.
+        scale : mapping, optional
+            Axis name to one over the inclusion probability, a number or one per row.
+
+        Returns
+        -------
+        dict of numpy.ndarray, shape (B,)
+            ``log_density`` and its parts ``log_prior``, ``log_likelihood``, ``log_factors``,
+            ``log_jacobian``.
+        """
+        data, weights = self._inputs(data, weights)
+        target = self
+        if rows:
+            from .rows import subset
+
+            target = subset(self, {k: np.asarray(v) for k, v in rows.items()}, data)
+            data = target.data
+        scale = {k: np.asarray(v, self.dtype) for k, v in scale.items()}
+        pieces, total = target._batched(target.density.parts, z, data, weights, scale)
+        self.counter.num_densities += total
+        out = {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
+        out["log_density"] = sum(out.values())
+        return out
+
+    def per_row(self, z, data=None, weights=None, reduce: str | None = None) -> dict[str, np.ndarray]:
+        """Log likelihood per observed row.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+        reduce : str, optional
+            Name of a plate to sum over.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            Site name to shape ``(B, *batch_shape)``.
+        """
+        data, weights = self._inputs(data, weights)
+        pieces, total = self._batched(self.density.per_row, z, data, weights)
+        self.counter.num_densities += total
+        out = {}
+        for name in pieces[0]:
+            value = np.concatenate([np.asarray(p[name], np.float64) for p in pieces])[:total]
+            dims = self.trace[name].dims
+            if reduce is not None and reduce in dims:
+                value = value.sum(axis=1 + dims.index(reduce))
+            out[name] = value
+        return out
+
+    def hessian_vector(self, z, v) -> np.ndarray:
+        """Hessian of the log density at each row of `z` times the same row of `v`, shape ``(B, dim)``."""
+        z, v = np.asarray(z, self.dtype), np.asarray(v, self.dtype)
+        out = []
+        for start in range(0, len(z), BATCH):
+            a, b = z[start : start + BATCH], v[start : start + BATCH]
+            pad = BATCH - len(a)
+            a, b = np.pad(a, ((0, pad), (0, 0)), mode="edge"), np.pad(b, ((0, pad), (0, 0)))
+            out.append(np.asarray(self.density.hessian_vector(a, b, self.data, self.weights))[: BATCH - pad])
+        self.counter.num_gradients += 2 * len(z)
+        return np.concatenate(out).astype(np.float64)
+
+    def constrain(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
+        """Values of latent and deterministic sites.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            Site name to shape ``(B, *shape)``.
+        """
+        data, weights = self._inputs(data, weights)
+        pieces, total = self._batched(self.density.constrain, z, data, weights, batch=self.constrain_batch)
+        return {k: np.concatenate([np.asarray(p[k]) for p in pieces])[:total] for k in pieces[0]}
+
+    @property
+    def constrain_batch(self) -> int:
+        """Rows per call of `constrain`: few calls, within about 64 MB of output."""
+        size = sum(int(np.prod(s.shape, dtype=int)) for s in self.trace.by_role("latent", "deterministic"))
+        return int(np.clip(2**23 // max(size, 1), BATCH, 1024))
+
+    def unconstrain(self, values: Mapping[str, np.ndarray], data=None, weights=None) -> np.ndarray:
+        """Unconstrained coordinates of constrained values, shape ``(B, dim)``; values batched alike."""
+        data, weights = self._inputs(data, weights)
+        values = {s.name: np.asarray(values[s.name], self.dtype) for s in self.sites}
+        return np.asarray(self.density.unconstrain(values, data, weights), np.float64)
+
+    def log_joint(self, values: Mapping[str, np.ndarray]) -> float:
+        """Log joint density at constrained values, without Jacobian terms."""
+        values = {k: np.asarray(v, self.dtype) for k, v in values.items()}
+        return float(sum(float(v) for v in self.log_joint_terms(values).values()))
+
+    def log_joint_terms(self, values: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Log density of each site at constrained values."""
+        terms = self.density.joint(dict(values), self.data, self.weights)
+        return {name: float(value) for name, value in terms.items()}
