@@ -1,0 +1,20 @@
+"""The functions of ``er.math`` over JAX."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import jax.scipy.special
+from jax.scipy.linalg import solve_triangular
+
+from ...math import make_namespace
+
+
+def _solve(a, b, lower=False):
+    lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a = jnp.broadcast_to(a, lead + a.shape[-2:])
+    if b.ndim > 1:
+        b = jnp.broadcast_to(b, lead + b.shape[-2:])
+    return solve_triangular(a, b, lower=lower)
+
+
+FUNCTIONS = make_namespace(jnp, jax.scipy.special, _solve)

@@ -1,0 +1,238 @@
+"""Laws of one continuous number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import constraints
+from ..constraints import Constraint
+from ..errors import SupportError, explain
+from .base import Distribution, concrete, concrete_constraint
+
+_LOCATION_SCALE = {"loc": constraints.real, "scale": constraints.positive}
+_SCALE = {"scale": constraints.positive}
+_GAMMA = {"concentration": constraints.positive, "rate": constraints.positive}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Normal(Distribution):
+    """Normal law with mean `loc` and standard deviation `scale`.
+
+    Parameters
+    ----------
+    loc : array_like, default 0
+        Mean.
+    scale : array_like, default 1
+        Standard deviation, positive.
+
+    Examples
+    --------
+    >>> Normal(0, 5)
+    Normal(loc=0, scale=5)
+    """
+
+    arg_constraints = _LOCATION_SCALE
+    loc: Any = 0.0
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LogNormal(Distribution):
+    """Law of a positive number whose logarithm is ``Normal(loc, scale)``.
+
+    Parameters
+    ----------
+    loc : array_like, default 0
+        Mean of the logarithm.
+    scale : array_like, default 1
+        Standard deviation of the logarithm, positive.
+    """
+
+    arg_constraints = _LOCATION_SCALE
+    support = constraints.positive
+    loc: Any = 0.0
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudentT(Distribution):
+    """Student's t law with `df` degrees of freedom.
+
+    Parameters
+    ----------
+    df : array_like
+        Degrees of freedom, positive.
+    loc : array_like, default 0
+        Median.
+    scale : array_like, default 1
+        Scale, positive (not the standard deviation).
+    """
+
+    arg_constraints = {"df": constraints.positive} | _LOCATION_SCALE
+    df: Any
+    loc: Any = 0.0
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cauchy(Distribution):
+    """Cauchy law with median `loc` and half interquartile range `scale`; it has no mean."""
+
+    arg_constraints = _LOCATION_SCALE
+    loc: Any = 0.0
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Laplace(Distribution):
+    """Laplace law with density ``exp(-|x - loc| / scale) / (2 scale)``."""
+
+    arg_constraints = _LOCATION_SCALE
+    loc: Any = 0.0
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HalfNormal(Distribution):
+    """Law of ``|x|`` for x from ``Normal(0, scale)``."""
+
+    arg_constraints = _SCALE
+    support = constraints.positive
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HalfCauchy(Distribution):
+    """Law of ``|x|`` for x from ``Cauchy(0, scale)``."""
+
+    arg_constraints = _SCALE
+    support = constraints.positive
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HalfStudentT(Distribution):
+    """Law of ``|x|`` for x from ``StudentT(df, 0, scale)``."""
+
+    arg_constraints = {"df": constraints.positive} | _SCALE
+    support = constraints.positive
+    df: Any
+    scale: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Exponential(Distribution):
+    """Exponential law with mean ``1 / rate``."""
+
+    arg_constraints = {"rate": constraints.positive}
+    support = constraints.positive
+    rate: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Gamma(Distribution):
+    """Gamma law with mean ``concentration / rate``."""
+
+    arg_constraints = _GAMMA
+    support = constraints.positive
+    concentration: Any
+    rate: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InverseGamma(Distribution):
+    """Law of ``1 / x`` for x from ``Gamma(concentration, rate)``.
+
+    Notes
+    -----
+    The density is ``rate**a / Gamma(a) * x**(-a - 1) * exp(-rate / x)`` with ``a`` the concentration; `rate`
+    is what other texts call the scale of the inverse gamma law.
+    """
+
+    arg_constraints = _GAMMA
+    support = constraints.positive
+    concentration: Any
+    rate: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Beta(Distribution):
+    """Beta law with mean ``concentration1 / (concentration1 + concentration0)``."""
+
+    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    support = constraints.unit_interval
+    concentration1: Any
+    concentration0: Any
+
+
+def _check_order(law: str, site: str, low: Any, high: Any) -> None:
+    below, above = concrete(low), concrete(high)
+    if below is None or above is None or np.all(below < above):
+        return
+    where = f"site '{site}', parameters 'low' and 'high' of {law}"
+    low_values, high_values = np.broadcast_arrays(below, above)
+    bad = ~(low_values < high_values)
+    got = f"low={low_values[bad].ravel()[0]:g} and high={high_values[bad].ravel()[0]:g}"
+    if bad.ndim:
+        got += f" at {int(bad.sum())} of {bad.size} positions, the first {np.argwhere(bad)[0].tolist()}"
+    raise SupportError(explain(where, "low below high", got, "swap or correct the bounds"))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Uniform(Distribution):
+    """Uniform law between `low` and `high`.
+
+    Parameters
+    ----------
+    low, high : array_like, default 0 and 1
+        Bounds, finite, `low` below `high`.
+    """
+
+    arg_constraints = {"low": constraints.real, "high": constraints.real}
+    low: Any = 0.0
+    high: Any = 1.0
+
+    @property
+    def support(self) -> Constraint:
+        return concrete_constraint(constraints.interval, self.low, self.high)
+
+    def validate(self, site: str) -> None:
+        super().validate(site)
+        _check_order("Uniform", site, self.low, self.high)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TruncatedNormal(Distribution):
+    """``Normal(loc, scale)`` given that the value lies between `low` and `high`.
+
+    Parameters
+    ----------
+    loc, scale : array_like, default 0 and 1
+        Mean and standard deviation of the law before truncation.
+    low, high : array_like, optional
+        Bounds; None leaves that side open.
+    """
+
+    arg_constraints = _LOCATION_SCALE | {"low": constraints.real, "high": constraints.real}
+    loc: Any = 0.0
+    scale: Any = 1.0
+    low: Any = None
+    high: Any = None
+
+    @property
+    def support(self) -> Constraint:
+        if self.low is None and self.high is None:
+            return constraints.real
+        if self.high is None:
+            return concrete_constraint(lambda low: constraints.greater_than(low, closed=True), self.low)
+        if self.low is None:
+            return concrete_constraint(lambda high: constraints.less_than(high, closed=True), self.high)
+        return concrete_constraint(constraints.interval, self.low, self.high)
+
+    def validate(self, site: str) -> None:
+        super().validate(site)
+        if self.low is not None and self.high is not None:
+            _check_order("TruncatedNormal", site, self.low, self.high)

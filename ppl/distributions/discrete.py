@@ -1,0 +1,180 @@
+"""Laws of one count, code or label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import constraints
+from ..constraints import Constraint
+from ..errors import ShapeError, explain
+from .base import Distribution, concrete_constraint, exactly_one
+
+
+def _last_axis(law: str, name: str, value: Any) -> int:
+    shape = np.shape(value)
+    if not shape:
+        raise ShapeError(
+            explain(
+                f"{law}, parameter '{name}'", "a vector on the last axis", "a scalar", "give one entry each"
+            )
+        )
+    return shape[-1]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bernoulli(Distribution):
+    """Law of 0 or 1.
+
+    Parameters
+    ----------
+    probs : array_like, optional
+        Probability of 1.
+    logits : array_like, optional
+        Its log odds. Exactly one of the two is given; log odds keep their precision in the tails.
+
+    Raises
+    ------
+    ModelError
+        If both or neither are given.
+    """
+
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.boolean
+    probs: Any = None
+    logits: Any = None
+
+    def __post_init__(self):
+        exactly_one("Bernoulli", probs=self.probs, logits=self.logits)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Categorical(Distribution):
+    """Law of a zero-based code.
+
+    Parameters
+    ----------
+    probs : array_like, shape (..., K), optional
+        Probability of each of the K codes.
+    logits : array_like, shape (..., K), optional
+        Their logarithms up to a constant. Exactly one of the two is given.
+
+    Raises
+    ------
+    ModelError
+        If both or neither are given.
+    ShapeError
+        If the parameter is a scalar.
+    """
+
+    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    probs: Any = None
+    logits: Any = None
+
+    def __post_init__(self):
+        exactly_one("Categorical", probs=self.probs, logits=self.logits)
+        self.num_codes  # noqa: B018  raises on a scalar
+
+    @property
+    def num_codes(self) -> int:
+        """Number of codes, K."""
+        if self.probs is None:
+            return _last_axis("Categorical", "logits", self.logits)
+        return _last_axis("Categorical", "probs", self.probs)
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.integer_interval(0, self.num_codes - 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Binomial(Distribution):
+    """Law of the number of successes in `total_count` independent trials.
+
+    Parameters
+    ----------
+    total_count : array_like of int, default 1
+        Number of trials.
+    probs, logits : array_like, optional
+        Probability of success, or its log odds; exactly one is given.
+
+    Raises
+    ------
+    ModelError
+        If both or neither of `probs` and `logits` are given.
+    """
+
+    arg_constraints = {
+        "total_count": constraints.nonnegative_integer,
+        "probs": constraints.unit_interval,
+        "logits": constraints.real,
+    }
+    total_count: Any = 1
+    probs: Any = None
+    logits: Any = None
+
+    def __post_init__(self):
+        exactly_one("Binomial", probs=self.probs, logits=self.logits)
+
+    @property
+    def support(self) -> Constraint:
+        return concrete_constraint(
+            lambda total: constraints.integer_interval(0, total), self.total_count, is_discrete=True
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Poisson(Distribution):
+    """Law of a count with mean and variance `rate`."""
+
+    arg_constraints = {"rate": constraints.nonnegative}
+    support = constraints.nonnegative_integer
+    rate: Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NegativeBinomial(Distribution):
+    """Law of a count with variance ``mean + mean**2 / concentration``.
+
+    Parameters
+    ----------
+    mean : array_like
+        Mean, zero or more.
+    concentration : array_like
+        Inverse dispersion, positive; the law tends to ``Poisson(mean)`` as it grows.
+    """
+
+    arg_constraints = {"mean": constraints.nonnegative, "concentration": constraints.positive}
+    support = constraints.nonnegative_integer
+    mean: Any
+    concentration: Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OrderedLogistic(Distribution):
+    """Law of an ordered category, zero-based.
+
+    Parameters
+    ----------
+    predictor : array_like, shape (...)
+        Position on the latent scale.
+    cutpoints : array_like, shape (..., K)
+        Boundaries between the K + 1 categories, in increasing order.
+
+    Notes
+    -----
+    ``P(y <= k) = sigmoid(cutpoints[k] - predictor)``.
+    """
+
+    arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
+    predictor: Any
+    cutpoints: Any
+
+    def __post_init__(self):
+        _last_axis("OrderedLogistic", "cutpoints", self.cutpoints)
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.integer_interval(0, _last_axis("OrderedLogistic", "cutpoints", self.cutpoints))

@@ -1,0 +1,107 @@
+"""Laws of a vector or a matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import constraints
+from ..errors import ModelError, explain
+from .base import Distribution, exactly_one
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dirichlet(Distribution):
+    """Law of a probability vector.
+
+    Parameters
+    ----------
+    concentration : array_like, shape (..., K)
+        Positive; the mean is the concentration divided by its sum.
+    """
+
+    arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
+    support = constraints.simplex
+    concentration: Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MultivariateNormal(Distribution):
+    """Normal law of a vector.
+
+    Parameters
+    ----------
+    loc : array_like, shape (..., D)
+        Mean.
+    covariance_matrix, precision_matrix, scale_tril : array_like, shape (..., D, D), optional
+        Covariance, its inverse, or the lower Cholesky factor of the covariance. Exactly one is given.
+
+    Raises
+    ------
+    ModelError
+        If none or several of the three are given.
+    """
+
+    arg_constraints = {
+        "loc": constraints.real,
+        "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite,
+        "scale_tril": constraints.lower_cholesky,
+    }
+    support = constraints.real_vector
+    loc: Any = 0.0
+    covariance_matrix: Any = None
+    precision_matrix: Any = None
+    scale_tril: Any = None
+
+    def __post_init__(self):
+        exactly_one(
+            "MultivariateNormal",
+            covariance_matrix=self.covariance_matrix,
+            precision_matrix=self.precision_matrix,
+            scale_tril=self.scale_tril,
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LKJCholesky(Distribution):
+    """Law of the lower Cholesky factor of a correlation matrix.
+
+    Parameters
+    ----------
+    dimension : int
+        Number of rows, at least 2, known before the model is compiled.
+    concentration : array_like, default 1
+        Positive; 1 makes all correlation matrices equally likely, larger values favour weak correlation.
+
+    Raises
+    ------
+    ModelError
+        If `dimension` is not a whole number of at least 2.
+
+    References
+    ----------
+    Lewandowski, Kurowicka and Joe (2009), Generating random correlation matrices based on vines and extended
+    onion method, Journal of Multivariate Analysis 100.
+    """
+
+    arg_constraints = {"concentration": constraints.positive}
+    support = constraints.corr_cholesky
+    dimension: int
+    concentration: Any = 1.0
+
+    def __post_init__(self):
+        try:
+            good = int(self.dimension) == self.dimension and self.dimension >= 2
+        except Exception:  # a tracer refuses in a way of its own
+            good = False
+        if not good:
+            raise ModelError(
+                explain(
+                    "LKJCholesky, parameter 'dimension'",
+                    "a whole number of at least 2, known before the model is compiled",
+                    repr(self.dimension)[:80],
+                    "give the number of correlated quantities",
+                )
+            )
+        object.__setattr__(self, "dimension", int(self.dimension))
