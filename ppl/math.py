@@ -7,7 +7,6 @@ words of statistics. Functions that create arrays return NumPy, which every back
 
 from __future__ import annotations
 
-import builtins
 import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -149,24 +148,27 @@ def make_namespace(
     return functions
 
 
-def _array(operand: Any) -> Any:
-    """An operand as every library takes it: lists, pandas and xarray become NumPy arrays."""
-    if isinstance(operand, list) and not _holds_backend(operand):
-        return np.asarray(operand)
+def _array(operand: Any, functions: Mapping[str, Callable[..., Any]]) -> Any:
+    """An operand as every library takes it: lists, pandas and xarray become arrays."""
+    if isinstance(operand, list):
+        if functions is _host():
+            return np.asarray(operand)
+        return functions["stack"]([_array(item, functions) for item in operand])
     foreign = type(operand).__module__.partition(".")[0] in ("pandas", "xarray")
     return np.asarray(operand) if foreign else operand
 
 
-def _holds_backend(operands: list) -> bool:
-    found: set[str] = set()
-    _backends_of(operands, found)
-    return bool(found)
-
-
 def _word(name: str, summary: str) -> Callable[..., Any]:
+    joins = name in ("concat", "stack")
+
     def function(*args: Any, **kwargs: Any) -> Any:
-        compute = namespace(*args, *kwargs.values())[name]
-        return compute(*builtins.map(_array, args), **{key: _array(value) for key, value in kwargs.items()})
+        functions = namespace(*args, *kwargs.values())
+        if joins:
+            arrays, *rest = args
+            args = ([_array(item, functions) for item in arrays], *rest)
+        else:
+            args = tuple(_array(item, functions) for item in args)
+        return functions[name](*args, **{key: _array(value, functions) for key, value in kwargs.items()})
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = summary
