@@ -89,7 +89,7 @@ ROWS = {
     "gammaln": ((UNIT * 20,), scipy.special.gammaln(UNIT * 20)),
     "lgamma": ((UNIT * 20,), scipy.special.gammaln(UNIT * 20)),
     "digamma": ((UNIT,), scipy.special.digamma(UNIT)),
-    "betaln": ((UNIT, UNIT * 3), scipy.special.betaln(UNIT, UNIT * 3)),
+    "betaln": ((UNIT * 10, UNIT * 30), scipy.special.betaln(UNIT * 10, UNIT * 30)),
     "ndtr": ((SPREAD / 4,), scipy.special.ndtr(SPREAD / 4)),
     "log_ndtr": ((SPREAD,), scipy.special.log_ndtr(SPREAD)),
     "ndtri": ((UNIT,), scipy.special.ndtri(UNIT)),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax.scipy.special import gammaln, log_ndtr, ndtr, ndtri
+from jax.scipy.special import gammaln, log_ndtr, ndtr, ndtri, xlogy
 from numpyro.distributions import constraints
 
 from ...errors import ShapeError, UnsupportedError, explain
+from .namespace import log_rising
 
 
 class CannotSampleError(UnsupportedError, NotImplementedError):
@@ -16,7 +17,7 @@ class CannotSampleError(UnsupportedError, NotImplementedError):
 
 
 def _inside(support, value, log_prob):
-    return jnp.where(support(value), log_prob, -jnp.inf)
+    return jnp.where(support(jnp.asarray(value)), log_prob, -jnp.inf)
 
 
 def _log1mexp(x):
@@ -112,6 +113,24 @@ class TruncatedNormal(dist.Distribution):
         rayleigh = -jnp.sqrt(deep**2 - 2 * jnp.log(floor + uniform * (1 - floor)))
         value = self.loc + sign * jnp.where(near < limit, rayleigh, standard) * self.scale
         return jnp.clip(value, self.low, self.high)
+
+
+class NegativeBinomial(dist.NegativeBinomial2):
+    """NumPyro's, with a density that stays accurate for large counts and concentrations."""
+
+    arg_constraints = dist.NegativeBinomial2.arg_constraints
+    pytree_data_fields = ("own_mean",)
+
+    def __init__(self, mean, concentration, *, validate_args=None):
+        self.own_mean = mean
+        super().__init__(mean, concentration, validate_args=validate_args)
+
+    def log_prob(self, value, intermediates=None):
+        count = jnp.asarray(value).astype(jnp.result_type(float))
+        mean, size = jnp.asarray(self.own_mean), jnp.asarray(self.concentration)
+        chosen = log_rising(size, count) - gammaln(count + 1.0)
+        log_prob = chosen - size * jnp.log1p(mean / size) + xlogy(count, mean / (size + mean))
+        return _inside(self.support, value, log_prob)
 
 
 class OrderedLogistic(dist.CategoricalLogits):

@@ -15,7 +15,7 @@ from numpyro.distributions import constraints as numpyro_constraints
 from ... import constraints, distributions
 from ...constraints import Constraint
 from ...distributions.base import Distribution, Expanded, Independent, Masked, concrete
-from ...errors import UnsupportedError, explain
+from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
 
 __all__ = ["constraint_of", "lower", "to_numpyro_constraint"]
@@ -43,21 +43,41 @@ def _scalar(law: Callable[..., Any]) -> Callable[[Any], Any]:
     return _same(law, validate_args=True)
 
 
-def _vector(law: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A law of vectors or matrices: no mask, since rounding puts good values a hair outside."""
+def _plain(law: Callable[..., Any]) -> Callable[[Any], Any]:
+    """A law of vectors, where rounding puts good values a hair outside; or one that masks for itself."""
     return _same(law, validate_args=False)
 
 
 def _truncated_normal(declared):
     if declared.low is None and declared.high is None:
         return dist.Normal(_array(declared.loc), _array(declared.scale), validate_args=True)
-    return _vector(laws.TruncatedNormal)(declared)
+    return _plain(laws.TruncatedNormal)(declared)
 
 
 def _mixture(declared):
-    return dist.MixtureSameFamily(
-        lower(declared.mixing_distribution), lower(declared.component_distribution), validate_args=False
-    )
+    mixing, component = lower(declared.mixing_distribution), lower(declared.component_distribution)
+    if component.batch_shape[-1:] != mixing.probs.shape[-1:]:
+        raise ShapeError(
+            explain(
+                "MixtureSameFamily",
+                f"a component law whose last batch axis has length {mixing.probs.shape[-1]}",
+                f"batch shape {component.batch_shape}",
+                "give as many components as weights",
+            )
+        )
+    support = component.support
+    while isinstance(support, numpyro_constraints.independent):
+        support = support.base_constraint
+    if not isinstance(support, numpyro_constraints.ParameterFreeConstraint):
+        raise UnsupportedError(
+            explain(
+                "MixtureSameFamily",
+                "components whose support is free of parameters",
+                f"{declared.component_distribution!r} on {declared.support.words}",
+                "write the mixture as a CustomDist with er.math.logsumexp",
+            )
+        )
+    return dist.MixtureSameFamily(mixing, component, validate_args=False)
 
 
 def _exchangeable(base: Any) -> bool:
@@ -115,20 +135,20 @@ TABLE: Mapping[type, Callable[[Any], dist.Distribution]] = MappingProxyType(
         distributions.Categorical: _scalar(dist.Categorical),
         distributions.Cauchy: _scalar(dist.Cauchy),
         distributions.CustomDist: _custom,
-        distributions.Dirichlet: _vector(dist.Dirichlet),
+        distributions.Dirichlet: _plain(dist.Dirichlet),
         distributions.Exponential: _scalar(dist.Exponential),
         distributions.Gamma: _scalar(dist.Gamma),
         distributions.HalfCauchy: _scalar(dist.HalfCauchy),
         distributions.HalfNormal: _scalar(dist.HalfNormal),
-        distributions.HalfStudentT: _vector(laws.HalfStudentT),
+        distributions.HalfStudentT: _plain(laws.HalfStudentT),
         distributions.ImproperUniform: _improper,
         distributions.InverseGamma: _scalar(dist.InverseGamma),
-        distributions.LKJCholesky: _vector(dist.LKJCholesky),
+        distributions.LKJCholesky: _plain(dist.LKJCholesky),
         distributions.Laplace: _scalar(dist.Laplace),
         distributions.LogNormal: _scalar(dist.LogNormal),
         distributions.MixtureSameFamily: _mixture,
-        distributions.MultivariateNormal: _vector(dist.MultivariateNormal),
-        distributions.NegativeBinomial: _scalar(dist.NegativeBinomial2),
+        distributions.MultivariateNormal: _plain(dist.MultivariateNormal),
+        distributions.NegativeBinomial: _plain(laws.NegativeBinomial),
         distributions.Normal: _scalar(dist.Normal),
         distributions.Ordered: _ordered,
         distributions.OrderedLogistic: _scalar(laws.OrderedLogistic),
@@ -159,7 +179,9 @@ def lower(declared: Distribution | dist.Distribution) -> dist.Distribution:
     Raises
     ------
     UnsupportedError
-        If no row of the table knows the class.
+        If no row of the table knows the class, or a mixture's components cannot be mixed.
+    ShapeError
+        If parameters do not broadcast.
 
     Examples
     --------
@@ -178,7 +200,21 @@ def lower(declared: Distribution | dist.Distribution) -> dist.Distribution:
                 "use one of elboroom.ppl.distributions, or CustomDist for a density of your own",
             )
         )
-    return make(declared)
+    try:
+        return make(declared)
+    except (TypeError, ValueError) as error:
+        shapes = {name: np.shape(value) for name, value in declared.params.items() if np.ndim(value)}
+        if len(shapes) < 1 or "shape" not in str(error):
+            raise
+        got = ", ".join(f"{name} of shape {shape}" for name, shape in shapes.items())
+        raise ShapeError(
+            explain(
+                type(declared).__name__,
+                "parameters whose shapes broadcast",
+                got,
+                "check the lengths, or insert an axis with er.math.expand_dims",
+            )
+        ) from error
 
 
 _SINGLETONS = (
