@@ -36,8 +36,14 @@ class Constraint:
     """
 
     name: ClassVar[str] = ""
-    event_dim = 0
-    is_discrete = False
+
+    @property
+    def event_dim(self) -> int:
+        return 0
+
+    @property
+    def is_discrete(self) -> bool:
+        return False
 
     @property
     def words(self) -> str:
@@ -291,7 +297,7 @@ def _is_lower(array: np.ndarray) -> np.ndarray:
     square = array.shape[-1] == array.shape[-2]
     above = np.triu(array, 1) == 0 if square else np.zeros(array.shape, dtype=bool)
     diagonal = np.diagonal(array, axis1=-2, axis2=-1) > 0
-    return above.all(axis=(-2, -1)) & diagonal.all(axis=-1)
+    return np.asarray(above.all(axis=(-2, -1)) & diagonal.all(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -421,7 +427,7 @@ def independent(base: Constraint, num_axes: int) -> Constraint:
     True
     """
     if isinstance(base, Independent):
-        base, num_axes = base.base, base.num_axes + num_axes
+        return independent(base.base, base.num_axes + num_axes)
     if isinstance(base, RealVector):
         base, num_axes = real, num_axes + 1
     if isinstance(base, Dependent):

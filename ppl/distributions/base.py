@@ -6,7 +6,7 @@ no density: a backend lowers it to a distribution of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -33,7 +33,9 @@ def concrete(value: Any) -> np.ndarray | None:
         return np.asarray(value, dtype=object)
 
 
-def concrete_constraint(make: type[Constraint], *bounds: Any, is_discrete: bool = False) -> Constraint:
+def concrete_constraint(
+    make: Callable[..., Constraint], *bounds: Any, is_discrete: bool = False
+) -> Constraint:
     """``make(*bounds)`` where the bounds are known, else `constraints.dependent`."""
     known = [None if b is None else concrete(b) for b in bounds]
     missing = any(k is None and b is not None for k, b in zip(known, bounds, strict=True))
@@ -122,7 +124,10 @@ class Distribution:
     """
 
     arg_constraints: ClassVar[Mapping[str, Constraint]] = _NONE
-    support = constraints.real
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.real
 
     @property
     def is_discrete(self) -> bool:
