@@ -1,0 +1,12 @@
+"""Guides: the families q(z), and the rule that picks one."""
+
+from .choose import choose
+from .delta import Delta
+from .family import Family, Guide, log_prob, sample
+from .full_rank import FullRank
+from .laplace import Laplace
+from .mean_field import MeanField
+
+FAMILIES = (MeanField, FullRank, Laplace, Delta)
+
+__all__ = ["FAMILIES", "Delta", "Family", "FullRank", "Guide", "Laplace", "MeanField", "choose", "log_prob", "sample"]

@@ -1,0 +1,75 @@
+"""Weighted estimates of quantities with their Monte Carlo errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PROBABILITIES = (0.05, 0.5, 0.95)
+
+
+@dataclass
+class Estimates:
+    """Summaries of Q quantities.
+
+    Attributes
+    ----------
+    mean, sd : numpy.ndarray, shape (Q,)
+    quantiles : numpy.ndarray, shape (3, Q)
+        At 5%, 50% and 95%.
+    mean_se, sd_se : numpy.ndarray, shape (Q,)
+    quantile_se : numpy.ndarray, shape (3, Q)
+        Monte Carlo standard errors.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    quantiles: np.ndarray
+    mean_se: np.ndarray
+    sd_se: np.ndarray
+    quantile_se: np.ndarray
+
+
+def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.0) -> Estimates:
+    """Estimates from weighted draws.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (S, Q)
+    weights : numpy.ndarray, shape (S,), optional
+        Normalised; equal by default.
+    inflation : float or numpy.ndarray, shape (Q,)
+        Ratio of draws to effective draws, for correlated ones: errors grow by its square root.
+    """
+    values = np.asarray(values, np.float64)
+    count = len(values)
+    w = np.full(count, 1.0 / count) if weights is None else weights
+    mean = w @ values
+    centred = values - mean
+    square = centred**2
+    variance = w @ square
+    sd = np.sqrt(variance)
+    factor = np.sqrt(inflation)
+    w2 = w**2
+    mean_se = np.sqrt(w2 @ square) * factor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sd_se = np.sqrt(w2 @ (square - variance) ** 2) / (2 * sd) * factor
+    order = np.argsort(values, axis=0)
+    sorted_values = np.take_along_axis(values, order, 0)
+    cumulative = np.cumsum(w[order], axis=0)
+    w2_sorted = np.cumsum(w2[order], axis=0)
+    total2 = w2.sum()
+    quantiles = np.empty((3, values.shape[1]))
+    errors = np.empty_like(quantiles)
+    factor = np.broadcast_to(factor, (values.shape[1],))
+    for j in range(values.shape[1]):
+        grid, x = cumulative[:, j], sorted_values[:, j]
+        mid = grid - 0.5 * w[order[:, j]]
+        for i, p in enumerate(PROBABILITIES):
+            quantiles[i, j] = np.interp(p, mid, x)
+            below = w2_sorted[min(np.searchsorted(grid, p), count - 1), j]
+            se = np.sqrt(below * (1 - p) ** 2 + (total2 - below) * p**2) * factor[j]
+            high, low = np.interp([min(p + se, 1.0), max(p - se, 0.0)], mid, x)
+            errors[i, j] = 0.5 * (high - low)
+    return Estimates(mean, sd, quantiles, mean_se, sd_se, errors)

@@ -1,0 +1,66 @@
+"""Pareto-smoothed importance sampling, through one wrapper.
+
+References
+----------
+Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def khat_threshold(num_draws: int) -> float:
+    """Sample-size-aware limit of k̂: ``min(1 − 1/log10 S, 0.7)``.
+
+    Examples
+    --------
+    >>> round(khat_threshold(100), 2), khat_threshold(10_000)
+    (0.5, 0.7)
+    """
+    return min(1 - 1 / np.log10(num_draws), 0.7)
+
+
+def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Normalised smoothed weights and k̂.
+
+    Parameters
+    ----------
+    log_weights : numpy.ndarray, shape (S,)
+        Log importance ratios ``log p − log q``; ``−inf`` is allowed, NaN counts as ``−inf``.
+
+    Returns
+    -------
+    tuple
+        Weights that sum to one, shape ``(S,)``, and k̂: ``−inf`` for constant weights, ``inf`` where no
+        ratio is finite.
+    """
+    from arviz_stats.base import array_stats
+
+    log_weights = np.where(np.isnan(log_weights), -np.inf, np.asarray(log_weights, np.float64))
+    top = log_weights.max()
+    if not np.isfinite(top):
+        return np.full(len(log_weights), 1 / len(log_weights)), np.inf
+    log_weights = log_weights - top
+    finite = np.isfinite(log_weights)
+    if np.ptp(log_weights[finite]) < 1e-12:
+        return finite / finite.sum(), -np.inf if finite.all() else np.inf
+    # arviz-stats takes log ratios of leave-one-out, the negative of these.
+    floor = log_weights[finite].min() - 50.0
+    smoothed, khat = array_stats.psislw(-np.where(finite, log_weights, floor))
+    weights = np.exp(np.asarray(smoothed) - np.max(smoothed)) * finite
+    return weights / weights.sum(), float(khat)
+
+
+def tail_index(values: np.ndarray) -> float:
+    """Generalised-Pareto shape of the upper tail of positive `values`; ``−inf`` where they are constant."""
+    values = np.asarray(values, np.float64)
+    positive = values[values > 0]
+    if len(positive) < 25:
+        return -np.inf
+    return smooth(np.log(positive))[1]
+
+
+def effective_size(weights: np.ndarray) -> float:
+    """Importance-sampling effective sample size of normalised weights."""
+    return float(1.0 / np.sum(np.square(weights)))
