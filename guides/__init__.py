@@ -9,4 +9,15 @@ from .mean_field import MeanField
 
 FAMILIES = (MeanField, FullRank, Laplace, Delta)
 
-__all__ = ["FAMILIES", "Delta", "Family", "FullRank", "Guide", "Laplace", "MeanField", "choose", "log_prob", "sample"]
+__all__ = [
+    "FAMILIES",
+    "Delta",
+    "Family",
+    "FullRank",
+    "Guide",
+    "Laplace",
+    "MeanField",
+    "choose",
+    "log_prob",
+    "sample",
+]

@@ -56,6 +56,4 @@ def choose(guide: Any, target) -> Plan:
         return Plan(guide, "given by the user")
     if target.dim <= FULL_RANK_LIMIT:
         return Plan(families["full-rank"](), f"{target.dim} dimensions: a dense covariance is affordable")
-    return Plan(
-        families["mean-field"](), f"{target.dim} dimensions: a dense covariance is out of reach"
-    )
+    return Plan(families["mean-field"](), f"{target.dim} dimensions: a dense covariance is out of reach")

@@ -66,8 +66,8 @@ def minimise(
     iteration = 0
     while active.any() and iteration < max_iterations:
         iteration += 1
-        if callback is not None:
-            callback()
+        if callback is not None and callback():
+            break
         which = np.flatnonzero(active)
         for k in which[fresh[which]]:
             direction[k] = -_two_loop(grad[k], steps[k], changes[k])

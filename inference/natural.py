@@ -33,7 +33,15 @@ class Fitted:
 
 
 def natural_gradient(
-    density, mean, scale_tril, rng, max_steps=100, batch=None, callback=None, gradient_tol=0.1, hessian_tol=0.15
+    density,
+    mean,
+    scale_tril,
+    rng,
+    max_steps=100,
+    callback=None,
+    keep=None,
+    gradient_tol=0.1,
+    hessian_tol=0.15,
 ) -> Fitted:
     """Fit by guarded natural gradients.
 
@@ -51,16 +59,18 @@ def natural_gradient(
     """
     dim = len(mean)
     base = max(32, 2 * dim + dim % 2)
-    batch = batch or base
+    batch = base
     damping, trace = 1.0, []
     kept = None  # the last accepted state: mean, scale, its proposal (a, A), elbo, se
     best = None
     stale = 0
+    widest = max(1.0, np.abs(np.diag(scale_tril)).max())
     reason = "step limit"
     trial = (np.array(mean), np.array(scale_tril))
     for _ in range(max_steps):
-        if callback is not None:
-            callback()
+        if callback is not None and callback():
+            reason = "stopped"
+            break
         mu, scale = trial
         z = whitened(rng, batch, dim)
         value, grad = density(mu + z @ scale.T)
@@ -88,6 +98,8 @@ def natural_gradient(
         lower = elbo - se
         if best is None or lower > best[0] + 1e-3:
             best, stale = (lower, state), 0
+            if keep is not None:
+                keep(mu, scale)
         else:
             stale += 1
         if np.abs(a).max() < gradient_tol and np.abs(eig - 1).max() < hessian_tol:
@@ -95,11 +107,14 @@ def natural_gradient(
             # One more undamped step is free and lands closer still.
             mu, scale = _step(mu, scale, a, hessian, 1.0)
             return Fitted(mu, scale, elbo, True, trace, reason)
+        if eig.min() < 1e-3 and np.abs(np.diag(scale)).max() > 1e6 * widest:
+            reason = "flat direction"
+            break
         if kept is not None:
             damping = min(1.0, 1.6 * damping)
         kept = state
         if stale >= 3:
-            if batch >= 8 * base:
+            if batch >= 2 * base:
                 reason = "no better bound at the largest batch"
                 break
             batch, stale = 2 * batch, 0

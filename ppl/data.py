@@ -172,7 +172,9 @@ def check_values(label: str, array: np.ndarray) -> None:
     """
     if array.ndim and array.size == 0:
         raise DataError(
-            explain(f"argument '{label}'", "at least one row", f"an array of shape {array.shape}", "give data")
+            explain(
+                f"argument '{label}'", "at least one row", f"an array of shape {array.shape}", "give data"
+            )
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))

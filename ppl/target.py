@@ -60,11 +60,7 @@ class Target:
     @property
     def labels(self) -> list[str]:
         """Label of each unconstrained coordinate."""
-        return [
-            label
-            for site in self.sites
-            for label in element_labels(site.name, site.unconstrained_shape)
-        ]
+        return [label for site in self.sites for label in element_labels(site.name, site.unconstrained_shape)]
 
     @property
     def offsets(self) -> dict[str, slice]:
@@ -88,7 +84,9 @@ class Target:
         for start in range(0, total, batch):
             block = z[start : start + batch]
             if len(block) < batch:
-                block = np.concatenate([block, np.broadcast_to(block[:1], (batch - len(block), *block.shape[1:]))])
+                block = np.concatenate(
+                    [block, np.broadcast_to(block[:1], (batch - len(block), *block.shape[1:]))]
+                )
             pieces.append(fn(block, *rest))
         return pieces, total
 

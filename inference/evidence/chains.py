@@ -29,7 +29,7 @@ class Chains:
 
 
 def short_chains(
-    density, start, mean, scale, rng, num_warmup=40, num_draws=80, callback=None, deadline=None, target=0.8
+    density, start, mean, scale, rng, num_warmup=40, num_draws=80, callback=None, target=0.8
 ) -> Chains:
     """Run the chains.
 
@@ -59,9 +59,7 @@ def short_chains(
     out = np.empty((num_chains, num_draws, dim))
     kept = 0
     for iteration in range(num_warmup + num_draws):
-        if callback is not None:
-            callback()
-        if deadline is not None and deadline():
+        if callback is not None and callback():
             break
         warm = iteration < num_warmup
         if iteration in (num_warmup // 4, num_warmup // 2) and num_chains >= 2 * dim:
@@ -103,7 +101,9 @@ def short_chains(
         if warm:
             t = iteration - count0 + 1
             h_bar += (target - probability.mean() - h_bar) / (t + 3)
-            log_step = anchor - np.sqrt(t) / 0.1 * h_bar if t > 2 else log_step + (probability.mean() - target)
+            log_step = (
+                anchor - np.sqrt(t) / 0.1 * h_bar if t > 2 else log_step + (probability.mean() - target)
+            )
             average = t**-0.75 * log_step + (1 - t**-0.75) * average if t > 1 else log_step
         else:
             out[:, kept] = mean + x @ scale.T

@@ -58,3 +58,14 @@ def graph(program):
 
     found, fn, values, data = _dependencies(program)
     return ModelGraph.of(found.sites, analyse(fn, values, data))
+
+
+def local_sites(program) -> set[str]:
+    """Latent sites with one element per member of an independent axis."""
+    found = trace(program)
+    local = {site.name for site in found.latents if site.plates}
+    try:
+        local |= set(program.graph("jax").locals)
+    except (ImportError, NotImplementedError):
+        pass
+    return local

@@ -1,0 +1,37 @@
+"""``Finding``: what a check saw, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statistical observation; never an exception.
+
+    Attributes
+    ----------
+    name : str
+        Which check.
+    quantity : str
+        What it speaks of: a site, a quantity, an argument or ``"fit"``.
+    value, threshold : float or None
+    verdict : str
+        ``"ok"``, ``"caution"``, ``"untrusted"`` or ``"misfit"``, or ``"not assessable"``.
+    advice : str
+        What it means and what to do.
+    """
+
+    name: str
+    quantity: str
+    value: float | None
+    threshold: float | None
+    verdict: str
+    advice: str
+
+    def as_dict(self) -> dict:
+        """Plain mapping, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"[{self.verdict}] {self.name}, {self.quantity}: {self.advice}"

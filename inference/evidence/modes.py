@@ -1,0 +1,57 @@
+"""Is there another mode that a dispersed start reaches?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..starts import loose_fits
+
+
+@dataclass
+class Elsewhere:
+    """A place away from the draws that holds comparable mass: its centre and its ELBO against the fit's."""
+
+    z: np.ndarray
+    elbo_gap: float
+    distance: float
+
+
+def search(density, mean, scale, radius, rng, num_starts=8, callback=None) -> list[Elsewhere]:
+    """Loose fits in the frame of the guide, from points far outside of it.
+
+    Parameters
+    ----------
+    density : callable
+    mean, scale : numpy.ndarray
+        Frame ``z = mean + scale x``.
+    radius : float
+        Distance in the frame within which the draws lie.
+
+    Returns
+    -------
+    list of Elsewhere
+        Ends outside the draws whose mean-field ELBO is within 7 nats of the one at the guide.
+    """
+    dim = len(mean)
+
+    def framed(x):
+        value, grad = density(mean + x @ scale.T)
+        return value, grad @ scale
+
+    wide = np.linalg.solve(scale, (rng.uniform(-2, 2, (num_starts // 2, dim)) - mean).T).T
+    far = rng.standard_normal((num_starts - num_starts // 2, dim)) * rng.uniform(
+        4, 15, (num_starts - num_starts // 2, 1)
+    )
+    points = np.concatenate([np.zeros((1, dim)), wide, far])
+    with np.errstate(all="ignore"):
+        ends = loose_fits(framed, points, rng, sd=0.5, max_iterations=60, tolerance=0.5, callback=callback)
+    home = ends.elbo[0]
+    found = []
+    for k in range(1, len(points)):
+        distance = float(np.linalg.norm(ends.mean[k]))
+        gap = float(ends.elbo[k] - home)
+        if np.isfinite(gap) and gap > -7 and distance > 1.2 * radius + 1:
+            found.append(Elsewhere(mean + scale @ ends.mean[k], gap, distance))
+    return found

@@ -1,0 +1,69 @@
+"""Stein's identities on weighted draws: do they come from the density that they should?
+
+For draws of p and any frame, ``E[h] = 0`` and ``E[h xᵀ] = −I``, with h the gradient of log p in the frame's
+coordinates x. What is left over says in which direction the draws miss p, and by how much.
+
+References
+----------
+Gorham & Mackey (2015), Measuring sample quality with Stein's method, NeurIPS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Stein:
+    """Residuals in the frame, with standard errors.
+
+    Attributes
+    ----------
+    location : numpy.ndarray, shape (dim,)
+        ``E[h]``: for a Gaussian, how far the mean is off, in sds.
+    scale : numpy.ndarray, shape (dim, dim)
+        ``E[h xᵀ] + I``: for a Gaussian, how far the variance is off, as a fraction.
+    location_se, scale_se : numpy.ndarray
+    """
+
+    location: np.ndarray
+    scale: np.ndarray
+    location_se: np.ndarray
+    scale_se: np.ndarray
+
+    def along(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals along unit directions ``(Q, dim)``, each enlarged by two standard errors."""
+        location = np.abs(directions @ self.location) + 2 * np.sqrt(directions**2 @ self.location_se**2)
+        scale = np.abs(((directions @ self.scale) * directions).sum(1))
+        error = np.sqrt(((directions**2) @ (self.scale_se**2) * directions**2).sum(1))
+        return location, scale + 2 * error
+
+    @property
+    def curvature(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and vectors of ``−E[h xᵀ]``: near 0 in a direction that nothing holds."""
+        matrix = np.eye(len(self.location)) - self.scale
+        return np.linalg.eigh(0.5 * (matrix + matrix.T))
+
+
+def stein(x: np.ndarray, h: np.ndarray, weights: np.ndarray) -> Stein:
+    """Residuals of weighted draws ``x`` ``(S, dim)`` with frame gradients ``h`` ``(S, dim)``."""
+    h = np.where(np.isfinite(h), h, 0.0)
+    location = weights @ h
+    moment = (weights[:, None] * h).T @ x
+    w2 = weights**2
+    location_se = np.sqrt(w2 @ (h - location) ** 2)
+    second = (w2[:, None] * h**2).T @ x**2
+    scale_se = np.sqrt(np.maximum(second - w2.sum() * moment**2, 0.0))
+    return Stein(location, 0.5 * (moment + moment.T) + np.eye(x.shape[1]), location_se, scale_se)
+
+
+def directions(x: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Unit vectors along which each quantity varies: weighted regression of ``values`` on ``x``."""
+    centred = x - weights @ x
+    gram = (weights[:, None] * centred).T @ centred
+    gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    slope = np.linalg.solve(gram, (weights[:, None] * centred).T @ (values - weights @ values)).T
+    norm = np.linalg.norm(slope, axis=1, keepdims=True)
+    return slope / np.where(norm > 0, norm, 1.0)

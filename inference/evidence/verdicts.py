@@ -1,0 +1,137 @@
+"""From evidence to a verdict per quantity.
+
+*trusted* promises that the mean is off by less than 0.15 posterior sd, the sd by less than 15%, and the 5%
+and 95% quantiles by less than 0.25 sd, with the Monte Carlo error of each at most a quarter of that;
+*caution* promises 0.5 sd and 50%.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .estimates import Estimates
+from .psis import tail_index
+
+ORDER = ("trusted", "caution", "untrusted")
+MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
+KHAT_TRUSTED = 0.5
+
+
+@dataclass
+class Verdicts:
+    """Verdict and reason of Q quantities; None for constants."""
+
+    verdict: list
+    reason: list
+
+
+def worst(verdicts) -> str:
+    """The worst of several verdicts; *untrusted* when there is none."""
+    known = [v for v in verdicts if v is not None]
+    return max(known, key=ORDER.index) if known else "untrusted"
+
+
+def monte_carlo(estimates: Estimates) -> np.ndarray:
+    """Largest Monte Carlo error of each quantity, as a multiple of a quarter of its promise."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sd = estimates.sd
+        ratios = np.stack(
+            [
+                estimates.mean_se / sd / (MEAN / 4),
+                estimates.sd_se / sd / (SD / 4),
+                *(estimates.quantile_se[[0, 2]] / sd / (QUANTILE / 4)),
+            ]
+        )
+    return np.nan_to_num(ratios.max(0), nan=np.inf, posinf=np.inf)
+
+
+def judge(
+    estimates: Estimates,
+    khat: float | None,
+    location: np.ndarray,
+    scale: np.ndarray,
+    drift: np.ndarray,
+    moved: np.ndarray,
+    shape: np.ndarray,
+    condemned: str | None,
+    best_case: str = "trusted",
+) -> Verdicts:
+    """Verdict of each quantity.
+
+    Parameters
+    ----------
+    estimates : Estimates
+    khat : float or None
+        k̂ of the weights; None where the draws are a chain's.
+    location, scale : numpy.ndarray, shape (Q,)
+        Stein residuals along each quantity.
+    drift : numpy.ndarray, shape (Q,)
+        Change between the halves of the chains, in sds.
+    moved : numpy.ndarray, shape (Q,)
+        Autocorrelation times that every chain has moved; ``inf`` for independent draws.
+    shape : numpy.ndarray, shape (Q,)
+        Tail index of each quantity: moments are not established from 0.5 on.
+    condemned : str or None
+        A reason that holds for all.
+    best_case : str
+        The best verdict that the law can have.
+    """
+    noise = monte_carlo(estimates)
+    verdict, reason = [], []
+    for j in range(len(estimates.mean)):
+        sd = estimates.sd[j]
+        if not np.isfinite(sd) or not np.isfinite(estimates.mean[j]):
+            v, r = "untrusted", "its draws are not finite"
+        elif sd <= 1e-12 * max(abs(estimates.mean[j]), 1e-300):
+            verdict.append(None)
+            reason.append("constant")
+            continue
+        elif condemned is not None:
+            v, r = "untrusted", condemned
+        else:
+            v, r = _grade(
+                [
+                    (khat, KHAT_TRUSTED, 0.7, "importance weights are heavy-tailed (k̂ {:.2f})"),
+                    (location[j], 0.15, 0.5, "a shift of {:.2f} sd is not excluded (Stein residual)"),
+                    (
+                        scale[j],
+                        0.3,
+                        1.0,
+                        "an error of {:.2f} in its variance is not excluded (Stein residual)",
+                    ),
+                    (drift[j], 0.1, 0.5, "the chains still drift, by {:.2f} sd"),
+                    (1 / moved[j], 0.1, 0.5, "the chains have not moved enough ({:.2f} of their length)"),
+                    (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
+                    (shape[j], 0.5, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
+                ]
+            )
+        if ORDER.index(v) < ORDER.index(best_case):
+            v, r = best_case, "a point has no spread"
+        verdict.append(v)
+        reason.append(r)
+    return Verdicts(verdict, reason)
+
+
+def _grade(tests) -> tuple[str, str]:
+    found = ("trusted", "all evidence within its limits")
+    for value, trusted, caution, words in tests:
+        if value is None or value < trusted:
+            continue
+        v = "caution" if value < caution else "untrusted"
+        if ORDER.index(v) > ORDER.index(found[0]):
+            found = (v, words.format(value))
+    return found
+
+
+def tail_shapes(values: np.ndarray, weights: np.ndarray | None, rng) -> np.ndarray:
+    """Tail index of each quantity from (weighted) draws, the worse of its two tails."""
+    if weights is not None:
+        values = values[rng.choice(len(values), min(len(values), 20_000), p=weights)]
+    out = np.empty(values.shape[1])
+    centre = np.median(values, axis=0)
+    for j in range(values.shape[1]):
+        deviation = values[:, j] - centre[j]
+        out[j] = max(tail_index(deviation), tail_index(-deviation))
+    return out

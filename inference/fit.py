@@ -1,0 +1,267 @@
+"""``er.fit``: from a program to a posterior with its evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..guides import choose
+from ..ppl.backends import load
+from ..ppl.errors import InferenceError, ModelError, ShapeError, UnsupportedError, explain
+from ..ppl.model import Model, Program
+from .evidence.finding import Finding
+from .ladder import Climb, quantity_values, verdicts_of
+from .posterior import Posterior
+from .trail import Rung, Trail
+from .watch import Watch
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fit cost.
+
+    Attributes
+    ----------
+    num_densities, num_gradients : int
+        Rows of every batched call: starts, fit and evidence; padding not included.
+    compile_seconds, run_seconds : float
+    """
+
+    num_densities: int
+    num_gradients: int
+    compile_seconds: float
+    run_seconds: float
+
+
+def fit(
+    program: Program,
+    guide: Any = "auto",
+    backend: str = "jax",
+    device: str = "auto",
+    dtype: Any = None,
+    seed: int = 0,
+    num_draws: int = 4000,
+    start: Mapping[str, Any] | None = None,
+    quantities: Sequence[str] | None = None,
+    refine: bool | str = "auto",
+    minibatch: Any = None,
+    max_seconds: float | None = None,
+    checkpoint: Any = None,
+    progress: bool = True,
+) -> Posterior:
+    """Approximate the posterior of a program and measure how far the approximation can be trusted.
+
+    Parameters
+    ----------
+    program : Program
+        A model bound to data.
+    guide : str or Family
+        ``"auto"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, or a family object. With
+        a guide named by the user nothing richer is tried.
+    backend : {"jax"}
+    device : {"auto", "cpu", "gpu"}
+    dtype : numpy.dtype, optional
+        Float64 on the CPU by default.
+    seed : int
+        Same seed, same result.
+    num_draws : int
+        Draws to return.
+    start : mapping, optional
+        Constrained values of every latent site: one more starting point.
+    quantities : sequence of str, optional
+        Names of the quantities that ``posterior.verdict`` judges; by default globals and deterministics.
+    refine : {"auto", "always", False}
+        Warm-started MCMC is not part of this version; ``"auto"`` leaves a line in the trail.
+    max_seconds : float, optional
+        The climb ends there; what was reached is returned.
+    progress : bool
+        Show a line on a terminal or in Jupyter.
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    ModelError, GuideError, BackendError, InferenceError
+        For bad input. Statistical trouble is a `Finding` of the posterior.
+
+    References
+    ----------
+    Kucukelbir et al. (2017), JMLR 18; Giordano, Ingram & Broderick (2024), JMLR 25; Vehtari et al. (2024),
+    JMLR 25.
+    """
+    _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint)
+    begin = time.perf_counter()
+    engine = load(backend, program.model.language)
+    trace = program.trace(backend)
+    target = program.target(backend, dtype, device)
+    if target.dim == 0:
+        raise ModelError(
+            explain(f"model '{program.name}'", "a latent site to infer", "none", "declare one with er.sample")
+        )
+    if not trace.by_role("observed", "factor"):
+        raise ModelError(
+            explain(
+                f"model '{program.name}'",
+                "data: an observed site or a factor",
+                "a model without any",
+                "pass the outcome, or use prior_predictive",
+            )
+        )
+    plan = choose(guide, target)
+    watch = Watch(max_seconds, progress)
+    compile_before = target.density.clock["compile"]
+    target.prepare("value_and_grad")
+    z = np.zeros((target.constrain_batch, target.dim), target.dtype)
+    target.density.constrain.prepare(z, target.data, target.weights)
+    start_z = _start(target, start)
+    local = engine.local_sites(program)
+    try:
+        climb = Climb(target, plan, seed, watch, start_z, named=guide != "auto")
+        outcome = climb.run()
+    finally:
+        watch.close()
+    findings = [*_data_findings(program, trace, target), *outcome.findings]
+    rungs = list(outcome.rungs)
+    if refine == "auto" and guide == "auto":
+        rungs.append(Rung("refine", "nuts", reason="MCMC refinement is not part of this version"))
+    divergent = getattr(climb, "divergent", 0.0)
+    rng = np.random.default_rng([seed, 9])
+    values, layout = quantity_values(target, outcome.law.z)
+    estimates, verdicts = verdicts_of(outcome, values, rng, divergent)
+    chosen = outcome.law.resample(num_draws, rng)
+    cost = Cost(
+        target.counter.num_densities,
+        target.counter.num_gradients,
+        target.density.clock["compile"] - compile_before,
+        time.perf_counter() - begin,
+    )
+    return Posterior.of(
+        program,
+        target,
+        outcome,
+        estimates,
+        verdicts,
+        values[chosen],
+        layout,
+        outcome.law.z[chosen],
+        Trail(rungs),
+        tuple(findings),
+        cost,
+        dict(
+            seed=seed,
+            backend=backend,
+            num_draws=num_draws,
+            quantities=None if quantities is None else list(quantities),
+            local=sorted(local),
+            divergent=float(divergent),
+        ),
+    )
+
+
+def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint):
+    if isinstance(program, Model):
+        raise ModelError(
+            explain(
+                "fit",
+                "a program: a model called with its data",
+                f"the model '{program.name}' itself",
+                f"write er.fit({program.name}(...))",
+            )
+        )
+    if not isinstance(program, Program):
+        raise ModelError(
+            explain(
+                "fit",
+                "a program",
+                type(program).__name__,
+                "call an @er.model function with data, or er.from_numpyro(fn)(data)",
+            )
+        )
+    for name, value, least in (("num_draws", num_draws, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise InferenceError(
+                explain(name, f"an integer of at least {least}", repr(value), "correct the argument")
+            )
+    if refine not in ("auto", "always", True, False):
+        raise InferenceError(explain("refine", "'auto', 'always' or False", repr(refine), "choose one"))
+    if refine in ("always", True):
+        raise UnsupportedError(
+            explain("refine", "'auto' or False", repr(refine), "MCMC refinement is not part of this version")
+        )
+    if minibatch is not None or checkpoint is not None:
+        raise UnsupportedError(
+            explain(
+                "minibatch and checkpoint",
+                "None",
+                "a value",
+                "they are not part of this version: leave them out",
+            )
+        )
+    if max_seconds is not None and not max_seconds > 0:
+        raise InferenceError(explain("max_seconds", "a positive number", repr(max_seconds), "correct it"))
+
+
+def _start(target, start):
+    if start is None:
+        return None
+    missing = [s.name for s in target.sites if s.name not in start]
+    if missing:
+        raise InferenceError(
+            explain(
+                "start", "a value for every latent site", f"none for {missing}", "add them or leave start out"
+            )
+        )
+    values = {}
+    for site in target.sites:
+        try:
+            values[site.name] = np.broadcast_to(np.asarray(start[site.name], float), site.shape)[None]
+        except ValueError:
+            shape = np.shape(start[site.name])
+            raise ShapeError(
+                explain(f"start of site '{site.name}'", f"shape {site.shape}", f"{shape}", "reshape it")
+            ) from None
+    z = target.unconstrain(values)
+    if not np.isfinite(z).all():
+        raise InferenceError(
+            explain("start", "values inside the supports", "a value outside or on the edge", "move it inside")
+        )
+    return z
+
+
+def _data_findings(program, trace, target):
+    single = [label for label, leaf in program.leaves.items() if leaf.float32]
+    if single and target.dtype == np.float64:
+        yield Finding(
+            "single precision data",
+            ", ".join(single),
+            None,
+            None,
+            "ok",
+            f"Data arrived as float32 ({', '.join(single)}): pass float64 arrays to keep all digits.",
+        )
+    for label in trace.demoted:
+        yield Finding(
+            "static argument",
+            label,
+            None,
+            None,
+            "ok",
+            f"The model needs the values of '{label}' to know a shape: it became a static argument, so new "
+            "values compile anew.",
+        )
+    if trace.weights:
+        yield Finding(
+            "learnable arrays",
+            ", ".join(trace.weights),
+            None,
+            None,
+            "caution",
+            "The model's learnable arrays were kept at their initial values; every verdict is conditional on "
+            "them.",
+        )

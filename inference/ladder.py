@@ -1,0 +1,512 @@
+"""The climb: starts, a guide, evidence, and richer evidence where the first is not enough."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .evidence.chains import Chains, inefficiency, short_chains
+from .evidence.estimates import Estimates, estimate
+from .evidence.finding import Finding
+from .evidence.modes import search
+from .evidence.pool import Pool, draw_pool
+from .evidence.stein import Stein, directions, stein
+from .evidence.verdicts import Verdicts, judge, monte_carlo, tail_shapes
+from .lbfgs import minimise
+from .natural import natural_gradient, polish
+from .starts import dispersed, loose_fits
+from .trail import Rung
+from .watch import Watch
+
+FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
+LARGEST_BLOCK = 2**25  # values held at once
+
+
+@dataclass
+class Law:
+    """Where draws come from: weighted independent draws, or chains.
+
+    Attributes
+    ----------
+    kind : {"guide", "psis", "mcmc"}
+    z : numpy.ndarray, shape (S, dim)
+    weights : numpy.ndarray or None
+    num_chains : int
+        Chains in `z`, chain-major; 0 for independent draws.
+    """
+
+    kind: str
+    z: np.ndarray
+    weights: np.ndarray | None = None
+    num_chains: int = 0
+
+    def inflation(self, values: np.ndarray):
+        """Draws per effective draw of each column."""
+        if not self.num_chains:
+            return 1.0
+        return inefficiency(values.reshape(self.num_chains, -1, values.shape[1]))
+
+    def drift(self, values: np.ndarray) -> np.ndarray:
+        """Change of mean and spread between the halves of the chains, in sds."""
+        if not self.num_chains:
+            return np.zeros(values.shape[1])
+        chains = values.reshape(self.num_chains, -1, values.shape[1])
+        half = chains.shape[1] // 2
+        sd = np.where(values.std(0) > 0, values.std(0), 1.0)
+        first, second = chains[:, :half], chains[:, half:]
+        shift = np.abs(first.mean((0, 1)) - second.mean((0, 1))) / sd
+        spread = np.abs(first.std((0, 1)) - second.std((0, 1))) / sd
+        return np.maximum(shift, 0.5 * spread)
+
+    def resample(self, num_draws: int, rng) -> np.ndarray:
+        """Indices of draws that have this law, each of equal weight, in random order."""
+        count = len(self.z)
+        if self.weights is None:
+            if num_draws <= count:
+                return rng.permutation(np.linspace(0, count - 1, num_draws).astype(int))
+            return rng.choice(count, num_draws)
+        order = rng.permutation(count)
+        position = (rng.uniform() + np.arange(num_draws)) / num_draws
+        chosen = order[np.minimum(np.searchsorted(np.cumsum(self.weights[order]), position), count - 1)]
+        return rng.permutation(chosen)
+
+
+@dataclass
+class Outcome:
+    """What the climb found."""
+
+    guide: object
+    params: dict
+    law: Law
+    khat: float
+    elbo: tuple[float, float]
+    stein: Stein | None
+    frame: tuple[np.ndarray, np.ndarray]
+    pool: Pool | None
+    condemned: str | None
+    elbo_trace: list
+    rungs: list[Rung] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+class Climb:
+    """State of one fit; `run` gives the outcome."""
+
+    def __init__(self, target, plan, seed: int, watch: Watch, start=None, judged=None, named=False):
+        self.target, self.plan, self.seed, self.watch = target, plan, seed, watch
+        self.start, self.judged, self.named = start, judged, named
+        self.rungs: list[Rung] = []
+        self.findings: list[Finding] = []
+        self.elbo_trace: list = []
+        self.best: tuple | None = None
+        self.last_bad: np.ndarray | None = None
+
+    def rng(self, stage: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stage])
+
+    def density(self, z):
+        """Log density and gradient with what is not finite marked as −inf."""
+        with np.errstate(all="ignore"):
+            value, grad = self.target.value_and_grad(z)
+        bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
+        if bad.any():
+            value, grad = np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
+            self.last_bad = z[bad][:1]
+        return value, grad
+
+    def rung(self, name, guide, before, begin, **values):
+        count = self.target.counter.num_gradients - before
+        self.rungs.append(
+            Rung(name, guide, num_gradients=count, seconds=time.perf_counter() - begin, **values)
+        )
+
+    def run(self) -> Outcome:
+        """Climb, and keep what was reached when time or patience ends."""
+        try:
+            with self.watch.showing("looking for where the posterior lies"):
+                self._starts()
+            with self.watch.showing("fitting the guide"):
+                self._fit()
+        except KeyboardInterrupt:
+            self.watch.interrupted = True
+            self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
+        with self.watch.showing("measuring how wrong it may be"):
+            return self._evidence()
+
+    # -- starts ------------------------------------------------------------------------------------
+
+    def _starts(self):
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        rng, dim = self.rng(0), self.target.dim
+        points = dispersed(rng, 3, dim)
+        if self.start is not None:
+            points = np.concatenate([np.atleast_2d(self.start), points[:2]])
+        points = self._finite_points(points, rng)
+        self.best = (points[0], 0.1 * np.eye(dim) if dim <= 5000 else None)
+        with np.errstate(all="ignore"):
+            found = loose_fits(self.density, points, rng, callback=self.watch.stop)
+        k = found.best
+        if np.isfinite(found.elbo[k]):
+            self.best = (found.mean[k], np.diag(found.sd[k]))
+        self.sds = found.sd[k]
+        self.rung(
+            "starts",
+            "mean-field",
+            before,
+            begin,
+            elbo=float(found.elbo[k]),
+            elbo_se=float(found.elbo_se[k]),
+            reason=f"{len(points)} dispersed starts, {found.num_iterations} iterations",
+        )
+
+    def _finite_points(self, points, rng):
+        from ..ppl.errors import InferenceError, explain
+
+        for radius in (2.0, 1.0, 0.3, 0.05, 5.0, 10.0):
+            value, _ = self.density(points)
+            good = np.isfinite(value)
+            if good.all():
+                return points
+            if good.any():
+                return np.concatenate([points[good], points[good][:1].repeat((~good).sum(), 0)])
+            points = dispersed(rng, 8, self.target.dim, radius)
+        raise InferenceError(
+            explain(
+                f"model '{self.target.program.name}'",
+                "a log density that is finite somewhere near the origin of the unconstrained space",
+                f"none at 48 points tried; {self._culprit(points[0])}",
+                "check that the data lie in the support of the likelihood, or pass start=",
+            )
+        )
+
+    def _culprit(self, z) -> str:
+        values = {k: v[0] for k, v in self.target.constrain(z[None]).items()}
+        values = {s.name: values[s.name] for s in self.target.sites}
+        terms = self.target.log_joint_terms(values)
+        bad = {name: value for name, value in terms.items() if not np.isfinite(value)}
+        return "; ".join(f"site '{k}' gives {v}" for k, v in bad.items()) or "its gradient is not finite"
+
+    # -- fit ---------------------------------------------------------------------------------------
+
+    def _fit(self):
+        family = self.plan.family.name
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        rng = self.rng(1)
+        mean, scale = self.best
+        stop = self.watch.stop
+        reason = ""
+        if family == "mean-field":
+            eps_count = 32
+            found = loose_fits(
+                self.density, mean[None], rng, np.diag(scale)[None], eps_count, 300, 1e-3, callback=stop
+            )
+            self.best = (found.mean[0], np.diag(found.sd[0]))
+            reason = f"{found.num_iterations} quasi-Newton steps on {eps_count} fixed draws"
+        elif family in {"laplace", "delta"}:
+            found = minimise(
+                lambda x, which: tuple(-v for v in self.density(x)), mean[None], 300, 1e-8, callback=stop
+            )
+            mode = found.x[0]
+            scale = self._curvature(mode) if family == "laplace" else np.zeros((len(mode), len(mode)))
+            self.best = (mode, scale)
+            reason = "at the mode of the unconstrained density"
+        elif family == "full-rank":
+
+            def keep(mu, factor):
+                self.best = (mu, factor)
+
+            found = natural_gradient(self.density, mean, scale, rng, callback=stop, keep=keep)
+            self.elbo_trace += found.trace
+            self.best = (found.mean, found.scale_tril)
+            reason = f"natural gradient: {found.reason} after {len(found.trace)} steps"
+            if not found.converged and found.reason not in {"flat direction", "stopped"}:
+                better = polish(self.density, *self.best, rng, callback=stop)
+                if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
+                    self.elbo_trace += better.trace
+                    self.best = (better.mean, better.scale_tril)
+                    reason += "; polished on fixed draws"
+        else:
+            self._foreign()
+            return
+        self.rung("fit", family, before, begin, reason=f"{self.plan.reason}. {reason}")
+
+    def _foreign(self):
+        from ..ppl.errors import GuideError, explain
+
+        raise GuideError(
+            explain(
+                "guide",
+                "a family that fit can optimise: full-rank, mean-field, laplace or delta",
+                repr(self.plan.family),
+                "choose one of them",
+            )
+        )
+
+    def _curvature(self, mode):
+        dim = len(mode)
+        hessian = -self.target.hessian_vector(np.broadcast_to(mode, (dim, dim)), np.eye(dim))
+        eig, vec = np.linalg.eigh(0.5 * (hessian + hessian.T))
+        covariance = (vec / np.maximum(eig, 1e-8)) @ vec.T
+        return np.linalg.cholesky(0.5 * (covariance + covariance.T) + 1e-14 * np.eye(dim))
+
+    # -- evidence ----------------------------------------------------------------------------------
+
+    def _evidence(self) -> Outcome:
+        family = self.plan.family
+        mean, scale = self.best
+        guide = family.bind(self.target)
+        if family.name == "delta":
+            params = guide.init({"mean": mean})
+            law = Law("guide", np.repeat(mean[None], 2, 0))
+            return self._outcome(
+                guide, params, law, np.nan, (-np.inf, np.nan), None, None, "a point estimate has no spread"
+            )
+        start = {"mean": mean, "scale_tril": scale, "sd": np.abs(np.diag(scale))}
+        params = dict(guide.init(start))
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        rng = self.rng(2)
+        size = FIRST_POOL if not self.watch.stop() else 2_000
+        try:
+            pool = draw_pool(self.density, guide, params, size, rng)
+        except KeyboardInterrupt:
+            self.watch.interrupted = True
+            pool = draw_pool(self.density, guide, params, 1_000, rng)
+        frame = (mean, scale)
+        law, residual, condemned = self._weigh(pool, guide, params, frame)
+        try:
+            if condemned is None and not self._short(law, pool, residual) and pool.khat < 0.7:
+                pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
+            if condemned is None:
+                condemned = self._other_modes(pool, frame, rng)
+            self.rung(
+                "evidence",
+                f"{family.name} + psis",
+                before,
+                begin,
+                elbo=pool.elbo[0],
+                elbo_se=pool.elbo[1],
+                khat=pool.khat,
+                reason=f"{len(pool.z)} fresh draws, effective {pool.size:.0f}",
+            )
+            if condemned is None and self._short(law, pool, residual) and not self.named:
+                with self.watch.showing("short chains from the guide"):
+                    law, residual = self._chains(pool, frame, rng) or (law, residual)
+        except KeyboardInterrupt:
+            self.watch.interrupted = True
+            self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
+        return self._outcome(guide, params, law, pool.khat, pool.elbo, residual, pool, condemned)
+
+    def _weigh(self, pool, guide, params, frame):
+        mean, scale = frame
+        x = np.linalg.solve(scale, (pool.z - mean).T).T
+        residual = stein(x, pool.grad @ scale, pool.weights)
+        condemned = None
+        eig, vec = residual.curvature
+        if eig[0] < 0.05 and np.abs(np.diag(scale)).max() > 1e4:
+            worst = scale @ vec[:, 0]
+            names = [self.target.labels[i] for i in np.argsort(-np.abs(worst))[:3]]
+            condemned = f"flat direction: nothing in model or data holds {', '.join(names)}"
+            self.findings.append(
+                Finding(
+                    "flat direction",
+                    names[0],
+                    float(eig[0]),
+                    0.05,
+                    "untrusted",
+                    f"The posterior may be improper: {', '.join(names)} can grow without bound. "
+                    "Give these sites proper priors or remove redundant terms.",
+                )
+            )
+        kind = "psis" if pool.khat < 0.7 else "guide"
+        if kind == "guide" and not self.named:
+            kind = "psis" if pool.khat < 1.0 else "guide"
+        weights = pool.weights if kind == "psis" else None
+        law = Law(kind, pool.z, weights)
+        if kind == "guide":
+            own = pool.from_guide
+            law = Law("guide", pool.z[own])
+        return law, residual, condemned
+
+    def values(self, law: Law, limit: int | None = None) -> tuple[np.ndarray, list]:
+        """Values of every scalar quantity, shape ``(S, Q)``, and what the columns are."""
+        return quantity_values(self.target, law.z)
+
+    def _short(self, law, pool, residual) -> bool:
+        """Whether the weighted draws leave something to establish that chains could."""
+        if law.kind != "psis" or pool.khat >= 0.4 or pool.size < 0.15 * len(pool.z):
+            return True
+        location = np.abs(residual.location) + 2 * residual.location_se
+        scale = np.abs(np.diag(residual.scale)) + 2 * np.diag(residual.scale_se)
+        return bool(location.max() > 0.15 or scale.max() > 0.3)
+
+    def _enlarge(self, pool, guide, params, frame, rng):
+        law, residual, _ = self._weigh(pool, guide, params, frame)
+        while len(pool.z) < LARGEST_POOL and not self.watch.stop():
+            values, _ = self.values(law)
+            noise = monte_carlo(estimate(values, law.weights))
+            held = values.shape[1] * len(pool.z)
+            moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
+            if len(pool.z) >= 16_000 and (not moving.any() or noise[moving].max() < 0.9):
+                break
+            if held > LARGEST_BLOCK:
+                break
+            pool = pool.joined(draw_pool(self.density, guide, params, len(pool.z), rng))
+            law, residual, _ = self._weigh(pool, guide, params, frame)
+            if law.kind != "psis":
+                break
+        return pool, law, residual
+
+    def _other_modes(self, pool, frame, rng) -> str | None:
+        if self.watch.stop() or self.target.dim > 500:
+            return None
+        mean, scale = frame
+        x = np.linalg.solve(scale, (pool.z - mean).T).T
+        radius = float(np.quantile(np.linalg.norm(x, axis=1), 0.999))
+        found = search(self.density, mean, scale, radius, rng, callback=self.watch.stop)
+        if not found:
+            return None
+        best = max(found, key=lambda f: f.elbo_gap)
+        self.findings.append(
+            Finding(
+                "several modes",
+                "fit",
+                best.elbo_gap,
+                -7.0,
+                "untrusted",
+                f"A start ended {best.distance:.0f} sds away with an ELBO {best.elbo_gap:+.1f} nats from "
+                "the fit's: the posterior seems to have another mode. Check for symmetries (labels, signs) "
+                "and order or anchor the parameters.",
+            )
+        )
+        return "another mode was reached by a dispersed start"
+
+    def _chains(self, pool, frame, rng):
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        mean, scale = frame
+        count = NUM_CHAINS if self.target.dim <= 100 else 2 * NUM_CHAINS
+        chance = np.minimum(pool.weights, 4.0 / count)
+        start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
+        length, result = 80, None
+        budget = max(10.0, 10 * self.watch.elapsed)
+        while True:
+            with np.errstate(all="ignore"):
+                chains = short_chains(
+                    self.density, start, mean, scale, rng, num_draws=length, callback=self.watch.stop
+                )
+            if chains.z.shape[1] < 40:
+                break
+            law = Law("mcmc", chains.z.reshape(-1, self.target.dim), None, count)
+            values, _ = self.values(law)
+            inflation = law.inflation(values)
+            noise = monte_carlo(estimate(values, None, inflation))
+            moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
+            moved = chains.z.shape[1] / np.asarray(inflation)
+            result = (law, self._chain_residual(chains, mean, scale), chains)
+            settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 12)
+            spent = time.perf_counter() - begin
+            held = values.size * 2
+            if (
+                settled
+                or self.watch.stop()
+                or 3 * spent > budget
+                or held > 4 * LARGEST_BLOCK
+                or length >= 1280
+            ):
+                break
+            start, length = chains.z[:, -1], 2 * length
+            z = chains.z.reshape(-1, self.target.dim)
+            mean, scale = z.mean(0), np.linalg.cholesky(np.cov(z.T) + 1e-12 * np.eye(z.shape[1]))
+        if result is None:
+            return None
+        law, residual, chains = result
+        self.divergent = chains.divergent
+        if chains.divergent > 0.002:
+            self.findings.append(
+                Finding(
+                    "divergences",
+                    "fit",
+                    chains.divergent,
+                    0.002,
+                    "caution",
+                    f"{chains.divergent:.1%} of the chains' transitions diverged: a region of high curvature is "
+                    "not explored. A non-centred parametrisation often mends it.",
+                )
+            )
+        self.rung(
+            "short chains",
+            "hmc",
+            before,
+            begin,
+            reason=f"{count} chains × {chains.z.shape[1]} draws, acceptance {chains.accept:.2f}",
+        )
+        return law, residual
+
+    def _chain_residual(self, chains: Chains, mean, scale) -> None:
+        return None
+
+    def _outcome(self, guide, params, law, khat, elbo, residual, pool, condemned) -> Outcome:
+        return Outcome(
+            guide,
+            params,
+            law,
+            khat,
+            elbo,
+            residual,
+            self.best,
+            pool,
+            condemned,
+            self.elbo_trace or [r.elbo for r in self.rungs if np.isfinite(r.elbo)],
+            self.rungs,
+            self.findings,
+        )
+
+
+def quantity_values(target, z) -> tuple[np.ndarray, list]:
+    """Values of every scalar quantity at unconstrained draws.
+
+    Returns
+    -------
+    tuple
+        Array ``(S, Q)`` and a list of ``(site name, shape)`` in column order.
+    """
+    constrained = target.constrain(z)
+    layout, columns = [], []
+    for site in target.trace.by_role("latent", "deterministic"):
+        value = constrained[site.name]
+        if value.dtype.kind not in "fiub":
+            continue
+        layout.append((site.name, value.shape[1:]))
+        columns.append(value.reshape(len(z), -1).astype(np.float64))
+    return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
+
+
+def verdicts_of(
+    outcome: Outcome, values: np.ndarray, rng, divergent: float = 0.0
+) -> tuple[Estimates, Verdicts]:
+    """Estimates and verdicts of quantities given their values at the law's draws."""
+    law = outcome.law
+    inflation = law.inflation(values)
+    found = estimate(values, law.weights, inflation)
+    count = values.shape[1]
+    zero = np.zeros(count)
+    location, scale, moved = zero, zero, np.full(count, np.inf)
+    khat = outcome.khat if law.kind != "mcmc" else None
+    if law.num_chains:
+        moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
+    elif outcome.stein is not None:
+        mean, factor = outcome.frame
+        x = np.linalg.solve(factor, (law.z - mean).T).T
+        weights = law.weights if law.weights is not None else np.full(len(x), 1 / len(x))
+        location, scale = outcome.stein.along(directions(x, values, weights))
+    with np.errstate(all="ignore"):
+        shape = tail_shapes(values, law.weights, rng)
+    drift = law.drift(values)
+    best_case = "trusted"
+    if divergent > 0.002:
+        best_case = "caution"
+    if outcome.guide.family.name == "delta":
+        best_case = "untrusted"
+    verdicts = judge(found, khat, location, scale, drift, moved, shape, outcome.condemned, best_case)
+    return found, verdicts

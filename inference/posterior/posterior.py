@@ -1,0 +1,465 @@
+"""The result of a fit, however it was obtained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...guides import log_prob as guide_log_prob
+from ...ppl.errors import InferenceError, UnsupportedError, explain
+from ...ppl.sites import Site, element_labels
+from ..evidence.estimates import Estimates, estimate
+from ..evidence.finding import Finding
+from ..evidence.verdicts import worst
+from ..ladder import Law, quantity_values, verdicts_of
+from ..trail import Trail
+
+COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
+
+
+@dataclass
+class Posterior:
+    """A posterior with the evidence that it can be trusted. Made by `elboroom.fit` and `elboroom.load`.
+
+    Attributes
+    ----------
+    program : Program or None
+        None after `elboroom.load` without a program.
+    guide : Guide
+        The fitted guide; its parameters are ``params``.
+    trail : Trail
+        The rungs tried, in order.
+    findings : tuple of Finding
+    cost : Cost
+    law : {"guide", "psis", "mcmc"}
+        Where ``draws`` come from: the guide itself, importance-corrected guide draws, or chains.
+    """
+
+    name: str
+    question: str
+    sites: tuple[Site, ...]
+    coords: dict
+    guide: Any
+    params: dict
+    law: str
+    khat: float
+    values: dict[str, np.ndarray]
+    z: np.ndarray
+    table: Any
+    trail: Trail
+    findings: tuple[Finding, ...]
+    cost: Any
+    settings: dict
+    fit_record: dict
+    observed_data: dict
+    constant_data: dict
+    data_fingerprint: str
+    weights: dict = field(default_factory=dict)
+    program: Any = None
+    model_record: dict = field(default_factory=dict)
+    _target: Any = None
+    _outcome: Any = None
+    _groups: dict = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, program, target, outcome, estimates, verdicts, values, layout, z, trail, findings, cost, settings
+    ) -> Posterior:
+        """Gather what a fit found."""
+        trace = target.trace
+        split = _split(values, layout)
+        table = {
+            "label": [
+                label
+                for name, shape in layout
+                for label in element_labels(name, shape, trace[name].dims, trace.coords)
+            ],
+            **_columns(estimates, verdicts),
+        }
+        pool = outcome.pool
+        record = {
+            "elbo": np.asarray(outcome.elbo_trace, float),
+            "khat": np.asarray(outcome.khat, float),
+            "log_weights": np.zeros(0) if pool is None else pool.log_weights,
+        }
+        observed = {
+            s.name: np.asarray(program.leaves[s.argument].value)
+            for s in trace.by_role("observed")
+            if s.argument is not None
+        }
+        used = {s.argument for s in trace.by_role("observed")}
+        constant = {
+            label: np.asarray(leaf.value)
+            for label, leaf in program.leaves.items()
+            if isinstance(leaf.value, np.ndarray) and label not in used
+        }
+        doc = (program.model.__doc__ or "").strip().split("\n\n")[0]
+        made = cls(
+            program.name,
+            " ".join(doc.split()) or program.name,
+            trace.sites,
+            dict(trace.coords),
+            outcome.guide,
+            dict(outcome.params),
+            outcome.law.kind,
+            float(outcome.khat),
+            split,
+            z,
+            table,
+            trail,
+            findings,
+            cost,
+            settings,
+            record,
+            observed,
+            constant,
+            program.data_fingerprint,
+            {k: np.asarray(v) for k, v in trace.weights.items()},
+            program,
+            {
+                "module": program.model.__module__,
+                "name": program.model.name,
+                "source_hash": program.model.source_hash,
+                "static": {k: repr(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced},
+            },
+            target,
+            outcome,
+        )
+        made._check_quantities()
+        verdict = made.verdict
+        last = max((i for i, r in enumerate(trail) if r.guide not in {"nuts", ""}), default=None)
+        if last is not None:
+            from dataclasses import replace
+
+            rungs = list(trail)
+            rungs[last] = replace(rungs[last], verdict=verdict)
+            made.trail = Trail(rungs)
+        return made
+
+    # -- summaries ---------------------------------------------------------------------------------
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit."""
+        return self.settings["seed"]
+
+    @property
+    def backend(self) -> str:
+        """Backend of the fit."""
+        return self.settings["backend"]
+
+    @property
+    def observed(self) -> dict[str, Site]:
+        """Observed sites by name."""
+        return {s.name: s for s in self.sites if s.role == "observed"}
+
+    def _site(self, name: str) -> Site:
+        return next(s for s in self.sites if s.name == name)
+
+    def _check_quantities(self):
+        asked = self.settings.get("quantities")
+        for name in asked or ():
+            if name not in self.values and name not in self.table["label"]:
+                raise InferenceError(
+                    explain(
+                        "quantities", f"names among {sorted(self.values)}", f"'{name}'", "correct the name"
+                    )
+                )
+
+    def _judged(self) -> list[int]:
+        asked = self.settings.get("quantities")
+        local = set(self.settings.get("local", ()))
+        owner = [n for n in self.values for _ in range(int(np.prod(self.values[n].shape[1:], dtype=int)))]
+        out = []
+        for i, (label, name) in enumerate(zip(self.table["label"], owner, strict=True)):
+            keep = (label in asked or name in asked) if asked is not None else name not in local
+            if keep:
+                out.append(i)
+        return out or list(range(len(owner)))
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict over the judged quantities: ``"trusted"``, ``"caution"`` or ``"untrusted"``."""
+        return worst([self.table["verdict"][i] for i in self._judged()])
+
+    def summary(self, var_names=None):
+        """One row per scalar quantity.
+
+        Parameters
+        ----------
+        var_names : str or sequence of str, optional
+            Sites to show; all by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``mean, sd, q5, median, q95, verdict, reason``; constants have no verdict.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame({c: self.table[c] for c in COLUMNS}, index=pd.Index(self.table["label"]))
+        if var_names is None:
+            return frame
+        names = [var_names] if isinstance(var_names, str) else list(var_names)
+        unknown = [n for n in names if n not in self.values and n not in self.table["label"]]
+        if unknown:
+            raise InferenceError(
+                explain("var_names", f"names among {sorted(self.values)}", f"{unknown}", "correct the names")
+            )
+        keep = [label in names or label.split("[")[0] in names for label in self.table["label"]]
+        return frame[keep]
+
+    # -- draws -------------------------------------------------------------------------------------
+
+    @property
+    def _dims(self) -> dict[str, tuple]:
+        return {s.name: s.dims for s in self.sites}
+
+    @property
+    def draws(self):
+        """Draws as an ``xarray.DataTree`` with ArviZ groups.
+
+        ``posterior``, ``observed_data``, ``constant_data``, ``sample_stats`` and ``fit`` are there at once;
+        ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``prior`` and ``prior_predictive`` are
+        computed when asked for. ``attrs["law"]`` says where the draws come from.
+        """
+        from .groups import lazy_tree
+
+        return lazy_tree(self)
+
+    def derive(self, fn: Callable):
+        """New quantities computed from the draws, with verdicts of their own.
+
+        Parameters
+        ----------
+        fn : callable
+            Takes a mapping of site name to array of shape ``(num_draws, *shape)`` and returns a mapping of
+            new names to arrays of shape ``(num_draws, …)``, or one such array.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `summary`.
+        """
+        import pandas as pd
+
+        live = self._outcome is not None
+        if live:
+            law = self._outcome.law
+            values, layout = quantity_values(self._target, law.z)
+            inputs = _split(values, layout)
+        else:
+            inputs = self.values
+        result = fn(inputs)
+        result = result if isinstance(result, dict) else {getattr(fn, "__name__", "derived"): result}
+        labels, columns = [], []
+        count = len(next(iter(inputs.values())))
+        for name, value in result.items():
+            value = np.asarray(value, float)
+            if value.shape[:1] != (count,):
+                raise InferenceError(
+                    explain(
+                        f"derived quantity '{name}'",
+                        f"an array with {count} draws on its first axis",
+                        f"shape {value.shape}",
+                        "compute draw by draw and keep the first axis",
+                    )
+                )
+            labels += element_labels(name, value.shape[1:])
+            columns.append(value.reshape(count, -1))
+        values = np.concatenate(columns, 1)
+        rng = np.random.default_rng([self.seed, 11])
+        if live:
+            estimates, verdicts = verdicts_of(self._outcome, values, rng, self.settings["divergent"])
+        else:
+            estimates, verdicts = _from_draws(self, values)
+        return pd.DataFrame(_columns(estimates, verdicts), index=pd.Index(labels))
+
+    def sample(self, num_draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+        """Fresh draws of the law that ``draws`` has.
+
+        Importance-corrected where they are; chains, and posteriors loaded without their program, are
+        resampled.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            Site name to shape ``(num_draws, *shape)``.
+        """
+        rng = np.random.default_rng([seed, 21])
+        if self._target is None or self.law == "mcmc":
+            chosen = rng.choice(len(self.z), num_draws, replace=num_draws > len(self.z))
+            return {k: v[chosen] for k, v in self.values.items()}
+        from ..evidence.pool import draw_pool
+
+        if self.law == "guide":
+            z = self.guide.forward(self.params, rng.standard_normal((num_draws, self.guide.dim)))[0]
+        else:
+            pool = draw_pool(self._target.value_and_grad, self.guide, self.params, 4 * num_draws, rng)
+            law = Law("psis", pool.z, pool.weights)
+            z = pool.z[law.resample(num_draws, rng)]
+        return self._target.constrain(z)
+
+    def log_prob(self, values) -> np.ndarray:
+        """Log density of the guide at constrained values of the latent sites.
+
+        Parameters
+        ----------
+        values : mapping
+            Site name to array of shape ``(B, *shape)``, or ``shape`` for one point.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B,)
+        """
+        latents = [s for s in self.sites if s.role == "latent"]
+        missing = [s.name for s in latents if s.name not in values]
+        if missing:
+            raise InferenceError(
+                explain("log_prob", "a value for every latent site", f"none for {missing}", "add them")
+            )
+        single = np.ndim(values[latents[0].name]) == len(latents[0].shape)
+        batch = {
+            s.name: np.asarray(values[s.name], float).reshape((1, *s.shape) if single else (-1, *s.shape))
+            for s in latents
+        }
+        z, log_jacobian = self._unconstrain(batch)
+        out = guide_log_prob(self.guide, self.params, z) - log_jacobian
+        return out[0] if single else out
+
+    def _unconstrain(self, batch):
+        if self._target is not None:
+            z = self._target.unconstrain(batch)
+            return z, self._target.log_density(z)["log_jacobian"]
+        from ...ppl.backends import load
+
+        return load(self.backend).unconstrain_sites([s for s in self.sites if s.role == "latent"], batch)
+
+    # -- beyond ------------------------------------------------------------------------------------
+
+    def _need_program(self, what: str):
+        if self.program is None:
+            raise InferenceError(
+                explain(
+                    what,
+                    "the program that was fitted",
+                    "a posterior loaded without it",
+                    "load it with er.load(path, program=model(data))",
+                )
+            )
+
+    def predict(self, new_groups=None, var_names=None, num_draws=None, do=None, seed: int = 0, **new_data):
+        """Posterior predictive draws for new rows and new groups.
+
+        Parameters
+        ----------
+        new_groups : str, sequence of str or True, optional
+            Axes (plates) whose elements are new where their number differs: their latents come from the
+            prior given the globals.
+        var_names : sequence of str, optional
+        num_draws : int, optional
+        do : mapping, optional
+            Sites to replace by values.
+        **new_data
+            Arguments of the model to replace. Outcomes are predicted, never handed back.
+
+        Returns
+        -------
+        xarray.DataTree
+            Group ``posterior_predictive``: outcomes and deterministics.
+        """
+        self._need_program("predict")
+        from .predict import predict
+
+        return predict(self, new_groups, var_names, num_draws, do, seed, new_data)
+
+    def refine(self, *args, **kwargs):
+        """Warm-started MCMC; not part of this version.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        raise UnsupportedError(
+            explain(
+                "refine",
+                "a version with MCMC refinement",
+                "this one, which has none",
+                "use the draws with their verdicts, or run NUTS from posterior.draws",
+            )
+        )
+
+    def check(self) -> tuple[Finding, ...]:
+        """Findings about the model: does it fit the data?"""
+        from ...diagnostics import check
+
+        return check(self)
+
+    def report(self, path):
+        """Write the report: one self-contained HTML file, and the same as JSON beside it.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        from ...diagnostics import report
+
+        return report(self, path)
+
+    def save(self, path):
+        """Write a folder in open formats (netCDF, JSON, safetensors), whole or not at all.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        from .save import save
+
+        return save(self, path)
+
+    def __repr__(self) -> str:
+        from .render import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from .render import html
+
+        return html(self)
+
+
+def _split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
+    out, start = {}, 0
+    for name, shape in layout:
+        size = int(np.prod(shape, dtype=int))
+        out[name] = values[:, start : start + size].reshape(len(values), *shape)
+        start += size
+    return out
+
+
+def _columns(estimates: Estimates, verdicts) -> dict[str, Any]:
+    return {
+        "mean": estimates.mean,
+        "sd": estimates.sd,
+        "q5": estimates.quantiles[0],
+        "median": estimates.quantiles[1],
+        "q95": estimates.quantiles[2],
+        "verdict": list(verdicts.verdict),
+        "reason": list(verdicts.reason),
+    }
+
+
+def _from_draws(posterior: Posterior, values: np.ndarray):
+    """Verdicts where only the stored draws are left: never better than the posterior's own."""
+    from ..evidence.verdicts import Verdicts
+
+    found = estimate(values)
+    verdict = posterior.verdict
+    words = f"as the posterior: {verdict}"
+    constant = found.sd <= 1e-12 * np.abs(found.mean)
+    return found, Verdicts(
+        [None if c else verdict for c in constant], ["constant" if c else words for c in constant]
+    )

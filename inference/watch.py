@@ -1,0 +1,63 @@
+"""What a fit looks at while it runs: its deadline, its progress line, and the best state so far."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextlib import contextmanager
+
+logger = logging.getLogger("elboroom")
+
+
+class Watch:
+    """Deadline and progress of one fit.
+
+    Parameters
+    ----------
+    max_seconds : float or None
+    progress : bool
+        Show a line on a terminal or in Jupyter; nothing when piped.
+    """
+
+    def __init__(self, max_seconds: float | None = None, progress: bool = True):
+        self.begin = time.perf_counter()
+        self.deadline = None if max_seconds is None else self.begin + max_seconds
+        self.interrupted = False
+        self._show = progress and _interactive()
+        self._status = None
+        self._drawn = 0.0
+
+    def stop(self) -> bool:
+        """Whether to end what is running; called once per step."""
+        return self.interrupted or (self.deadline is not None and time.perf_counter() > self.deadline)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the fit began."""
+        return time.perf_counter() - self.begin
+
+    @contextmanager
+    def showing(self, title: str):
+        """Show what is being done for the length of a block."""
+        logger.info(title)
+        if not self._show:
+            yield
+            return
+        from rich.console import Console
+
+        if self._status is None:
+            self._status = Console(stderr=True).status(title, refresh_per_second=4)
+            self._status.start()
+        self._status.update(f"{title}  [dim]{self.elapsed:.0f} s[/dim]")
+        yield
+
+    def close(self) -> None:
+        """Take the progress line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def _interactive() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
