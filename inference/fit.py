@@ -130,10 +130,12 @@ def fit(
     rungs = list(outcome.rungs)
     if refine == "auto" and guide == "auto":
         rungs.append(Rung("refine", "nuts", reason="MCMC refinement is not part of this version"))
-    divergent = getattr(climb, "divergent", 0.0)
     rng = np.random.default_rng([seed, 9])
     values, layout = quantity_values(target, outcome.law.z)
-    estimates, verdicts = verdicts_of(outcome, values, rng, divergent)
+    at_divergences = None
+    if outcome.law.divergent_z is not None and len(outcome.law.divergent_z):
+        at_divergences, _ = quantity_values(target, outcome.law.divergent_z)
+    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences)
     chosen = outcome.law.resample(num_draws, rng)
     cost = Cost(
         target.counter.num_densities,
@@ -159,7 +161,6 @@ def fit(
             num_draws=num_draws,
             quantities=None if quantities is None else list(quantities),
             local=sorted(local),
-            divergent=float(divergent),
         ),
     )
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .evidence.chains import Chains, inefficiency, short_chains
-from .evidence.estimates import Estimates, estimate
+from .evidence.chains import inefficiency, short_chains
+from .evidence.estimates import estimate
 from .evidence.finding import Finding
 from .evidence.modes import search
 from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
-from .evidence.verdicts import Verdicts, judge, monte_carlo, tail_shapes
+from .evidence.verdicts import Evidence, judge, monte_carlo, tail_shapes
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
 from .starts import dispersed, loose_fits
@@ -21,6 +21,7 @@ from .trail import Rung
 from .watch import Watch
 
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
+DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
 
 
@@ -41,6 +42,8 @@ class Law:
     z: np.ndarray
     weights: np.ndarray | None = None
     num_chains: int = 0
+    divergent: float = 0.0
+    divergent_z: np.ndarray | None = None
 
     def inflation(self, values: np.ndarray):
         """Draws per effective draw of each column."""
@@ -58,7 +61,8 @@ class Law:
         first, second = chains[:, :half], chains[:, half:]
         shift = np.abs(first.mean((0, 1)) - second.mean((0, 1))) / sd
         spread = np.abs(first.std((0, 1)) - second.std((0, 1))) / sd
-        return np.maximum(shift, 0.5 * spread)
+        noise = 4.0 * np.sqrt(self.inflation(values) / len(values))  # two standard errors of a difference
+        return np.maximum(np.maximum(shift, 0.5 * spread) - noise, 0.0)
 
     def resample(self, num_draws: int, rng) -> np.ndarray:
         """Indices of draws that have this law, each of equal weight, in random order."""
@@ -292,7 +296,7 @@ class Climb:
             )
             if condemned is None and self._short(law, pool, residual) and not self.named:
                 with self.watch.showing("short chains from the guide"):
-                    law, residual = self._chains(pool, frame, rng) or (law, residual)
+                    law = self._chains(pool, frame, rng) or law
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
@@ -388,23 +392,39 @@ class Climb:
         count = NUM_CHAINS if self.target.dim <= 100 else 2 * NUM_CHAINS
         chance = np.minimum(pool.weights, 4.0 / count)
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
-        length, result = 80, None
+        length, result, accept = 80, None, 0.8
         budget = max(10.0, 10 * self.watch.elapsed)
         while True:
             with np.errstate(all="ignore"):
                 chains = short_chains(
-                    self.density, start, mean, scale, rng, num_draws=length, callback=self.watch.stop
+                    self.density,
+                    start,
+                    mean,
+                    scale,
+                    rng,
+                    num_draws=length,
+                    callback=self.watch.stop,
+                    target=accept,
                 )
             if chains.z.shape[1] < 40:
                 break
-            law = Law("mcmc", chains.z.reshape(-1, self.target.dim), None, count)
+            law = Law(
+                "mcmc",
+                chains.z.reshape(-1, self.target.dim),
+                None,
+                count,
+                chains.divergent,
+                chains.divergent_z,
+            )
             values, _ = self.values(law)
             inflation = law.inflation(values)
             noise = monte_carlo(estimate(values, None, inflation))
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
             moved = chains.z.shape[1] / np.asarray(inflation)
-            result = (law, self._chain_residual(chains, mean, scale), chains)
+            result = (law, chains)
             settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 12)
+            if chains.divergent > DIVERGENT / 2:
+                settled, accept = False, 0.95
             spent = time.perf_counter() - begin
             held = values.size * 2
             if (
@@ -420,15 +440,14 @@ class Climb:
             mean, scale = z.mean(0), np.linalg.cholesky(np.cov(z.T) + 1e-12 * np.eye(z.shape[1]))
         if result is None:
             return None
-        law, residual, chains = result
-        self.divergent = chains.divergent
-        if chains.divergent > 0.002:
+        law, chains = result
+        if chains.divergent > DIVERGENT:
             self.findings.append(
                 Finding(
                     "divergences",
                     "fit",
                     chains.divergent,
-                    0.002,
+                    DIVERGENT,
                     "caution",
                     f"{chains.divergent:.1%} of the chains' transitions diverged: a region of high curvature is "
                     "not explored. A non-centred parametrisation often mends it.",
@@ -441,10 +460,7 @@ class Climb:
             begin,
             reason=f"{count} chains × {chains.z.shape[1]} draws, acceptance {chains.accept:.2f}",
         )
-        return law, residual
-
-    def _chain_residual(self, chains: Chains, mean, scale) -> None:
-        return None
+        return law
 
     def _outcome(self, guide, params, law, khat, elbo, residual, pool, condemned) -> Outcome:
         return Outcome(
@@ -482,19 +498,33 @@ def quantity_values(target, z) -> tuple[np.ndarray, list]:
     return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
 
 
-def verdicts_of(
-    outcome: Outcome, values: np.ndarray, rng, divergent: float = 0.0
-) -> tuple[Estimates, Verdicts]:
-    """Estimates and verdicts of quantities given their values at the law's draws."""
+def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None):
+    """Estimates and verdicts of quantities given their values at the law's draws.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    values : numpy.ndarray, shape (S, Q)
+    at_divergences : numpy.ndarray, shape (K, Q), optional
+        Their values where transitions diverged: a quantity that is extreme there is not established.
+
+    Returns
+    -------
+    tuple of Estimates and Verdicts
+    """
     law = outcome.law
     inflation = law.inflation(values)
     found = estimate(values, law.weights, inflation)
     count = values.shape[1]
     zero = np.zeros(count)
-    location, scale, moved = zero, zero, np.full(count, np.inf)
+    location, scale, moved, missed = zero, zero, np.full(count, np.inf), zero
     khat = outcome.khat if law.kind != "mcmc" else None
     if law.num_chains:
         moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
+        if law.divergent > DIVERGENT:
+            missed = np.ones(count)
+            if at_divergences is not None and law.divergent < 10 * DIVERGENT:
+                missed = np.abs(at_divergences.mean(0) - found.mean) / np.where(found.sd > 0, found.sd, 1.0)
     elif outcome.stein is not None:
         mean, factor = outcome.frame
         x = np.linalg.solve(factor, (law.z - mean).T).T
@@ -502,11 +532,8 @@ def verdicts_of(
         location, scale = outcome.stein.along(directions(x, values, weights))
     with np.errstate(all="ignore"):
         shape = tail_shapes(values, law.weights, rng)
-    drift = law.drift(values)
-    best_case = "trusted"
-    if divergent > 0.002:
-        best_case = "caution"
+    condemned = outcome.condemned
     if outcome.guide.family.name == "delta":
-        best_case = "untrusted"
-    verdicts = judge(found, khat, location, scale, drift, moved, shape, outcome.condemned, best_case)
-    return found, verdicts
+        condemned = "a point estimate has no spread"
+    evidence = Evidence(khat, location, scale, law.drift(values), moved, missed, shape, condemned)
+    return found, judge(found, evidence)

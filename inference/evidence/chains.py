@@ -19,13 +19,17 @@ import numpy as np
 
 @dataclass
 class Chains:
-    """Draws of N chains, shape ``(N, T, dim)``, and how they moved."""
+    """Draws of N chains, shape ``(N, T, dim)``, and how they moved.
+
+    ``divergent_z`` holds where the diverging transitions began, shape ``(K, dim)``.
+    """
 
     z: np.ndarray
     accept: float
     step_size: float
     num_gradients: int
     divergent: float
+    divergent_z: np.ndarray
 
 
 def short_chains(
@@ -55,7 +59,7 @@ def short_chains(
     value, grad = evaluate(x)
     log_step, average = np.log(0.5 / dim**0.25), 0.0
     h_bar, anchor = 0.0, np.log(10.0) + log_step
-    total, accepts, divergent = num_chains, [], []
+    total, accepts, divergent, where = num_chains, [], [], []
     out = np.empty((num_chains, num_draws, dim))
     kept = 0
     for iteration in range(num_warmup + num_draws):
@@ -95,6 +99,9 @@ def short_chains(
         change = new_value - 0.5 * (p**2).sum(1) - energy
         change = np.where(np.isnan(change), -np.inf, change)
         probability = np.exp(np.minimum(change, 0.0))
+        if not warm:
+            divergent.append((change < -1000).mean())
+            where.append(mean + x[change < -1000] @ scale.T)
         accept = np.log(rng.uniform(size=num_chains)) < change
         x = np.where(accept[:, None], q, x)
         value, grad = np.where(accept, new_value, value), np.where(accept[:, None], new_grad, grad)
@@ -109,13 +116,13 @@ def short_chains(
             out[:, kept] = mean + x @ scale.T
             kept += 1
             accepts.append(probability.mean())
-            divergent.append((change < -1000).mean())
     return Chains(
         out[:, :kept],
         float(np.mean(accepts)) if accepts else np.nan,
         float(np.exp(average)),
         total,
         float(np.mean(divergent)) if divergent else np.nan,
+        np.concatenate(where) if where else np.zeros((0, dim)),
     )
 
 

@@ -47,7 +47,11 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
         return finite / finite.sum(), -np.inf if finite.all() else np.inf
     # arviz-stats takes log ratios of leave-one-out, the negative of these.
     floor = log_weights[finite].min() - 50.0
-    smoothed, khat = array_stats.psislw(-np.where(finite, log_weights, floor))
+    try:
+        smoothed, khat = array_stats.psislw(-np.where(finite, log_weights, floor))
+    except ValueError:  # a tail of ties has no shape
+        weights = np.exp(log_weights)
+        return weights / weights.sum(), np.inf
     weights = np.exp(np.asarray(smoothed) - np.max(smoothed)) * finite
     return weights / weights.sum(), float(khat)
 
@@ -58,7 +62,8 @@ def tail_index(values: np.ndarray) -> float:
     positive = values[values > 0]
     if len(positive) < 25:
         return -np.inf
-    return smooth(np.log(positive))[1]
+    khat = smooth(np.log(positive))[1]
+    return khat if np.isfinite(khat) else -np.inf
 
 
 def effective_size(weights: np.ndarray) -> float:

@@ -47,37 +47,40 @@ def monte_carlo(estimates: Estimates) -> np.ndarray:
     return np.nan_to_num(ratios.max(0), nan=np.inf, posinf=np.inf)
 
 
-def judge(
-    estimates: Estimates,
-    khat: float | None,
-    location: np.ndarray,
-    scale: np.ndarray,
-    drift: np.ndarray,
-    moved: np.ndarray,
-    shape: np.ndarray,
-    condemned: str | None,
-    best_case: str = "trusted",
-) -> Verdicts:
-    """Verdict of each quantity.
+@dataclass
+class Evidence:
+    """What is known of Q quantities beside their estimates.
 
-    Parameters
+    Attributes
     ----------
-    estimates : Estimates
     khat : float or None
         k̂ of the weights; None where the draws are a chain's.
     location, scale : numpy.ndarray, shape (Q,)
         Stein residuals along each quantity.
     drift : numpy.ndarray, shape (Q,)
-        Change between the halves of the chains, in sds.
+        Change between the halves of the chains beyond its noise, in sds.
     moved : numpy.ndarray, shape (Q,)
         Autocorrelation times that every chain has moved; ``inf`` for independent draws.
+    missed : numpy.ndarray, shape (Q,)
+        How extreme the quantity is where transitions diverged, in sds.
     shape : numpy.ndarray, shape (Q,)
-        Tail index of each quantity: moments are not established from 0.5 on.
+        Tail index: from 0.5 on, moments are not established.
     condemned : str or None
         A reason that holds for all.
-    best_case : str
-        The best verdict that the law can have.
     """
+
+    khat: float | None
+    location: np.ndarray
+    scale: np.ndarray
+    drift: np.ndarray
+    moved: np.ndarray
+    missed: np.ndarray
+    shape: np.ndarray
+    condemned: str | None
+
+
+def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
+    """Verdict and reason of each quantity."""
     noise = monte_carlo(estimates)
     verdict, reason = [], []
     for j in range(len(estimates.mean)):
@@ -88,27 +91,36 @@ def judge(
             verdict.append(None)
             reason.append("constant")
             continue
-        elif condemned is not None:
-            v, r = "untrusted", condemned
+        elif evidence.condemned is not None:
+            v, r = "untrusted", evidence.condemned
         else:
             v, r = _grade(
                 [
-                    (khat, KHAT_TRUSTED, 0.7, "importance weights are heavy-tailed (k̂ {:.2f})"),
-                    (location[j], 0.15, 0.5, "a shift of {:.2f} sd is not excluded (Stein residual)"),
+                    (evidence.khat, KHAT_TRUSTED, 0.7, "importance weights are heavy-tailed (k̂ {:.2f})"),
+                    (
+                        evidence.location[j],
+                        0.15,
+                        0.5,
+                        "a shift of {:.2f} sd is not excluded (Stein residual)",
+                    ),
                     (
                         scale[j],
                         0.3,
                         1.0,
                         "an error of {:.2f} in its variance is not excluded (Stein residual)",
                     ),
-                    (drift[j], 0.1, 0.5, "the chains still drift, by {:.2f} sd"),
-                    (1 / moved[j], 0.1, 0.5, "the chains have not moved enough ({:.2f} of their length)"),
+                    (evidence.drift[j], 0.1, 0.5, "the chains still drift, by {:.2f} sd"),
+                    (
+                        1 / evidence.moved[j],
+                        0.1,
+                        0.5,
+                        "the chains have not moved enough ({:.2f} of their length)",
+                    ),
+                    (evidence.missed[j], 0.75, np.inf, "chains diverged where it is {:.1f} sds away"),
                     (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
-                    (shape[j], 0.5, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
+                    (evidence.shape[j], 0.5, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
                 ]
             )
-        if ORDER.index(v) < ORDER.index(best_case):
-            v, r = best_case, "a point has no spread"
         verdict.append(v)
         reason.append(r)
     return Verdicts(verdict, reason)
@@ -128,7 +140,7 @@ def _grade(tests) -> tuple[str, str]:
 def tail_shapes(values: np.ndarray, weights: np.ndarray | None, rng) -> np.ndarray:
     """Tail index of each quantity from (weighted) draws, the worse of its two tails."""
     if weights is not None:
-        values = values[rng.choice(len(values), min(len(values), 20_000), p=weights)]
+        values = values[np.unique(rng.choice(len(values), min(len(values), 20_000), p=weights))]
     out = np.empty(values.shape[1])
     centre = np.median(values, axis=0)
     for j in range(values.shape[1]):

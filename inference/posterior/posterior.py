@@ -273,7 +273,7 @@ class Posterior:
         values = np.concatenate(columns, 1)
         rng = np.random.default_rng([self.seed, 11])
         if live:
-            estimates, verdicts = verdicts_of(self._outcome, values, rng, self.settings["divergent"])
+            estimates, verdicts = verdicts_of(self._outcome, values, rng)
         else:
             estimates, verdicts = _from_draws(self, values)
         return pd.DataFrame(_columns(estimates, verdicts), index=pd.Index(labels))
