@@ -1,0 +1,185 @@
+"""Groups of ``posterior.draws``: some there at once, others computed when first asked for."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import numpy as np
+
+from ...ppl.errors import ElboroomError
+from ...ppl.simulate import OUTCOME, block_size, in_blocks, prior_groups, seeds
+from ...ppl.tree import dataset
+
+ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
+LARGEST_GROUP = 2**27
+NUM_PRIOR_DRAWS = 1000
+BLOCK = 256
+_kinds: list = []
+
+
+def version() -> str:
+    """Installed version of elboroom."""
+    try:
+        return metadata.version("elboroom")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def lazy_tree(posterior):
+    """The ``DataTree`` of a posterior; the same object on every call."""
+    if "tree" not in posterior._groups:
+        made = _tree_class()()
+        made.attrs.update(
+            law=posterior.law,
+            seed=int(posterior.seed),
+            backend=posterior.backend,
+            inference_library="elboroom",
+            inference_library_version=version(),
+        )
+        for name, group in _at_once(posterior).items():
+            _attach(made, name, group)
+        made._posterior = posterior
+        posterior._groups["tree"] = made
+    return posterior._groups["tree"]
+
+
+def _attach(tree, name, group):
+    import xarray as xr
+
+    group.attrs.setdefault("law", tree.attrs["law"])
+    xr.DataTree.__setitem__(tree, name, xr.DataTree(group))
+
+
+def _tree_class():
+    # xarray is slow to import, so the class is made when first needed
+    if _kinds:
+        return _kinds[0]
+    import xarray as xr
+
+    class Draws(xr.DataTree):
+        """A ``DataTree`` that computes some groups of a posterior when they are first asked for."""
+
+        __slots__ = ("_posterior",)
+
+        def _compute(self, name):
+            posterior = getattr(self, "_posterior", None)
+            if name in ON_REQUEST and posterior is not None and name not in self.children:
+                for key, group in compute(posterior, name).items():
+                    _attach(self, key, group)
+
+        def __getitem__(self, key):
+            if isinstance(key, str):
+                self._compute(key.strip("/").split("/")[0])
+            return super().__getitem__(key)
+
+        def __getattr__(self, name):
+            if name in ON_REQUEST:
+                try:
+                    self._compute(name)
+                except ElboroomError as error:
+                    raise AttributeError(str(error)) from error
+            if name == "_posterior":
+                raise AttributeError(name)
+            return super().__getattr__(name)
+
+    _kinds.append(Draws)
+    return Draws
+
+
+def _at_once(posterior) -> dict:
+    dims = {s.name: s.dims for s in posterior.sites}
+    coords = posterior.coords
+    values = {k: np.asarray(v)[None] for k, v in posterior.values.items()}
+    groups = {"posterior": dataset(values, dims, coords)}
+    if posterior.observed_data:
+        groups["observed_data"] = dataset(posterior.observed_data, dims, coords, ())
+    if posterior.constant_data:
+        groups["constant_data"] = dataset(posterior.constant_data, {}, {}, ())
+    density = log_density(posterior)
+    if density is not None:
+        groups["sample_stats"] = dataset({"lp": density[None]}, {}, {})
+    record = posterior.fit_record
+    groups["fit"] = dataset(
+        {k: np.asarray(record[k]) for k in ("elbo", "khat", "log_weights") if k in record},
+        {"elbo": ("step",), "log_weights": ("pool",)},
+        {},
+        (),
+    )
+    return groups
+
+
+def log_density(posterior) -> np.ndarray | None:
+    """Log density of the draws on the unconstrained scale, shape ``(num_draws,)``; None without a program."""
+    if posterior._target is None:
+        return posterior.fit_record.get("lp")
+    target = posterior._target
+
+    def density(z):
+        return {"lp": target.density.value(z, target.data, target.weights)}
+
+    return in_blocks(density, posterior.z.astype(target.dtype), len(posterior.z), BLOCK)["lp"].astype(float)
+
+
+def compute(posterior, name: str) -> dict:
+    """The group `name` as ``xarray.Dataset``, with those that come with it."""
+    posterior._need_program(f"the group '{name}'")
+    if name in {"prior", "prior_predictive"}:
+        return prior_groups(posterior.program, NUM_PRIOR_DRAWS, posterior.seed, posterior.backend)
+    make = {
+        "posterior_predictive": _posterior_predictive,
+        "log_likelihood": _log_likelihood,
+        "log_prior": _log_prior,
+    }
+    return {name: make[name](posterior)}
+
+
+def _kept(posterior, size: int) -> np.ndarray:
+    """Draws that a group of `size` numbers per draw is computed for: all, or evenly spaced ones."""
+    count = len(posterior.z)
+    keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(100, count), count))
+    return np.unique(np.linspace(0, count - 1, keep).astype(int))
+
+
+def _dataset(posterior, values, rows):
+    trace = posterior._target.trace
+    dims = {s.name: s.dims for s in trace.sites}
+    out = dataset({k: v[None] for k, v in values.items()}, dims, trace.coords)
+    return out.assign_coords(draw=rows) if values else out
+
+
+def _size(trace) -> int:
+    return sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*OUTCOME))
+
+
+def _posterior_predictive(posterior):
+    target = posterior._target
+    rows = _kept(posterior, _size(target.trace))
+    outcomes = {s.name for s in target.trace.by_role(*OUTCOME)}
+    key = seeds(posterior.seed, len(posterior.z), 41)[rows]
+
+    def draw(block):
+        found = target.density.predict(*block, target.data, target.weights)
+        return {k: v for k, v in found.items() if k in outcomes}
+
+    z = posterior.z[rows].astype(target.dtype)
+    return _dataset(posterior, in_blocks(draw, (z, key), len(rows), block_size(target.trace)), rows)
+
+
+def _log_likelihood(posterior):
+    target = posterior._target
+    rows = _kept(posterior, _size(target.trace))
+    return _dataset(posterior, target.per_row(posterior.z[rows]), rows)
+
+
+def _log_prior(posterior):
+    target = posterior._target
+    latents = [s.name for s in target.trace.latents]
+    values = {name: np.asarray(posterior.values[name]) for name in latents}
+
+    def terms(i):
+        point = {k: np.asarray(v[i], target.dtype) for k, v in values.items()}
+        found = target.density.joint(point, target.data, target.weights)
+        return [np.asarray(found[name], float) for name in latents]
+
+    table = np.array([terms(i) for i in range(len(posterior.z))])
+    return dataset({name: table[None, :, i] for i, name in enumerate(latents)}, {}, {})
