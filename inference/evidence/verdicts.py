@@ -104,7 +104,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         "a shift of {:.2f} sd is not excluded (Stein residual)",
                     ),
                     (
-                        scale[j],
+                        evidence.scale[j],
                         0.3,
                         1.0,
                         "an error of {:.2f} in its variance is not excluded (Stein residual)",

@@ -46,26 +46,37 @@ def _dependencies(program, dtype=np.float64):
     return found, density.dependency_function(), values, data
 
 
+def _analysis(program):
+    from .arrays import precision
+    from .provenance import analyse
+
+    found, fn, values, data = _dependencies(program)
+    with precision(np.float64):
+        return found, analyse(fn, values, data)
+
+
 def index_problems(program) -> list:
     """Index arrays among the data that reach outside the axis they index."""
-    return []
+    return _cached_analysis(program)[1].problems
+
+
+def _cached_analysis(program):
+    key = ("analysis", "jax")
+    if key not in program._traces:
+        program._traces[key] = _analysis(program)
+    return program._traces[key]
 
 
 def graph(program):
     """The program's `ModelGraph`."""
     from ...graph import ModelGraph
-    from .provenance import analyse
 
-    found, fn, values, data = _dependencies(program)
-    return ModelGraph.of(found.sites, analyse(fn, values, data))
+    found, analysis = _cached_analysis(program)
+    return ModelGraph.of(found.sites, analysis.access)
 
 
 def local_sites(program) -> set[str]:
     """Latent sites with one element per member of an independent axis."""
     found = trace(program)
     local = {site.name for site in found.latents if site.plates}
-    try:
-        local |= set(program.graph("jax").locals)
-    except (ImportError, NotImplementedError):
-        pass
-    return local
+    return local | set(program.graph("jax").locals)

@@ -199,7 +199,7 @@ class Density:
                 if node.role == "deterministic":
                     out[node.name] = {"value": jnp.asarray(node.value)}
                 elif node.role == "factor":
-                    out[node.name] = {"value": jnp.asarray(node.fn.log_factor)}
+                    out[node.name] = {"log_prob": jnp.asarray(node.fn.log_factor)}
                 elif node.role in {"latent", "observed", "fixed"}:
                     out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn)}
             return out
