@@ -1,4 +1,8 @@
-"""Elboroom: declare a model; get a posterior with the evidence that it can be trusted."""
+"""Elboroom: declare a model; get a posterior with the evidence that it can be trusted.
+
+The front door: every public name, imported from its room when it is first used, so that ``import elboroom``
+itself loads nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +11,76 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_DISTRIBUTIONS = ()
-_HOME = {
-    "model": "ppl.model",
-    "Model": "ppl.model",
-    "Program": "ppl.model",
-    "from_numpyro": "ppl.model",
-    "sample": "ppl.primitives",
-    "observe": "ppl.primitives",
-    "deterministic": "ppl.primitives",
-    "factor": "ppl.primitives",
-    "plate": "ppl.primitives",
-    "levels": "ppl.primitives",
-    "Target": "ppl.target",
-    "ModelGraph": "ppl.graph",
-    "fit": "inference.fit",
-    "load": "inference.posterior.save",
-    "Posterior": "inference.posterior",
-    "Finding": "inference.evidence.finding",
+_NAMES = {
+    "ppl.model": ("Model", "Program", "from_numpyro", "model"),
+    "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample"),
+    "ppl.graph": ("ModelGraph",),
+    "ppl.target": ("Target",),
+    "ppl.distributions": (
+        "Bernoulli",
+        "Beta",
+        "Binomial",
+        "Categorical",
+        "Cauchy",
+        "CustomDist",
+        "Dirichlet",
+        "Distribution",
+        "Exponential",
+        "Gamma",
+        "HalfCauchy",
+        "HalfNormal",
+        "HalfStudentT",
+        "ImproperUniform",
+        "InverseGamma",
+        "LKJCholesky",
+        "Laplace",
+        "LogNormal",
+        "MixtureSameFamily",
+        "MultivariateNormal",
+        "NegativeBinomial",
+        "Normal",
+        "Ordered",
+        "OrderedLogistic",
+        "Poisson",
+        "StudentT",
+        "TruncatedNormal",
+        "Uniform",
+    ),
+    "ppl.errors": (
+        "BackendError",
+        "DataError",
+        "DuplicateSiteError",
+        "ElboroomError",
+        "GuideError",
+        "InferenceError",
+        "MissingBackendError",
+        "ModelError",
+        "ShapeError",
+        "SupportError",
+        "UnsupportedError",
+    ),
+    "guides": ("Delta", "FullRank", "MeanField"),
+    "inference.fit": ("fit",),
+    "inference.posterior": ("Posterior",),
+    "inference.posterior.save": ("load",),
+    "inference.evidence.finding": ("Finding",),
 }
+_MODULES = {"guides": "guides", "math": "ppl.math"}
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
+
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "math":
-        return importlib.import_module("elboroom.ppl.math")
-    home = _HOME.get(name)
-    if home is not None:
-        value = getattr(importlib.import_module(f"elboroom.{home}"), name)
+    if name in _MODULES:
+        value: Any = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     else:
-        errors = importlib.import_module("elboroom.ppl.errors")
-        distributions = importlib.import_module("elboroom.ppl.distributions")
-        if name in getattr(distributions, "__all__", ()):
-            value = getattr(distributions, name)
-        elif hasattr(errors, name) and name.endswith("Error"):
-            value = getattr(errors, name)
-        else:
-            raise AttributeError(f"module 'elboroom' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

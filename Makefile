@@ -1,0 +1,43 @@
+# Every target sets up what it needs; CI runs these very targets.
+PYTHON ?= python3
+EXTRAS ?= dev
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed-$(EXTRAS)
+comma := ,
+ROOMS = ppl guides inference diagnostics src tests examples benchmarks
+
+.PHONY: setup demo test check types bench wheel
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(filter torch,$(subst $(comma), ,$(EXTRAS))),$(BIN)/python -m pip install -q torch==2.13.0)
+	$(BIN)/python -m pip install -q -e ".[$(EXTRAS)]"
+	touch $@
+
+demo: setup
+	$(BIN)/elboroom demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+check: setup types
+	$(BIN)/ruff format --check $(ROOMS)
+	$(BIN)/ruff check $(ROOMS)
+	$(BIN)/python -m pytest tests/test_rooms.py
+
+# Types are checked on an installed copy, where the rooms have their public import names.
+types: setup
+	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	$(BIN)/python -m pip install -q --no-deps --target "$$copy" . && \
+	MYPYPATH="$$copy" $(BIN)/mypy -p elboroom --config-file pyproject.toml
+
+bench: setup
+	$(BIN)/python benchmarks/posteriordb.py
+	$(BIN)/python benchmarks/startup.py
+
+wheel: setup
+	rm -rf build dist
+	$(BIN)/python -m build -q --wheel

@@ -1,0 +1,204 @@
+"""Command line: ``elboroom demo | fit | check | report``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+from .ppl.errors import ElboroomError
+
+INTERRUPTED = 130
+STATUS = """Exit status: 0 the work was done, whatever the verdict, unless --fail-on names something that holds:
+then 4 untrusted, else 5 misfit (the model does not fit the data), else 3 caution. 1 the model raised an error.
+2 usage or data error. 130 interrupted; what was reached is kept."""
+
+app = typer.Typer(
+    help="Declare a model; get a posterior with the evidence that it can be trusted.",
+    epilog=STATUS,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class FailOn(str, Enum):
+    """What makes the exit status differ from 0."""
+
+    caution = "caution"
+    untrusted = "untrusted"
+    misfit = "misfit"
+
+
+class Refine(str, Enum):
+    """When to run warm-started MCMC."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+FailOnOption = Annotated[
+    list[FailOn] | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 4, 5 or 3 if this holds; may be repeated. 'caution' holds for an untrusted verdict too.",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Note interrupts, which a fit answers by returning the best that it has."""
+    seen: list[int] = []
+
+    def note(number, frame):
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Turn a usage or data error into one paragraph; let every other error keep its traceback."""
+    try:
+        yield
+    except ElboroomError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted before there was anything to keep.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _finish(record: dict, out: Path, fail_on, interrupted: bool) -> None:
+    from .folder import exit_status
+    from .words import verdict_lines
+
+    typer.echo("\n".join(verdict_lines(record)))
+    typer.echo(f"Report          {out / 'report.html'}")
+    if interrupted:
+        typer.echo("Interrupted: the report shows what was reached.", err=True)
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(exit_status(record, [item.value for item in fail_on or ()]))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"elboroom {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command(epilog=STATUS)
+def demo(out: OutOption = Path("radon-report")) -> None:
+    """Fit a hierarchical model of radon in Minnesota homes, and write its report."""
+    from .folder import staged, write
+    from .words import summary_lines
+
+    with _plainly(), _interrupts() as seen:
+        with staged(out) as folder:
+            from .demo import fit_radon
+
+            typer.echo("Radon in 919 Minnesota homes, 85 counties: fitting, with nothing tuned (about a minute).")
+            posterior = fit_radon()
+            record = write(posterior, folder)
+        typer.echo("\n".join(["", *summary_lines(posterior), ""]))
+    _finish(record, out, (), bool(seen))
+
+
+@app.command(epilog=STATUS)
+def fit(
+    model: Annotated[str, typer.Argument(metavar="MODULE:MODEL", help="Python module and model in it.")],
+    out: OutOption,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="A .csv, .json or .nc file; its columns, keys or variables reach the model's arguments of the "
+            "same name.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An argument of the model; may be repeated."),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="Backend to compute with.")] = "jax",
+    guide: Annotated[str, typer.Option(help="Guide family, or auto.")] = "auto",
+    refine: Annotated[Refine, typer.Option(help="When to run warm-started MCMC.")] = Refine.auto,
+    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    fail_on: FailOnOption = None,
+) -> None:
+    """Fit a model to a file's data; write report.html, report.json and posterior/ into a folder."""
+    from .folder import staged, write
+
+    with _plainly(), _interrupts() as seen:
+        with staged(out) as folder:
+            from .arguments import bind, find_model, parse_settings, read_table
+            from .inference.fit import fit as fit_program
+
+            program = bind(
+                find_model(model), {} if data is None else read_table(data), parse_settings(settings or ())
+            )
+            posterior = fit_program(
+                program,
+                guide=guide,
+                backend=backend,
+                refine=False if refine is Refine.never else refine.value,
+                seed=seed,
+            )
+            record = write(posterior, folder)
+    _finish(record, out, fail_on, bool(seen))
+
+
+@app.command(epilog=STATUS)
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's folder.")],
+    fail_on: FailOnOption = None,
+) -> None:
+    """Say what a fit's report found; reads report.json alone."""
+    from .folder import read_report
+
+    with _plainly():
+        record = read_report(folder)
+    _finish(record, folder, fail_on, False)
+
+
+@app.command(epilog=STATUS)
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's folder.")]) -> None:
+    """Render the report of a fit's folder again, from posterior/ and without the data."""
+    from .folder import rewrite_report
+
+    with _plainly():
+        record = rewrite_report(folder)
+    _finish(record, folder, (), False)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="elboroom")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Arguments of a model from a file and from ``key=value`` words."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .ppl.errors import DataError, ModelError, explain
+from .ppl.model import Model
+
+
+def find_model(spec: str) -> Model:
+    """The model that ``MODULE:MODEL`` names; the current folder is searched first.
+
+    Raises
+    ------
+    ModelError
+        If there is no such module or model. What the module itself raises comes through as it is.
+    """
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name:
+        raise ModelError(explain("model", "MODULE:MODEL", repr(spec), "write for example radon:model"))
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ModelError(
+            explain(
+                f"model '{spec}'",
+                "a module in the current folder or on the Python path",
+                f"no module named '{error.name}'",
+                "check the name, without .py",
+            )
+        ) from None
+    found = getattr(module, name, None)
+    if isinstance(found, Model):
+        return found
+    models = sorted(key for key, value in vars(module).items() if isinstance(value, Model))
+    got = "nothing of that name" if found is None else f"a {type(found).__name__}"
+    raise ModelError(
+        explain(
+            f"model '{spec}'",
+            f"one of {models}" if models else "a function decorated with @er.model",
+            got,
+            "check the name, decorate it with @er.model, or wrap it with er.from_numpyro",
+        )
+    )
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """Columns of a CSV file, keys of a JSON object, or variables of a netCDF file.
+
+    Returns
+    -------
+    dict
+        Name to column, array, scalar or string.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, of another kind or cannot be read.
+    """
+    path = Path(path).expanduser()
+    readers = {".csv": _read_csv, ".json": _read_json, ".nc": _read_netcdf}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            explain(
+                f"file '{path}'", "a .csv, .json or .nc file", f"'{path.suffix}'", "convert it to one of these"
+            )
+        )
+    if not path.is_file():
+        raise DataError(explain(f"file '{path}'", "a file", "none", "check the path"))
+    try:
+        return reader(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            explain(
+                f"file '{path}'", f"readable {path.suffix[1:].upper()}", f"'{reason}'", "correct the file"
+            )
+        ) from None
+
+
+def _read_csv(path: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    return {str(name): column for name, column in pd.read_csv(path).items()}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        return {str(name): column for name, column in pd.DataFrame(content).items()}
+    if not isinstance(content, dict):
+        raise ValueError("the top level is neither an object nor a list of objects")
+    return {
+        name: np.asarray([np.nan if item is None else item for item in value])
+        if isinstance(value, list) and not any(isinstance(item, (list, dict, str)) for item in value)
+        else value
+        for name, value in content.items()
+    }
+
+
+def _read_netcdf(path: Path) -> dict[str, Any]:
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        loaded = dataset.load()
+    return {
+        str(name): array.item() if array.ndim == 0 else array
+        for name, array in {**loaded.coords, **loaded.data_vars}.items()
+    }
+
+
+def parse_settings(words: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` words, the value read as int, float, bool or else text.
+
+    Examples
+    --------
+    >>> parse_settings(["J=3", "scale=2.5", "centered=false", "link=logit"])
+    {'J': 3, 'scale': 2.5, 'centered': False, 'link': 'logit'}
+    """
+    settings: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise DataError(explain("--set", "key=value", repr(word), "write for example --set J=3"))
+        settings[key] = _parse(text)
+    return settings
+
+
+def _parse(text: str) -> Any:
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def bind(model: Model, table: Mapping[str, Any], settings: Mapping[str, Any]):
+    """The program of `model` with the table's columns and the settings of the same names.
+
+    Columns that the model does not name are left out.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    DataError
+        If a setting is unknown or an argument is missing.
+    """
+    parameters = model.signature.parameters
+    named = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]
+    unknown = sorted(set(settings) - set(named))
+    if unknown:
+        raise DataError(
+            explain("--set", f"arguments of model '{model.name}' ({named})", f"{unknown}", "check the names")
+        )
+    given = {**{name: table[name] for name in named if name in table}, **settings}
+    missing = [
+        name
+        for name in named
+        if name not in given and parameters[name].default is inspect.Parameter.empty
+    ]
+    if missing:
+        raise DataError(
+            explain(
+                f"model '{model.name}'",
+                f"data for {missing}",
+                f"a file with {sorted(table)}",
+                "name the columns as the model's arguments, or pass numbers with --set",
+            )
+        )
+    return model(**given)

@@ -1,0 +1,49 @@
+"""What the command line says about a fit, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+VERDICTS = {
+    "trusted": "trusted: the evidence says that means, spreads and intervals are close to exact.",
+    "caution": "caution: usable, but some means or intervals may be off by a noticeable part of their spread.",
+    "untrusted": "untrusted: nothing establishes that these numbers are right. Do not use them.",
+}
+FITS = {
+    True: "yes: data simulated from the model look like the data.",
+    False: "no: data simulated from the model differ from the data.",
+    None: "not assessed: the checks do not apply to this model.",
+}
+
+
+def verdict_lines(record: dict[str, Any]) -> list[str]:
+    """The verdict, the fit to the data and the findings that are not in order.
+
+    Parameters
+    ----------
+    record : dict
+        The JSON report.
+    """
+    counts = Counter(row["verdict"] for row in record.get("quantities", ()) if row["verdict"])
+    shares = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    lines = [
+        f"Verdict         {VERDICTS.get(record['verdict'], record['verdict'])}",
+        f"Fits the data   {FITS.get(record['fits_data'], record['fits_data'])}",
+    ]
+    if shares:
+        lines.append(f"Quantities      {shares}")
+    for finding in record.get("findings", ()):
+        if finding["verdict"] in {"caution", "untrusted", "misfit"}:
+            lines.append(f"Finding         {finding['name']}, {finding['quantity']}: {finding['advice']}")
+    return lines
+
+
+def summary_lines(posterior: Any, num_rows: int = 12) -> list[str]:
+    """The summary table without its reasons, cut after `num_rows` quantities."""
+    frame = posterior.summary()
+    shown = frame.drop(columns="reason").head(num_rows)
+    lines = shown.to_string(float_format=lambda value: f"{value:.3f}", na_rep="").splitlines()
+    if len(frame) > num_rows:
+        lines.append(f"… and {len(frame) - num_rows} more")
+    return lines
