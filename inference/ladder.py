@@ -52,17 +52,21 @@ class Law:
         return inefficiency(values.reshape(self.num_chains, -1, values.shape[1]))
 
     def drift(self, values: np.ndarray) -> np.ndarray:
-        """Change of mean and spread between the halves of the chains, in sds."""
+        """Change of mean, spread and 5% tails between the halves of the chains, beyond its noise, in sds."""
         if not self.num_chains:
             return np.zeros(values.shape[1])
+        half = len(values) // self.num_chains // 2
         chains = values.reshape(self.num_chains, -1, values.shape[1])
-        half = chains.shape[1] // 2
         sd = np.where(values.std(0) > 0, values.std(0), 1.0)
-        first, second = chains[:, :half], chains[:, half:]
-        shift = np.abs(first.mean((0, 1)) - second.mean((0, 1))) / sd
-        spread = np.abs(first.std((0, 1)) - second.std((0, 1))) / sd
+        first, second = (
+            chains[:, part].reshape(-1, values.shape[1]) for part in (slice(half), slice(half, None))
+        )
         noise = 4.0 * np.sqrt(self.inflation(values) / len(values))  # two standard errors of a difference
-        return np.maximum(np.maximum(shift, 0.5 * spread) - noise, 0.0)
+        shift = np.abs(first.mean(0) - second.mean(0)) / sd - noise
+        spread = 0.5 * np.abs(first.std(0) - second.std(0)) / sd - noise
+        edges = np.quantile(first, [0.05, 0.95], axis=0) - np.quantile(second, [0.05, 0.95], axis=0)
+        tails = 0.6 * np.abs(edges).max(0) / sd - 2.0 * noise
+        return np.maximum.reduce([shift, spread, tails, np.zeros_like(shift)])
 
     def resample(self, num_draws: int, rng) -> np.ndarray:
         """Indices of draws that have this law, each of equal weight, in random order."""
@@ -422,7 +426,7 @@ class Climb:
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
             moved = chains.z.shape[1] / np.asarray(inflation)
             result = (law, chains)
-            settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 12)
+            settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 16)
             if chains.divergent > DIVERGENT / 2:
                 settled, accept = False, 0.95
             spent = time.perf_counter() - begin
@@ -521,6 +525,9 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None):
     khat = outcome.khat if law.kind != "mcmc" else None
     if law.num_chains:
         moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
+        live = found.sd > 1e-12 * np.abs(found.mean)
+        if live.any() and moved[live].min() < 3:  # one direction that hardly moves may hold the others
+            moved = np.minimum(moved, 9.0)
         if law.divergent > DIVERGENT:
             missed = np.ones(count)
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:

@@ -127,7 +127,9 @@ def short_chains(
 
 
 def inefficiency(values: np.ndarray) -> np.ndarray:
-    """Integrated autocorrelation time of each quantity, from the spread of chain means.
+    """Integrated autocorrelation time of each quantity, the worst of its bulk and its two 5% tails.
+
+    Estimated from the spread of the chains' means, which needs no spectral window with many chains.
 
     Parameters
     ----------
@@ -138,8 +140,12 @@ def inefficiency(values: np.ndarray) -> np.ndarray:
     numpy.ndarray, shape (Q,)
         At least 1; with N independent chains of T draws the effective size is ``N T`` over it.
     """
-    num_draws = values.shape[1]
+    low, high = np.quantile(values, [0.05, 0.95], axis=(0, 1))
+    return np.maximum.reduce([_time(values), _time(values <= low), _time(values >= high)])
+
+
+def _time(values):
     between = values.mean(1).var(0, ddof=1)
-    total = values.reshape(-1, values.shape[2]).var(0, ddof=1)
+    total = values.var((0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(1.0, np.where(total > 0, num_draws * between / total, 1.0))
+        return np.maximum(1.0, np.where(total > 0, values.shape[1] * between / total, 1.0))

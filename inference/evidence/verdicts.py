@@ -112,7 +112,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                     (evidence.drift[j], 0.1, 0.5, "the chains still drift, by {:.2f} sd"),
                     (
                         1 / evidence.moved[j],
-                        0.1,
+                        1 / 12,
                         0.5,
                         "the chains have not moved enough ({:.2f} of their length)",
                     ),
