@@ -7,8 +7,18 @@ import numpy as np
 from .arrays import to_device
 from .density import density_of
 from .trace import trace
+from .transforms import unconstrain_sites
 
-__all__ = ["default_dtype", "density_of", "graph", "index_problems", "resolve_device", "to_device", "trace"]
+__all__ = [
+    "default_dtype",
+    "density_of",
+    "graph",
+    "index_problems",
+    "resolve_device",
+    "to_device",
+    "trace",
+    "unconstrain_sites",
+]
 
 
 def resolve_device(device: str) -> str:

@@ -169,12 +169,21 @@ class Density:
         return {**values, **self._outcomes(record)}
 
     def _predict_values(self, values, seed, data, weights):
-        """Outcomes given constrained values; a site without one is drawn from its prior."""
+        """Outcomes given constrained values.
+
+        A site without a value is drawn from its prior; so are the elements of a pair ``(value, known)``
+        that are not known.
+        """
         key = jax.random.key(seed)
         draw = self._sampling(key)
 
         def latent(name, fn):
-            return values[name] if name in values else draw(name, fn)
+            given = values.get(name)
+            if given is None:
+                return draw(name, fn)
+            if isinstance(given, tuple):
+                return jnp.where(given[1], given[0], draw(name, fn))
+            return given
 
         record = self._execute(data, self._run(latent, weights, predict=draw), key)
         roles = {"latent", "deterministic"}

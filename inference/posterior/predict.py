@@ -1,0 +1,315 @@
+"""Posterior prediction for new rows and new groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...ppl.errors import DataError, InferenceError, ShapeError, explain
+from ...ppl.simulate import OUTCOME, block_size, in_blocks, seeds
+from ...ppl.tree import dataset, tree
+from .groups import LARGEST_GROUP
+
+# Distributions whose elements are independent given their parameters, so that some can be new.
+UNIVARIATE = frozenset(
+    "AsymmetricLaplace Beta Cauchy Chi2 Exponential Gamma Gumbel HalfCauchy HalfNormal HalfStudentT "
+    "InverseGamma Kumaraswamy Laplace Logistic LogNormal LogUniform Normal Pareto SoftLaplace StudentT "
+    "TruncatedNormal Uniform VonMises Weibull".split()
+)
+
+
+def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
+    """See `Posterior.predict`."""
+    program = _rebind(posterior, new_data)
+    if do:
+        program = program.do(**do)
+    trace = program.trace(posterior.backend)
+    new = NewGroups(posterior, program, trace, new_groups, new_data)
+    sources = {s.name: new.sources(s) for s in trace.latents}
+    unknown_sites = [s.name for s in trace.latents if sources[s.name] is None]
+    if unknown_sites:
+        raise InferenceError(
+            explain(
+                "predict",
+                f"the latent sites that were fitted ({sorted(posterior.values)})",
+                f"other ones with the new data: {unknown_sites}",
+                "give data that leave the model's sites as they were",
+            )
+        )
+    new.refuse_coupled(sources)
+    names = _chosen(trace, var_names)
+    rows = _draws(posterior, trace, names, num_draws, seed)
+    values = {s.name: _extended(posterior.values[s.name][rows], sources[s.name]) for s in trace.latents}
+    values = {k: v for k, v in values.items() if v is not None}
+    dtype = None if posterior._target is None else posterior._target.dtype
+    target = program.target(posterior.backend, dtype)
+    weights = {**target.weights, **{k: np.asarray(v, target.dtype) for k, v in posterior.weights.items()}}
+
+    def draw(block):
+        found = target.density.predict_values(*block, target.data, weights)
+        return {name: found[name] for name in names}
+
+    batched = (_cast(values, target.dtype), seeds(seed, len(rows), 51))
+    made = in_blocks(draw, batched, len(rows), block_size(trace))
+    dims = {s.name: s.dims for s in trace.sites}
+    group = dataset({k: v[None] for k, v in made.items()}, dims, trace.coords)
+    attrs = {"law": posterior.law, "seed": int(seed), "backend": posterior.backend}
+    return tree({"posterior_predictive": group}, attrs)
+
+
+def _cast(values, dtype):
+    def cast(v):
+        return np.asarray(v, dtype) if np.asarray(v).dtype.kind == "f" else np.asarray(v)
+
+    return {k: (cast(v[0]), v[1]) if isinstance(v, tuple) else cast(v) for k, v in values.items()}
+
+
+def _chosen(trace, var_names) -> list[str]:
+    known = [s.name for s in trace.by_role("latent", "deterministic", *OUTCOME)]
+    if var_names is None:
+        return [s.name for s in trace.by_role("deterministic", *OUTCOME)]
+    names = [var_names] if isinstance(var_names, str) else list(var_names)
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise InferenceError(
+            explain("var_names", f"names among {sorted(known)}", f"{unknown}", "correct the names")
+        )
+    return names
+
+
+def _draws(posterior, trace, names, num_draws, seed) -> np.ndarray:
+    count = len(posterior.z)
+    if num_draws is None:
+        size = sum(int(np.prod(trace[name].shape, dtype=int)) for name in names)
+        keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(100, count), count))
+        return np.unique(np.linspace(0, count - 1, keep).astype(int))
+    if isinstance(num_draws, bool) or not isinstance(num_draws, (int, np.integer)) or num_draws < 1:
+        raise InferenceError(
+            explain("num_draws", "an integer of at least 1", repr(num_draws), "correct the argument")
+        )
+    return np.random.default_rng([seed, 50]).choice(count, num_draws, replace=num_draws > count)
+
+
+def _extended(value: np.ndarray, sources):
+    """Values on the new axes: the array itself, a pair ``(value, known)``, or None where nothing is known."""
+    if all(index is None for index in sources):
+        return value
+    known = np.ones(value.shape, dtype=bool)
+    for axis, index in enumerate(sources, start=1):
+        if index is None:
+            continue
+        value = np.take(value, np.maximum(index, 0), axis)
+        known = np.take(known, np.maximum(index, 0), axis)
+        shape = [1] * value.ndim
+        shape[axis] = len(index)
+        known = known & (index >= 0).reshape(shape)
+    if known.all():
+        return value
+    return (value, known) if known.any() else None
+
+
+# -- binding ---------------------------------------------------------------------------------------------
+
+
+def fitted_labels(posterior) -> dict[str, tuple]:
+    """Labels of the codes of each argument, as they were when the model was fitted."""
+    stored = posterior._groups.get("labels")
+    return dict(stored if stored is not None else posterior.program.labels)
+
+
+def fitted_counts(posterior) -> dict[str, int]:
+    """Number of levels that each integer argument without labels had when the model was fitted."""
+    labels = fitted_labels(posterior)
+    return {
+        k: int(v.max()) + 1
+        for k, v in posterior.constant_data.items()
+        if v.dtype.kind in "iu" and v.size and k not in labels and v.min() >= 0
+    }
+
+
+def _rebind(posterior, new_data):
+    program = posterior.program
+    bound = program.bind(**new_data)
+    outcomes = {s.argument: s.name for s in posterior.observed.values() if s.argument is not None}
+    absent = {
+        label: name
+        for label, name in outcomes.items()
+        if label not in new_data and label.split(".")[0] not in new_data
+    }
+
+    def variant(values: Mapping):
+        arguments = dict(bound.arguments)
+        for label, value in values.items():
+            arguments = _replaced(arguments, label, value)
+        made = bound._copy(
+            arguments=arguments,
+            labels=fitted_labels(posterior),
+            level_counts={**program.level_counts, **fitted_counts(posterior)},
+        )
+        made.trace(posterior.backend)
+        return made
+
+    standins = {label: _standin(posterior, name, bound, new_data) for label, name in absent.items()}
+    if program.model.language == "elboroom":
+        try:
+            return variant(dict.fromkeys(absent))
+        except Exception:  # noqa: BLE001  the model may read its outcome: it then gets a stand-in of its shape
+            return variant(standins)
+    return variant(standins)
+
+
+def _replaced(arguments: Mapping, label: str, value) -> dict:
+    if label in arguments or "." not in label:
+        return {**arguments, label: value}
+    head, rest = label.split(".", 1)
+    if isinstance(arguments.get(head), Mapping):
+        return {**arguments, head: _replaced(arguments[head], rest, value)}
+    return {**arguments, label: value}
+
+
+def _standin(posterior, name, bound, new_data):
+    """An array of the outcome's new shape, inside its support; its values are never handed back."""
+    old = np.asarray(posterior.observed_data[name])
+    if old.ndim == 0:
+        return old
+    count = len(old)
+    for label, leaf in bound.leaves.items():
+        if label.split(".")[0] not in new_data:
+            continue
+        before = posterior.constant_data.get(label)
+        static = posterior.model_record.get("static", {}).get(label)
+        if before is not None and before.ndim and len(before) == count and np.ndim(leaf.value):
+            count = len(leaf.value)
+            break
+        if static == repr(count) and isinstance(leaf.value, (int, np.integer)):
+            count = int(leaf.value)
+            break
+    return np.take(old, np.arange(count) % len(old), axis=0)
+
+
+# -- groups ----------------------------------------------------------------------------------------------
+
+
+class NewGroups:
+    """Which elements of each latent site are the fitted ones, and which are new."""
+
+    def __init__(self, posterior, program, trace, new_groups, new_data):
+        self.posterior, self.program, self.trace = posterior, program, trace
+        self.fitted = {s.name: s for s in posterior.sites if s.role == "latent"}
+        self.every = new_groups is True
+        given = () if new_groups in (None, True, False) else new_groups
+        self.named = {given} if isinstance(given, str) else set(given)
+        outcomes = {s.argument for s in posterior.observed.values()}
+        self.leaves = {k: v for k, v in program.leaves.items() if k not in outcomes}
+        self.labels, self.counts = fitted_labels(posterior), fitted_counts(posterior)
+        axes = {d for s in self.fitted.values() for d in s.dims}
+        unknown = self.named - axes - set(self.fitted)
+        if unknown:
+            raise InferenceError(
+                explain(
+                    "new_groups",
+                    f"axes or latent sites among {sorted(axes | set(self.fitted))}",
+                    f"{sorted(unknown)}",
+                    "correct the names",
+                )
+            )
+
+    def sources(self, site):
+        """Per axis None (as fitted) or, for each element, its fitted position or -1; None for a new site."""
+        old = self.fitted.get(site.name)
+        if old is None or len(old.shape) != len(site.shape):
+            return None
+        out = []
+        for axis, (before, now) in enumerate(zip(old.shape, site.shape, strict=True)):
+            index = self._match(site, axis, before, now)
+            if index is not None and axis >= len(site.shape) - site.event_dim:
+                self._refuse_joint(site, axis)
+            out.append(index)
+        return out
+
+    def _refuse_joint(self, site, axis):
+        if site.distribution not in UNIVARIATE:
+            raise InferenceError(
+                explain(
+                    f"site '{site.name}'",
+                    f"the size it was fitted with on axis '{site.dims[axis]}'",
+                    f"another one, which its joint distribution ({site.distribution}) cannot be extended to",
+                    "predict for the fitted elements, or fit with the new ones included",
+                )
+            )
+
+    def _match(self, site, axis, before, now):
+        dim = site.dims[axis]
+        old = self._axis_labels(self.posterior.coords, dim, before)
+        new = self._axis_labels(self.trace.coords, dim, now)
+        allowed = self.every or dim in self.named or site.name in self.named
+        if old is not None and new is not None:
+            place = {label: i for i, label in enumerate(old)}
+            index = np.array([place.get(label, -1) for label in new])
+        elif (index := self._by_codes(before, now, allowed)) is not None:
+            pass
+        elif before == now:
+            return np.full(now, -1) if (dim in self.named or site.name in self.named) else None
+        elif allowed:
+            return np.full(now, -1)
+        else:
+            raise ShapeError(
+                explain(
+                    f"site '{site.name}', axis '{dim}'",
+                    f"the {before} elements that were fitted",
+                    f"{now}",
+                    f"say that they are new with new_groups='{dim}', or give data of the fitted groups",
+                )
+            )
+        return None if before == now and (index == np.arange(now)).all() else index
+
+    @staticmethod
+    def _axis_labels(coords, dim, size):
+        labels = coords.get(dim, ())
+        return [str(v) for v in labels] if len(labels) == size and len(set(labels)) == size else None
+
+    def _by_codes(self, before, now, allowed):
+        """Positions where the axis is counted by the codes of an argument; new levels follow the old."""
+        positions = np.where(np.arange(now) < before, np.arange(now), -1)
+        for label, leaf in self.leaves.items():
+            if label in self.labels and len(self.labels[label]) == before and len(leaf.labels or ()) == now:
+                return positions if now != before else None
+            values = leaf.value
+            if self.counts.get(label) != before or before == now or not np.ndim(values):
+                continue
+            if values.dtype.kind not in "iu" or int(values.max()) + 1 != now:
+                continue
+            if now > before and not allowed:
+                bad = np.argwhere(values >= before)
+                rows = sorted({int(b[0]) for b in bad})
+                hint = (
+                    "the codes look one-based: subtract 1"
+                    if values.min() >= 1 and now == before + 1
+                    else "use the codes of the fitted groups, or allow new ones with new_groups=True"
+                )
+                raise DataError(
+                    explain(
+                        f"argument '{label}'",
+                        f"codes from 0 to {before - 1}, the groups that were fitted",
+                        f"{sorted(set(values[values >= before].tolist()))[:5]} in rows {rows[:5]}"
+                        f"{'…' if len(rows) > 5 else ''} ({len(rows)} in all)",
+                        hint,
+                    )
+                )
+            return positions
+        return None
+
+    def refuse_coupled(self, sources):
+        """New elements come from priors alone, which is not the model's law where factors add to it."""
+        drawn = [k for k, s in sources.items() if any(i is not None and (i < 0).any() for i in s)]
+        factors = [s.name for s in self.trace.by_role("factor") if not s.plates]
+        if drawn and factors:
+            raise InferenceError(
+                explain(
+                    f"new elements of {drawn}",
+                    "a model whose priors are all sampled sites",
+                    f"terms added with er.factor ({factors}), which a draw from the prior ignores",
+                    "predict for the fitted groups, or fit with the new ones included",
+                )
+            )
