@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def fit(
     target.prepare("value_and_grad")
     z = np.zeros((target.constrain_batch, target.dim), target.dtype)
     target.density.constrain.prepare(z, target.data, target.weights)
+    importlib.import_module("arviz_stats.base")  # slow to import: while XLA compiles
     start_z = _start(target, start)
     local = engine.local_sites(program)
     try:

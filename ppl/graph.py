@@ -26,31 +26,31 @@ class Access:
 
 
 class ModelGraph:
-    """Graph of a model over a ``networkx.DiGraph``.
+    """Graph of a model, over a ``networkx.DiGraph``.
 
     Attributes
     ----------
-    network : networkx.DiGraph
-        Nodes carry ``role, distribution, support, shape, event_dim, plates, dims, independent``; edges
-        carry ``params`` (which parameters the parent enters) and ``index`` (through which argument).
+    nodes : dict
+        Site name to ``role, distribution, support, shape, event_dim, plates, dims, likelihood,
+        independent``.
+    links : dict
+        ``(parent, child)`` to ``params`` (which parameters the parent enters) and ``index`` (through which
+        argument).
     """
 
-    def __init__(self, network: Any):
-        self.network = network
+    def __init__(self, nodes: dict, links: dict):
+        self.nodes, self.links = nodes, links
 
     @classmethod
     def of(
         cls, sites: Sequence[Site], access: Mapping[str, Mapping[str, Mapping[str, Access]]]
     ) -> ModelGraph:
         """Build from sites and from what reaches each of their parts."""
-        import networkx as nx
-
-        network = nx.DiGraph()
+        nodes, links = {}, {}
         for site in sites:
             parts = access.get(site.name, {})
             data = any(a.kind == "data" for part in parts.values() for a in part.values())
-            network.add_node(
-                site.name,
+            nodes[site.name] = dict(
                 role=site.role,
                 distribution=site.distribution,
                 support=site.support,
@@ -61,9 +61,8 @@ class ModelGraph:
                 likelihood=site.role == "observed" or (site.role == "factor" and data),
                 independent=independent_axes(site, access) if site.role == "latent" else (),
             )
-        for site in sites:
             found: dict[str, tuple[set, set]] = {}
-            for part, sources in access.get(site.name, {}).items():
+            for part, sources in parts.items():
                 for source, how in sources.items():
                     if how.kind != "latent" or source == site.name:
                         continue
@@ -72,41 +71,51 @@ class ModelGraph:
                         params.add(part)
                     index.update(label for _, _, label in how.axes if label)
             for source, (params, index) in found.items():
-                network.add_edge(source, site.name, params=tuple(sorted(params)), index=tuple(sorted(index)))
-        return cls(network)
+                links[source, site.name] = dict(params=tuple(sorted(params)), index=tuple(sorted(index)))
+        return cls(nodes, links)
+
+    @property
+    def network(self) -> Any:
+        """The graph as a ``networkx.DiGraph``."""
+        import networkx as nx
+
+        network = nx.DiGraph()
+        for name, attributes in self.nodes.items():
+            network.add_node(name, **attributes)
+        for (parent, child), attributes in self.links.items():
+            network.add_edge(parent, child, **attributes)
+        return network
 
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of all sites in program order."""
-        return tuple(self.network.nodes)
+        return tuple(self.nodes)
 
     @property
     def edges(self) -> set[tuple[str, str]]:
         """Pairs of parent and child."""
-        return set(self.network.edges)
+        return set(self.links)
 
     def parents(self, name: str) -> tuple[str, ...]:
         """Sites that `name` depends on."""
-        return tuple(self.network.predecessors(name))
+        return tuple(parent for parent, child in self.links if child == name)
 
     @property
     def locals(self) -> tuple[str, ...]:
         """Latent sites in a plate, or with an axis of elements independent given the rest."""
         return tuple(
-            n
-            for n, a in self.network.nodes(data=True)
-            if a["role"] == "latent" and (a["plates"] or a["independent"])
+            n for n, a in self.nodes.items() if a["role"] == "latent" and (a["plates"] or a["independent"])
         )
 
     @property
     def globals(self) -> tuple[str, ...]:
         """Latent sites that are not local."""
         local = set(self.locals)
-        return tuple(n for n, a in self.network.nodes(data=True) if a["role"] == "latent" and n not in local)
+        return tuple(n for n, a in self.nodes.items() if a["role"] == "latent" and n not in local)
 
     def __repr__(self) -> str:
         lines = []
-        for name, a in self.network.nodes(data=True):
+        for name, a in self.nodes.items():
             parents = ", ".join(self.parents(name))
             law = f" ~ {a['distribution']}" if a["distribution"] else ""
             lines.append(f"{name}{law} [{a['role']}]" + (f" ← {parents}" if parents else ""))

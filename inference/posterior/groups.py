@@ -6,7 +6,7 @@ from importlib import metadata
 
 import numpy as np
 
-from ...ppl.errors import ElboroomError
+from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, prior_groups, seeds
 from ...ppl.tree import dataset
 
@@ -37,6 +37,8 @@ def lazy_tree(posterior):
             inference_library_version=version(),
         )
         for name, group in _at_once(posterior).items():
+            _attach(made, name, group)
+        for name, group in posterior._groups.get("saved", {}).items():
             _attach(made, name, group)
         made._posterior = posterior
         posterior._groups["tree"] = made
@@ -125,6 +127,15 @@ def compute(posterior, name: str) -> dict:
     posterior._need_program(f"the group '{name}'")
     if name in {"prior", "prior_predictive"}:
         return prior_groups(posterior.program, NUM_PRIOR_DRAWS, posterior.seed, posterior.backend)
+    if posterior._target is None:
+        raise InferenceError(
+            explain(
+                f"the group '{name}'",
+                "the program with the data that were fitted",
+                "one bound to other data",
+                "load the posterior with the fitted data, or use predict",
+            )
+        )
     make = {
         "posterior_predictive": _posterior_predictive,
         "log_likelihood": _log_likelihood,
