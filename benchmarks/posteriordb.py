@@ -1,0 +1,267 @@
+"""Reference posteriors side by side: elboroom, NumPyro's AutoNormal and NumPyro's NUTS, in one run.
+
+    python benchmarks/posteriordb.py [--folder DIR] [--only NAME] [--seeds 5] [--peers] [--warm]
+
+Errors are against reference draws, in reference standard deviations. Every timed method runs in a process
+of its own on one thread, with an empty compilation cache, or with ``--warm`` a second time with a full one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PROMISE = {"mean": 0.15, "sd": 0.15, "q5": 0.25, "q95": 0.25}
+
+
+def load(folder: Path, name: str):
+    """The NumPyro model and its arguments."""
+    sys.path.insert(0, str(folder))
+    from models import MODELS
+
+    model, convert = MODELS[name]
+    return model, convert(json.loads((folder / "data" / f"{name}.json").read_text()))
+
+
+def label(quantity: str) -> str:
+    """Zero-based label of a one-based reference quantity."""
+    found = re.fullmatch(r"(.*?)\[(.*)\]", quantity)
+    if not found:
+        return quantity
+    return f"{found[1]}[{', '.join(str(int(i) - 1) for i in found[2].split(','))}]"
+
+
+def errors(rows: dict, reference: dict) -> dict:
+    """Error of each quantity in reference sds: mean, sd, and both quantiles."""
+    out = {}
+    for quantity, truth in reference.items():
+        if not truth["sd"] > 0:
+            continue
+        row = rows[label(quantity)]
+        out[label(quantity)] = {
+            "mean": abs(row["mean"] - truth["mean"]) / truth["sd"],
+            "sd": abs(row["sd"] / truth["sd"] - 1),
+            "q5": abs(row["q5"] - truth["q05"]) / truth["sd"],
+            "q95": abs(row["q95"] - truth["q95"]) / truth["sd"],
+        }
+    return out
+
+
+def flat_summary(draws: dict) -> dict:
+    """Summaries of draws by scalar quantity."""
+    rows = {}
+    for name, value in draws.items():
+        value = np.asarray(value, np.float64)
+        for index in np.ndindex(*value.shape[1:]):
+            x = value[(slice(None), *index)]
+            q5, q95 = np.quantile(x, [0.05, 0.95])
+            key = f"{name}[{', '.join(map(str, index))}]" if index else name
+            rows[key] = {"mean": x.mean(), "sd": x.std(), "q5": q5, "q95": q95}
+    return rows
+
+
+def run_elboroom(model, kwargs, seed):
+    import elboroom as er
+
+    program = er.from_numpyro(model)(**kwargs)
+    begin = time.perf_counter()
+    posterior = er.fit(program, seed=seed, progress=False)
+    seconds = time.perf_counter() - begin
+    table = posterior.summary()
+    return {
+        "seconds": seconds,
+        "rows": table[["mean", "sd", "q5", "q95"]].to_dict("index"),
+        "verdicts": table["verdict"].to_dict(),
+        "law": posterior.law,
+        "khat": posterior.khat,
+        "compile": posterior.cost.compile_seconds,
+        "fit_gradients": sum(r.num_gradients for r in posterior.trail if r.name in {"starts", "fit"}),
+        "gradients": posterior.cost.num_gradients,
+    }
+
+
+def run_nuts(model, kwargs, seed):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from numpyro.infer import MCMC, NUTS
+
+    begin = time.perf_counter()
+    mcmc = MCMC(
+        NUTS(model),
+        num_warmup=1000,
+        num_samples=1000,
+        num_chains=4,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.run(jax.random.PRNGKey(seed), **kwargs)
+    draws = {k: np.asarray(v) for k, v in mcmc.get_samples().items()}
+    return {"seconds": time.perf_counter() - begin, "rows": flat_summary(draws)}
+
+
+def run_autonormal(model, kwargs, seed):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import numpyro
+    from numpyro.infer import SVI, Predictive, Trace_ELBO
+    from numpyro.infer.autoguide import AutoNormal
+
+    begin = time.perf_counter()
+    guide = AutoNormal(model)
+    svi = SVI(model, guide, numpyro.optim.Adam(0.01), Trace_ELBO())
+    result = svi.run(jax.random.PRNGKey(seed), 10_000, progress_bar=False, **kwargs)
+    draws = guide.sample_posterior(jax.random.PRNGKey(seed + 1), result.params, sample_shape=(4000,))
+    more = Predictive(model, posterior_samples=draws)(jax.random.PRNGKey(seed + 2), **kwargs)
+    draws = {k: np.asarray(v) for k, v in {**more, **draws}.items()}
+    return {"seconds": time.perf_counter() - begin, "rows": flat_summary(draws)}
+
+
+METHODS = {"elboroom": run_elboroom, "nuts": run_nuts, "autonormal": run_autonormal}
+
+
+def timed(folder: Path, name: str, method: str, cache: str) -> dict:
+    """One method in a process of its own, on one thread."""
+    env = {
+        **os.environ,
+        "ELBOROOM_CACHE": cache,
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    }
+    if method == "elboroom":  # it brings its own cache
+        for key in list(env):
+            if key.startswith("JAX_"):
+                del env[key]
+    command = [sys.executable, __file__, "--folder", str(folder), "--only", name, "--worker", method]
+    if shutil.which("taskset"):
+        core = sorted(os.sched_getaffinity(0))[-1]
+        command = ["taskset", "-c", str(core), *command]
+    begin = time.perf_counter()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
+    whole = time.perf_counter() - begin
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return {**json.loads(done.stdout.splitlines()[-1]), "whole": whole}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=os.environ.get("ELBOROOM_POSTERIORDB", "../shared/posteriordb")
+    )
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--warm", action="store_true")
+    parser.add_argument("--worker", choices=sorted(METHODS))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    folder = Path(options.folder).resolve()
+    if not (folder / "models.py").exists():
+        print(f"skipped: no reference posteriors in {folder} (pass --folder)")
+        return
+    if options.worker:
+        model, kwargs = load(folder, options.only)
+        print(json.dumps(METHODS[options.worker](model, kwargs, 0)))
+        return
+    names = sorted(p.stem for p in (folder / "reference").glob("*.json") if options.only in p.stem)
+    if options.peers:
+        side_by_side(folder, names, options)
+    else:
+        accuracy(folder, names, options)
+
+
+def accuracy(folder, names, options):
+    """Errors, passes and trust over seeds, in one process."""
+    print(
+        f"{'posterior':42s} seed  mean    sd    q5   q95 pass .10 trusted false law    khat fit-grad all-grad  s"
+    )
+    shares, passes, false, gradients, all_pass = [], [], 0, [], {}
+    for name in names:
+        model, kwargs = load(folder, name)
+        reference = json.loads((folder / "reference" / f"{name}.json").read_text())
+        for seed in range(options.seeds):
+            got = run_elboroom(model, kwargs, seed)
+            found = errors(got["rows"], reference)
+            worst = {k: max(e[k] for e in found.values()) for k in PROMISE}
+            wrong = [
+                q
+                for q, e in found.items()
+                if got["verdicts"][q] == "trusted" and any(e[k] > PROMISE[k] for k in PROMISE)
+            ]
+            judged = [v for v in got["verdicts"].values() if v is not None]
+            share = np.mean([v == "trusted" for v in judged])
+            ok = max(worst["mean"], worst["sd"]) < 0.15
+            shares.append(share), passes.append(ok), gradients.append(got["fit_gradients"])
+            all_pass[name] = all_pass.get(name, True) and ok
+            false += len(wrong)
+            print(
+                f"{name[:42]:42s} {seed:4d} {worst['mean']:5.2f} {worst['sd']:5.2f} {worst['q5']:5.2f} "
+                f"{worst['q95']:5.2f} {'yes' if ok else 'NO':4s} "
+                f"{'yes' if max(worst['mean'], worst['sd']) < 0.1 else 'no':3s} {share:7.2f} {len(wrong):5d} "
+                f"{got['law']:5s} {got['khat']:5.2f} {got['fit_gradients']:8d} {got['gradients']:8d} "
+                f"{got['seconds']:5.2f} {' '.join(wrong)}",
+                flush=True,
+            )
+    print(
+        f"\npass on every seed: {sum(all_pass.values())} of {len(all_pass)}; false trusts: {false}; "
+        f"share trusted: {np.mean(shares):.3f}; median gradients for starts and fit: {np.median(gradients):.0f}"
+    )
+
+
+def side_by_side(folder, names, options):
+    """Times and errors of three methods, each in a process of its own."""
+    results: dict = {}
+    for name in names:
+        reference = json.loads((folder / "reference" / f"{name}.json").read_text())
+        line = f"{name[:42]:42s}"
+        for method in ("elboroom", "autonormal", "nuts"):
+            with tempfile.TemporaryDirectory() as cache:
+                cold = timed(folder, name, method, cache)
+                warm = timed(folder, name, method, cache) if options.warm else None
+            worst = errors(cold["rows"], reference)
+            worst = max(max(e["mean"], e["sd"]) for e in worst.values())
+            results.setdefault(method, {})[name] = (
+                cold["seconds"],
+                cold["whole"],
+                warm["whole"] if warm else np.nan,
+                warm["seconds"] if warm else np.nan,
+                worst,
+            )
+            line += f" | {method} {cold['seconds']:6.2f} s, whole {cold['whole']:6.2f}"
+            line += f", warm {warm['whole']:5.2f}" if warm else ""
+            line += f", err {worst:5.2f}"
+        print(line, flush=True)
+    ours = np.array([results["elboroom"][n] for n in names])
+    for method in ("nuts", "autonormal"):
+        theirs = np.array([results[method][n] for n in names])
+        for column, words in (
+            (0, "fit, empty cache"),
+            (1, "whole process, empty"),
+            (2, "whole process, warm"),
+        ):
+            ratio = theirs[:, column] / ours[:, column]
+            print(
+                f"{method} / elboroom, {words}: median {np.nanmedian(ratio):.1f}, least {np.nanmin(ratio):.1f}"
+            )
+    if options.out:
+        options.out.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
