@@ -1,0 +1,402 @@
+"""``Posterior.save`` and ``load``: one folder in open formats, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ...guides import FAMILIES
+from ...ppl import constraints
+from ...ppl.errors import ElboroomError, InferenceError, explain
+from ...ppl.sites import Site
+from ...ppl.tree import variable_name
+from ..evidence.finding import Finding
+from ..trail import Rung, Trail
+from .groups import ON_REQUEST, lazy_tree, version
+from .posterior import COLUMNS, Posterior
+from .predict import fitted_labels
+
+FORMAT, NUMBER = "elboroom-posterior", 1
+RECORD, DRAWS, GUIDE = "posterior.json", "posterior.nc", "guide.safetensors"
+KEPT = ("posterior", "observed_data", "constant_data", "sample_stats", "fit", *ON_REQUEST)
+ENGINE = "h5netcdf"
+
+
+def save(posterior: Posterior, path) -> Path:
+    """Write a posterior to a folder.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    path : str or path
+        A folder: absent, empty, or holding a saved posterior, which is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InferenceError
+        If the folder holds something else or cannot be written.
+
+    Notes
+    -----
+    ``posterior.nc`` holds the groups of the draws, ``guide.safetensors`` the guide's parameters, and
+    ``posterior.json`` the rest.
+    """
+    path = Path(path).expanduser()
+    if path.exists() and not _replaceable(path):
+        raise InferenceError(
+            explain(
+                f"save to '{path}'",
+                "a new or empty folder, or one with a saved posterior",
+                "a file" if path.is_file() else "a folder with other files",
+                "choose another path",
+            )
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        # mkdtemp makes a folder for its owner alone; a saved posterior is as open as any other folder
+        umask = os.umask(0)
+        os.umask(umask)
+        draft.chmod(0o777 & ~umask)
+        _write(posterior, draft)
+        _move(draft, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return path
+
+
+def _unwritable(path, error) -> InferenceError:
+    words = error.strerror or str(error)
+    return InferenceError(
+        explain(f"save to '{path}'", "a folder that can be written", words, "choose another path")
+    )
+
+
+def _replaceable(path: Path) -> bool:
+    return path.is_dir() and (not any(path.iterdir()) or (path / RECORD).is_file())
+
+
+def _move(draft: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(draft, path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    old = aside / "old"
+    os.replace(path, old)
+    try:
+        os.replace(draft, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+# -- writing ---------------------------------------------------------------------------------------------
+
+
+def _write(posterior: Posterior, folder: Path) -> None:
+    import xarray as xr
+    from safetensors.numpy import save_file
+
+    draws = lazy_tree(posterior)
+    groups = {f"/{name}": draws.children[name].to_dataset() for name in KEPT if name in draws.children}
+    whole = xr.DataTree.from_dict(groups)
+    whole.attrs.update(draws.attrs)
+    whole.to_netcdf(folder / DRAWS, engine=ENGINE)
+    tensors = {f"params/{k}": v for k, v in posterior.params.items()}
+    tensors |= {f"weights/{k}": v for k, v in posterior.weights.items()}
+    tensors["z"] = posterior.z
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / GUIDE)
+    record = _record(posterior)
+    record["files"] = {name: _digest(folder / name) for name in (DRAWS, GUIDE)}
+    text = json.dumps(_plain(record), indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / RECORD).write_text(text, encoding="utf-8")
+
+
+def _record(posterior: Posterior) -> dict[str, Any]:
+    return {
+        "format": f"{FORMAT}/{NUMBER}",
+        "elboroom": version(),
+        "name": posterior.name,
+        "question": posterior.question,
+        "law": posterior.law,
+        "khat": posterior.khat,
+        "family": posterior.guide.family.name,
+        "dim": posterior.guide.dim,
+        "sites": [_site_record(s) for s in posterior.sites],
+        "values": list(posterior.values),
+        "observed_data": list(posterior.observed_data),
+        "constant_data": list(posterior.constant_data),
+        "coords": {k: list(v) for k, v in posterior.coords.items()},
+        "labels": {k: list(v) for k, v in fitted_labels(posterior).items()}
+        if posterior.program is not None or "labels" in posterior._groups
+        else {},
+        "table": {k: list(posterior.table[k]) for k in ("label", *COLUMNS)},
+        "trail": [asdict(r) for r in posterior.trail],
+        "findings": [f.as_dict() for f in posterior.findings],
+        "cost": asdict(posterior.cost),
+        "settings": posterior.settings,
+        "data_fingerprint": posterior.data_fingerprint,
+        "model": posterior.model_record,
+    }
+
+
+def _site_record(site: Site) -> dict:
+    out = {f.name: getattr(site, f.name) for f in fields(Site)}
+    describe = getattr(site.constraint, "as_dict", None)
+    out["constraint"] = None if site.constraint is None or describe is None else describe()
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: NaN becomes null, infinities become words, other objects their text."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        if np.isnan(value):
+            return None
+        return value if np.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+def load(path, program=None) -> Posterior:
+    """Read what `Posterior.save` wrote; the model's data are not needed.
+
+    Parameters
+    ----------
+    path : str or path
+    program : Program, optional
+        The program that was fitted: with it `Posterior.predict` and the groups of draws that need the model
+        work again. One whose source or data differ is noted in ``posterior.findings``.
+
+    Returns
+    -------
+    Posterior
+        Same draws, same summary.
+
+    Raises
+    ------
+    InferenceError
+        If the folder is absent, not a posterior, damaged, or of a newer format.
+    """
+    path = Path(path).expanduser()
+    record = _read_record(path)
+    try:
+        for name, digest in record["files"].items():
+            if not (path / name).is_file():
+                raise _damaged(path, f"no file {name}")
+            if _digest(path / name) != digest:
+                raise _damaged(path, f"a changed or cut {name}")
+        posterior = _rebuild(path, record)
+    except ElboroomError:
+        raise
+    except Exception as error:  # any reader's own error means the same here
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if program is not None:
+        _reunite(posterior, program)
+    return posterior
+
+
+def _damaged(path, what) -> InferenceError:
+    return InferenceError(
+        explain(f"posterior at '{path}'", "the files as they were saved", what, "save the posterior again")
+    )
+
+
+def _read_record(path: Path) -> dict:
+    if not path.exists():
+        raise InferenceError(explain(f"load '{path}'", "a folder", "nothing there", "correct the path"))
+    file = path / RECORD
+    if not file.is_file():
+        raise InferenceError(
+            explain(f"load '{path}'", f"a saved posterior ({RECORD})", "something else", "correct the path")
+        )
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"{RECORD} that cannot be read ({error})") from None
+    stamp = record.get("format") if isinstance(record, dict) else None
+    kind, _, number = str(stamp).partition("/")
+    if kind != FORMAT or not number.isdigit():
+        raise InferenceError(
+            explain(f"load '{path}'", f"the format {FORMAT}/{NUMBER}", repr(stamp), "correct the path")
+        )
+    if int(number) > NUMBER:
+        raise InferenceError(
+            explain(
+                f"load '{path}'",
+                f"the format {FORMAT}/{NUMBER} or older",
+                f"{stamp}, written by elboroom {record.get('elboroom')}",
+                "upgrade elboroom",
+            )
+        )
+    return record
+
+
+def _rebuild(path: Path, record: dict) -> Posterior:
+    from safetensors.numpy import load_file
+
+    from ..fit import Cost
+
+    groups = _read_groups(path / DRAWS)
+    tensors = load_file(path / GUIDE)
+    families = {cls.name: cls for cls in FAMILIES}
+    if record["family"] not in families:
+        raise InferenceError(
+            explain(
+                f"load '{path}'",
+                f"a guide among {sorted(families)}",
+                repr(record["family"]),
+                "load it with the version of elboroom that saved it",
+            )
+        )
+    fit = groups["fit"]
+    fit_record = {k: fit[k].values for k in fit.data_vars}
+    if "sample_stats" in groups:
+        fit_record["lp"] = groups["sample_stats"]["lp"].values[0]
+    table = record["table"]
+    numbers = {k: np.array([_number(v) for v in table[k]], float) for k in COLUMNS[:5]}
+    posterior = Posterior(
+        name=record["name"],
+        question=record["question"],
+        sites=tuple(_site(s) for s in record["sites"]),
+        coords={k: tuple(v) for k, v in record["coords"].items()},
+        guide=families[record["family"]]().bind(SimpleNamespace(dim=record["dim"])),
+        params=_under(tensors, "params/"),
+        law=record["law"],
+        khat=_number(record["khat"]),
+        values=_variables(groups, "posterior", record["values"], 0),
+        z=tensors["z"],
+        table={**table, **numbers},
+        trail=Trail(_filled(Rung, r) for r in record["trail"]),
+        findings=tuple(Finding(**f) for f in record["findings"]),
+        cost=_filled(Cost, record["cost"]),
+        settings=record["settings"],
+        fit_record=fit_record,
+        observed_data=_variables(groups, "observed_data", record["observed_data"]),
+        constant_data=_variables(groups, "constant_data", record["constant_data"]),
+        data_fingerprint=record["data_fingerprint"],
+        weights=_under(tensors, "weights/"),
+        model_record=record["model"],
+    )
+    posterior._groups["labels"] = {k: tuple(v) for k, v in record["labels"].items()}
+    posterior._groups["saved"] = {k: v for k, v in groups.items() if k in ON_REQUEST}
+    return posterior
+
+
+def _read_groups(file: Path) -> dict:
+    import xarray as xr
+
+    with xr.open_datatree(file, engine=ENGINE) as tree:
+        return {name: node.to_dataset().load() for name, node in tree.children.items()}
+
+
+def _variables(groups, group: str, names, pick=None) -> dict[str, np.ndarray]:
+    found = {name: groups[group][variable_name(name)].values for name in names}
+    return found if pick is None else {k: v[pick] for k, v in found.items()}
+
+
+def _under(tensors, prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _number(value) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _filled(cls, record: dict):
+    """A record whose float fields get their NaN and infinities back."""
+    floats = {f.name for f in fields(cls) if f.type in ("float", float)}
+    return cls(**{k: _number(v) if k in floats else v for k, v in record.items()})
+
+
+def _site(record: dict) -> Site:
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    declared = record["constraint"]
+    kept["constraint"] = None if declared is None else constraints.from_dict(_infinite(declared))
+    return Site(**kept)
+
+
+def _infinite(value):
+    if isinstance(value, dict):
+        return {k: _infinite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_infinite(v) for v in value]
+    return float(value) if value in ("Infinity", "-Infinity") else value
+
+
+# -- with the program again ------------------------------------------------------------------------------
+
+
+def _reunite(posterior: Posterior, program) -> None:
+    """Give a loaded posterior its program, or say why it is not the one that was fitted."""
+
+    def note(what: str, advice: str, verdict: str = "caution"):
+        posterior.findings += (Finding(what, "program", None, None, verdict, advice),)
+
+    def layout(sites):
+        return {s.name: s.shape for s in sites if s.role == "latent"}
+
+    hashed, before = program.model.source_hash, posterior.model_record.get("source_hash")
+    if hashed != before:
+        note(
+            "changed model",
+            f"The source of '{program.name}' is not the one that was fitted ({hashed}, then {before}). "
+            "Summaries and draws are those of the fitted model; predictions follow the new one.",
+        )
+    ours = layout(posterior.sites)
+    same_data = program.data_fingerprint == posterior.data_fingerprint
+    theirs = layout(program.trace(posterior.backend).sites)
+    if set(ours) - set(theirs) or (same_data and ours != theirs):
+        note(
+            "foreign program",
+            f"The program's latent sites {theirs} are not those that were fitted {ours}: it was left aside. "
+            "Load with the program that was fitted.",
+            "untrusted",
+        )
+        return
+    posterior.program = program
+    if same_data:
+        posterior._target = program.target(posterior.backend)
+    else:
+        note(
+            "other data",
+            "The program is bound to other data than the fit's: it serves predict, but not the groups of "
+            "draws that need the fitted data.",
+            "ok",
+        )
