@@ -212,10 +212,16 @@ class Reached:
     def save(self, path):
         path.mkdir()
 
+    def report(self, folder):
+        (folder / "report.html").write_text("<html>")
+        (folder / "report.json").write_text(json.dumps({"verdict": "untrusted", "fits_data": None}))
 
-def fake_report(posterior, folder):
-    (folder / "report.html").write_text("<html>")
-    (folder / "report.json").write_text(json.dumps({"verdict": "untrusted", "fits_data": None}))
+
+class Full(Reached):
+    """Stands for a posterior on a full disk."""
+
+    def report(self, folder):
+        raise OSError(28, "No space left on device")
 
 
 def test_interrupt_keeps_what_was_reached(place, monkeypatch):
@@ -227,7 +233,6 @@ def test_interrupt_keeps_what_was_reached(place, monkeypatch):
         return Reached()
 
     monkeypatch.setattr("elboroom.inference.fit.fit", interrupted)
-    monkeypatch.setattr("elboroom.diagnostics.report", fake_report, raising=False)
     done = call("fit", "lines:line", "--data", "data.csv", "--out", "out", "--fail-on", "untrusted")
     assert done.exit_code == 130
     assert (place / "out" / "report.json").exists()
@@ -245,7 +250,6 @@ def test_interrupt_before_anything_was_reached(place, monkeypatch):
 
 def test_a_second_fit_replaces_the_first(place, monkeypatch):
     monkeypatch.setattr("elboroom.inference.fit.fit", lambda *a, **k: Reached())
-    monkeypatch.setattr("elboroom.diagnostics.report", fake_report, raising=False)
     for _ in range(2):
         assert call("fit", "lines:line", "--data", "data.csv", "--out", "out").exit_code == 0
     assert sorted(entry.name for entry in (place / "out").iterdir()) == [
@@ -254,10 +258,7 @@ def test_a_second_fit_replaces_the_first(place, monkeypatch):
         "report.json",
     ]
 
-    def full(posterior, folder):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("elboroom.diagnostics.report", full)
+    monkeypatch.setattr("elboroom.inference.fit.fit", lambda *a, **k: Full())
     done = call("fit", "lines:line", "--data", "data.csv", "--out", "out")
     assert done.exit_code == 2 and "no space left" in done.output
     assert (place / "out" / "report.html").exists()

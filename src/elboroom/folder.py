@@ -90,11 +90,9 @@ def _exchange(stage: Path, out: Path) -> None:
 
 def write(posterior: Any, folder: Path) -> dict[str, Any]:
     """Write the report and the posterior into `folder`; returns the report's JSON."""
-    from .diagnostics import report
-
     try:
         posterior.save(folder / "posterior")
-        report(posterior, folder)
+        posterior.report(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return read_report(folder)
@@ -108,7 +106,6 @@ def rewrite_report(folder: str | Path) -> dict[str, Any]:
     DataError
         If there is no posterior to read, or the folder cannot be written.
     """
-    from .diagnostics import report
     from .inference.posterior.save import load
 
     folder = Path(folder).expanduser().resolve()
@@ -120,7 +117,7 @@ def rewrite_report(folder: str | Path) -> dict[str, Any]:
     stage = folder / f".report.{os.getpid()}"
     try:
         stage.mkdir()
-        report(posterior, stage)
+        posterior.report(stage)
         for name in REPORT:
             os.replace(stage / name, folder / name)
     except OSError as error:
