@@ -390,6 +390,12 @@ class Climb:
         )
         return "another mode was reached by a dispersed start"
 
+    def _chain_budget(self) -> int:
+        """Gradients that the chains may cost: seconds on any machine, and the same on all (same seed, same result)."""
+        leaves = self.target.program.leaves.values()
+        work = self.target.dim + sum(leaf.value.size for leaf in leaves if leaf.traced)
+        return int(np.clip(1e9 / work, 4e5, 4e6))
+
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         mean, scale = frame
@@ -397,7 +403,7 @@ class Climb:
         chance = np.minimum(pool.weights, 4.0 / count)
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
         length, result, accept = 80, None, 0.8
-        budget = max(10.0, 10 * self.watch.elapsed)
+        budget = self._chain_budget()
         while True:
             with np.errstate(all="ignore"):
                 chains = short_chains(
@@ -429,12 +435,12 @@ class Climb:
             settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 16)
             if chains.divergent > DIVERGENT / 2:
                 settled, accept = False, 0.95
-            spent = time.perf_counter() - begin
+            spent = self.target.counter.num_gradients - before
             held = values.size * 2
             if (
                 settled
                 or self.watch.stop()
-                or 3 * spent > budget
+                or 2 * spent > budget
                 or held > 4 * LARGEST_BLOCK
                 or length >= 1280
             ):

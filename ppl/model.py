@@ -164,6 +164,7 @@ class Program:
         self.dims, self.coords = model.dims, model.coords
         self.level_counts = dict(level_counts or {})
         self.leaves: dict[str, Argument] = flatten(self.arguments, labels)
+        self.sizes: dict[str, int] = {}
         self._traces: dict = {}
         self._check = check
         if check:
@@ -228,6 +229,11 @@ class Program:
             self.trace(backend)
             self._traces[key] = load(backend, self.model.language).graph(self)
         return self._traces[key]
+
+    def accesses(self, backend: str = "jax"):
+        """What reaches each part of each site, by axis (`Access`)."""
+        self.trace(backend)
+        return load(backend, self.model.language).accesses(self)
 
     def _copy(self, **changes) -> Program:
         settings = dict(

@@ -137,7 +137,7 @@ class Target:
         if rows:
             from .rows import subset
 
-            target = subset(self, {k: np.asarray(v) for k, v in rows.items()}, data)
+            target = subset(self, {k: np.asarray(v) for k, v in rows.items()})
             data = target.data
         scale = {k: np.asarray(v, self.dtype) for k, v in scale.items()}
         pieces, total = target._batched(target.density.parts, z, data, weights, scale)

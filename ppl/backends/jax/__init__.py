@@ -77,6 +77,11 @@ def _cached_analysis(program):
     return program._traces[key]
 
 
+def accesses(program):
+    """What reaches each part of each site, by axis."""
+    return _cached_analysis(program)[1].access
+
+
 def graph(program):
     """The program's `ModelGraph`."""
     from ...graph import ModelGraph

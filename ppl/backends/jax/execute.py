@@ -157,8 +157,8 @@ def probe(fn):
 class Words:
     """Interpreter of the declared language on NumPyro."""
 
-    def __init__(self, record: Record, levels: Callable[[Any], Levels], axes: Mapping[str, tuple]):
-        self.record, self._levels, self.axes = record, levels, axes
+    def __init__(self, record: Record, levels: Callable[[Any], Levels], axes: Mapping[str, tuple], sizes=None):
+        self.record, self._levels, self.axes, self.sizes = record, levels, axes, sizes or {}
         self.plates: list[tuple[str, int]] = []
 
     def sample(self, name, distribution):
@@ -188,7 +188,7 @@ class Words:
     def plate(self, name, size, coords):
         labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
         try:
-            count = int(size)
+            count = self.sizes.get(name, int(size))
         except Exception as error:
             raise ShapeError(
                 explain(
@@ -272,6 +272,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
         Randomness for models that ask for it themselves.
     """
     record = run.record
+    run.sizes = program.sizes
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
 
@@ -299,6 +300,6 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
             program.model.fn(*positional, **keywords)
         else:
             axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
-            with interpreting(Words(record, levels, axes)):
+            with interpreting(Words(record, levels, axes, program.sizes)):
                 program.model.fn(*positional, **keywords)
     return record

@@ -1,0 +1,99 @@
+"""A target on some rows of its axes only: what minibatches stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .errors import ShapeError, explain
+
+
+def subset(target, rows: Mapping[str, np.ndarray]):
+    """The target of the same model with only the given elements of the named plates.
+
+    Data arguments that run along a plate are sliced, local latents outside the rows are left out of ``z``,
+    and index arrays into a plate are remapped to the positions of its rows.
+
+    Parameters
+    ----------
+    target : Target
+    rows : mapping
+        Plate name to indices of its elements, distinct and in range.
+
+    Returns
+    -------
+    Target
+        Of the smaller model; its ``z`` holds the globals and those rows' locals.
+
+    Raises
+    ------
+    ShapeError
+        For an unknown axis, an index out of range, or data that reach a row outside of the subset.
+    """
+    trace, program = target.trace, target.program
+    sizes = {
+        plate: site.shape[site.dims.index(plate)]
+        for site in trace.sites
+        for plate in site.plates
+        if plate in site.dims
+    }
+    for name, index in rows.items():
+        if name not in sizes:
+            raise ShapeError(explain("rows", f"an axis among {sorted(sizes)}", repr(name), "name a plate"))
+        if index.ndim != 1 or index.size == 0 or index.min() < 0 or index.max() >= sizes[name]:
+            raise ShapeError(
+                explain(f"rows of '{name}'", f"indices from 0 to {sizes[name] - 1}", f"{index}", "correct them")
+            )
+    analysis = program.accesses(target.backend)
+    along, into = _alignment(trace, analysis, sizes)
+    arguments = dict(program.arguments)
+    for label, axes in along.items():
+        value = np.asarray(program.leaves[label].value)
+        for axis, plate in axes.items():
+            if plate in rows:
+                value = np.take(value, rows[plate], axis=axis)
+        plate = into.get(label)
+        if plate in rows:
+            position = np.full(sizes[plate], -1)
+            position[rows[plate]] = np.arange(len(rows[plate]))
+            value = position[value]
+            if (value < 0).any():
+                raise ShapeError(
+                    explain(
+                        f"argument '{label}'",
+                        f"codes among the chosen rows of '{plate}'",
+                        "codes of other rows",
+                        "choose the rows of both axes together",
+                    )
+                )
+        arguments[label] = value
+    settings = [k for k, leaf in program.leaves.items() if not leaf.traced and isinstance(leaf.value, int)]
+    for label in settings:
+        for plate, index in rows.items():
+            if program.leaves[label].value == sizes[plate] and not isinstance(program.leaves[label].value, bool):
+                arguments[label] = len(index)
+    counts = {label: len(rows[plate]) if plate in rows else sizes[plate] for label, plate in into.items()}
+    small = type(program)(program.model, arguments, program.fixed, program.intervened, level_counts=counts)
+    small.sizes = {plate: len(index) for plate, index in rows.items()}
+    return type(target).of(small, target.backend, target.dtype, target.device)
+
+
+def _alignment(trace, access, sizes):
+    """Which axis of which data argument runs along which plate, and which codes point into one."""
+    along: dict[str, dict[int, str]] = {}
+    into: dict[str, str] = {}
+    for site in trace.sites:
+        for part in access.get(site.name, {}).values():
+            for source, how in part.items():
+                for axis, (state, out, index) in enumerate(how.axes):
+                    if how.kind == "data" and state in {"aligned", "gathered"} and out is not None:
+                        if out < len(site.dims) and site.dims[out] in sizes and index is None:
+                            along.setdefault(source, {})[axis] = site.dims[out]
+                    if how.kind == "latent" and state == "gathered" and index is not None:
+                        owner = trace[source]
+                        if axis < len(owner.dims) and owner.dims[axis] in sizes:
+                            into[index] = owner.dims[axis]
+                            if out is not None and out < len(site.dims) and site.dims[out] in sizes:
+                                along.setdefault(index, {})[0] = site.dims[out]
+    return along, into
