@@ -1,0 +1,284 @@
+"""What a posterior gives: groups of draws, saving and loading, showing itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from elboroom.inference.evidence.finding import Finding
+from elboroom.inference.posterior import save as saving
+
+import elboroom as er
+
+NAMES = np.repeat(list("abcd"), 5)
+
+
+@er.model
+def groups(group, y=None):
+    """How far apart are the groups?"""
+    mu = er.sample("mu", er.Normal(0, 5))
+    sigma = er.sample("sigma", er.HalfNormal(2))
+    share = er.sample("share", er.Dirichlet(np.ones(3)))
+    with er.plate("group", er.levels(group)):
+        theta = er.sample("theta", er.Normal(mu, 1.5))
+    er.deterministic("first", share[0])
+    with er.plate("row", len(group)):
+        er.observe("y", er.Normal(theta[group], sigma), y)
+
+
+def _outcomes():
+    rng = np.random.default_rng(1)
+    return np.repeat(rng.normal(2, 1.5, 4), 5) + rng.normal(size=20)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return er.fit(groups(NAMES, _outcomes()), num_draws=1000, progress=False)
+
+
+@pytest.fixture(scope="module")
+def saved(posterior, tmp_path_factory):
+    fresh = replace(posterior, _groups={})
+    return fresh.save(tmp_path_factory.mktemp("fit") / "posterior")
+
+
+# -- groups ----------------------------------------------------------------------------------------------
+
+
+def test_groups_that_are_there_at_once(posterior):
+    draws = posterior.draws
+    assert posterior.draws is draws
+    assert {"posterior", "observed_data", "constant_data", "sample_stats", "fit"} <= set(draws.children)
+    theta = draws["posterior"]["theta"]
+    assert theta.dims == ("chain", "draw", "group") and theta["group"].values.tolist() == list("abcd")
+    np.testing.assert_array_equal(theta.values[0], posterior.values["theta"])
+    assert draws.attrs["law"] == posterior.law and draws.attrs["seed"] == 0
+    assert draws["constant_data"]["group"].dims == ("group_dim_0",)
+    np.testing.assert_array_equal(draws["observed_data"]["y"], _outcomes())
+    lp = draws["sample_stats"]["lp"].values[0]
+    np.testing.assert_allclose(lp, posterior._target.log_density(posterior.z)["log_density"], rtol=1e-10)
+    assert draws["fit"]["log_weights"].dims == ("pool",) and draws["fit"]["elbo"].dims == ("step",)
+
+
+def test_groups_on_request(posterior):
+    from scipy import stats
+
+    draws = posterior.draws
+    likelihood = draws["log_likelihood"]["y"].values[0]
+    codes = np.repeat(np.arange(4), 5)
+    mean, sd = posterior.values["theta"][:, codes], posterior.values["sigma"][:, None]
+    np.testing.assert_allclose(likelihood, stats.norm(mean, sd).logpdf(_outcomes()), rtol=1e-9)
+    prior = draws["log_prior"]
+    np.testing.assert_allclose(prior["mu"].values[0], stats.norm(0, 5).logpdf(posterior.values["mu"]))
+    predicted = draws["posterior_predictive"]["y"].values[0]
+    assert set(draws["posterior_predictive"].data_vars) == {"y"}
+    z = (predicted - mean) / sd
+    assert abs(z.mean()) < 4 / np.sqrt(z.size) and abs(z.std() - 1) < 4 / np.sqrt(2 * z.size)
+    assert draws["prior"]["theta"].sizes["group"] == 4 and "y" in draws.prior_predictive
+    assert "posterior_predictive" in draws.children
+    with pytest.raises(KeyError):
+        draws["nothing"]
+
+
+def test_arviz_takes_the_draws(posterior):
+    import arviz_stats
+
+    table = arviz_stats.summary(posterior.draws, var_names=["mu"], round_to=None)
+    assert abs(float(table.loc["mu", "mean"]) - posterior.values["mu"].mean()) < 1e-6
+    assert np.isfinite(arviz_stats.loo(posterior.draws).elpd)
+
+
+def test_an_improper_prior_has_no_prior_group():
+    from elboroom.ppl import constraints
+
+    @er.model
+    def flat(y):
+        mu = er.sample("mu", er.ImproperUniform(constraints.real))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(mu, 1), y)
+
+    fitted = er.fit(flat(np.arange(5.0)), num_draws=50, progress=False)
+    assert not hasattr(fitted.draws, "prior")
+    with pytest.raises(er.UnsupportedError, match="mu"):
+        fitted.draws["prior"]
+
+
+# -- save and load ---------------------------------------------------------------------------------------
+
+
+def _assert_same(a, b):
+    assert a.summary().equals(b.summary()) and a.verdict == b.verdict
+    for name, value in a.values.items():
+        np.testing.assert_array_equal(value, b.values[name])
+    np.testing.assert_array_equal(a.z, b.z)
+    assert repr(a) == repr(b) and a.trail.to_frame().equals(b.trail.to_frame())
+    assert (a.findings, a.cost, a.settings) == (b.findings, b.cost, b.settings)
+    assert [s.constraint for s in a.sites] == [s.constraint for s in b.sites]
+
+
+def test_the_same_after_loading(posterior, saved):
+    loaded = er.load(saved)
+    _assert_same(posterior, loaded)
+    latents = {k: posterior.values[k][:5] for k in ("mu", "sigma", "share", "theta")}
+    np.testing.assert_allclose(loaded.log_prob(latents), posterior.log_prob(latents), rtol=1e-10)
+    np.testing.assert_array_equal(loaded.draws["sample_stats"]["lp"], posterior.draws["sample_stats"]["lp"])
+    with pytest.raises(er.InferenceError, match="program"):
+        loaded.predict()
+    _assert_same(posterior, er.load(loaded.save(saved.parent / "again")))
+
+
+def test_computed_groups_are_saved_with_the_rest(posterior, tmp_path):
+    expected = posterior.draws["log_likelihood"]["y"].values
+    loaded = er.load(posterior.save(tmp_path / "posterior"))
+    np.testing.assert_array_equal(loaded.draws["log_likelihood"]["y"], expected)
+
+
+def test_a_new_process_without_the_data(posterior, saved):
+    code = (
+        "import sys, numpy as np, elboroom as er\n"
+        "p = er.load(sys.argv[1])\n"
+        "print(repr(float(p.summary()['mean'].sum())), repr(float(p.values['theta'].sum())), p.verdict)\n"
+        "assert 'pickle' not in open(sys.argv[1] + '/posterior.json').read()\n"
+        "assert p.sample(7)['theta'].shape == (7, 4)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(saved)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    mean, total, verdict = run.stdout.split()
+    assert float(mean) == posterior.summary()["mean"].sum() and verdict == posterior.verdict
+    assert float(total) == posterior.values["theta"].sum()
+
+
+def test_with_its_program_it_predicts_as_before(posterior, saved):
+    loaded = er.load(saved, program=groups(NAMES, _outcomes()))
+    assert loaded.findings == posterior.findings
+    for p in (posterior, loaded):
+        p.predicted = p.predict(group=["b", "new"], seed=3)["posterior_predictive"]["y"].values
+    np.testing.assert_array_equal(posterior.predicted, loaded.predicted)
+    assert loaded.draws["log_likelihood"]["y"].shape == (1, 1000, 20)
+
+
+def test_with_other_data_it_predicts_for_them(posterior, saved):
+    loaded = er.load(saved, program=groups(["z", "b"]))
+    assert loaded.findings[-1].name == "other data"
+    draws = loaded.predict(var_names=["theta", "y"])["posterior_predictive"]
+    assert draws["group"].values.tolist() == [*"abcd", "z"] and draws["y"].shape == (1, 1000, 2)
+    np.testing.assert_array_equal(draws["theta"].values[0][:, :4], posterior.values["theta"])
+    with pytest.raises(er.InferenceError, match="fitted"):
+        loaded.draws["log_likelihood"]
+
+
+def test_a_changed_program_is_a_finding(saved):
+    @er.model
+    def other(group, y=None):
+        mu = er.sample("mu", er.Normal(0, 6))
+        with er.plate("row", len(group)):
+            er.observe("y", er.Normal(mu, 1), y)
+
+    loaded = er.load(saved, program=other(NAMES, _outcomes()))
+    assert [f.name for f in loaded.findings[-2:]] == ["changed model", "foreign program"]
+    assert loaded.program is None
+
+
+def _copy(saved, folder):
+    folder.mkdir()
+    for file in saved.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", [saving.DRAWS, saving.GUIDE])
+def test_damaged_files_are_named(saved, tmp_path, name):
+    folder = _copy(saved, tmp_path / "cut")
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(er.InferenceError, match=name):
+        er.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(er.InferenceError, match=f"no file {name}"):
+        er.load(folder)
+
+
+def test_foreign_newer_and_absent(saved, tmp_path):
+    with pytest.raises(er.InferenceError, match="nothing there"):
+        er.load(tmp_path / "absent")
+    with pytest.raises(er.InferenceError, match="something else"):
+        er.load(tmp_path)
+    folder = _copy(saved, tmp_path / "newer")
+    record = json.loads((folder / saving.RECORD).read_text())
+    for stamp, words in ((f"{saving.FORMAT}/99", "Upgrade"), ("recipe/1", "recipe")):
+        (folder / saving.RECORD).write_text(json.dumps({**record, "format": stamp}))
+        with pytest.raises(er.InferenceError, match=words):
+            er.load(folder)
+    del record["table"]
+    (folder / saving.RECORD).write_text(json.dumps(record))
+    with pytest.raises(er.InferenceError, match="table"):
+        er.load(folder)
+    (folder / saving.RECORD).write_text("{")
+    with pytest.raises(er.InferenceError, match="cannot be read"):
+        er.load(folder)
+
+
+def test_saving_spares_what_is_not_ours(posterior, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(er.InferenceError, match="other files"):
+        posterior.save(tmp_path / "mine")
+    with pytest.raises(er.InferenceError, match="a file"):
+        posterior.save(tmp_path / "mine" / "thesis.txt")
+    with pytest.raises(er.InferenceError, match="written"):
+        posterior.save(tmp_path / "mine" / "thesis.txt" / "posterior")
+    path = posterior.save(tmp_path / "new" / "posterior")
+    before = (path / saving.RECORD).read_bytes()
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saving, "_digest", fail)
+    with pytest.raises(er.InferenceError, match="No space left"):
+        posterior.save(path)
+    monkeypatch.undo()
+    assert (path / saving.RECORD).read_bytes() == before
+    posterior.save(path)
+    assert [p.name for p in path.parent.iterdir()] == ["posterior"]
+
+
+def test_numbers_that_json_lacks(posterior, tmp_path):
+    khat, findings = posterior.khat, posterior.findings
+    odd = replace(posterior, khat=np.inf, findings=(Finding("x", "fit", None, 1.0, "ok", "<b>"),), _groups={})
+    text = (odd.save(tmp_path / "odd") / saving.RECORD).read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    loaded = er.load(tmp_path / "odd")
+    assert loaded.khat == np.inf and loaded.findings == odd.findings
+    assert (posterior.khat, posterior.findings) == (khat, findings)
+
+
+# -- show ------------------------------------------------------------------------------------------------
+
+
+def test_text_shows_verdict_table_trail_and_findings(posterior):
+    text = repr(posterior)
+    assert text.startswith(f"Posterior of groups: {posterior.verdict}")
+    for part in ("theta[a]", "Trail", "starts", "median", "draws"):
+        assert part in text
+
+
+def test_worst_rows_come_first_and_long_tables_are_cut():
+    from types import SimpleNamespace
+
+    import pandas as pd
+    from elboroom.inference.posterior.render import shown
+
+    frame = pd.DataFrame({"mean": np.arange(30.0), "verdict": [*["trusted"] * 28, "caution", "untrusted"]})
+    rows, left = shown(SimpleNamespace(summary=lambda: frame, _judged=lambda: [5]))
+    assert len(rows) == 20 and left == 10
+    assert rows["mean"].tolist()[:4] == [29, 28, 5, 0]
+
+
+def test_html_is_escaped(posterior):
+    odd = replace(posterior, name="<script>", findings=(Finding("x", "fit", 1.0, 1.0, "ok", "a<b"),))
+    page = odd._repr_html_()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "a&lt;b" in page
