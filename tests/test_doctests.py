@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACES = {"ppl": "ppl", "guides": "guides", "inference": "inference", "diagnostics": "diagnostics", "": "src/elboroom"}
+PLACES = {
+    "ppl": "ppl",
+    "guides": "guides",
+    "inference": "inference",
+    "diagnostics": "diagnostics",
+    "": "src/elboroom",
+}
 
 
 def modules_with_examples():

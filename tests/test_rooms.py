@@ -64,8 +64,7 @@ def back_edges(path: Path, source: str | None = None) -> list[str]:
         target
         for target, lazy in imports(path, source)
         for other in above
-        if target.split(".")[:2] in (["elboroom", other], [other])
-        and not (lazy and (name, other) in WINDOW)
+        if target.split(".")[:2] in (["elboroom", other], [other]) and not (lazy and (name, other) in WINDOW)
     ]
 
 
@@ -119,4 +118,8 @@ def test_every_folder_is_packaged():
 
 
 def test_every_folder_has_an_init():
-    assert not [p for p in FILES if p.is_relative_to(ROOT / "src") is False and not (p.parent / "__init__.py").exists()]
+    assert not [
+        p
+        for p in FILES
+        if p.is_relative_to(ROOT / "src") is False and not (p.parent / "__init__.py").exists()
+    ]

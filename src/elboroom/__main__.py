@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +15,12 @@ from . import __version__
 from .ppl.errors import ElboroomError
 
 INTERRUPTED = 130
-STATUS = """Exit status: 0 the work was done, whatever the verdict, unless --fail-on names something that holds:
-then 4 untrusted, else 5 misfit (the model does not fit the data), else 3 caution. 1 the model raised an error.
-2 usage or data error. 130 interrupted; what was reached is kept."""
+STATUS = (
+    "Exit status: 0 the work was done, whatever the verdict, unless --fail-on names something that holds: "
+    "then 4 untrusted, else 5 misfit (the model does not fit the data), else 3 caution. "
+    "1 the model raised an error. 2 usage or data error. 130 interrupted; what was reached is kept."
+)
+
 
 app = typer.Typer(
     help="Declare a model; get a posterior with the evidence that it can be trusted.",
@@ -28,7 +31,7 @@ app = typer.Typer(
 )
 
 
-class FailOn(str, Enum):
+class FailOn(StrEnum):
     """What makes the exit status differ from 0."""
 
     caution = "caution"
@@ -36,7 +39,7 @@ class FailOn(str, Enum):
     misfit = "misfit"
 
 
-class Refine(str, Enum):
+class Refine(StrEnum):
     """When to run warm-started MCMC."""
 
     auto = "auto"
@@ -48,7 +51,7 @@ FailOnOption = Annotated[
     list[FailOn] | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 4, 5 or 3 if this holds; may be repeated. 'caution' holds for an untrusted verdict too.",
+        help="Exit with 4, 5 or 3 if this holds; may be repeated. caution holds for untrusted too.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
@@ -119,7 +122,9 @@ def demo(out: OutOption = Path("radon-report")) -> None:
         with staged(out) as folder:
             from .demo import fit_radon
 
-            typer.echo("Radon in 919 Minnesota homes, 85 counties: fitting, with nothing tuned (about a minute).")
+            typer.echo(
+                "Radon in 919 Minnesota homes, 85 counties: fitting, with nothing tuned (about a minute)."
+            )
             posterior = fit_radon()
             record = write(posterior, folder)
         typer.echo("\n".join(["", *summary_lines(posterior), ""]))
@@ -135,8 +140,8 @@ def fit(
         typer.Option(
             "--data",
             metavar="FILE",
-            help="A .csv, .json or .nc file; its columns, keys or variables reach the model's arguments of the "
-            "same name.",
+            help="A .csv, .json or .nc file; its columns, keys or variables reach the model's arguments "
+            "of the same name.",
         ),
     ] = None,
     settings: Annotated[

@@ -75,7 +75,10 @@ def read_table(path: str | Path) -> dict[str, Any]:
     if reader is None:
         raise DataError(
             explain(
-                f"file '{path}'", "a .csv, .json or .nc file", f"'{path.suffix}'", "convert it to one of these"
+                f"file '{path}'",
+                "a .csv, .json or .nc file",
+                f"'{path.suffix}'",
+                "convert it to one of these",
             )
         )
     if not path.is_file():
@@ -180,9 +183,7 @@ def bind(model: Model, table: Mapping[str, Any], settings: Mapping[str, Any]):
         )
     given = {**{name: table[name] for name in named if name in table}, **settings}
     missing = [
-        name
-        for name in named
-        if name not in given and parameters[name].default is inspect.Parameter.empty
+        name for name in named if name not in given and parameters[name].default is inspect.Parameter.empty
     ]
     if missing:
         raise DataError(

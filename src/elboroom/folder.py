@@ -157,8 +157,8 @@ def exit_status(record: dict[str, Any], fail_on: Iterable[str]) -> int:
     record : dict
         The JSON report.
     fail_on : iterable of {"caution", "untrusted", "misfit"}
-        ``"caution"`` holds for an untrusted verdict too; ``"misfit"`` does not where the fit to the data could
-        not be assessed.
+        ``"caution"`` holds for an untrusted verdict too; ``"misfit"`` does not where the fit to the data
+        could not be assessed.
 
     Returns
     -------

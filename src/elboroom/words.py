@@ -7,7 +7,7 @@ from typing import Any
 
 VERDICTS = {
     "trusted": "trusted: the evidence says that means, spreads and intervals are close to exact.",
-    "caution": "caution: usable, but some means or intervals may be off by a noticeable part of their spread.",
+    "caution": "caution: usable, but some means or intervals may be noticeably off.",
     "untrusted": "untrusted: nothing establishes that these numbers are right. Do not use them.",
 }
 FITS = {
