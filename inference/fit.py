@@ -137,7 +137,10 @@ def fit(
     at_divergences = None
     if outcome.law.divergent_z is not None and len(outcome.law.divergent_z):
         at_divergences, _ = quantity_values(target, outcome.law.divergent_z)
-    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences)
+    at_pool = None
+    if outcome.law.kind == "mcmc" and outcome.khat < 0.7:
+        at_pool, _ = quantity_values(target, outcome.pool.z)
+    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool)
     chosen = outcome.law.resample(num_draws, rng)
     cost = Cost(
         target.counter.num_densities,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from ..ppl.target import BATCH
 from .evidence.chains import inefficiency, short_chains
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
@@ -114,10 +116,10 @@ class Climb:
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
 
-    def density(self, z):
+    def density(self, z, batch=BATCH):
         """Log density and gradient with what is not finite marked as −inf."""
         with np.errstate(all="ignore"):
-            value, grad = self.target.value_and_grad(z)
+            value, grad = self.target.value_and_grad(z, batch=batch)
         bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
         if bad.any():
             value, grad = np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
@@ -286,8 +288,6 @@ class Climb:
         try:
             if condemned is None and not self._short(law, pool, residual) and pool.khat < 0.7:
                 pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
-            if condemned is None:
-                condemned = self._other_modes(pool, frame, rng)
             self.rung(
                 "evidence",
                 f"{family.name} + psis",
@@ -301,6 +301,11 @@ class Climb:
             if condemned is None and self._short(law, pool, residual) and not self.named:
                 with self.watch.showing("short chains from the guide"):
                     law = self._chains(pool, frame, rng) or law
+            if condemned is None:
+                before, begin = self.target.counter.num_gradients, time.perf_counter()
+                condemned = self._other_modes(law, pool, frame, rng)
+                words = "nothing elsewhere" if condemned is None else condemned
+                self.rung("other modes", "mean-field", before, begin, reason=words)
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
@@ -366,13 +371,20 @@ class Climb:
                 break
         return pool, law, residual
 
-    def _other_modes(self, pool, frame, rng) -> str | None:
+    def _other_modes(self, law, pool, frame, rng) -> str | None:
         if self.watch.stop() or self.target.dim > 500:
             return None
         mean, scale = frame
-        x = np.linalg.solve(scale, (pool.z - mean).T).T
-        radius = float(np.quantile(np.linalg.norm(x, axis=1), 0.999))
-        found = search(self.density, mean, scale, radius, rng, callback=self.watch.stop)
+        distance = np.linalg.norm(np.linalg.solve(scale, (law.z - mean).T), axis=0)
+        if law.weights is None:
+            radius = float(np.quantile(distance, 0.999))
+        else:
+            order = np.argsort(distance)
+            mass = np.cumsum(law.weights[order])
+            radius = float(distance[order][np.searchsorted(mass, 0.999 * mass[-1])])
+        outside = np.linalg.norm(np.linalg.solve(scale, (pool.z - mean).T), axis=0) > radius + 1
+        leads = pool.z[outside][np.argsort(-pool.log_weights[outside])[:4]]
+        found = search(self.density, mean, scale, radius, rng, leads, callback=self.watch.stop)
         if not found:
             return None
         best = max(found, key=lambda f: f.elbo_gap)
@@ -394,7 +406,7 @@ class Climb:
         """Gradients that the chains may cost: seconds on any machine, and the same on all (same seed, same result)."""
         leaves = self.target.program.leaves.values()
         work = self.target.dim + sum(leaf.value.size for leaf in leaves if leaf.traced)
-        return int(np.clip(1e9 / work, 4e5, 4e6))
+        return int(np.clip(1e9 / work, 4e5, 1e6))
 
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
@@ -407,7 +419,7 @@ class Climb:
         while True:
             with np.errstate(all="ignore"):
                 chains = short_chains(
-                    self.density,
+                    partial(self.density, batch=NUM_CHAINS),
                     start,
                     mean,
                     scale,
@@ -432,7 +444,7 @@ class Climb:
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
             moved = chains.z.shape[1] / np.asarray(inflation)
             result = (law, chains)
-            settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 16)
+            settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 13)
             if chains.divergent > DIVERGENT / 2:
                 settled, accept = False, 0.95
             spent = self.target.counter.num_gradients - before
@@ -508,7 +520,7 @@ def quantity_values(target, z) -> tuple[np.ndarray, list]:
     return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
 
 
-def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None):
+def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, at_pool=None):
     """Estimates and verdicts of quantities given their values at the law's draws.
 
     Parameters
@@ -517,6 +529,8 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None):
     values : numpy.ndarray, shape (S, Q)
     at_divergences : numpy.ndarray, shape (K, Q), optional
         Their values where transitions diverged: a quantity that is extreme there is not established.
+    at_pool : numpy.ndarray, shape (S', Q), optional
+        Their values at the importance pool: where its weights are usable, chains must agree with them.
 
     Returns
     -------
@@ -548,5 +562,12 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None):
     condemned = outcome.condemned
     if outcome.guide.family.name == "delta":
         condemned = "a point estimate has no spread"
-    evidence = Evidence(khat, location, scale, law.drift(values), moved, missed, shape, condemned)
+    drift = law.drift(values)
+    if at_pool is not None and law.num_chains and outcome.khat < 0.7:
+        weighed = estimate(at_pool, outcome.pool.weights)
+        error = np.hypot(weighed.mean_se, found.mean_se)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gap = (np.abs(weighed.mean - found.mean) - 4 * error) / found.sd
+        drift = np.maximum(drift, np.nan_to_num(gap, nan=0.0))
+    evidence = Evidence(khat, location, scale, drift, moved, missed, shape, condemned)
     return found, judge(found, evidence)

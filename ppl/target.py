@@ -90,12 +90,14 @@ class Target:
             pieces.append(fn(block, *rest))
         return pieces, total
 
-    def value_and_grad(self, z, data=None, weights=None) -> tuple[np.ndarray, np.ndarray]:
+    def value_and_grad(self, z, data=None, weights=None, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
         """Log density and gradient.
 
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+        batch : int
+            Rows per call: each size is compiled once.
 
         Returns
         -------
@@ -103,7 +105,7 @@ class Target:
             Shapes ``(B,)`` and ``(B, dim)``, float64.
         """
         data, weights = self._inputs(data, weights)
-        pieces, total = self._batched(self.density.value_and_grad, z, data, weights)
+        pieces, total = self._batched(self.density.value_and_grad, z, data, weights, batch=batch)
         self.counter.num_gradients += total
         self.counter.num_densities += total
         value = np.concatenate([np.asarray(p[0], np.float64) for p in pieces])[:total]

@@ -18,7 +18,7 @@ class Elsewhere:
     distance: float
 
 
-def search(density, mean, scale, radius, rng, num_starts=8, callback=None) -> list[Elsewhere]:
+def search(density, mean, scale, radius, rng, leads=None, num_starts=8, callback=None) -> list[Elsewhere]:
     """Loose fits in the frame of the guide, from points far outside of it.
 
     Parameters
@@ -28,6 +28,8 @@ def search(density, mean, scale, radius, rng, num_starts=8, callback=None) -> li
         Frame ``z = mean + scale x``.
     radius : float
         Distance in the frame within which the draws lie.
+    leads : numpy.ndarray, shape (K, dim), optional
+        More points to start from, unconstrained.
 
     Returns
     -------
@@ -44,7 +46,10 @@ def search(density, mean, scale, radius, rng, num_starts=8, callback=None) -> li
     far = rng.standard_normal((num_starts - num_starts // 2, dim)) * rng.uniform(
         4, 15, (num_starts - num_starts // 2, 1)
     )
-    points = np.concatenate([np.zeros((1, dim)), wide, far])
+    points = [np.zeros((1, dim)), wide, far]
+    if leads is not None and len(leads):
+        points.append(np.linalg.solve(scale, (leads - mean).T).T)
+    points = np.concatenate(points)
     with np.errstate(all="ignore"):
         ends = loose_fits(framed, points, rng, sd=0.5, max_iterations=60, tolerance=0.5, callback=callback)
     home = ends.elbo[0]

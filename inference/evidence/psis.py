@@ -48,7 +48,8 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     # arviz-stats takes log ratios of leave-one-out, the negative of these.
     floor = log_weights[finite].min() - 50.0
     try:
-        smoothed, khat = array_stats.psislw(-np.where(finite, log_weights, floor))
+        with np.errstate(all="ignore"):
+            smoothed, khat = array_stats.psislw(-np.where(finite, log_weights, floor))
     except ValueError:  # a tail of ties has no shape
         weights = np.exp(log_weights)
         return weights / weights.sum(), np.inf

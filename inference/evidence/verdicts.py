@@ -109,7 +109,12 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         1.0,
                         "an error of {:.2f} in its variance is not excluded (Stein residual)",
                     ),
-                    (evidence.drift[j], 0.1, 0.5, "the chains still drift, by {:.2f} sd"),
+                    (
+                        evidence.drift[j],
+                        0.1,
+                        0.5,
+                        "the chains drift or disagree with the importance weights, by {:.2f} sd",
+                    ),
                     (
                         1 / evidence.moved[j],
                         1 / 12,

@@ -26,14 +26,18 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
         raise BackendError(explain("backend", "'jax' or 'torch'", repr(name), "choose one of the two"))
     if language in {"numpyro", "pyro"} and {"numpyro": "jax", "pyro": "torch"}[language] != name:
         raise UnsupportedError(
-            explain("backend", f"the backend of a {language} model", repr(name), "leave backend at its default")
+            explain(
+                "backend", f"the backend of a {language} model", repr(name), "leave backend at its default"
+            )
         )
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":
             raise UnsupportedError(
-                explain("backend", "'jax'", f"{name!r}, which this version cannot run yet", "use backend='jax'")
+                explain(
+                    "backend", "'jax'", f"{name!r}, which this version cannot run yet", "use backend='jax'"
+                )
             ) from None
         raise MissingBackendError(
             explain(

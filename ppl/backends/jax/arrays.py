@@ -92,7 +92,7 @@ class Function:
     @staticmethod
     def _key(args):
         leaves, tree = jax.tree_util.tree_flatten(args)
-        return tree, tuple((np.shape(leaf), np.result_type(leaf).str) for leaf in leaves)
+        return tree, tuple((np.shape(leaf), str(getattr(leaf, "dtype", type(leaf)))) for leaf in leaves)
 
     def prepare(self, *args) -> threading.Thread:
         """Trace now, compile in a thread; the next call with these shapes waits for it."""
