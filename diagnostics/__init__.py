@@ -1,0 +1,60 @@
+"""Diagnostics: is the model wrong, and what does a colleague need to know?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..inference.evidence.finding import Finding
+
+
+def check(posterior) -> tuple[Finding, ...]:
+    """Findings about the model; *not assessable* where it has no rows to speak of."""
+    from .checks import CHECKS
+
+    if "model checks" not in posterior._groups:
+        found = [finding for one in CHECKS for finding in one(posterior)]
+        if not found:
+            found = [
+                Finding(
+                    "model checks",
+                    "fit",
+                    None,
+                    None,
+                    "not assessable",
+                    "The model has no observed rows that a check could use (a likelihood in a factor, a "
+                    "categorical outcome, or fewer than five rows).",
+                )
+            ]
+        posterior._groups["model checks"] = tuple(found)
+    return posterior._groups["model checks"]
+
+
+def fits_data(posterior) -> bool | None:
+    """Whether the model fits the data; None where no check applies."""
+    verdicts = {finding.verdict for finding in check(posterior)}
+    if verdicts == {"not assessable"}:
+        return None
+    return "misfit" not in verdicts
+
+
+def report(posterior, path) -> Path:
+    """Write ``report.html`` and ``report.json``.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder, or the name of the HTML file.
+
+    Returns
+    -------
+    pathlib.Path
+        The HTML file.
+
+    Raises
+    ------
+    InferenceError
+        If the place cannot be written.
+    """
+    from .report import write
+
+    return write(posterior, path)

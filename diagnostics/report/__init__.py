@@ -1,0 +1,5 @@
+"""The report: one self-contained HTML file, and the same as JSON."""
+
+from .write import as_json, write
+
+__all__ = ["as_json", "write"]
