@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..inference.evidence.finding import Finding
+from .report import write as report  # after the subpackage of that name, which it replaces here
+
+__all__ = ["check", "fits_data", "report"]
 
 
 def check(posterior) -> tuple[Finding, ...]:
@@ -35,26 +36,3 @@ def fits_data(posterior) -> bool | None:
     if verdicts == {"not assessable"}:
         return None
     return "misfit" not in verdicts
-
-
-def report(posterior, path) -> Path:
-    """Write ``report.html`` and ``report.json``.
-
-    Parameters
-    ----------
-    path : path-like
-        A folder, or the name of the HTML file.
-
-    Returns
-    -------
-    pathlib.Path
-        The HTML file.
-
-    Raises
-    ------
-    InferenceError
-        If the place cannot be written.
-    """
-    from .report import write
-
-    return write(posterior, path)

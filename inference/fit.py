@@ -15,6 +15,7 @@ from ..ppl.backends import load
 from ..ppl.errors import InferenceError, ModelError, ShapeError, UnsupportedError, explain
 from ..ppl.model import Model, Program
 from .evidence.finding import Finding
+from .evidence.verdicts import KHAT_TRUSTED
 from .ladder import Climb, quantity_values, verdicts_of
 from .posterior import Posterior
 from .trail import Rung, Trail
@@ -138,7 +139,7 @@ def fit(
     if outcome.law.divergent_z is not None and len(outcome.law.divergent_z):
         at_divergences, _ = quantity_values(target, outcome.law.divergent_z)
     at_pool = None
-    if outcome.law.kind == "mcmc" and outcome.khat < 0.7:
+    if outcome.law.kind == "mcmc" and outcome.khat < KHAT_TRUSTED:
         at_pool, _ = quantity_values(target, outcome.pool.z)
     estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool)
     chosen = outcome.law.resample(num_draws, rng)

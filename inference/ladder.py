@@ -15,7 +15,7 @@ from .evidence.finding import Finding
 from .evidence.modes import search
 from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
-from .evidence.verdicts import Evidence, judge, monte_carlo, tail_shapes
+from .evidence.verdicts import KHAT_TRUSTED, Evidence, judge, monte_carlo, tail_shapes
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
 from .starts import dispersed, loose_fits
@@ -563,7 +563,7 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
     if outcome.guide.family.name == "delta":
         condemned = "a point estimate has no spread"
     drift = law.drift(values)
-    if at_pool is not None and law.num_chains and outcome.khat < 0.7:
+    if at_pool is not None and law.num_chains and outcome.khat < KHAT_TRUSTED:
         weighed = estimate(at_pool, outcome.pool.weights)
         error = np.hypot(weighed.mean_se, found.mean_se)
         with np.errstate(divide="ignore", invalid="ignore"):

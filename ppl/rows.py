@@ -43,7 +43,9 @@ def subset(target, rows: Mapping[str, np.ndarray]):
             raise ShapeError(explain("rows", f"an axis among {sorted(sizes)}", repr(name), "name a plate"))
         if index.ndim != 1 or index.size == 0 or index.min() < 0 or index.max() >= sizes[name]:
             raise ShapeError(
-                explain(f"rows of '{name}'", f"indices from 0 to {sizes[name] - 1}", f"{index}", "correct them")
+                explain(
+                    f"rows of '{name}'", f"indices from 0 to {sizes[name] - 1}", f"{index}", "correct them"
+                )
             )
     analysis = program.accesses(target.backend)
     along, into = _alignment(trace, analysis, sizes)
@@ -71,7 +73,9 @@ def subset(target, rows: Mapping[str, np.ndarray]):
     settings = [k for k, leaf in program.leaves.items() if not leaf.traced and isinstance(leaf.value, int)]
     for label in settings:
         for plate, index in rows.items():
-            if program.leaves[label].value == sizes[plate] and not isinstance(program.leaves[label].value, bool):
+            if program.leaves[label].value == sizes[plate] and not isinstance(
+                program.leaves[label].value, bool
+            ):
                 arguments[label] = len(index)
     counts = {label: len(rows[plate]) if plate in rows else sizes[plate] for label, plate in into.items()}
     small = type(program)(program.model, arguments, program.fixed, program.intervened, level_counts=counts)

@@ -17,7 +17,24 @@ MOST_ROWS = 200
 
 
 def write(posterior, path) -> Path:
-    """Write both files; see `elboroom.diagnostics.report`."""
+    """Write ``report.html`` and ``report.json``.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    path : path-like
+        A folder, or the name of the HTML file.
+
+    Returns
+    -------
+    pathlib.Path
+        The HTML file.
+
+    Raises
+    ------
+    InferenceError
+        If the place cannot be written.
+    """
     path = Path(path)
     page = path if path.suffix.lower() in {".html", ".htm"} else path / "report.html"
     content = as_json(posterior)

@@ -18,7 +18,7 @@ def khat_threshold(num_draws: int) -> float:
     >>> round(khat_threshold(100), 2), khat_threshold(10_000)
     (0.5, 0.7)
     """
-    return min(1 - 1 / np.log10(num_draws), 0.7)
+    return float(min(1 - 1 / np.log10(num_draws), 0.7))
 
 
 def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:

@@ -157,7 +157,9 @@ def probe(fn):
 class Words:
     """Interpreter of the declared language on NumPyro."""
 
-    def __init__(self, record: Record, levels: Callable[[Any], Levels], axes: Mapping[str, tuple], sizes=None):
+    def __init__(
+        self, record: Record, levels: Callable[[Any], Levels], axes: Mapping[str, tuple], sizes=None
+    ):
         self.record, self._levels, self.axes, self.sizes = record, levels, axes, sizes or {}
         self.plates: list[tuple[str, int]] = []
 
