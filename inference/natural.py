@@ -139,8 +139,9 @@ def _residual_sd(value, z, a, hessian):
 
 def _step(mean, scale, a, hessian, damping):
     eig, vec = np.linalg.eigh(hessian)
+    # The mean takes Newton's step in full: a ceiling on the curvature would make it overshoot.
+    move = damping * vec @ ((vec.T @ a) / np.maximum(eig, 0.25))
     eig = np.clip(eig, 0.25, 4.0)
-    move = damping * vec @ ((vec.T @ a) / eig)
     size = np.sqrt((move**2).mean())
     if size > 1.5:
         move *= 1.5 / size

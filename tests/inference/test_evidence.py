@@ -1,0 +1,147 @@
+"""The instruments by themselves: known tails, known residuals, known autocorrelation."""
+
+import numpy as np
+import pytest
+from elboroom.guides import FullRank
+from elboroom.inference.designs import antithetic, whitened
+from elboroom.inference.evidence.chains import inefficiency, short_chains
+from elboroom.inference.evidence.estimates import estimate
+from elboroom.inference.evidence.pool import draw_pool
+from elboroom.inference.evidence.psis import khat_threshold, smooth
+from elboroom.inference.evidence.stein import stein
+from elboroom.inference.lbfgs import minimise
+from elboroom.inference.natural import natural_gradient, polish
+
+
+class Box:
+    def __init__(self, dim):
+        self.dim = dim
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.5, 1.0])
+def test_khat_of_pareto_weights(shape):
+    rng = np.random.default_rng(0)
+    found = [smooth(shape * rng.exponential(size=20_000))[1] for _ in range(5)]
+    assert abs(np.mean(found) - shape) < 0.1  # about 3 standard errors with 424 tail draws each
+
+
+def test_khat_has_the_right_sign():
+    light = smooth(-np.random.default_rng(0).exponential(size=20_000))[1]
+    assert light < 0.2
+
+
+def test_khat_of_constant_weights():
+    weights, khat = smooth(np.zeros(100))
+    assert khat == -np.inf and np.allclose(weights, 0.01)
+    assert smooth(np.full(100, np.nan))[1] == np.inf
+
+
+def test_threshold():
+    assert khat_threshold(100) == 0.5 and khat_threshold(10**6) == 0.7
+
+
+def test_designs():
+    rng = np.random.default_rng(0)
+    z = whitened(rng, 40, 7)
+    np.testing.assert_allclose(z.T @ z / 40, np.eye(7), atol=1e-12)
+    assert np.allclose(z.mean(0), 0) and np.allclose(antithetic(rng, 10, 3).mean(0), 0)
+
+
+def gaussian(dim, seed=0):
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(dim, dim)) * np.logspace(-2, 2, dim)[:, None]
+    covariance = root @ root.T
+    precision, mean = np.linalg.inv(covariance), 10 * rng.normal(size=dim)
+
+    def density(z):
+        d = z - mean
+        return -0.5 * np.einsum("bi,ij,bj->b", d, precision, d), -d @ precision
+
+    return density, mean, covariance
+
+
+def test_natural_gradient_is_exact_on_a_gaussian():
+    density, mean, covariance = gaussian(5)
+    found = natural_gradient(density, np.zeros(5), np.eye(5), np.random.default_rng(0))
+    assert found.converged
+    sd = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(found.mean - mean) < 1e-6 * sd)
+    np.testing.assert_allclose(found.scale_tril @ found.scale_tril.T, covariance, rtol=1e-5, atol=1e-8)
+
+
+def test_polish_raises_the_bound_of_a_poor_gaussian():
+    density, mean, covariance = gaussian(4)
+    root = np.linalg.cholesky(covariance)
+    found = polish(density, mean + 0.5 * root @ np.ones(4), 1.5 * root, np.random.default_rng(0))
+    np.testing.assert_allclose(found.scale_tril @ found.scale_tril.T, covariance, rtol=0.05, atol=0.05)
+
+
+def test_lbfgs_solves_several_problems_at_once():
+    scales = np.array([[1.0, 100.0], [10.0, 0.1], [1.0, 1.0]])
+
+    def fn(x, which):
+        d = (x - which[:, None]) * scales[which]
+        return 0.5 * (d**2).sum(1), d * scales[which]
+
+    found = minimise(fn, np.full((3, 2), 7.0), tolerance=1e-12)
+    np.testing.assert_allclose(found.x, np.arange(3)[:, None] * np.ones(2), atol=1e-4)
+
+
+def test_a_narrow_guide_far_away_is_seen_though_its_weights_are_nearly_constant():
+    guide = FullRank().bind(Box(2))
+    params = {"mean": np.array([30.0, 0.0]), "scale_tril": 1e-4 * np.eye(2)}
+    pool = draw_pool(lambda z: (-0.5 * (z**2).sum(1), -z), guide, params, 4000, np.random.default_rng(0))
+    residual = stein((pool.z - params["mean"]) / 1e-4, pool.grad * 1e-4, pool.weights)
+    assert np.abs(np.diag(residual.scale)).max() > 0.9
+
+
+def test_stein_residuals_vanish_at_the_truth_and_see_a_shift():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 3))
+    weights = np.full(len(x), 1 / len(x))
+    right = stein(x, -x, weights)
+    assert np.all(np.abs(right.location) < 4 * right.location_se)
+    off = stein(x, -(x + [0.3, 0, 0]), weights)
+    assert off.along(np.eye(3))[0][0] > 0.28
+
+
+def test_estimates_and_their_errors_cover():
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(200):
+        x = 1.5 * rng.normal(size=(2000, 1))
+        log_weights = -0.5 * x[:, 0] ** 2 * (1 - 1 / 1.5**2)
+        w = np.exp(log_weights)
+        found = estimate(x, w / w.sum())
+        hits.append(
+            [
+                abs(found.mean[0]) < 1.96 * found.mean_se[0],
+                abs(found.sd[0] - 1) < 1.96 * found.sd_se[0],
+                abs(found.quantiles[2, 0] - 1.645) < 1.96 * found.quantile_se[2, 0],
+            ]
+        )
+    share = np.mean(hits, 0)
+    assert np.all(share > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 200))
+
+
+def test_chains_find_a_gaussian_from_a_wrong_start():
+    density, mean, covariance = gaussian(4)
+    rng = np.random.default_rng(0)
+    root = np.linalg.cholesky(covariance)
+    start = mean + (0.3 * rng.normal(size=(128, 4)) + 1.0) @ root.T
+    chains = short_chains(density, start, mean, root, rng)
+    draws = chains.z.reshape(-1, 4)
+    size = len(draws) / inefficiency(chains.z)
+    sd = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(draws.mean(0) - mean) < 5 * sd / np.sqrt(size))
+    assert np.all(np.abs(draws.std(0) / sd - 1) < 5 / np.sqrt(2 * size))
+    assert 0.6 < chains.accept < 0.95
+
+
+def test_inefficiency_of_an_autoregression():
+    rng = np.random.default_rng(0)
+    rho, x = 0.8, np.empty((500, 400, 1))
+    x[:, 0] = rng.normal(size=(500, 1))
+    for t in range(1, 400):
+        x[:, t] = rho * x[:, t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=(500, 1))
+    assert abs(inefficiency(x)[0] - (1 + rho) / (1 - rho)) < 2.5

@@ -1,0 +1,260 @@
+"""Fits against exact posteriors, and posteriors that must not be trusted."""
+
+import logging
+
+import numpy as np
+import pytest
+import scipy.stats as st
+from elboroom.ppl.constraints import real
+
+import elboroom as er
+
+PROMISE = dict(mean=0.15, sd=0.15, q5=0.25, q95=0.25)
+
+
+def wrong(row, truth):
+    """Whether a row breaks the promise of *trusted* against (mean, sd, q5, q95)."""
+    mean, sd, q5, q95 = truth
+    return (
+        abs(row["mean"] - mean) > 0.15 * sd
+        or abs(row["sd"] / sd - 1) > 0.15
+        or abs(row["q5"] - q5) > 0.25 * sd
+        or abs(row["q95"] - q95) > 0.25 * sd
+    )
+
+
+@er.model
+def regression(x, y=None):
+    beta = er.sample("beta", er.Normal(0, 10).expand([x.shape[1]]))
+    with er.plate("row", x.shape[0]):
+        er.observe("y", er.Normal(er.math.matmul(x, beta), 2.0), y)
+
+
+def regression_data(seed=0):
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(50), 100 * rng.normal(size=50), 0.01 * rng.normal(size=50)])
+    return x, x @ [1.0, 0.02, 3.0] + 2 * rng.normal(size=50)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    x, y = regression_data()
+    return er.fit(regression(x, y), progress=False), x, y
+
+
+def test_conjugate_regression_on_badly_scaled_columns(fitted):
+    posterior, x, y = fitted
+    precision = x.T @ x / 4 + np.eye(3) / 100
+    covariance = np.linalg.inv(precision)
+    mean, sd = covariance @ x.T @ y / 4, np.sqrt(np.diag(covariance))
+    table = posterior.summary()
+    assert posterior.verdict == "trusted"
+    # 16,000 draws or more: five Monte Carlo standard errors
+    np.testing.assert_allclose(table["mean"], mean, atol=5 * sd.max() / 126, rtol=0)
+    assert np.all(np.abs(table["mean"] - mean) < 5 * sd / 126)
+    np.testing.assert_allclose(table["sd"], sd, rtol=5 / np.sqrt(2 * 16_000))
+    np.testing.assert_allclose((table["q95"] - table["mean"]) / sd, 1.645, atol=0.09)
+
+
+def test_draws_have_the_law_of_the_summary(fitted):
+    posterior, *_ = fitted
+    draws = posterior.draws["posterior"]["beta"].values
+    assert draws.shape == (1, 4000, 3)
+    table = posterior.summary()
+    assert np.all(np.abs(draws[0].mean(0) - table["mean"]) < 5 * table["sd"] / np.sqrt(4000))
+
+
+def test_same_seed_same_result(fitted):
+    posterior, x, y = fitted
+    again = er.fit(regression(x, y), progress=False)
+    np.testing.assert_array_equal(posterior.z, again.z)
+    other = er.fit(regression(x, y), seed=1, progress=False)
+    assert not np.array_equal(posterior.z, other.z)
+
+
+def test_new_data_of_equal_shapes_compiles_nothing(fitted):
+    x, y = regression_data(1)
+    program = regression(x, y)
+    before = program.target().density.clock["count"]
+    er.fit(program, progress=False)
+    assert program.target().density.clock["count"] == before
+
+
+def test_trail_and_cost(fitted):
+    posterior, *_ = fitted
+    names = [rung.name for rung in posterior.trail]
+    assert names[:3] == ["starts", "fit", "evidence"] and names[-1] == "refine"
+    assert sum(rung.num_gradients for rung in posterior.trail) == posterior.cost.num_gradients
+    fit = sum(r.num_gradients for r in posterior.trail if r.name in {"starts", "fit"})
+    assert fit < 3000
+
+
+@pytest.mark.parametrize("guide", ["mean-field", "full-rank", "laplace", "delta"])
+def test_named_guides(guide):
+    x, y = regression_data()
+    posterior = er.fit(regression(x, y), guide=guide, progress=False)
+    precision = x.T @ x / 4 + np.eye(3) / 100
+    mean = np.linalg.solve(precision, x.T @ y / 4)
+    sd = np.sqrt(np.diag(np.linalg.inv(precision)))
+    centre = np.asarray(posterior.params["mean"])
+    assert np.all(np.abs(centre - mean) < 0.1 * sd)
+    if guide == "delta":
+        assert set(posterior.summary()["verdict"]) == {"untrusted"}
+    elif guide in {"full-rank", "laplace"}:
+        assert posterior.verdict == "trusted"
+    assert "hmc" not in [rung.guide for rung in posterior.trail]
+
+
+@er.model
+def schools(sigma, y=None):
+    mu = er.sample("mu", er.Normal(0, 5))
+    tau = er.sample("tau", er.HalfCauchy(5))
+    with er.plate("school", len(sigma)):
+        step = er.sample("step", er.Normal(0, 1))
+        theta = er.deterministic("theta", mu + tau * step)
+        er.observe("y", er.Normal(theta, sigma), y)
+
+
+# Means and sds of 10,000 reference draws (posteriordb, eight schools, non-centred).
+SCHOOLS = dict(mu=(4.37, 3.32), tau=(3.61, 3.22))
+
+
+def test_eight_schools():
+    sigma = np.array([15, 10, 16, 11, 9, 11, 10, 18.0])
+    y = np.array([28, 8, -3, 7, -1, 1, 18, 12.0])
+    posterior = er.fit(schools(sigma, y), progress=False, quantities=["mu", "tau", "theta"])
+    table = posterior.summary()
+    for name, (mean, sd) in SCHOOLS.items():
+        assert abs(table.loc[name, "mean"] - mean) < 0.15 * sd
+        assert abs(table.loc[name, "sd"] / sd - 1) < 0.15
+    trusted = table["verdict"] == "trusted"
+    assert trusted.mean() > 0.6
+
+
+@er.model
+def two_modes(separation, weight):
+    x = er.sample("x", er.ImproperUniform(real, (2,)))
+    centred = x - er.math.stack([separation, 0.0 * separation])
+    first = er.math.log1p(-weight) - 0.5 * (x**2).sum()
+    er.factor("f", er.math.logaddexp(first, er.math.log(weight) - 0.5 * (centred**2).sum()))
+
+
+@pytest.mark.parametrize("separation", [8.0, 12.0, 20.0])
+@pytest.mark.parametrize("weight", [0.5, 0.1])
+def test_a_missed_mode_is_never_trusted(separation, weight):
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=200_000) + separation * (rng.uniform(size=200_000) < weight)
+    truth = (draws.mean(), draws.std(), *np.quantile(draws, [0.05, 0.95]))
+    for seed in range(2):
+        posterior = er.fit(two_modes(separation, weight), seed=seed, progress=False)
+        row = posterior.summary().loc["x[0]"]
+        assert row["verdict"] != "trusted" or not wrong(row, truth)
+
+
+@er.model
+def funnel():
+    v = er.sample("v", er.Normal(0, 3))
+    er.sample("x", er.Normal(0, er.math.exp(v / 2)).expand([5]))
+    er.factor("none", 0.0 * v)
+
+
+def test_a_funnel_is_not_trusted_where_it_is_wrong():
+    row = er.fit(funnel(), progress=False).summary().loc["v"]
+    truth = (0.0, 3.0, -4.93, 4.93)
+    assert row["verdict"] != "trusted" or not wrong(row, truth)
+
+
+@er.model
+def unheld(y):
+    a = er.sample("a", er.ImproperUniform(real))
+    b = er.sample("b", er.ImproperUniform(real))
+    er.observe("y", er.Normal(a + b, 1.0), y)
+
+
+def test_a_flat_direction_is_named():
+    posterior = er.fit(unheld(np.random.default_rng(0).normal(size=20)), progress=False)
+    assert posterior.verdict == "untrusted"
+    finding = next(f for f in posterior.findings if f.name == "flat direction")
+    assert "a" in finding.advice and "b" in finding.advice
+
+
+@er.model
+def heavy(y=None):
+    m = er.sample("m", er.Cauchy(0, 1))
+    er.factor("none", 0.0 * m)
+
+
+def test_moments_that_do_not_exist_are_not_trusted():
+    assert er.fit(heavy(), progress=False).summary().loc["m", "verdict"] != "trusted"
+
+
+def test_max_seconds_and_interrupt_return_the_best_so_far(monkeypatch):
+    x, y = regression_data()
+    posterior = er.fit(regression(x, y), max_seconds=1e-6, progress=False)
+    assert len(posterior.draws["posterior"].draw) == 4000
+    from elboroom.inference import ladder
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ladder, "natural_gradient", interrupted)
+    posterior = er.fit(regression(x, y), progress=False)
+    assert "interrupt" in [rung.name for rung in posterior.trail]
+    table = posterior.summary()
+    truth = np.linalg.solve(x.T @ x / 4 + np.eye(3) / 100, x.T @ y / 4)
+    off = np.abs(table["mean"] - truth) > 0.15 * table["sd"]
+    assert not (off & (table["verdict"] == "trusted")).any()
+
+
+def test_start_is_honoured():
+    @er.model
+    def far(y):
+        m = er.sample("m", er.ImproperUniform(real))
+        er.observe("y", er.Normal(m, 1.0), y)
+
+    posterior = er.fit(far(np.full(5, 1e5)), start={"m": 1e5}, progress=False)
+    assert abs(posterior.summary().loc["m", "mean"] - 1e5) < 0.15 / np.sqrt(5)
+
+
+def test_derived_quantities_have_verdicts(fitted):
+    posterior, x, y = fitted
+    table = posterior.derive(lambda q: {"square": q["beta"][:, 0] ** 2})
+    precision = np.linalg.inv(x.T @ x / 4 + np.eye(3) / 100)
+    mean, var = (precision @ x.T @ y / 4)[0], precision[0, 0]
+    assert table.loc["square", "verdict"] == "trusted"
+    assert abs(table.loc["square", "mean"] - (mean**2 + var)) < 0.15 * table.loc["square", "sd"]
+
+
+def test_jax_settings_arrays_and_functions_survive_a_fit():
+    import jax
+    import jax.numpy as jnp
+
+    before = {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_compilation_cache_dir")}
+    index, values = jnp.arange(3), jnp.ones(3)
+    compiled = jax.jit(lambda v, i: v[i] * 2)
+    assert compiled(values, index).dtype == jnp.float32
+    x, y = regression_data()
+    er.fit(regression(x, y), progress=False)
+    assert {name: getattr(jax.config, name) for name in before} == before
+    assert compiled(values, index).dtype == jnp.float32
+    assert values[index].dtype == jnp.float32 and jnp.ones(2).dtype == jnp.float32
+
+
+def test_logging(caplog):
+    x, y = regression_data()
+    with caplog.at_level(logging.INFO, logger="elboroom"):
+        er.fit(regression(x, y), progress=False)
+    assert any("guide" in record.message for record in caplog.records)
+
+
+def test_gamma_posterior():
+    @er.model
+    def rate(y):
+        lam = er.sample("lam", er.Gamma(2.0, 1.0))
+        er.observe("y", er.Poisson(lam), y)
+
+    y = np.array([3, 5, 4, 2, 6])
+    exact = st.gamma(2 + y.sum(), scale=1 / 6)
+    row = er.fit(rate(y), progress=False).summary().loc["lam"]
+    assert row["verdict"] == "trusted"
+    assert not wrong(row, (exact.mean(), exact.std(), *exact.ppf([0.05, 0.95])))
