@@ -15,7 +15,7 @@ from .evidence.finding import Finding
 from .evidence.modes import search
 from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
-from .evidence.verdicts import KHAT_TRUSTED, Evidence, judge, monte_carlo, tail_shapes
+from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
 from .starts import dispersed, loose_fits
@@ -207,18 +207,20 @@ class Climb:
         mean, scale = self.best
         stop = self.watch.stop
         reason = ""
+        sd = np.abs(np.diag(scale))
+
+        def framed(x):  # in units of the starts' sds, where quasi-Newton steps are well scaled
+            value, grad = self.density(mean + x * sd)
+            return value, grad * sd
+
+        origin = np.zeros((1, len(mean)))
         if family == "mean-field":
-            eps_count = 32
-            found = loose_fits(
-                self.density, mean[None], rng, np.diag(scale)[None], eps_count, 300, 1e-3, callback=stop
-            )
-            self.best = (found.mean[0], np.diag(found.sd[0]))
-            reason = f"{found.num_iterations} quasi-Newton steps on {eps_count} fixed draws"
+            found = loose_fits(framed, origin, rng, 1.0, 32, 300, 1e-4, callback=stop)
+            self.best = (mean + sd * found.mean[0], np.diag(sd * found.sd[0]))
+            reason = f"{found.num_iterations} quasi-Newton steps on 32 fixed draws"
         elif family in {"laplace", "delta"}:
-            found = minimise(
-                lambda x, which: tuple(-v for v in self.density(x)), mean[None], 300, 1e-8, callback=stop
-            )
-            mode = found.x[0]
+            found = minimise(lambda x, which: tuple(-v for v in framed(x)), origin, 300, 1e-9, callback=stop)
+            mode = mean + sd * found.x[0]
             scale = self._curvature(mode) if family == "laplace" else np.zeros((len(mode), len(mode)))
             self.best = (mode, scale)
             reason = "at the mode of the unconstrained density"
@@ -270,9 +272,7 @@ class Climb:
         if family.name == "delta":
             params = guide.init({"mean": mean})
             law = Law("guide", np.repeat(mean[None], 2, 0))
-            return self._outcome(
-                guide, params, law, np.nan, (-np.inf, np.nan), None, None, "a point estimate has no spread"
-            )
+            return self._outcome(guide, params, law, np.nan, (-np.inf, np.nan), None, None, POINT_ESTIMATE)
         start = {"mean": mean, "scale_tril": scale, "sd": np.abs(np.diag(scale))}
         params = dict(guide.init(start))
         before, begin = self.target.counter.num_gradients, time.perf_counter()
@@ -561,7 +561,7 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
         shape = tail_shapes(values, law.weights, rng)
     condemned = outcome.condemned
     if outcome.guide.family.name == "delta":
-        condemned = "a point estimate has no spread"
+        condemned = POINT_ESTIMATE
     drift = law.drift(values)
     if at_pool is not None and law.num_chains and outcome.khat < KHAT_TRUSTED:
         weighed = estimate(at_pool, outcome.pool.weights)

@@ -204,10 +204,10 @@ class Program:
         if backend not in self._traces:
             engine = load(backend, self.model.language)
             found = engine.trace(self)
-            self._traces[backend] = found
             if self._check:
                 _check_names(self, found)
                 _check_indices(engine.index_problems(self))
+            self._traces[backend] = found
         return self._traces[backend]
 
     def target(self, backend: str = "jax", dtype=None, device: str = "auto"):

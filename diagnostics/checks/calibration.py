@@ -10,19 +10,33 @@ from .predictions import outcomes, two_sided
 LEVEL, BINS = 0.01, 10
 
 
-def binned(probability: np.ndarray, outcomes: np.ndarray):
-    """Mean probability, share of ones and rows of each bin of equal count."""
-    order = np.argsort(probability, kind="stable")
-    groups = [g for g in np.array_split(order, min(BINS, max(2, len(order) // 10))) if len(g)]
+def binned(by: np.ndarray, outcomes: np.ndarray, most: int = BINS):
+    """Means of ``by`` and of the outcomes ``(…, N)`` in bins of equal count along ``by``."""
+    order = np.argsort(by, kind="stable")
+    groups = [g for g in np.array_split(order, min(most, max(2, len(order) // 10))) if len(g)]
     return (
-        np.array([probability[g].mean() for g in groups]),
+        np.array([by[g].mean() for g in groups]),
         np.stack([outcomes[..., g].mean(-1) for g in groups], -1),
         np.array([len(g) for g in groups]),
     )
 
 
+def covariates(posterior, num_rows: int) -> dict[str, np.ndarray]:
+    """Numeric data arguments with one value per row, matrices by column."""
+    found = {}
+    for name, value in getattr(posterior, "constant_data", {}).items():
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiu" or value.shape[:1] != (num_rows,):
+            continue
+        columns = value.reshape(num_rows, -1).T[:20].astype(float)
+        for i, column in enumerate(columns):
+            if np.ptp(column) > 0:
+                found[name if len(columns) == 1 else f"{name}[{i}]"] = column
+    return found
+
+
 def check(posterior) -> list[Finding]:
-    """One finding for each binary outcome.
+    """For each binary outcome: along its predicted probability, and along each covariate.
 
     References
     ----------
@@ -33,27 +47,35 @@ def check(posterior) -> list[Finding]:
         if outcome.kind != "binary":
             continue
         expected = outcome.replicated.mean(0)
-
-        def statistic(y, expected=expected):
-            mean, share, count = binned(expected, y)
+        along = {
+            "predicted probability": expected,
+            **covariates(posterior, len(outcome.observed)),
+        }
+        level = LEVEL / len(along)
+        for name, by in along.items():
+            _, mean, count = binned(by, expected)
             variance = np.maximum(mean * (1 - mean), 1e-6) / count
-            return ((share - mean) ** 2 / variance).sum(-1)
 
-        replicated = statistic(outcome.replicated)
-        observed = float(statistic(outcome.observed))
-        probability = two_sided(replicated, observed)
-        bad = probability < LEVEL and observed > np.median(replicated)
-        found.append(
-            Finding(
-                "calibration",
-                outcome.name,
-                probability,
-                LEVEL,
-                "misfit" if bad else "ok",
-                f"The predicted probabilities of '{outcome.name}' are not the shares that come true: try "
-                "another link, a curve or an interaction."
-                if bad
-                else f"The predicted probabilities of '{outcome.name}' are the shares that come true.",
+            def statistic(y, by=by, mean=mean, variance=variance):
+                return ((binned(by, y)[1] - mean) ** 2 / variance).sum(-1)
+
+            replicated = statistic(outcome.replicated)
+            observed = float(statistic(outcome.observed))
+            probability = two_sided(replicated, observed)
+            bad = probability < level and observed > np.median(replicated)
+            if name != "predicted probability" and not bad:
+                continue
+            found.append(
+                Finding(
+                    "calibration",
+                    outcome.name,
+                    probability,
+                    level,
+                    "misfit" if bad else "ok",
+                    f"Along {name}, the predicted probabilities of '{outcome.name}' are not the shares that "
+                    "come true: try another link, a curve or an interaction."
+                    if bad
+                    else f"The predicted probabilities of '{outcome.name}' are the shares that come true.",
+                )
             )
-        )
     return found

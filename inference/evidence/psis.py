@@ -54,6 +54,8 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
         weights = np.exp(log_weights)
         return weights / weights.sum(), np.inf
     weights = np.exp(np.asarray(smoothed) - np.max(smoothed)) * finite
+    if not np.isfinite(weights).all() or np.isnan(khat):
+        weights, khat = np.exp(log_weights), np.inf
     return weights / weights.sum(), float(khat)
 
 

@@ -17,6 +17,7 @@ from .psis import tail_index
 ORDER = ("trusted", "caution", "untrusted")
 MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
 KHAT_TRUSTED = 0.5
+POINT_ESTIMATE = "a point estimate has no spread"
 
 
 @dataclass
@@ -87,7 +88,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
         sd = estimates.sd[j]
         if not np.isfinite(sd) or not np.isfinite(estimates.mean[j]):
             v, r = "untrusted", "its draws are not finite"
-        elif sd <= 1e-12 * max(abs(estimates.mean[j]), 1e-300):
+        elif sd <= 1e-12 * max(abs(estimates.mean[j]), 1e-300) and evidence.condemned != POINT_ESTIMATE:
             verdict.append(None)
             reason.append("constant")
             continue

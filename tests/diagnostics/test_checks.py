@@ -1,0 +1,94 @@
+"""Each check sees the misfit that it is for and is quiet on a right model."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+from elboroom.diagnostics import fits_data
+from elboroom.diagnostics.checks import pit
+
+
+def posterior(observed, replicated, discrete, distribution, seed=0, **data):
+    """The part of a Posterior that the checks use."""
+    site = SimpleNamespace(is_discrete=discrete, distribution=distribution)
+    draws = {
+        "observed_data": xr.Dataset({"y": ("row", observed)}),
+        "posterior_predictive": xr.Dataset({"y": (("chain", "draw", "row"), replicated[None])}),
+    }
+    return SimpleNamespace(observed={"y": site}, draws=draws, seed=seed, _groups={}, constant_data=data)
+
+
+def normal(rng, y):
+    """Posterior predictive draws of a normal with unknown mean and sd, flat prior."""
+    n, s = len(y), 1000
+    sd = np.sqrt((n - 1) * y.var(ddof=1) / rng.chisquare(n - 1, s))
+    mean = y.mean() + sd / np.sqrt(n) * rng.normal(size=s)
+    return mean[:, None] + sd[:, None] * rng.normal(size=(s, n))
+
+
+def poisson(rng, y):
+    rate = rng.gamma(y.sum() + 1, 1 / len(y), 1000)
+    return rng.poisson(rate[:, None], (1000, len(y))).astype(float)
+
+
+def logistic(rng, x, y):
+    """Predictive draws of a linear logistic regression by its Laplace approximation."""
+    design, beta = np.column_stack([np.ones_like(x), x]), np.zeros(2)
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-design @ beta))
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
+        beta = beta + np.linalg.solve(hessian, design.T @ (y - p))
+    draws = rng.multivariate_normal(beta, np.linalg.inv(hessian), 1000)
+    p = 1 / (1 + np.exp(-draws @ design.T))
+    return (rng.uniform(size=p.shape) < p).astype(float)
+
+
+def right(kind, seed):
+    rng = np.random.default_rng(seed)
+    if kind == "continuous":
+        y = rng.normal(3, 2, 200)
+        return posterior(y, normal(rng, y), False, "Normal")
+    if kind == "count":
+        y = rng.poisson(4, 200).astype(float)
+        return posterior(y, poisson(rng, y), True, "Poisson")
+    x = rng.normal(size=400)
+    y = (rng.uniform(size=400) < 1 / (1 + np.exp(-x))).astype(float)
+    return posterior(y, logistic(rng, x, y), True, "BernoulliLogits", x=x)
+
+
+def wrong(kind, seed):
+    rng = np.random.default_rng(seed)
+    if kind == "continuous":
+        y = rng.standard_t(2, 200)
+        return posterior(y, normal(rng, y), False, "Normal")
+    if kind == "count":
+        y = rng.negative_binomial(1, 0.2, 200).astype(float)
+        return posterior(y, poisson(rng, y), True, "Poisson")
+    x = rng.normal(size=400)
+    y = (rng.uniform(size=400) < 1 / (1 + np.exp(-2 * (x**2 - 1) - 0.5 * x))).astype(float)
+    return posterior(y, logistic(rng, x, y), True, "BernoulliLogits", x=x)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "count", "binary"])
+def test_right_models_fit(kind):
+    flagged = sum(fits_data(right(kind, seed)) is False for seed in range(30))
+    assert flagged <= 2  # about 2% each: three or more of 30 has probability 2%
+
+
+@pytest.mark.parametrize("kind", ["continuous", "count", "binary"])
+def test_wrong_models_do_not(kind):
+    assert all(fits_data(wrong(kind, seed)) is False for seed in range(5))
+
+
+def test_nothing_to_assess():
+    few = posterior(np.zeros(3), np.zeros((10, 3)), False, "Normal")
+    assert fits_data(few) is None
+
+
+def test_the_band_has_its_level():
+    rng = np.random.default_rng(1)
+    x = np.sort(rng.uniform(size=(4000, 100)), axis=1)
+    steps = np.arange(1, 101) / 100
+    deviation = np.maximum(np.abs(x - steps), np.abs(x - steps + 0.01)).max(1)
+    assert abs((deviation > pit.band(100)).mean() - 0.01) < 0.008  # 3 standard errors of both simulations
