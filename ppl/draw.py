@@ -1,14 +1,26 @@
-"""A model graph as a self-contained SVG."""
+"""A model graph as a self-contained SVG, legible on light and dark pages."""
 
 from __future__ import annotations
 
 from html import escape
 
 _WIDTH, _HEIGHT, _GAP = 118, 50, 36
+_STROKE = 'stroke="currentColor"'
 
 
 def svg(network) -> str:
     """Draw in layers: parents above children; latent white, observed shaded, deterministic dashed.
+
+    Parameters
+    ----------
+    network : networkx.DiGraph
+        Nodes with ``role``; ``distribution``, ``shape`` and ``plates`` where they have them. Cycles (through
+        time) are allowed.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element; colours follow the text of the page.
 
     Examples
     --------
@@ -18,18 +30,16 @@ def svg(network) -> str:
     >>> svg(g).startswith("<svg")
     True
     """
-    import networkx as nx
-
-    layers = [sorted(layer) for layer in nx.topological_generations(network)]
-    place = {}
-    widest = max((len(layer) for layer in layers), default=1)
-    for row, layer in enumerate(layers):
-        shift = (widest - len(layer)) / 2
-        for column, name in enumerate(layer):
+    rows = _ordered(layers(network), network)
+    widest = max((len(row) for row in rows), default=1)
+    place: dict = {}
+    for depth, row in enumerate(rows):
+        shift = (widest - len(row)) / 2
+        for column, name in enumerate(row):
             x = (column + shift) * (_WIDTH + _GAP) + _WIDTH / 2 + 10
-            place[name] = (x, row * (_HEIGHT + 2 * _GAP) + _HEIGHT / 2 + 10)
+            place[name] = (x, depth * (_HEIGHT + 2 * _GAP) + _HEIGHT / 2 + 10)
     width = widest * (_WIDTH + _GAP) - _GAP + 20
-    height = len(layers) * (_HEIGHT + 2 * _GAP) - 2 * _GAP + 20
+    height = max(len(rows), 1) * (_HEIGHT + 2 * _GAP) - 2 * _GAP + 20
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'style="max-width:{width:.0f}px;width:100%;color:inherit" role="img" aria-label="Model graph" '
@@ -37,35 +47,98 @@ def svg(network) -> str:
         '<defs><marker id="elboroom-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="currentColor"/></marker></defs>',
     ]
-    for parent, child in network.edges:
-        (x1, y1), (x2, y2) = place[parent], place[child]
-        parts.append(
-            f'<line x1="{x1:.0f}" y1="{y1 + _HEIGHT / 2:.0f}" x2="{x2:.0f}" y2="{y2 - _HEIGHT / 2:.0f}" '
-            'stroke="currentColor" stroke-opacity=".55" marker-end="url(#elboroom-arrow)"/>'
-        )
-    for name, attrs in network.nodes(data=True):
-        parts.append(_node(str(name), attrs, *place[name]))
+    level = {name: i for i, row in enumerate(rows) for name in row}
+    for parent, child, attributes in network.edges(data=True):
+        if parent != child:
+            parts.append(_edge(place[parent], place[child], level[child] - level[parent], attributes))
+    for name, attributes in network.nodes(data=True):
+        parts.append(_node(str(name), attributes, *place[name]))
     return "".join([*parts, "</svg>"])
 
 
-def _node(name, attrs, x, y) -> str:
-    role = attrs["role"]
-    shade = ".22" if role == "observed" else "0"
-    dash = ' stroke-dasharray="5 4"' if role == "deterministic" else ""
-    look = f'fill="currentColor" fill-opacity="{shade}" stroke="currentColor"{dash}'
-    if role == "factor":
-        shape = f'<rect x="{x - 9:.0f}" y="{y - 22:.0f}" width="18" height="18" fill="currentColor"/>'
-        text_y = y + 14
-    else:
-        shape = f'<ellipse cx="{x:.0f}" cy="{y:.0f}" rx="{_WIDTH / 2:.0f}" ry="{_HEIGHT / 2:.0f}" {look}/>'
-        text_y = y - 2
-    size = " × ".join(str(n) for n in attrs.get("shape", ()))
-    law = attrs.get("distribution") or role
+def layers(network) -> list[list]:
+    """Nodes by depth, each below all its parents where edges through time are left out.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> layers(nx.DiGraph([("mu", "theta"), ("theta", "y"), ("mu", "y")]))
+    [['mu'], ['theta'], ['y']]
+    """
+    order = {name: i for i, name in enumerate(network)}
+    parents: dict = {name: set() for name in network}
+    for parent, child, attributes in network.edges(data=True):
+        if parent != child and not (attributes.get("time") and order[parent] > order[child]):
+            parents[child].add(parent)
+    depth: dict = {}
+    waiting = list(network)
+    while waiting:
+        ready = [n for n in waiting if all(p in depth for p in parents[n])]
+        # Within a cycle the earliest site of the program goes first.
+        for name in ready or waiting[:1]:
+            depth[name] = max((depth[p] + 1 for p in parents[name] if p in depth), default=0)
+        waiting = [n for n in waiting if n not in depth]
+    return [[n for n in network if depth[n] == level] for level in sorted(set(depth.values()))]
+
+
+def _ordered(rows, network):
+    """Nodes of each layer by the mean position of their parents, so that fewer edges cross."""
+    position: dict = {}
+    out = []
+    for row in rows:
+        above = {n: [position[p] for p in network.predecessors(n) if p in position] for n in row}
+        keyed = sorted(row, key=lambda n: sum(above[n]) / len(above[n]) if above[n] else 0.5)
+        position |= {n: (i + 0.5) / len(keyed) for i, n in enumerate(keyed)}
+        out.append(keyed)
+    return out
+
+
+def _edge(start, end, levels, attributes) -> str:
+    (x1, y1), (x2, y2) = start, end
+    dash = ' stroke-dasharray="2 3"' if attributes.get("time") else ""
+    if levels > 0:
+        y1, y2 = y1 + _HEIGHT / 2, y2 - _HEIGHT / 2
+    # An edge over several layers bends around the nodes between.
+    bend = 0 if levels == 1 else (_WIDTH / 2 + _GAP / 2) * (1 if x1 <= x2 else -1)
+    middle = f"{(x1 + x2) / 2 + bend:.0f} {(y1 + y2) / 2:.0f}"
+    look = f'fill="none" {_STROKE} stroke-opacity=".55"{dash} marker-end="url(#elboroom-arrow)"'
+    path = f'<path d="M{x1:.0f} {y1:.0f}Q{middle} {x2:.0f} {y2:.0f}" {look}>'
+    words = [*attributes.get("params", ()), *(f"[{label}]" for label in attributes.get("index", ()))]
+    return f"{path}<title>{escape(' '.join(words))}</title></path>"
+
+
+def _node(name, attributes, x, y) -> str:
+    role = attributes["role"]
+    size = " × ".join(str(n) for n in attributes.get("shape", ()))
+    law = attributes.get("distribution") or role
     below = f"{law} [{size}]" if size else law
-    title = f"{name} ({role})" + (f", plates {', '.join(attrs['plates'])}" if attrs.get("plates") else "")
+    plates = ", ".join(attributes.get("plates", ()))
+    title = f"{name} ({role})" + (f", plates {plates}" if plates else "")
+    shape, text_y = _shape(role, bool(plates), x, y)
     return (
         f"<g><title>{escape(title)}</title>{shape}"
         f'<text x="{x:.0f}" y="{text_y:.0f}" font-size="13" font-weight="600" fill="currentColor">'
-        f"{escape(name)}</text>"
-        f'<text x="{x:.0f}" y="{text_y + 15:.0f}" font-size="10" fill="currentColor">{escape(below)}</text></g>'
+        f'{escape(name)}</text><text x="{x:.0f}" y="{text_y + 15:.0f}" font-size="10" '
+        f'fill="currentColor">{escape(below)}</text></g>'
     )
+
+
+def _shape(role, in_plate, x, y) -> tuple[str, float]:
+    """Outline of a node and the height of its name."""
+    if role in {"factor", "data"}:
+        fill = "currentColor" if role == "factor" else "none"
+        return (
+            f'<rect x="{x - 9:.0f}" y="{y - 22:.0f}" width="18" height="18" fill="{fill}" {_STROKE}/>',
+            y + 14,
+        )
+    shade = ".22" if role in {"observed", "fixed"} else "0"
+    dash = ' stroke-dasharray="5 4"' if role == "deterministic" else ""
+    look = f'fill="currentColor" fill-opacity="{shade}" {_STROKE}{dash}'
+    rx, ry = _WIDTH / 2, _HEIGHT / 2
+    shape = f'<ellipse cx="{x:.0f}" cy="{y:.0f}" rx="{rx:.0f}" ry="{ry:.0f}" {look}/>'
+    if in_plate:
+        shape = (
+            f'<rect x="{x - rx - 6:.0f}" y="{y - ry - 6:.0f}" width="{_WIDTH + 12}" height="{_HEIGHT + 12}" '
+            f'rx="10" fill="none" {_STROKE} stroke-opacity=".4"/>{shape}'
+        )
+    return shape, y - 2

@@ -2,54 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from .sites import Site
+_COUPLING_WORDS = ("simplex", "ordered", "cholesky", "corr", "definite", "sphere", "zero sum")
+
+
+class AxisAccess(NamedTuple):
+    """How a value sees one axis of a source.
+
+    Attributes
+    ----------
+    how : {"aligned", "gathered", "selected", "summed", "mixed"}
+        ``"aligned"``: position i of `axis` sees element i only. ``"gathered"``: each position sees one
+        element, through the data argument `label`. ``"selected"``: each position sees one element by
+        another fixed map (a slice, a reshape, several indices). ``"summed"``: a sum of terms that see one
+        element each. ``"mixed"``: anything else.
+    axis : int or None
+        Axis of the value along which the element changes; None where it is fixed or changes along several.
+    label : str or None
+        Data argument that a gather goes through.
+    """
+
+    how: str
+    axis: int | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
 class Access:
-    """How a value reaches a node.
+    """How a source reaches a value.
 
     Attributes
     ----------
     kind : {"latent", "data"}
-    axes : tuple of (state, axis, index)
-        Per axis of the source: ``"aligned"`` with an axis of the node, ``"gathered"`` into one through an
-        index argument, ``"summed"`` over in terms of one element each, or ``"mixed"``.
+    axes : tuple of AxisAccess
+        One per axis of the source; empty for a scalar.
+    time : bool
+        Whether some of it comes from an earlier step of a loop, through the carry.
+    index : tuple of str
+        All data arguments that the source is indexed by.
     """
 
     kind: str
-    axes: tuple[tuple[str, int | None, str | None], ...]
+    axes: tuple[AxisAccess, ...] = ()
+    time: bool = False
+    index: tuple[str, ...] = ()
+
+
+AccessTable = Mapping[str, Mapping[str, Mapping[str, Access]]]
+"""Node to part (``"log_prob"``, a parameter, ``"value"``) to source to access."""
 
 
 class ModelGraph:
-    """Graph of a model, over a ``networkx.DiGraph``.
+    """Graph of a model, over a ``networkx.DiGraph``; draws itself in Jupyter.
 
     Attributes
     ----------
     nodes : dict
-        Site name to ``role, distribution, support, shape, event_dim, plates, dims, likelihood,
-        independent``.
+        Site name, in program order, to ``role, distribution, support, shape, event_dim, plates, dims,
+        likelihood, independent``.
     links : dict
-        ``(parent, child)`` to ``params`` (which parameters the parent enters) and ``index`` (through which
-        argument).
+        ``(parent, child)`` to ``params`` (which parameters the parent enters), ``index`` (through which
+        data arguments) and ``time`` (whether through the carry of a loop). Parents are latent sites:
+        deterministic sites are leaves, and what uses their value depends on the sites behind it. A link of
+        a site to itself is its own earlier step.
+    data : dict
+        ``(argument, child)`` to the same, for data arguments.
     """
 
-    def __init__(self, nodes: dict, links: dict):
-        self.nodes, self.links = nodes, links
+    def __init__(self, nodes: dict, links: dict, data: dict | None = None):
+        self.nodes, self.links, self.data = nodes, links, data or {}
 
     @classmethod
     def of(
-        cls, sites: Sequence[Site], access: Mapping[str, Mapping[str, Mapping[str, Access]]]
+        cls,
+        sites: Iterable[Any],
+        access: AccessTable,
+        independent: Mapping[str, tuple[int, ...]] | None = None,
     ) -> ModelGraph:
-        """Build from sites and from what reaches each of their parts."""
-        nodes, links = {}, {}
+        """Build from sites and from what reaches each of their parts.
+
+        Parameters
+        ----------
+        sites : iterable of Site
+            In program order.
+        access : mapping
+            Node to part to source to `Access`.
+        independent : mapping of str to tuple of int, optional
+            Independent axes per latent site; found by `independent_axes` where not given.
+
+        Returns
+        -------
+        ModelGraph
+
+        Examples
+        --------
+        >>> from elboroom.ppl.sites import Site
+        >>> sites = [Site("mu", "latent", "Normal"), Site("theta", "latent", "Normal", shape=(8,))]
+        >>> mu, each = Access("latent"), Access("latent", (AxisAccess("aligned", 0),))
+        >>> parts = {"loc": {"mu": mu}, "log_prob": {"mu": mu, "theta": each}}
+        >>> graph = ModelGraph.of(sites, {"theta": parts})
+        >>> graph.parents("theta"), graph.locals, graph.globals
+        (('mu',), ('theta',), ('mu',))
+        """
+        nodes: dict = {}
+        links: dict = {}
+        data: dict = {}
         for site in sites:
             parts = access.get(site.name, {})
-            data = any(a.kind == "data" for part in parts.values() for a in part.values())
+            if independent is not None:
+                axes = tuple(independent.get(site.name, ()))
+            else:
+                axes = independent_axes(site, access) if site.role == "latent" else ()
             nodes[site.name] = dict(
                 role=site.role,
                 distribution=site.distribution,
@@ -58,31 +124,27 @@ class ModelGraph:
                 event_dim=site.event_dim,
                 plates=site.plates,
                 dims=site.dims,
-                likelihood=site.role == "observed" or (site.role == "factor" and data),
-                independent=independent_axes(site, access) if site.role == "latent" else (),
+                likelihood=_is_likelihood(site, parts),
+                independent=axes,
             )
-            found: dict[str, tuple[set, set]] = {}
-            for part, sources in parts.items():
-                for source, how in sources.items():
-                    if how.kind != "latent" or source == site.name:
-                        continue
-                    params, index = found.setdefault(source, (set(), set()))
-                    if part != "log_prob":
-                        params.add(part)
-                    index.update(label for _, _, label in how.axes if label)
-            for source, (params, index) in found.items():
-                links[source, site.name] = dict(params=tuple(sorted(params)), index=tuple(sorted(index)))
-        return cls(nodes, links)
+            links |= {(source, site.name): link for source, link in _links(site, parts, "latent").items()}
+            data |= {(source, site.name): link for source, link in _links(site, parts, "data").items()}
+        return cls(nodes, links, data)
 
     @property
     def network(self) -> Any:
         """The graph as a ``networkx.DiGraph``."""
+        return self._network()
+
+    def _network(self, show_data: bool = False):
         import networkx as nx
 
         network = nx.DiGraph()
+        if show_data:
+            network.add_nodes_from(dict.fromkeys(label for label, _ in self.data), role="data")
         for name, attributes in self.nodes.items():
             network.add_node(name, **attributes)
-        for (parent, child), attributes in self.links.items():
+        for (parent, child), attributes in ({**self.data, **self.links} if show_data else self.links).items():
             network.add_edge(parent, child, **attributes)
         return network
 
@@ -97,8 +159,8 @@ class ModelGraph:
         return set(self.links)
 
     def parents(self, name: str) -> tuple[str, ...]:
-        """Sites that `name` depends on."""
-        return tuple(parent for parent, child in self.links if child == name)
+        """Sites that `name` depends on, in program order."""
+        return tuple(parent for parent in self.nodes if (parent, name) in self.links)
 
     @property
     def locals(self) -> tuple[str, ...]:
@@ -116,25 +178,79 @@ class ModelGraph:
     def __repr__(self) -> str:
         lines = []
         for name, a in self.nodes.items():
-            parents = ", ".join(self.parents(name))
+            parents = ", ".join(_words(p, self.links[p, name]) for p in self.parents(name))
             law = f" ~ {a['distribution']}" if a["distribution"] else ""
             lines.append(f"{name}{law} [{a['role']}]" + (f" ← {parents}" if parents else ""))
         return "\n".join(lines)
 
-    def _repr_svg_(self) -> str:
+    def svg(self, show_data: bool = False) -> str:
+        """A self-contained drawing, with data arguments as small nodes where `show_data` says so."""
         from .draw import svg
 
-        return svg(self.network)
+        return svg(self._network(show_data))
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
 
     def _repr_html_(self) -> str:
-        return self._repr_svg_()
+        return self.svg()
 
 
-def independent_axes(site: Site, access) -> tuple[int, ...]:
-    """Axes of a latent site over whose elements the joint density factorises, given the other sites."""
-    good = set(range(len(site.shape)))
+def independent_axes(site: Any, access: AccessTable) -> tuple[int, ...]:
+    """Axes of a latent site over whose elements the joint density factorises, given the other sites.
+
+    An axis qualifies where every density is a product of factors that see one element of it each. An axis
+    of size one never does, nor one that the support itself couples (a simplex, an ordered vector).
+
+    Notes
+    -----
+    The statement is about this site given *all* others: two sites whose elements are coupled with each
+    other across positions can both qualify.
+    """
+    free = len(site.shape) - _coupled_axes(site)
+    good = {i for i, size in enumerate(site.shape) if size > 1 and i < free}
     for parts in access.values():
         how = parts.get("log_prob", {}).get(site.name)
-        if how is not None:
+        if how is not None and how.kind == "latent":
             good &= {i for i, axis in enumerate(how.axes) if axis[0] != "mixed"}
-    return tuple(sorted(i for i in good if site.shape[i] > 1))
+    return tuple(sorted(good))
+
+
+def _coupled_axes(site) -> int:
+    """Number of trailing axes that the support makes one event."""
+    constraint = getattr(site, "constraint", None)
+    if constraint is None:
+        words = site.support.replace("_", " ")
+        return site.event_dim if any(word in words for word in _COUPLING_WORDS) else 0
+    while hasattr(constraint, "base"):
+        constraint = constraint.base
+    return 0 if constraint.name == "real_vector" else constraint.event_dim
+
+
+def _is_likelihood(site, parts) -> bool:
+    if site.role != "factor":
+        return site.role == "observed"
+    return any(a.kind == "data" for part in parts.values() for a in part.values())
+
+
+def _links(site, parts, kind: str) -> dict[str, dict[str, Any]]:
+    """Sources of a kind that reach a site, with the attributes of their links."""
+    found: dict[str, dict[str, Any]] = {}
+    for part, sources in parts.items():
+        for source, how in sources.items():
+            # A site's own value is in its density; only its earlier steps are a parent.
+            own = kind == "latent" and source == site.name and (part == "log_prob" or not how.time)
+            if how.kind != kind or own:
+                continue
+            link = found.setdefault(source, {"params": (), "index": (), "time": False})
+            if part not in {"log_prob", "value"}:
+                link["params"] = tuple(sorted({*link["params"], part}))
+            link["index"] = tuple(sorted({*link["index"], *how.index}))
+            link["time"] = link["time"] or how.time
+    return found
+
+
+def _words(parent: str, link) -> str:
+    """A parent as it stands in the text of a graph: ``alpha[county]``, ``sigma (earlier)``."""
+    index = f"[{', '.join(link['index'])}]" if link["index"] else ""
+    return f"{parent}{index}" + (" (earlier)" if link["time"] else "")

@@ -1,0 +1,149 @@
+"""What a value sees of each source: the states of the dependency analysis and how they combine.
+
+For every source (a latent site or a data argument) and every axis of it, a value is in one of three states,
+from most to least precise:
+
+- `One`: each element of the value sees a single element of the source axis, found from the positions on the
+  named axes of the value by a fixed map (the identity, an index array, a slice, …);
+- ``SUM``: the value is a sum of terms that see one element each;
+- ``MIX``: anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple
+
+SUM, MIX = "summed", "mixed"
+
+Source = tuple[str, Hashable]
+
+
+class Mark(NamedTuple):
+    """Identity of the map from positions to an element; `labels` are the data arguments it goes through."""
+
+    key: Hashable
+    labels: tuple[str, ...] = ()
+
+
+IDENTITY = Mark(())
+
+
+class One(NamedTuple):
+    """One element per position on `axes`.
+
+    An axis is None where it was dropped with size one, and negative where it is the step of a surrounding
+    loop. Two states are equal only if they see the same element everywhere.
+    """
+
+    axes: tuple[int | None, ...]
+    mark: Mark = IDENTITY
+
+
+class Reach(NamedTuple):
+    """States per source axis; `carried` where some of it came through the carry of a loop."""
+
+    axes: tuple
+    carried: bool = False
+
+
+class Via(NamedTuple):
+    """Where an axis goes when its position is found from positions on other axes, by the map `key`."""
+
+    axes: tuple[int | None, ...]
+    key: Hashable
+    labels: tuple[str, ...] = ()
+
+
+State = Mapping[Source, Reach]
+
+
+def source_state(ndim: int) -> Reach:
+    """A source as it sees itself."""
+    return Reach(tuple(One((i,)) for i in range(ndim)))
+
+
+def route(state: State, where: Mapping[int, int | None | Via], lost: str = MIX) -> dict:
+    """Follow axes of a value to where an operation puts them; axes that are not named are `lost`."""
+    return {key: Reach(tuple(_routed(a, where, lost) for a in r.axes), r.carried) for key, r in state.items()}
+
+
+def _routed(state, where, lost):
+    if not isinstance(state, One):
+        return state
+    axes: list[int | None] = []
+    steps: list[Hashable] = []
+    labels = state.mark.labels
+    for position, axis in enumerate(state.axes):
+        target = where.get(axis, axis if axis is None or axis < 0 else False)
+        if target is False:
+            return lost
+        if isinstance(target, Via):
+            axes.extend(target.axes)
+            steps.append((position, len(target.axes), target.key))
+            labels = labels + tuple(label for label in target.labels if label not in labels)
+        else:
+            axes.append(target)
+    mark = Mark((state.mark.key, tuple(steps)), labels) if steps else state.mark
+    return One(tuple(axes), mark)
+
+
+def combined(states: Iterable[State]) -> dict:
+    """Any function of several values, element by element."""
+    out: dict = {}
+    for state in states:
+        for key, r in state.items():
+            if key not in out:
+                out[key] = Reach(tuple(MIX if a == SUM else a for a in r.axes), r.carried)
+            else:
+                out[key] = _pairwise(out[key], r, _same_or_mixed)
+    return out
+
+
+def joined(states: Iterable[State]) -> dict:
+    """A sum of several values, or one of them."""
+    out: dict = {}
+    for state in states:
+        for key, r in state.items():
+            out[key] = _pairwise(out[key], r, _same_or_summed) if key in out else r
+    return out
+
+
+def product(left: State, right: State) -> dict:
+    """A product: linear in what only one side sees."""
+    out = {k: r for side in (left, right) for k, r in side.items()}
+    for key in left.keys() & right.keys():
+        out[key] = _pairwise(left[key], right[key], _same_or_mixed)
+    return out
+
+
+def chosen(predicate: State, cases: Iterable[State]) -> dict:
+    """One of several values, as the predicate says."""
+    out, condition = joined(cases), combined([predicate])
+    for key, r in condition.items():
+        out[key] = _pairwise(out[key], r, _same_or_mixed) if key in out else r
+    return out
+
+
+def mixed(states: Iterable[State]) -> dict:
+    """A value of which only its sources are known."""
+    out: dict = {}
+    for state in states:
+        for key, r in state.items():
+            carried = r.carried or (key in out and out[key].carried)
+            out[key] = Reach((MIX,) * len(r.axes), carried)
+    return out
+
+
+def _pairwise(a: Reach, b: Reach, rule) -> Reach:
+    return Reach(tuple(map(rule, a.axes, b.axes)), a.carried or b.carried)
+
+
+def _same_or_mixed(a, b):
+    return a if a == b and a != SUM else MIX
+
+
+def _same_or_summed(a, b):
+    if a == b:
+        return a
+    return MIX if MIX in (a, b) else SUM
