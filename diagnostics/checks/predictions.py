@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...ppl.errors import InferenceError
+
 LEAST_ROWS = 5
 
 
@@ -48,7 +50,10 @@ def outcomes(posterior) -> Iterator[Outcome]:
         observed = np.asarray(data[name].values, float).ravel()
         if observed.size < LEAST_ROWS:
             continue
-        replicated = np.asarray(posterior.draws["posterior_predictive"][name].values, float)
+        try:
+            replicated = np.asarray(posterior.draws["posterior_predictive"][name].values, float)
+        except InferenceError:  # loaded without its program and saved without predictions
+            return
         replicated = replicated.reshape(replicated.shape[0] * replicated.shape[1], -1)
         if replicated.shape[1] != observed.size:
             continue

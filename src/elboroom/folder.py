@@ -91,8 +91,8 @@ def _exchange(stage: Path, out: Path) -> None:
 def write(posterior: Any, folder: Path) -> dict[str, Any]:
     """Write the report and the posterior into `folder`; returns the report's JSON."""
     try:
+        posterior.report(folder)  # first: the predictions that it computes are saved too
         posterior.save(folder / "posterior")
-        posterior.report(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return read_report(folder)
