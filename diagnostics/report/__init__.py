@@ -1,6 +1,12 @@
-"""The report: one self-contained HTML file, and the same as JSON."""
+"""The report: one self-contained HTML file, and the same as JSON.
 
-from .write import as_json
-from .write import write as write
+A section of one's own is a function from a posterior to HTML (escaped by itself): one file, and one line in
+``SECTIONS``.
+"""
 
-__all__ = ["as_json", "write"]
+from .cost import cost_section
+from .write import as_json, write
+
+SECTIONS = (cost_section,)
+
+__all__ = ["SECTIONS", "as_json", "write"]

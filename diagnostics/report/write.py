@@ -157,7 +157,7 @@ def _html(posterior, content) -> str:
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    from . import figures
+    from . import SECTIONS, figures
 
     rank = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
     judged = {posterior.table["label"][i] for i in posterior._judged()}
@@ -186,6 +186,7 @@ def _html(posterior, content) -> str:
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in observed.items()},
         law=LAWS[posterior.law],
+        sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],
         trail_columns=["name", "guide", "elbo", "khat", "num_gradients", "seconds", "verdict", "reason"],
     )
