@@ -57,6 +57,15 @@ def subset(target, rows: Mapping[str, np.ndarray]):
                 value = np.take(value, rows[plate], axis=axis)
         plate = into.get(label)
         if plate in rows:
+            if value.min() < 0 or value.max() >= sizes[plate]:
+                raise ShapeError(
+                    explain(
+                        f"argument '{label}'",
+                        f"codes from 0 to {sizes[plate] - 1} used as they are",
+                        "codes that the model computes with",
+                        "pass zero-based codes",
+                    )
+                )
             position = np.full(sizes[plate], -1)
             position[rows[plate]] = np.arange(len(rows[plate]))
             value = position[value]
