@@ -25,7 +25,7 @@ def statistics(outcome) -> dict:
         }
     return {
         "dispersion": lambda y: (standardised(y) ** 2).mean(-1),
-        "heavy tails": lambda y: (standardised(y) ** 4).mean(-1) / (standardised(y) ** 2).mean(-1) ** 2,
+        "tail weight": lambda y: (standardised(y) ** 4).mean(-1) / (standardised(y) ** 2).mean(-1) ** 2,
     }
 
 
