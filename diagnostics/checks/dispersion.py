@@ -5,28 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from ...inference.evidence.finding import Finding
-from .predictions import outcomes, two_sided
+from .predictions import outcomes, standardised, tail_probabilities
 
 LEVEL = 0.01
 
 
 def statistics(outcome) -> dict:
-    """Discrepancies of an outcome: name to a function of data of shape ``(…, N)``."""
-    centre = outcome.replicated.mean(0)
-    spread = np.maximum(outcome.replicated.std(0), 1e-12)
+    """Discrepancies of an outcome: name to values for the observed and the replicated data.
 
-    def standardised(y):
-        return (y - centre) / spread
+    Logarithms, because a ratio's distribution is skewed and both of its tails count alike.
+    """
+    z = standardised(outcome)
 
+    def both(statistic, data):
+        return tuple(statistic(v) for v in data)
+
+    def log(value):
+        return np.log(np.maximum(value, 1e-300))
+
+    found = {"dispersion": both(lambda z: log((z**2).mean(-1)), z)}
     if outcome.kind == "count":
-        return {
-            "dispersion": lambda y: (standardised(y) ** 2).mean(-1),
-            "share of zeros": lambda y: (y == 0).mean(-1),
-        }
-    return {
-        "dispersion": lambda y: (standardised(y) ** 2).mean(-1),
-        "tail weight": lambda y: (standardised(y) ** 4).mean(-1) / (standardised(y) ** 2).mean(-1) ** 2,
-    }
+        data = (outcome.observed, outcome.replicated)
+        found["share of zeros"] = both(lambda y: (y == 0).mean(-1), data)
+    else:
+        found["tail weight"] = both(lambda z: log((z**4).mean(-1)) - 2 * log((z**2).mean(-1)), z)
+    return found
 
 
 def check(posterior) -> list[Finding]:
@@ -36,15 +39,18 @@ def check(posterior) -> list[Finding]:
         if outcome.kind not in {"continuous", "count"}:
             continue
         tests = statistics(outcome)
-        for name, statistic in tests.items():
-            probability = two_sided(statistic(outcome.replicated), float(statistic(outcome.observed)))
-            bad = probability < LEVEL / len(tests)
+        probabilities = tail_probabilities(
+            {name: observed for name, (observed, _) in tests.items()},
+            {name: replicated for name, (_, replicated) in tests.items()},
+        )
+        for name, probability in probabilities.items():
+            bad = probability < LEVEL
             found.append(
                 Finding(
                     name,
                     outcome.name,
                     probability,
-                    LEVEL / len(tests),
+                    LEVEL,
                     "misfit" if bad else "ok",
                     f"The {name} of '{outcome.name}' is not what the model predicts: consider a likelihood "
                     "with a dispersion or tail parameter (negative binomial, Student t)."

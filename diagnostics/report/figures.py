@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
-from ..checks.calibration import binned
-from ..checks.pit import band
+from ..checks.calibration import binned, split
+from ..checks.pit import band, ranks
 from ..checks.predictions import Outcome, outcomes, pit
 
 INK, DATA = "#5b7fa6", "#c4552d"
@@ -93,9 +93,10 @@ def _rootogram(axis, outcome):
 
 
 def _calibration(axis, outcome):
-    expected = outcome.replicated.mean(0)
-    mean, share, _ = binned(expected, outcome.observed)
-    _, spread, _ = binned(expected, outcome.replicated)
+    expected, replicated = split(outcome)
+    _, share, _ = binned(expected, outcome.observed)
+    _, spread, _ = binned(expected, replicated)
+    mean = spread.mean(0)
     low, high = np.quantile(spread, [0.05, 0.95], axis=0)
     axis.plot([0, 1], [0, 1], color="#999", lw=0.8)
     axis.vlines(mean, low, high, color=INK, lw=4, alpha=0.5, label="predicted, 90%")
@@ -107,10 +108,11 @@ def _calibration(axis, outcome):
 
 def _ecdf(axis, outcome, seed):
     values = np.sort(pit(outcome, np.random.default_rng(seed)))
-    steps = np.arange(1, len(values) + 1) / len(values)
-    limit = band(len(values))
-    axis.fill_between([0, 1], [-limit] * 2, [limit] * 2, color=INK, alpha=0.2, label="99% band")
-    axis.plot(values, steps - values, color=DATA, lw=1.5)
+    rank = ranks(len(values))
+    even = rank / (len(values) + 1)
+    low, high = band(len(values))
+    axis.fill_between(even, even - high, even - low, color=INK, alpha=0.2, label="99% band")
+    axis.plot(even, even - values[rank - 1], color=DATA, lw=1.5)
     axis.set(xlabel="PIT", ylabel="ECDF − uniform")
     axis.legend(frameon=False, fontsize=8, labelcolor="#777")
     axis.xaxis.label.set_color("#777"), axis.yaxis.label.set_color("#777")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from elboroom.diagnostics import fits_data
-from elboroom.diagnostics.checks import pit
+from elboroom.diagnostics.checks import dispersion, pit
 
 
 def posterior(observed, replicated, discrete, distribution, seed=0, **data):
@@ -86,9 +86,43 @@ def test_nothing_to_assess():
     assert fits_data(few) is None
 
 
-def test_the_band_has_its_level():
-    rng = np.random.default_rng(1)
-    x = np.sort(rng.uniform(size=(4000, 100)), axis=1)
-    steps = np.arange(1, 101) / 100
-    deviation = np.maximum(np.abs(x - steps), np.abs(x - steps + 0.01)).max(1)
-    assert abs((deviation > pit.band(100)).mean() - 0.01) < 0.008  # 3 standard errors of both simulations
+@pytest.mark.parametrize("num_rows", [6, 100, 5000])
+def test_the_band_has_its_level(num_rows):
+    x = np.sort(np.random.default_rng(1).uniform(size=(4000, num_rows)), axis=1)[:, pit.ranks(num_rows) - 1]
+    low, high = pit.band(num_rows)
+    outside = ((x < low) | (x > high)).any(1).mean()
+    assert abs(outside - 0.01) < 0.007  # 3 standard errors of both simulations
+
+
+def test_many_rows_and_few_draws_raise_no_alarm():
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        n, s = 20_000, 200
+        p = rng.beta(8000, 12_000, s)
+        replicated = (rng.uniform(size=(s, n)) < p[:, None]).astype(float)
+        y = (rng.uniform(size=n) < p[0]).astype(float)
+        assert fits_data(posterior(y, replicated[1:], True, "Bernoulli")) is True
+    rng = np.random.default_rng(0)
+    y, replicated = rng.normal(size=100_000), rng.normal(size=(150, 100_000))
+    assert fits_data(posterior(y, replicated, False, "Normal")) is True
+
+
+def test_counts_that_are_zero_and_one_are_counts():
+    rng = np.random.default_rng(0)
+    y = (rng.uniform(size=200) < 0.5).astype(float)  # less dispersed than any Poisson
+    assert fits_data(posterior(y, poisson(rng, y), True, "Poisson")) is False
+
+
+def test_many_covariates_do_not_hide_a_misfit():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    y = (rng.uniform(size=400) < 1 / (1 + np.exp(-2 * (x**2 - 1)))).astype(float)
+    data = {f"noise{i}": rng.normal(size=400) for i in range(22)}
+    assert fits_data(posterior(y, logistic(rng, x, y), True, "BernoulliLogits", x=x, **data)) is False
+
+
+def test_dispersion_is_seen_with_few_draws():
+    rng = np.random.default_rng(0)
+    y, replicated = 1.1 * rng.normal(size=5000), rng.normal(size=(150, 5000))
+    found = {f.name: f.verdict for f in dispersion.check(posterior(y, replicated, False, "Normal"))}
+    assert found == {"dispersion": "misfit", "tail weight": "ok"}
