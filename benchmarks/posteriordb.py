@@ -77,11 +77,14 @@ def run_elboroom(model, kwargs, seed):
     begin = time.perf_counter()
     posterior = er.fit(program, seed=seed, progress=False)
     seconds = time.perf_counter() - begin
-    table = posterior.summary()
+    table = posterior.table
     return {
         "seconds": seconds,
-        "rows": table[["mean", "sd", "q5", "q95"]].to_dict("index"),
-        "verdicts": table["verdict"].to_dict(),
+        "rows": {
+            label: {name: table[name][i] for name in ("mean", "sd", "q5", "q95")}
+            for i, label in enumerate(table["label"])
+        },
+        "verdicts": dict(zip(table["label"], table["verdict"], strict=True)),
         "law": posterior.law,
         "khat": posterior.khat,
         "compile": posterior.cost.compile_seconds,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import gc
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..guides import choose
 from ..ppl.backends import load
 from ..ppl.errors import InferenceError, ModelError, ShapeError, UnsupportedError, explain
 from ..ppl.model import Model, Program
+from .evidence import psis
 from .evidence.finding import Finding
 from .evidence.verdicts import KHAT_TRUSTED
 from .ladder import Climb, quantity_values, verdicts_of
@@ -100,28 +102,16 @@ def fit(
     _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint)
     begin = time.perf_counter()
     engine = load(backend, program.model.language)
-    trace = program.trace(backend)
-    target = program.target(backend, dtype, device)
-    if target.dim == 0:
-        raise ModelError(
-            explain(f"model '{program.name}'", "a latent site to infer", "none", "declare one with er.sample")
-        )
-    if not trace.by_role("observed", "factor"):
-        raise ModelError(
-            explain(
-                f"model '{program.name}'",
-                "data: an observed site or a factor",
-                "a model without any",
-                "pass the outcome, or use prior_predictive",
-            )
-        )
-    plan = choose(guide, target)
-    watch = Watch(max_seconds, progress)
-    compile_before = target.density.clock["compile"]
-    target.prepare("value_and_grad")
-    z = np.zeros((target.constrain_batch, target.dim), target.dtype)
-    target.density.constrain.prepare(z, target.data, target.weights)
-    importlib.import_module("arviz_stats.base")  # slow to import: while XLA compiles
+    with _no_collection():
+        target = _target(program, backend, dtype, device)
+        plan = choose(guide, target)
+        watch = Watch(max_seconds, progress)
+        compile_before = target.density.clock["compile"]
+        target.prepare("value_and_grad")
+        z = np.zeros((target.constrain_batch, target.dim), target.dtype)
+        target.density.constrain.prepare(z, target.data, target.weights)
+        psis.array_stats()  # slow to import: while XLA compiles
+    trace = target.trace
     start_z = _start(target, start)
     local = engine.local_sites(program)
     try:
@@ -169,6 +159,37 @@ def fit(
             local=sorted(local),
         ),
     )
+
+
+@contextmanager
+def _no_collection():
+    """Imports and tracing allocate much and release little: there the cyclic collector only costs time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _target(program, backend, dtype, device):
+    trace = program.trace(backend)
+    target = program.target(backend, dtype, device)
+    if target.dim == 0:
+        raise ModelError(
+            explain(f"model '{program.name}'", "a latent site to infer", "none", "declare one with er.sample")
+        )
+    if not trace.by_role("observed", "factor"):
+        raise ModelError(
+            explain(
+                f"model '{program.name}'",
+                "data: an observed site or a factor",
+                "a model without any",
+                "pass the outcome, or use prior_predictive",
+            )
+        )
+    return target
 
 
 def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint):

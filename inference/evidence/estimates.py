@@ -55,21 +55,22 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.
     mean_se = np.sqrt(w2 @ square) * factor
     with np.errstate(divide="ignore", invalid="ignore"):
         sd_se = np.sqrt(w2 @ (square - variance) ** 2) / (2 * sd) * factor
-    order = np.argsort(values, axis=0)
-    sorted_values = np.take_along_axis(values, order, 0)
-    cumulative = np.cumsum(w[order], axis=0)
-    w2_sorted = np.cumsum(w2[order], axis=0)
-    total2 = w2.sum()
     quantiles = np.empty((3, values.shape[1]))
     errors = np.empty_like(quantiles)
     factor = np.broadcast_to(factor, (values.shape[1],))
-    for j in range(values.shape[1]):
-        grid, x = cumulative[:, j], sorted_values[:, j]
-        mid = grid - 0.5 * w[order[:, j]]
+    total2 = w2.sum()
+    grid, grid2 = np.cumsum(w), np.cumsum(w2)
+    for j, x in enumerate(np.ascontiguousarray(values.T)):
+        if weights is None:
+            x, own = np.sort(x), w
+        else:
+            order = np.argsort(x)
+            x, own = x[order], w[order]
+            grid, grid2 = np.cumsum(own), np.cumsum(w2[order])
+        mid = grid - 0.5 * own
         for i, p in enumerate(PROBABILITIES):
-            quantiles[i, j] = np.interp(p, mid, x)
-            below = w2_sorted[min(np.searchsorted(grid, p), count - 1), j]
+            below = grid2[min(np.searchsorted(grid, p), count - 1)]
             se = np.sqrt(below * (1 - p) ** 2 + (total2 - below) * p**2) * factor[j]
-            high, low = np.interp([min(p + se, 1.0), max(p - se, 0.0)], mid, x)
+            quantiles[i, j], high, low = np.interp([p, min(p + se, 1.0), max(p - se, 0.0)], mid, x)
             errors[i, j] = 0.5 * (high - low)
     return Estimates(mean, sd, quantiles, mean_se, sd_se, errors)

@@ -7,7 +7,36 @@ Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
+
+
+@cache
+def array_stats():
+    """The array layer of arviz-stats, which needs NumPy and SciPy only.
+
+    Its package imports the xarray layer too, which takes longer than many a fit. Until somebody else has
+    imported the package, the array layer is therefore loaded under stand-ins for it, and these are taken
+    away again: a later ``import arviz_stats`` finds nothing changed.
+    """
+    spec = importlib.util.find_spec("arviz_stats")
+    if "arviz_stats" in sys.modules or spec is None or spec.origin is None:
+        return importlib.import_module("arviz_stats.base").array_stats
+    folder = Path(spec.origin).parent
+    try:
+        for name, path in (("arviz_stats", folder), ("arviz_stats.base", folder / "base")):
+            sys.modules[name] = ModuleType(name)
+            sys.modules[name].__path__ = [str(path)]
+        return importlib.import_module("arviz_stats.base.array").array_stats
+    finally:
+        for name in [n for n in sys.modules if n.split(".")[0] == "arviz_stats"]:
+            del sys.modules[name]
 
 
 def khat_threshold(num_draws: int) -> float:
@@ -35,8 +64,6 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
         Weights that sum to one, shape ``(S,)``, and k̂: ``−inf`` for constant weights, ``inf`` where no
         ratio is finite.
     """
-    from arviz_stats.base import array_stats
-
     log_weights = np.where(np.isnan(log_weights), -np.inf, np.asarray(log_weights, np.float64))
     top = log_weights.max()
     if not np.isfinite(top):
@@ -49,7 +76,7 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     floor = log_weights[finite].min() - 50.0
     try:
         with np.errstate(all="ignore"):
-            smoothed, khat = array_stats.psislw(-np.where(finite, log_weights, floor))
+            smoothed, khat = array_stats().psislw(-np.where(finite, log_weights, floor))
     except ValueError:  # a tail of ties has no shape
         weights = np.exp(log_weights)
         return weights / weights.sum(), np.inf
