@@ -414,52 +414,52 @@ class Climb:
         count = NUM_CHAINS if self.target.dim <= 100 else 2 * NUM_CHAINS
         chance = np.minimum(pool.weights, 4.0 / count)
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
-        length, result, accept = 80, None, 0.8
-        budget = self._chain_budget()
+        budget, accept = self._chain_budget(), 0.8
+        length, chains, result, held = 80, None, None, False
         while True:
             with np.errstate(all="ignore"):
-                chains = short_chains(
+                more = short_chains(
                     partial(self.density, batch=NUM_CHAINS),
                     start,
                     mean,
                     scale,
                     rng,
+                    num_warmup=0 if held else 40,
                     num_draws=length,
                     callback=self.watch.stop,
                     target=accept,
+                    step_size=chains.step_size if held else None,
+                    renew=chains is None,
                 )
-            if chains.z.shape[1] < 40:
+            if not held and more.z.shape[1] < 40:
                 break
-            law = Law(
-                "mcmc",
-                chains.z.reshape(-1, self.target.dim),
-                None,
-                count,
-                chains.divergent,
-                chains.divergent_z,
-            )
+            chains = chains.joined(more) if held else more
+            flat = chains.z.reshape(-1, self.target.dim)
+            law = Law("mcmc", flat, None, count, chains.divergent, chains.divergent_z)
             values, _ = self.values(law)
             inflation = law.inflation(values)
             noise = monte_carlo(estimate(values, None, inflation))
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
             moved = chains.z.shape[1] / np.asarray(inflation)
-            result = (law, chains)
             settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 13)
-            if chains.divergent > DIVERGENT / 2:
-                settled, accept = False, 0.95
+            wild = chains.divergent > DIVERGENT / 2
+            first, result = result is None, (law, chains)
             spent = self.target.counter.num_gradients - before
-            held = values.size * 2
             if (
-                settled
+                (settled and not wild)
                 or self.watch.stop()
                 or 2 * spent > budget
-                or held > 4 * LARGEST_BLOCK
-                or length >= 1280
+                or 2 * values.size > 4 * LARGEST_BLOCK
+                or chains.z.shape[1] >= 1280
             ):
                 break
-            start, length = chains.z[:, -1], 2 * length
-            z = chains.z.reshape(-1, self.target.dim)
-            mean, scale = z.mean(0), np.linalg.cholesky(np.cov(z.T) + 1e-12 * np.eye(z.shape[1]))
+            start = chains.z[:, -1]
+            held = not first and not (wild and accept == 0.8)
+            if wild:
+                accept = 0.95
+            length = chains.z.shape[1] * (1 if held else 2)
+            if not held:
+                mean, scale = flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + 1e-12 * np.eye(flat.shape[1]))
         if result is None:
             return None
         law, chains = result

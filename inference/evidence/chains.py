@@ -31,9 +31,34 @@ class Chains:
     divergent: float
     divergent_z: np.ndarray
 
+    def joined(self, other: Chains) -> Chains:
+        """These chains, and how they went on."""
+        own, more = self.z.shape[1], other.z.shape[1]
+        if not more:
+            return self
+        share = more / (own + more)
+        return Chains(
+            np.concatenate([self.z, other.z], 1),
+            (1 - share) * self.accept + share * other.accept,
+            other.step_size,
+            self.num_gradients + other.num_gradients,
+            (1 - share) * self.divergent + share * other.divergent,
+            np.concatenate([self.divergent_z, other.divergent_z]),
+        )
+
 
 def short_chains(
-    density, start, mean, scale, rng, num_warmup=40, num_draws=80, callback=None, target=0.8
+    density,
+    start,
+    mean,
+    scale,
+    rng,
+    num_warmup=40,
+    num_draws=80,
+    callback=None,
+    target=0.8,
+    step_size=None,
+    renew=True,
 ) -> Chains:
     """Run the chains.
 
@@ -46,7 +71,13 @@ def short_chains(
     mean, scale : numpy.ndarray
         Frame: ``z = mean + scale x``, shapes ``(dim,)`` and ``(dim, dim)``.
     num_warmup : int
-        Iterations that set step size and, halfway, renew the frame from the chains themselves.
+        Iterations that set the step size.
+    target : float
+        Acceptance that the step size aims at.
+    step_size : float, optional
+        Where the step size starts, and stays without warm-up.
+    renew : bool
+        Whether the warm-up renews the frame from where the chains are.
     """
     num_chains, dim = start.shape
     x = np.linalg.solve(scale, (start - mean).T).T
@@ -57,16 +88,16 @@ def short_chains(
         return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad @ scale)
 
     value, grad = evaluate(x)
-    log_step, average = np.log(0.5 / dim**0.25), 0.0
+    log_step = average = np.log(0.5 / dim**0.25 if step_size is None else step_size)
     h_bar, anchor = 0.0, np.log(10.0) + log_step
-    total, accepts, divergent, where = num_chains, [], [], []
+    total, accepts, divergent, where, count0 = num_chains, [], [], [], 0
     out = np.empty((num_chains, num_draws, dim))
     kept = 0
     for iteration in range(num_warmup + num_draws):
         if callback is not None and callback():
             break
         warm = iteration < num_warmup
-        if iteration in (num_warmup // 4, num_warmup // 2) and num_chains >= 2 * dim:
+        if warm and renew and iteration in (num_warmup // 4, num_warmup // 2) and num_chains >= 2 * dim:
             z = mean + x @ scale.T
             mean = z.mean(0)
             covariance = np.cov(z.T).reshape(dim, dim)
@@ -82,8 +113,6 @@ def short_chains(
             total += num_chains
             h_bar, anchor, average = 0.0, np.log(10.0) + log_step, log_step
             count0 = iteration
-        if iteration == 0:
-            count0 = 0
         step = np.exp(log_step if warm else average)
         steps = np.clip(np.ceil(rng.uniform(0.4, 1.2) * 1.6 / step), 1, 32).astype(int)
         jitter = step * rng.uniform(0.8, 1.2, (num_chains, 1))
