@@ -406,7 +406,7 @@ class Climb:
         """Gradients that the chains may cost: seconds on any machine, and the same on all (same seed, same result)."""
         leaves = self.target.program.leaves.values()
         work = self.target.dim + sum(leaf.value.size for leaf in leaves if leaf.traced)
-        return int(np.clip(1e9 / work, 4e5, 1e6))
+        return int(np.clip(1e9 / work, 5e5, 1e6))
 
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
@@ -440,24 +440,29 @@ class Climb:
             inflation = law.inflation(values)
             noise = monte_carlo(estimate(values, None, inflation))
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-            moved = chains.z.shape[1] / np.asarray(inflation)
-            settled = not moving.any() or (noise[moving].max() < 0.9 and moved[moving].min() > 13)
+            drawn = chains.z.shape[1]
+            noise = noise[moving].max(initial=0.0)
+            moved = (drawn / np.broadcast_to(inflation, moving.shape))[moving].min(initial=np.inf)
             wild = chains.divergent > DIVERGENT / 2
             first, result = result is None, (law, chains)
             spent = self.target.counter.num_gradients - before
+            ahead = more.num_gradients * drawn / more.z.shape[1]
+            growth = max((noise / 0.9) ** 2, 13 / moved)  # of the chains until all is settled
+            worthwhile = drawn < 320 or growth * spent < budget / 2 or 1.5 < moved < 3
             if (
-                (settled and not wild)
+                (growth < 1 and not wild)
+                or not worthwhile
                 or self.watch.stop()
-                or 2 * spent > budget
+                or spent + ahead > budget
                 or 2 * values.size > 4 * LARGEST_BLOCK
-                or chains.z.shape[1] >= 1280
+                or drawn >= 1280
             ):
                 break
             start = chains.z[:, -1]
             held = not first and not (wild and accept == 0.8)
             if wild:
                 accept = 0.95
-            length = chains.z.shape[1] * (1 if held else 2)
+            length = drawn if held else 160
             if not held:
                 mean, scale = flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + 1e-12 * np.eye(flat.shape[1]))
         if result is None:

@@ -53,10 +53,21 @@ def search(density, mean, scale, radius, rng, leads=None, num_starts=8, callback
     with np.errstate(all="ignore"):
         ends = loose_fits(framed, points, rng, sd=0.5, max_iterations=60, tolerance=0.5, callback=callback)
     home = ends.elbo[0]
-    found = []
-    for k in range(1, len(points)):
-        distance = float(np.linalg.norm(ends.mean[k]))
-        gap = float(ends.elbo[k] - home)
-        if np.isfinite(gap) and gap > -7 and distance > 1.2 * radius + 1:
-            found.append(Elsewhere(mean + scale @ ends.mean[k], gap, distance))
-    return found
+
+    def elsewhere(ends):
+        distance = np.linalg.norm(ends.mean, axis=1)
+        return np.flatnonzero(
+            np.isfinite(ends.elbo) & (ends.elbo - home > -7) & (distance > 1.2 * radius + 1)
+        )
+
+    away = elsewhere(ends)
+    if len(away):  # on their way home still, or another mode?
+        with np.errstate(all="ignore"):
+            ends = loose_fits(framed, ends.mean[away], rng, sd=ends.sd[away], callback=callback)
+        away = elsewhere(ends)
+    return [
+        Elsewhere(
+            mean + scale @ ends.mean[k], float(ends.elbo[k] - home), float(np.linalg.norm(ends.mean[k]))
+        )
+        for k in away
+    ]
