@@ -14,18 +14,19 @@ def check(posterior) -> tuple[Finding, ...]:
 
     if "model checks" not in posterior._groups:
         found = [finding for one in CHECKS for finding in one(posterior)]
-        if not found:
-            found = [
+        seen = {finding.quantity for finding in found}
+        for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
+            found.append(
                 Finding(
                     "model checks",
-                    "fit",
+                    name,
                     None,
                     None,
                     "not assessable",
-                    "The model has no observed rows that a check could use (a likelihood in a factor, a "
-                    "categorical outcome, or fewer than five rows).",
+                    "There are no observed rows that a check could use (a likelihood in a factor, a "
+                    "categorical outcome, fewer than five rows, or rows that the predictions do not match).",
                 )
-            ]
+            )
         posterior._groups["model checks"] = tuple(found)
     return posterior._groups["model checks"]
 

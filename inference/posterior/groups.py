@@ -13,6 +13,7 @@ from ...ppl.tree import dataset
 ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
 LARGEST_GROUP = 2**27
 NUM_PRIOR_DRAWS = 1000
+LEAST_DRAWS = 200  # fewer cannot show a tail probability of 1%
 BLOCK = 256
 _kinds: list = []
 
@@ -147,7 +148,7 @@ def compute(posterior, name: str) -> dict:
 def _kept(posterior, size: int) -> np.ndarray:
     """Draws that a group of `size` numbers per draw is computed for: all, or evenly spaced ones."""
     count = len(posterior.z)
-    keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(100, count), count))
+    keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(LEAST_DRAWS, count), count))
     return np.unique(np.linspace(0, count - 1, keep).astype(int))
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from elboroom.diagnostics import fits_data
+from elboroom.diagnostics import check, fits_data
 from elboroom.diagnostics.checks import dispersion, pit
 
 
@@ -84,6 +84,15 @@ def test_wrong_models_do_not(kind):
 def test_nothing_to_assess():
     few = posterior(np.zeros(3), np.zeros((10, 3)), False, "Normal")
     assert fits_data(few) is None
+
+
+def test_an_outcome_that_no_check_could_use_is_named():
+    one = right("continuous", 0)
+    one.observed["grade"] = SimpleNamespace(is_discrete=True, distribution="Categorical")
+    one.draws["observed_data"]["grade"] = ("row", np.zeros(one.draws["observed_data"].sizes["row"]))
+    one.draws["posterior_predictive"]["grade"] = one.draws["posterior_predictive"]["y"] * 0
+    assert [f.verdict for f in check(one) if f.quantity == "grade"] == ["not assessable"]
+    assert fits_data(one) is True
 
 
 @pytest.mark.parametrize("num_rows", [6, 100, 5000])
