@@ -1,4 +1,4 @@
-"""The words of a model: ``sample``, ``observe``, ``deterministic``, ``factor``, ``plate``, ``levels``.
+"""The words of a model: ``sample``, ``observe``, ``deterministic``, ``factor``, ``plate``, ``levels``, ``scan``.
 
 Each word speaks to the interpreter that is running the model. A backend supplies the interpreter; the
 declaration itself knows none.
@@ -6,6 +6,7 @@ declaration itself knows none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ class Interpreter(Protocol):
     def plate(self, name: str, size: int, coords: Any) -> AbstractContextManager: ...
 
     def levels(self, codes: Any) -> Levels: ...
+
+    def scan(self, step: Any, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]: ...
 
 
 _running: ContextVar[Interpreter | None] = ContextVar("elboroom_interpreter", default=None)
@@ -164,3 +167,89 @@ def levels(codes: Any) -> Levels:
         The number of labels; for plain integers the largest code plus one.
     """
     return _interpreter("levels").levels(codes)
+
+
+def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+    """Run a recursion over time: a filter, a volatility, a hidden state.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(carry, x) -> (carry, y)``, free of sites: declare innovations before it and pass them in `xs`.
+    init : array, or tuple or dict of arrays
+        The first carry.
+    xs : array, or tuple or dict of arrays, optional
+        Inputs, one element of the first axis per step.
+    length : int, optional
+        Number of steps where there is no `xs`.
+
+    Returns
+    -------
+    tuple
+        The last carry, and the ``y`` of every step stacked on a new first axis.
+
+    Raises
+    ------
+    ModelError
+        If `step` declares a site.
+
+    Examples
+    --------
+    >>> last, path = scan(lambda level, shock: (0.5 * level + shock, level), 1.0, [0.0, 1.0])
+    >>> float(last), path.tolist()
+    (1.25, [1.0, 0.5])
+    """
+    interpreter = _running.get()
+    if interpreter is None:
+        return scan_in_python(step, init, xs, length)
+    return interpreter.scan(without_sites(step), init, xs, length)
+
+
+def without_sites(step: Callable) -> Callable:
+    """`step`, with every word refused inside."""
+
+    def run(carry, x):
+        with interpreting(_NoSites()):
+            return step(carry, x)
+
+    return run
+
+
+class _NoSites:
+    def __getattr__(self, word):
+        raise ModelError(
+            explain(
+                "er.scan",
+                "a step free of sites",
+                f"'{word}' inside it",
+                "declare the innovations before the scan, in a plate, and pass them as xs",
+            )
+        )
+
+
+def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]:
+    """`scan` as a loop, for libraries that run eagerly."""
+    from . import math
+
+    def element(tree, i):
+        if isinstance(tree, dict):
+            return {k: element(v, i) for k, v in tree.items()}
+        return tuple(element(v, i) for v in tree) if isinstance(tree, tuple) else tree[i]
+
+    def stacked(trees):
+        if isinstance(trees[0], dict):
+            return {k: stacked([t[k] for t in trees]) for k in trees[0]}
+        if isinstance(trees[0], tuple):
+            return tuple(map(stacked, zip(*trees, strict=True)))
+        return None if trees[0] is None else math.stack(trees)
+
+    def first(tree):
+        while isinstance(tree, (dict, tuple)):
+            tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
+        return tree
+
+    carry, out = init, []
+    for i in range(len(first(xs)) if xs is not None else length):
+        carry, y = step(carry, None if xs is None else element(xs, i))
+        out.append(y)
+    return carry, stacked(out)

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "ppl.model": ("Model", "Program", "from_numpyro", "model"),
-    "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample"),
+    "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample", "scan"),
     "ppl.graph": ("ModelGraph",),
     "ppl.target": ("Target",),
     "ppl.distributions": (

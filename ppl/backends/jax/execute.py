@@ -186,6 +186,15 @@ class Words:
     def levels(self, codes):
         return self._levels(codes)
 
+    def scan(self, step, init, xs, length):
+        xs = jax.tree_util.tree_map(jnp.asarray, xs)
+        first = jax.tree_util.tree_map(lambda x: x[0], xs)
+        carry = jax.eval_shape(lambda c, x: step(c, x)[0], init, first)
+        init = jax.tree_util.tree_map(
+            lambda value, like: jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape), init, carry
+        )
+        return jax.lax.scan(step, init, xs, length)
+
     @contextmanager
     def plate(self, name, size, coords):
         labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
