@@ -283,6 +283,16 @@ def _data_findings(program, trace, target):
             f"The model needs the values of '{label}' to know a shape: it became a static argument, so new "
             "values compile anew.",
         )
+    for name, how in trace.missing.items():
+        count = int(np.isnan(program.leaves[trace[name].argument].value).sum())
+        words = (
+            f"imputed as the latent site '{name}_missing'"
+            if how == "imputed"
+            else "left out of the likelihood, and predicted"
+        )
+        yield Finding(
+            "missing values", name, float(count), None, "ok", f"{count} values of '{name}' are {words}."
+        )
     if trace.weights:
         yield Finding(
             "learnable arrays",

@@ -72,6 +72,16 @@ def _encode(values: np.ndarray, label: str, known: tuple | None) -> tuple[np.nda
     return codes, tuple(levels)
 
 
+def _numbers(table):
+    """A pandas column or table as an array, its own missing values as NaN."""
+    kinds = table.dtypes if hasattr(table, "columns") else [table.dtype]
+    nullable = any(type(kind).__module__.startswith("pandas.core.arrays") for kind in kinds)
+    numeric = all(getattr(kind, "kind", "O") in "iufb" for kind in kinds)
+    if nullable and numeric and np.any(table.isna()):
+        return table.to_numpy(dtype=float, na_value=np.nan)
+    return table.to_numpy()
+
+
 def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     """Turn one argument into a leaf.
 
@@ -119,7 +129,9 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
                 known = tuple(str(k) for k in known)
             codes, labels = _encode(np.asarray(value.astype(object)), label, tuple(known))
             return Argument(codes, traced=True, labels=labels, dims=dims)
-        value = value.to_numpy()
+        value = _numbers(value)
+    elif isinstance(value, np.ma.MaskedArray):
+        value = value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
     elif _is_instance(value, "pandas", "Categorical") or _is_instance(value, "pandas", "Index"):
         value = np.asarray(value)
     elif isinstance(value, (list, tuple)):
@@ -162,8 +174,16 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     return Argument(array, traced=array.dtype.kind in "fiubc", dims=dims, float32=single)
 
 
-def check_values(label: str, array: np.ndarray) -> None:
-    """Refuse empty and non-finite data.
+def holes(value: Any) -> np.ndarray | None:
+    """Where values of a float array are missing (NaN); None where none is."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return None
+    missing = np.isnan(value)
+    return missing if missing.any() else None
+
+
+def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
+    """Refuse empty and non-finite data; NaN passes where `missing` values are allowed.
 
     Raises
     ------
@@ -176,8 +196,9 @@ def check_values(label: str, array: np.ndarray) -> None:
                 f"argument '{label}'", "at least one row", f"an array of shape {array.shape}", "give data"
             )
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = np.argwhere(~np.isfinite(array))
+    wrong = np.isinf(array) if missing else ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0)
+    if wrong.any():
+        bad = np.argwhere(wrong)
         rows = sorted({int(b[0]) if len(b) else 0 for b in bad})
         values = array[tuple(bad[:3].T)] if array.ndim else array
         raise DataError(
@@ -186,7 +207,8 @@ def check_values(label: str, array: np.ndarray) -> None:
                 "finite numbers",
                 f"{np.asarray(values).tolist()} in rows {rows[:8]}{'…' if len(rows) > 8 else ''} "
                 f"({len(bad)} values in all)",
-                "drop or fill those rows; missing outcomes are not imputed",
+                "drop or fill those rows, or declare what they are with er.observe: what is missing there is "
+                "imputed or predicted",
             )
         )
 

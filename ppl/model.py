@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .backends import load
-from .data import Argument, as_static, check_values, fingerprint, flatten
+from .data import Argument, as_static, check_values, fingerprint, flatten, holes
 from .errors import DataError, ModelError, explain
 from .sites import ModelTrace
 
@@ -165,12 +165,13 @@ class Program:
         self.level_counts = dict(level_counts or {})
         self.leaves: dict[str, Argument] = flatten(self.arguments, labels)
         self.sizes: dict[str, int] = {}
+        self.imputed: set[str] | None = None
         self._traces: dict = {}
         self._check = check
         if check:
             for label, leaf in self.leaves.items():
                 if isinstance(leaf.value, np.ndarray):
-                    check_values(label, leaf.value)
+                    check_values(label, leaf.value, missing=True)
 
     @property
     def name(self) -> str:
@@ -206,6 +207,10 @@ class Program:
             found = engine.trace(self)
             if self._check:
                 _check_names(self, found)
+                known = {s.argument for s in found.by_role("observed") if s.name in found.missing}
+                for label, leaf in self.leaves.items():
+                    if holes(leaf.value) is not None and label not in known:
+                        check_values(label, leaf.value)
                 _check_indices(engine.index_problems(self))
             self._traces[backend] = found
         return self._traces[backend]

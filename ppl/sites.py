@@ -69,14 +69,16 @@ class ModelTrace:
         Initial values of learnable arrays.
     demoted : tuple of str
         Data arguments that the model needs as concrete values.
-    gathered : tuple
-        Problems found with index arrays.
+    missing : mapping
+        Observed sites with missing values: ``"imputed"``, as the latent site ``"<name>_missing"``, or
+        ``"masked"``, where nothing else depends on them.
     """
 
     sites: tuple[Site, ...]
     coords: Mapping[str, tuple] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     demoted: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def by_role(self, *roles: str) -> tuple[Site, ...]:
         """Sites of the given roles."""

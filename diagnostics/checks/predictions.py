@@ -52,7 +52,8 @@ def outcomes(posterior) -> Iterator[Outcome]:
         if name not in data:
             continue
         observed = np.asarray(data[name].values, float).ravel()
-        if observed.size < LEAST_ROWS:
+        there = ~np.isnan(observed)
+        if there.sum() < LEAST_ROWS:
             continue
         try:
             replicated = np.asarray(posterior.draws["posterior_predictive"][name].values)
@@ -64,6 +65,7 @@ def outcomes(posterior) -> Iterator[Outcome]:
         count = len(replicated)
         keep = min(count, max(LEAST_DRAWS, MOST_VALUES // observed.size))
         replicated = replicated[np.unique(np.linspace(0, count - 1, keep).astype(int))].astype(float)
+        observed, replicated = observed[there], replicated[:, there]
         yield Outcome(name, kind_of(site, observed, replicated), observed, replicated)
 
 

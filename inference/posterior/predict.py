@@ -26,7 +26,11 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
         program = program.do(**do)
     trace = program.trace(posterior.backend)
     new = NewGroups(posterior, program, trace, new_groups, new_data)
-    sources = {s.name: new.sources(s) for s in trace.latents}
+    filled = {f"{name}_missing" for name in trace.missing}
+    sources = {
+        s.name: [np.full(n, -1) for n in s.shape] if s.name in filled else new.sources(s)
+        for s in trace.latents
+    }
     unknown_sites = [s.name for s in trace.latents if sources[s.name] is None]
     if unknown_sites:
         raise InferenceError(
@@ -40,7 +44,11 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
     new.refuse_coupled(sources)
     names = _chosen(trace, var_names)
     rows = _draws(posterior, trace, names, num_draws, seed)
-    values = {s.name: _extended(posterior.values[s.name][rows], sources[s.name]) for s in trace.latents}
+    values = {
+        s.name: _extended(posterior.values[s.name][rows], sources[s.name])
+        for s in trace.latents
+        if s.name not in filled
+    }
     values = {k: v for k, v in values.items() if v is not None}
     dtype = None if posterior._target is None else posterior._target.dtype
     target = program.target(posterior.backend, dtype)
@@ -174,10 +182,11 @@ def _standin(posterior, name, bound, new_data):
     if old.ndim == 0:
         return old
     count = len(old)
+    outcomes = {s.argument: np.asarray(posterior.observed_data[n]) for n, s in posterior.observed.items()}
     for label, leaf in bound.leaves.items():
         if label.split(".")[0] not in new_data:
             continue
-        before = posterior.constant_data.get(label)
+        before = posterior.constant_data.get(label, outcomes.get(label))
         static = posterior.model_record.get("static", {}).get(label)
         if before is not None and before.ndim and len(before) == count and np.ndim(leaf.value):
             count = len(leaf.value)

@@ -12,6 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
+from ...data import holes
 from ...errors import UnsupportedError, explain
 from .arrays import Function, precision, to_device
 from .execute import Record, Run, execute, transform_of
@@ -133,6 +134,8 @@ class Density:
         for node in record.nodes.values():
             if node.role == "observed" or (node.role == "factor" and node.rows):
                 out[node.name] = node.log_prob
+                if node.holes is not None:  # what is missing is no observation
+                    out[node.name] = jnp.where(node.holes, 0.0, node.log_prob)
         return out
 
     def _sampling(self, key):
@@ -193,7 +196,7 @@ class Density:
     def _prior(self, seed, data, weights):
         key = jax.random.key(seed)
         draw = self._sampling(key)
-        record = self._execute(data, self._run(draw, weights, predict=draw), key)
+        record = self._execute(data, self._run(draw, weights, predict=draw, joint=True), key)
         roles = {"latent", "deterministic"}
         values = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role in roles}
         return {**values, **self._outcomes(record)}
@@ -244,14 +247,19 @@ def structure_key(program, trace, dtype) -> tuple:
             return (value.dtype.str, value.shape, value.tobytes())
         return (type(value).__name__, repr(value))
 
+    def shape(value):
+        missing = holes(value)
+        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
+        return value.dtype.str, value.shape, gaps
+
     leaves = tuple(
-        (label, leaf.traced, (leaf.value.dtype.str, leaf.value.shape) if leaf.traced else freeze(leaf.value))
+        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
         for label, leaf in sorted(program.leaves.items())
     )
     sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
     fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
     intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
-    return leaves, sites, fixed, intervened, np.dtype(dtype).str
+    return leaves, sites, tuple(trace.missing.items()), fixed, intervened, np.dtype(dtype).str
 
 
 def density_of(program, trace, dtype) -> Density:

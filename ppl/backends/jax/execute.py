@@ -18,10 +18,11 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 from numpyro.primitives import Messenger
 
-from ...data import Levels, rebuild
+from ...data import Levels, holes, rebuild
 from ...errors import DuplicateSiteError, ModelError, ShapeError, explain
 from ...primitives import interpreting
 from .lowering import lower
+from .missing import Missing
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Node:
     plates: tuple = ()
     rows: str | None = None
     source: Any = None
+    holes: Any = None
 
     @property
     def log_prob(self):
@@ -69,15 +71,27 @@ class Run(Messenger):
         ``predict(name, fn) -> value`` replaces observed values by new outcomes.
     scale : mapping
         Extra scale per plate.
+    joint : bool
+        Whether what depends on an outcome sees the predicted one and not the data.
     """
 
     def __init__(
-        self, latent, record, fixed=None, intervened=None, weights=None, predict=None, scale=None, sizes=None
+        self,
+        latent,
+        record,
+        fixed=None,
+        intervened=None,
+        weights=None,
+        predict=None,
+        scale=None,
+        sizes=None,
+        joint=False,
     ):
         super().__init__()
         self.latent, self.record, self.predict = latent, record, predict
         self.fixed, self.intervened = fixed or {}, intervened or {}
         self.weights, self.scale, self.sizes = weights, scale or {}, sizes or {}
+        self.stand_in, self.joint = None, joint
 
     def process_message(self, msg):
         kind, name = msg["type"], msg.get("name")
@@ -89,19 +103,24 @@ class Run(Messenger):
             if self.weights is not None and name in self.weights:
                 msg["value"] = self.weights[name]
         elif kind == "sample" and msg["value"] is None and not isinstance(msg["fn"], dist.Unit):
-            fn = msg["fn"]
-            if name in self.intervened:
-                msg["value"], msg["infer"] = self.intervened[name], {**msg["infer"], "role": "intervened"}
-            elif name in self.fixed:
-                msg["value"], msg["infer"] = self.fixed[name], {**msg["infer"], "role": "fixed"}
-            elif msg["infer"].get("role") == "predicted":
-                msg["value"] = self.predict(name, fn) if self.predict else probe(fn)
-            else:
-                msg["value"] = self.latent(name, fn)
+            if msg["infer"].get("role") == "predicted":
+                msg["value"] = self.predict(name, msg["fn"]) if self.predict else probe(msg["fn"])
+                return
+            msg["value"], role = self.value_of(name, msg["fn"])
+            if role != "latent":
+                msg["infer"] = {**msg["infer"], "role": role}
         elif kind == "sample" and msg["is_observed"] and not isinstance(msg["fn"], dist.Unit):
             if self.predict is not None:
                 msg["infer"] = {**msg["infer"], "data": msg["value"]}
                 msg["value"] = self.predict(name, msg["fn"])
+
+    def value_of(self, name, fn):
+        """Value and role of a site without data."""
+        if name in self.intervened:
+            return self.intervened[name], "intervened"
+        if name in self.fixed:
+            return self.fixed[name], "fixed"
+        return self.latent(name, fn), "latent"
 
     def postprocess_message(self, msg):
         kind, name = msg["type"], msg.get("name")
@@ -133,7 +152,10 @@ class Run(Messenger):
             role = msg["infer"].get("role") or ("observed" if msg["is_observed"] else "latent")
         rows = msg["infer"].get("rows")
         source = msg["infer"].get("source", msg["value"]) if role == "observed" else None
-        self.record.nodes[name] = Node(name, role, msg["fn"], msg["value"], scale, frames, rows, source)
+        missing = msg["infer"].get("holes")
+        self.record.nodes[name] = Node(
+            name, role, msg["fn"], msg["value"], scale, frames, rows, source, missing
+        )
 
 
 def transform_of(fn):
@@ -157,10 +179,9 @@ def probe(fn):
 class Words:
     """Interpreter of the declared language on NumPyro."""
 
-    def __init__(
-        self, record: Record, levels: Callable[[Any], Levels], axes: Mapping[str, tuple], sizes=None
-    ):
-        self.record, self._levels, self.axes, self.sizes = record, levels, axes, sizes or {}
+    def __init__(self, run: Run, levels: Callable[[Any], Levels], axes: Mapping[str, tuple], missing):
+        self.run, self.record, self._levels, self.axes, self.sizes = run, run.record, levels, axes, run.sizes
+        self.missing = missing
         self.plates: list[tuple[str, int]] = []
 
     def sample(self, name, distribution):
@@ -174,7 +195,37 @@ class Words:
         if not fn.is_discrete and jnp.issubdtype(value.dtype, jnp.integer):
             value = value.astype(jnp.result_type(float))
         self._check_plates(name, value, fn.event_dim)
-        return numpyro.sample(name, fn, obs=value, infer={"source": source})
+        infer = {"source": source}
+        where, imputed = self.missing(name, source)
+        if where is not None:
+            shape = np.broadcast_shapes(where.shape, fn.shape())
+            where, value = np.broadcast_to(where, shape), jnp.broadcast_to(value, shape)
+            absent = where if imputed else jnp.isnan(value)  # not a constant: other gaps, same compiled code
+            infer["holes"] = absent.any(tuple(range(len(shape) - fn.event_dim, len(shape))))
+            if imputed:
+                value = value.at[where].set(self._impute(name, fn, where))
+            else:
+                rest = jnp.broadcast_to(probe(fn), shape)
+                value = jnp.where(absent, rest, value).astype(rest.dtype)
+                fn = fn.mask(~infer["holes"])
+        made = numpyro.sample(name, fn, obs=value, infer=infer)
+        if where is not None and not imputed and self.run.stand_in is not None:
+            return self.run.stand_in(name, made, where)
+        return made if self.run.joint else value
+
+    def _impute(self, name, fn, where):
+        """Values of a latent site for the missing elements; plates do not apply to it."""
+        site = f"{name}_missing"
+        part = Missing(fn, where)
+        value, role = self.run.value_of(site, part)
+        if site in self.record.nodes:
+            raise DuplicateSiteError(
+                explain(
+                    f"site '{site}'", "a name left to the missing values", "a site of that name", "rename it"
+                )
+            )
+        self.record.nodes[site] = Node(site, role, part, value)
+        return value
 
     def deterministic(self, name, value):
         return numpyro.deterministic(name, value)
@@ -305,12 +356,18 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
             )
         )
 
+    def missing(name, source):
+        for label, leaf in leaves.items():
+            if leaf is source:
+                return holes(program.leaves[label].value), name in (program.imputed or ())
+        return None, False
+
     seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)
     with seed, run:
         if program.model.language == "numpyro":
             program.model.fn(*positional, **keywords)
         else:
             axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
-            with interpreting(Words(record, levels, axes, program.sizes)):
+            with interpreting(Words(run, levels, axes, missing)):
                 program.model.fn(*positional, **keywords)
     return record

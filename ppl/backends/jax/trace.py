@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from ...sites import ModelTrace, Site
 from .arrays import precision
 from .execute import Record, Run, execute, probe, transform_of
 from .lowering import constraint_of
+from .missing import imputed
 
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,
@@ -39,11 +41,15 @@ def trace(program, dtype=np.float64) -> ModelTrace:
     """
     with precision(dtype):
         try:
-            return _trace(program)
+            found = _trace(program)
         except _NEEDS_VALUES as error:
             if isinstance(error, ElboroomError):
                 raise
-            return _trace_with_static(program, error)
+            found = _trace_with_static(program, error)
+        if found.missing and program.imputed is None:
+            program.imputed = imputed(program, partial(_run, program))
+            found = replace(_trace(program), demoted=found.demoted)
+        return found
 
 
 def _trace_with_static(program, error) -> ModelTrace:
@@ -75,6 +81,11 @@ def _trace(program) -> ModelTrace:
         run = Run(_probe_latent, record, program.fixed, program.intervened)
         execute(program, leaves, run)
         labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
+        out["missing"] = {
+            name: "imputed" if name in (program.imputed or ()) else "masked"
+            for name, node in record.nodes.items()
+            if node.holes is not None
+        }
         out["sites"] = tuple(_site(node, labels, program) for node in record.nodes.values())
         out["coords"] = dict(record.coords)
         return {name: jnp.asarray(value) for name, value in record.weights.items()}
@@ -83,7 +94,15 @@ def _trace(program) -> ModelTrace:
     initial = {}
     if weights:
         initial = {k: np.asarray(v) for k, v in jax.jit(abstract)(traced).items()}
-    return ModelTrace(out["sites"], {**out["coords"], **program.coords}, initial)
+    return ModelTrace(out["sites"], {**out["coords"], **program.coords}, initial, missing=out["missing"])
+
+
+def _run(program, data, stand_in) -> Record:
+    """One run with every missing value masked, and what others see of it decided by `stand_in`."""
+    static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
+    run = Run(_probe_latent, Record(), program.fixed, program.intervened)
+    run.stand_in = stand_in
+    return execute(program, {**static, **data}, run)
 
 
 def _probe_latent(name, fn):
@@ -200,6 +219,8 @@ def _check_support(name, argument, constraint, leaf, distribution):
         ok = np.asarray(check(host), dtype=bool)
     except (NotImplementedError, TypeError):
         return
+    missing = host != host  # dealt with elsewhere
+    ok |= missing.any(tuple(range(ok.ndim, host.ndim)))
     if ok.all():
         return
     bad = np.argwhere(~ok)
