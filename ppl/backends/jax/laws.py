@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln, log_ndtr, ndtr, ndtri, xlogy
 from numpyro.distributions import constraints
 
+from ...distributions.formula import rebuild
 from ...errors import ShapeError, UnsupportedError, explain
 from .namespace import log_rising
 
@@ -259,3 +260,86 @@ class Custom(dist.Distribution):
                 )
             )
         return value
+
+
+class Random:
+    """`distributions.formula.Random` from one key."""
+
+    def __init__(self, key):
+        self._key = key
+
+    def key(self):
+        """A fresh key."""
+        self._key, key = jax.random.split(self._key)
+        return key
+
+    def uniform(self, shape):
+        return jax.random.uniform(self.key(), shape, minval=jnp.finfo(jnp.result_type(float)).tiny)
+
+    def normal(self, shape):
+        return jax.random.normal(self.key(), shape)
+
+    def exponential(self, shape):
+        return jax.random.exponential(self.key(), shape)
+
+    def gamma(self, concentration, shape):
+        return jax.random.gamma(self.key(), concentration, shape)
+
+    def poisson(self, rate, shape):
+        return dist.Poisson(jnp.broadcast_to(rate, shape)).sample(self.key()).astype(jnp.result_type(float))
+
+
+class Backed:
+    """A NumPyro law in the words of `distributions.formula.Law`."""
+
+    def __init__(self, law):
+        self.law, self.batch_shape, self.event_shape = law, law.batch_shape, law.event_shape
+
+    def log_density(self, value):
+        support = self.law.support
+        if support.event_dim:
+            return self.law.log_prob(value)
+        inside = support(value)
+        safe = jnp.where(inside, value, support.feasible_like(value))
+        return jnp.where(inside, self.law.log_prob(safe), -jnp.inf)
+
+    def draw(self, random, shape):
+        return self.law.expand(shape).sample(random.key())
+
+
+class Written(dist.Distribution):
+    """Any law whose density is written in ``er.math``, see `distributions.formula.Formula`.
+
+    `arg_constraints` names the parameters for the analysis of dependencies; values are checked by the
+    declaration.
+    """
+
+    pytree_data_fields = ("leaves", "own_support")
+    pytree_aux_fields = ("structure", "wrap")
+
+    def __init__(self, structure, leaves, own_support, wrap, *, validate_args=None):
+        self.structure, self.leaves, self.own_support, self.wrap = structure, leaves, own_support, wrap
+        self.arg_constraints = dict.fromkeys(leaves, constraints.dependent)
+        self.__dict__.update(leaves)
+        declared = self.declared
+        super().__init__(declared.batch_shape, declared.event_shape, validate_args=validate_args)
+
+    @property
+    def declared(self):
+        """The declaration, holding JAX arrays."""
+        return rebuild(self.structure, self.leaves, self.wrap)
+
+    @property
+    def declared_name(self):
+        return self.structure[0].__name__
+
+    @constraints.dependent_property
+    def support(self):
+        return self.own_support
+
+    def log_prob(self, value, intermediates=None):
+        return self.declared.log_density(jnp.asarray(value).astype(jnp.result_type(float)))
+
+    def sample(self, key, sample_shape=()):
+        value = self.declared.draw(Random(key), tuple(sample_shape) + self.batch_shape)
+        return value.astype(jnp.result_type(int)) if self.is_discrete else value

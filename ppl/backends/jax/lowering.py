@@ -15,6 +15,7 @@ from numpyro.distributions import constraints as numpyro_constraints
 from ... import constraints, distributions
 from ...constraints import Constraint
 from ...distributions.base import Distribution, Expanded, Independent, Masked, concrete
+from ...distributions.formula import Formula, flatten
 from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
 
@@ -113,6 +114,42 @@ def _custom(declared):
     )
 
 
+def _written(declared):
+    structure, leaves = flatten(declared)
+    leaves = {path: _leaf(value) for path, value in leaves.items()}
+    law = laws.Written(structure, leaves, None, _backed, validate_args=False)
+    law.own_support = _running_support(law.declared)
+    return law
+
+
+def _leaf(value):
+    """A parameter as a JAX array, with floating-point numbers for whole ones."""
+    if isinstance(value, dist.Distribution):
+        return value
+    array = jnp.asarray(_array(value))
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
+
+
+def _backed(declared):
+    return laws.Backed(lower(declared))
+
+
+def _running_support(declared):
+    """Support of a formula that holds JAX arrays, whose bounds may be traced."""
+    if declared.bounds is None:
+        return to_numpyro_constraint(declared.support)
+    low, high = declared.bounds
+    if declared.counts and high is None:
+        return numpyro_constraints.integer_greater_than(low)
+    if declared.counts:
+        return numpyro_constraints.integer_interval(low, high)
+    if low is None and high is None:
+        return numpyro_constraints.real
+    if high is None:
+        return numpyro_constraints.greater_than_eq(low)
+    return numpyro_constraints.less_than_eq(high) if low is None else numpyro_constraints.interval(low, high)
+
+
 def _independent(declared):
     return lower(declared.base).to_event(declared.num_axes)
 
@@ -190,7 +227,7 @@ def lower(declared: Distribution | dist.Distribution) -> dist.Distribution:
     """
     if isinstance(declared, dist.Distribution):
         return declared
-    make = TABLE.get(type(declared))
+    make = _written if isinstance(declared, Formula) else TABLE.get(type(declared))
     if make is None:
         raise UnsupportedError(
             explain(
