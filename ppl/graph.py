@@ -110,12 +110,14 @@ class ModelGraph:
         nodes: dict = {}
         links: dict = {}
         data: dict = {}
+        sites = tuple(sites)
+        discrete = {site.name for site in sites if site.role == "discrete"}
         for site in sites:
             parts = access.get(site.name, {})
             if independent is not None:
                 axes = tuple(independent.get(site.name, ()))
             else:
-                axes = independent_axes(site, access) if site.role == "latent" else ()
+                axes = independent_axes(site, access, discrete) if site.role == "latent" else ()
             nodes[site.name] = dict(
                 role=site.role,
                 distribution=site.distribution,
@@ -196,11 +198,12 @@ class ModelGraph:
         return self.svg()
 
 
-def independent_axes(site: Any, access: AccessTable) -> tuple[int, ...]:
+def independent_axes(site: Any, access: AccessTable, discrete: Iterable[str] = ()) -> tuple[int, ...]:
     """Axes of a latent site over whose elements the joint density factorises, given the other sites.
 
     An axis qualifies where every density is a product of factors that see one element of it each. An axis
-    of size one never does, nor one that the support itself couples (a simplex, an ordered vector).
+    of size one never does, nor one that the support itself couples (a simplex, an ordered vector), nor one of
+    a site that meets a `discrete` site in a density: summing that out may couple its elements.
 
     Notes
     -----
@@ -210,7 +213,10 @@ def independent_axes(site: Any, access: AccessTable) -> tuple[int, ...]:
     free = len(site.shape) - _coupled_axes(site)
     good = {i for i, size in enumerate(site.shape) if size > 1 and i < free}
     for parts in access.values():
-        how = parts.get("log_prob", {}).get(site.name)
+        density = parts.get("log_prob", {})
+        how = density.get(site.name)
+        if how is not None and not density.keys().isdisjoint(discrete):
+            return ()
         if how is not None and how.kind == "latent":
             good &= {i for i, axis in enumerate(how.axes) if axis[0] != "mixed"}
     return tuple(sorted(good))

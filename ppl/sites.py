@@ -16,7 +16,7 @@ class Site:
     Attributes
     ----------
     name : str
-    role : {"latent", "observed", "predicted", "deterministic", "factor", "fixed"}
+    role : {"latent", "discrete", "observed", "predicted", "deterministic", "factor", "fixed"}
     distribution : str
         Name of the distribution; empty for deterministics and factors.
     support : str
@@ -72,6 +72,8 @@ class ModelTrace:
     missing : mapping
         Observed sites with missing values: ``"imputed"``, as the latent site ``"<name>_missing"``, or
         ``"masked"``, where nothing else depends on them.
+    counts : mapping
+        Number of values of each discrete latent site, all of which are summed out.
     """
 
     sites: tuple[Site, ...]
@@ -79,6 +81,7 @@ class ModelTrace:
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     demoted: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def by_role(self, *roles: str) -> tuple[Site, ...]:
         """Sites of the given roles."""

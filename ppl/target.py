@@ -204,6 +204,13 @@ class Target:
         size = sum(int(np.prod(s.shape, dtype=int)) for s in self.trace.by_role("latent", "deterministic"))
         return int(np.clip(2**23 // max(size, 1), BATCH, 1024))
 
+    def responsibilities(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
+        """Posterior probability of each value of each discrete site, shapes ``(B, count, *shape)``."""
+        data, weights = self._inputs(data, weights)
+        pieces, total = self._batched(self.density.responsibilities, z, data, weights)
+        self.counter.num_gradients += total
+        return {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
+
     def unconstrain(self, values: Mapping[str, np.ndarray], data=None, weights=None) -> np.ndarray:
         """Unconstrained coordinates of constrained values, shape ``(B, dim)``; values batched alike."""
         data, weights = self._inputs(data, weights)

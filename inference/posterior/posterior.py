@@ -278,6 +278,40 @@ class Posterior:
             estimates, verdicts = _from_draws(self, values)
         return pd.DataFrame(_columns(estimates, verdicts), index=pd.Index(labels))
 
+    def discrete(self):
+        """Posterior probabilities of the discrete sites, which the fit summed out.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable per site, dims those of the site and ``<name>_value``; averaged over the draws.
+
+        Raises
+        ------
+        InferenceError
+            If the model has no discrete latent site, or the posterior was loaded without its program.
+        """
+        from ...ppl.tree import dataset
+
+        self._need_program("discrete")
+        names = list(self._target.trace.counts) if self._target is not None else []
+        if not names:
+            raise InferenceError(
+                explain(
+                    "discrete",
+                    "a model with discrete latent sites, and the data that were fitted",
+                    "none",
+                    "call it on the posterior of such a model",
+                )
+            )
+        totals = {name: 0.0 for name in names}
+        for start in range(0, len(self.z), 512):
+            block = self._target.responsibilities(self.z[start : start + 512])
+            totals = {name: totals[name] + block[name].sum(0) for name in names}
+        means = {name: np.moveaxis(total, 0, -1) / len(self.z) for name, total in totals.items()}
+        dims = {name: (*self._target.trace[name].dims, f"{name}_value") for name in names}
+        return dataset(means, dims, self._target.trace.coords, ())
+
     def sample(self, num_draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
         """Fresh draws of the law that ``draws`` has.
 

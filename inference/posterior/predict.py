@@ -311,12 +311,17 @@ class NewGroups:
 
     def refuse_coupled(self, sources):
         """New elements come from priors alone, which is not the model's law where factors add to it."""
-        drawn = [k for k, s in sources.items() if any(i is not None and (i < 0).any() for i in s)]
-        factors = [s.name for s in self.trace.by_role("factor") if not s.plates]
+        drawn = {k for k, s in sources.items() if any(i is not None and (i < 0).any() for i in s)}
+        seen = self.program.accesses(self.posterior.backend) if drawn else {}
+        factors = [
+            s.name
+            for s in self.trace.by_role("factor")
+            if any(drawn & set(part) for part in seen.get(s.name, {}).values())
+        ]
         if drawn and factors:
             raise InferenceError(
                 explain(
-                    f"new elements of {drawn}",
+                    f"new elements of {sorted(drawn)}",
                     "a model whose priors are all sampled sites",
                     f"terms added with er.factor ({factors}), which a draw from the prior ignores",
                     "predict for the fitted groups, or fit with the new ones included",

@@ -6,6 +6,7 @@ Each is a frozen dataclass. A backend's table of lowerings turns it into a distr
 from __future__ import annotations
 
 from .base import Distribution
+from .chain import MarkovChain
 from .composite import CustomDist, ImproperUniform, MixtureSameFamily, Ordered
 from .continuous import (
     Beta,
@@ -45,6 +46,7 @@ __all__ = [
     "LKJCholesky",
     "Laplace",
     "LogNormal",
+    "MarkovChain",
     "MixtureSameFamily",
     "MultivariateNormal",
     "NegativeBinomial",

@@ -35,7 +35,7 @@ _NAMES = {
         "LKJCholesky",
         "Laplace",
         "LogNormal",
-        "MixtureSameFamily",
+        "MarkovChain", "MixtureSameFamily",
         "MultivariateNormal",
         "NegativeBinomial",
         "Normal",

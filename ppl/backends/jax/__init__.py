@@ -51,7 +51,8 @@ def _dependencies(program, dtype=np.float64):
 
     found = trace(program, dtype)
     density = density_of(program, found, dtype)
-    values = {s.name: jax.ShapeDtypeStruct(s.shape, np.dtype(dtype)) for s in found.latents}
+    kinds = {"latent": np.dtype(dtype), "discrete": np.dtype(int)}
+    values = {s.name: jax.ShapeDtypeStruct(s.shape, kinds[s.role]) for s in found.by_role(*kinds)}
     data = {k: leaf.value for k, leaf in program.leaves.items() if leaf.traced}
     return found, density.dependency_function(), values, data
 

@@ -13,9 +13,10 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...data import holes
+from ...enumeration import Factor, eliminate
 from ...errors import UnsupportedError, explain
 from .arrays import Function, precision, to_device
-from .execute import Record, Run, execute, transform_of
+from .execute import Record, Run, execute, scan, transform_of
 
 
 class Density:
@@ -38,6 +39,8 @@ class Density:
             offsets[site.name] = (start, start + site.size, site.unconstrained_shape)
             start += site.size
         self._offsets = offsets
+        self._num_batch = num_batch(trace)
+        self._kept = {site.name for site in trace.sites}
         self.value_and_grad = self._function(jax.vmap(jax.value_and_grad(self._total), (0, None, None)))
         self.value = self._function(jax.vmap(self._total, (0, None, None)))
         self.parts = self._function(jax.vmap(self._parts, (0, None, None, None)))
@@ -48,6 +51,7 @@ class Density:
         self.predict = self._function(jax.vmap(self._predict, (0, 0, None, None)))
         self.predict_values = self._function(jax.vmap(self._predict_values, (0, 0, None, None)))
         self.prior = self._function(jax.vmap(self._prior, (0, None, None)))
+        self.responsibilities = self._function(jax.vmap(self._responsibilities, (0, None, None)))
         self.hessian_vector = self._function(jax.vmap(self._hvp, (0, 0, None, None)))
 
     def _function(self, fn) -> Function:
@@ -62,8 +66,22 @@ class Density:
 
     def _run(self, latent, weights, **settings) -> Run:
         return Run(
-            latent, Record(), self._program.fixed, self._program.intervened, weights=weights, **settings
+            latent,
+            Record(),
+            self._program.fixed,
+            self._program.intervened,
+            weights=weights,
+            num_batch=self._num_batch,
+            **settings,
         )
+
+    def _factors(self, record) -> list[Factor]:
+        """Log density terms, discrete sites summed out."""
+        roles = {"latent", "fixed", "observed", "factor", "discrete"}
+        terms = {n.name: n.log_prob for n in record.nodes.values() if n.role in roles}
+        if not record.discrete:
+            return [Factor(value, frozenset({name})) for name, value in terms.items()]
+        return eliminate(terms, record.discrete, self._num_batch, scan)
 
     def _latent_from(self, z, jacobian):
         def latent(name, fn):
@@ -83,13 +101,18 @@ class Density:
         run = self._run(self._latent_from(z, jacobian), weights, scale=scale)
         record = self._execute(data, run)
         prior = likelihood = factors = jnp.zeros(())
-        for node in record.nodes.values():
-            if node.role in {"latent", "fixed"}:
-                prior = prior + jnp.sum(node.log_prob)
-            elif node.role == "observed":
-                likelihood = likelihood + jnp.sum(node.log_prob)
-            elif node.role == "factor":
-                factors = factors + jnp.sum(node.log_prob)
+        if record.discrete and scale:
+            raise UnsupportedError(
+                explain("rows", "a model without discrete latent sites", "one with some", "use all rows")
+            )
+        for factor in self._factors(record):
+            kinds, value = {record.nodes[name].role for name in factor.names}, jnp.sum(factor.value)
+            if "observed" in kinds:
+                likelihood = likelihood + value
+            elif kinds == {"factor"}:
+                factors = factors + value
+            else:
+                prior = prior + value
         return {
             "log_prior": prior,
             "log_likelihood": likelihood,
@@ -106,15 +129,14 @@ class Density:
     def _joint(self, values, data, weights):
         run = self._run(lambda name, fn: values[name], weights)
         record = self._execute(data, run)
-        roles = {"latent", "fixed", "observed", "factor"}
-        return {n.name: jnp.sum(n.log_prob) for n in record.nodes.values() if n.role in roles}
+        return {" × ".join(sorted(f.names)): jnp.sum(f.value) for f in self._factors(record)}
 
     def _constrain(self, z, data, weights):
         record = self._execute(data, self._run(self._latent_from(z, []), weights))
         return {
             n.name: jnp.asarray(n.value)
             for n in record.nodes.values()
-            if n.role in {"latent", "deterministic"}
+            if n.role in {"latent", "deterministic"} and n.name in self._kept
         }
 
     def _unconstrain(self, values, data, weights):
@@ -131,12 +153,32 @@ class Density:
     def _per_row(self, z, data, weights):
         record = self._execute(data, self._run(self._latent_from(z, []), weights))
         out = {}
-        for node in record.nodes.values():
-            if node.role == "observed" or (node.role == "factor" and node.rows):
-                out[node.name] = node.log_prob
-                if node.holes is not None:  # what is missing is no observation
-                    out[node.name] = jnp.where(node.holes, 0.0, node.log_prob)
+        for factor in self._factors(record):
+            seen = [n for n in map(record.nodes.get, sorted(factor.names)) if n.role == "observed" or n.rows]
+            if len(seen) != 1:  # no rows of its own: a discrete site is shared
+                continue
+            (node,) = seen
+            shape = jnp.shape(node.value)[: jnp.ndim(node.value) - node.fn.event_dim]
+            if jnp.size(factor.value) != np.prod(shape, dtype=int):
+                continue
+            value = factor.value.reshape(shape) if len(factor.names) > 1 else factor.value
+            if node.holes is not None:  # what is missing is no observation
+                value = jnp.where(node.holes, 0.0, value)
+            out[node.name] = value
         return out
+
+    def _responsibilities(self, z, data, weights):
+        """Posterior probability of each value of each discrete site, on the site's first axis."""
+        sites = {s.name: s for s in self._trace.by_role("discrete")}
+
+        def total(tilts):
+            run = self._run(self._latent_from(z, []), weights, tilts=tilts)
+            record = self._execute(data, run)
+            return sum(jnp.sum(f.value) for f in self._factors(record)), None
+
+        counts = self._trace.counts
+        tilts = {name: jnp.zeros((counts[name], *site.shape)) for name, site in sites.items()}
+        return jax.grad(total, has_aux=True)(tilts)[0]
 
     def _sampling(self, key):
         counter = iter(range(1 << 30))
@@ -205,18 +247,28 @@ class Density:
         """``fn(values, data) -> {node: {part: array}}`` for the analysis of dependencies."""
 
         def parts_of(values, data):
-            record = self._execute(data, self._run(lambda name, fn: values[name], None))
+            run = self._run(lambda name, fn: values[name], None)
+            run.num_batch, run.enumerate = None, lambda name, fn: values[name]  # one value each: plain shapes
+            record = self._execute(data, run)
             out: dict = {}
             for node in record.nodes.values():
                 if node.role == "deterministic":
                     out[node.name] = {"value": jnp.asarray(node.value)}
                 elif node.role == "factor":
                     out[node.name] = {"log_prob": jnp.asarray(node.fn.log_factor)}
-                elif node.role in {"latent", "observed", "fixed"}:
+                elif node.role in {"latent", "observed", "fixed", "discrete"}:
                     out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn)}
             return out
 
         return parts_of
+
+
+def num_batch(trace) -> int | None:
+    """Number of batch axes of a model with discrete latent sites; None for one without."""
+    if not trace.by_role("discrete"):
+        return None
+    event = {s.name: 0 if s.role == "discrete" else s.event_dim for s in trace.sites}
+    return max(len(s.shape) - event[s.name] for s in trace.sites)
 
 
 _Independent = type(constraints.independent(constraints.real, 1))

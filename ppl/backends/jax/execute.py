@@ -19,7 +19,9 @@ from numpyro.distributions import biject_to, constraints
 from numpyro.primitives import Messenger
 
 from ...data import Levels, holes, rebuild
-from ...errors import DuplicateSiteError, ModelError, ShapeError, explain
+from ...distributions.chain import MarkovChain
+from ...enumeration import Discrete
+from ...errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 from ...primitives import interpreting
 from .lowering import lower
 from .missing import Missing
@@ -38,11 +40,12 @@ class Node:
     rows: str | None = None
     source: Any = None
     holes: Any = None
+    term: Any = None
 
     @property
     def log_prob(self):
         """Log density per batch element, scaled."""
-        value = self.fn.log_prob(self.value)
+        value = self.fn.log_prob(self.value) if self.term is None else self.term
         return value if self.scale is None else self.scale * value
 
 
@@ -53,6 +56,7 @@ class Record:
     nodes: dict[str, Node] = field(default_factory=dict)
     coords: dict[str, tuple] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
+    discrete: list[Discrete] = field(default_factory=list)
 
 
 class Run(Messenger):
@@ -73,6 +77,10 @@ class Run(Messenger):
         Extra scale per plate.
     joint : bool
         Whether what depends on an outcome sees the predicted one and not the data.
+    num_batch : int or None
+        Number of batch axes, left of which discrete sites take all of their values.
+    tilts : mapping
+        Terms added to the log density of each value of a discrete site.
     """
 
     def __init__(
@@ -86,12 +94,15 @@ class Run(Messenger):
         scale=None,
         sizes=None,
         joint=False,
+        num_batch=None,
+        tilts=None,
     ):
         super().__init__()
         self.latent, self.record, self.predict = latent, record, predict
         self.fixed, self.intervened = fixed or {}, intervened or {}
         self.weights, self.scale, self.sizes = weights, scale or {}, sizes or {}
         self.stand_in, self.joint = None, joint
+        self.num_batch, self.tilts = num_batch, tilts or {}
 
     def process_message(self, msg):
         kind, name = msg["type"], msg.get("name")
@@ -120,7 +131,51 @@ class Run(Messenger):
             return self.intervened[name], "intervened"
         if name in self.fixed:
             return self.fixed[name], "fixed"
+        if fn.is_discrete:
+            return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
+        if self.num_batch is not None and len(fn.batch_shape) > self.num_batch:
+            raise UnsupportedError(
+                explain(
+                    f"site '{name}'",
+                    "a continuous site whose law does not depend on a discrete one",
+                    "one that does, so that it has a different law for each value",
+                    "declare one continuous site per value, and choose between them by indexing",
+                )
+            )
         return self.latent(name, fn), "latent"
+
+    def enumerate(self, name, fn):
+        """All values of a discrete site, on an axis of their own."""
+        check_finite(name, fn)
+        if self.num_batch is None:
+            return probe(fn)
+        chain = is_chain(fn)
+        values = jnp.arange(chain.num_values) if chain else fn.enumerate_support(expand=False).ravel()
+        position, count = len(self.record.discrete), len(values)
+        batch = tuple(fn.batch_shape) + ((chain.num_steps,) if chain else ())
+        batch = batch[len(batch) - min(self.num_batch, len(batch)) :]
+        move = jnp.log(chain.transition_probs) if chain else None
+        self.record.discrete.append(Discrete(name, position, count, batch, move))
+        return values.reshape((count,) + (1,) * (position + self.num_batch))
+
+    def _term(self, name, fn):
+        """Log density of every value of a discrete site that is being summed out."""
+        site = next((d for d in self.record.discrete if d.name == name), None)
+        if site is None:
+            return None
+        lead = (site.count,) + (1,) * site.position
+        pad = (1,) * (self.num_batch - len(site.batch_shape))
+        if site.transition is not None:
+            first = jnp.log(is_chain(fn).initial_probs)
+            steps = jnp.arange(site.batch_shape[-1]) == 0
+            first = first.reshape(lead + (1,) * self.num_batch)
+            term = jnp.broadcast_to(jnp.where(steps, first, 0.0), lead + pad + site.batch_shape)
+        else:
+            values = jnp.reshape(jnp.arange(site.count), lead + (1,) * self.num_batch)
+            values = fn.enumerate_support(expand=False).ravel()[values]
+            term = fn.log_prob(values)
+        tilt = self.tilts.get(name)
+        return term if tilt is None else term + tilt.reshape(lead + pad + site.batch_shape)
 
     def postprocess_message(self, msg):
         kind, name = msg["type"], msg.get("name")
@@ -151,10 +206,38 @@ class Run(Messenger):
         else:
             role = msg["infer"].get("role") or ("observed" if msg["is_observed"] else "latent")
         rows = msg["infer"].get("rows")
+        term = self._term(name, msg["fn"]) if role == "discrete" else None
         source = msg["infer"].get("source", msg["value"]) if role == "observed" else None
         missing = msg["infer"].get("holes")
         self.record.nodes[name] = Node(
-            name, role, msg["fn"], msg["value"], scale, frames, rows, source, missing
+            name, role, msg["fn"], msg["value"], scale, frames, rows, source, missing, term
+        )
+
+
+def is_chain(fn):
+    """The declaration of a Markov chain, or None."""
+    while isinstance(fn, (dist.ExpandedDistribution, dist.MaskedDistribution)):
+        fn = fn.base_dist
+    declared = getattr(fn, "declared", None)
+    return declared if isinstance(declared, MarkovChain) else None
+
+
+def count_values(fn) -> int:
+    """Number of values of a discrete law."""
+    chain = is_chain(fn)
+    return chain.num_values if chain else len(fn.enumerate_support(expand=False))
+
+
+def check_finite(name, fn):
+    """Refuse a discrete latent site that cannot be summed out."""
+    if is_chain(fn) is None and not (fn.has_enumerate_support and fn.event_dim == 0):
+        raise ModelError(
+            explain(
+                f"site '{name}'",
+                "a continuous latent quantity, or a discrete one with a few single values",
+                f"a discrete one ({type(fn).__name__}) that cannot be summed out",
+                "use Categorical, Bernoulli or MarkovChain, or write the sum with er.math.logsumexp in er.factor",
+            )
         )
 
 
@@ -231,20 +314,15 @@ class Words:
         return numpyro.deterministic(name, value)
 
     def factor(self, name, value, rows):
-        unit = dist.Unit(jnp.asarray(value) if rows else jnp.sum(jnp.asarray(value)))
+        whole = rows is None and not self.plates and not self.record.discrete
+        unit = dist.Unit(jnp.sum(jnp.asarray(value)) if whole else jnp.asarray(value))
         numpyro.sample(name, unit, obs=unit.sample(None), infer={"rows": rows})
 
     def levels(self, codes):
         return self._levels(codes)
 
     def scan(self, step, init, xs, length):
-        xs = jax.tree_util.tree_map(jnp.asarray, xs)
-        first = jax.tree_util.tree_map(lambda x: x[0], xs)
-        carry = jax.eval_shape(lambda c, x: step(c, x)[0], init, first)
-        init = jax.tree_util.tree_map(
-            lambda value, like: jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape), init, carry
-        )
-        return jax.lax.scan(step, init, xs, length)
+        return scan(step, init, xs, length)
 
     @contextmanager
     def plate(self, name, size, coords):
@@ -319,6 +397,17 @@ class Words:
         batch = tuple(fn.batch_shape)
         self._check_plates(name, np.empty(batch, dtype=bool), 0, "parameters")
         return fn
+
+
+def scan(step, init, xs, length=None):
+    """`elboroom.scan`: the first carry takes the shape and type that the steps give it."""
+    xs = jax.tree_util.tree_map(jnp.asarray, xs)
+    first = jax.tree_util.tree_map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+    carry = jax.eval_shape(lambda c, x: step(c, x)[0], init, first)
+    init = jax.tree_util.tree_map(
+        lambda value, like: jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape), init, carry
+    )
+    return jax.lax.scan(step, init, xs, length)
 
 
 def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:

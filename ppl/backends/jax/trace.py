@@ -14,7 +14,7 @@ from numpyro.distributions import constraints
 from ...errors import DataError, ElboroomError, ModelError, ShapeError, SupportError, explain
 from ...sites import ModelTrace, Site
 from .arrays import precision
-from .execute import Record, Run, execute, probe, transform_of
+from .execute import Record, Run, count_values, execute, probe, transform_of
 from .lowering import constraint_of
 from .missing import imputed
 
@@ -30,7 +30,8 @@ def base_name(fn) -> str:
     """Name of the distribution under its wrappers."""
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
         fn = fn.base_dist
-    return getattr(fn, "declared_name", None) or type(fn).__name__
+    name = getattr(fn, "declared_name", None) or type(fn).__name__
+    return name.removesuffix("Probs").removesuffix("Logits")
 
 
 def trace(program, dtype=np.float64) -> ModelTrace:
@@ -86,6 +87,9 @@ def _trace(program) -> ModelTrace:
             for name, node in record.nodes.items()
             if node.holes is not None
         }
+        out["counts"] = {
+            name: count_values(node.fn) for name, node in record.nodes.items() if node.role == "discrete"
+        }
         out["sites"] = tuple(_site(node, labels, program) for node in record.nodes.values())
         out["coords"] = dict(record.coords)
         return {name: jnp.asarray(value) for name, value in record.weights.items()}
@@ -94,7 +98,13 @@ def _trace(program) -> ModelTrace:
     initial = {}
     if weights:
         initial = {k: np.asarray(v) for k, v in jax.jit(abstract)(traced).items()}
-    return ModelTrace(out["sites"], {**out["coords"], **program.coords}, initial, missing=out["missing"])
+    return ModelTrace(
+        out["sites"],
+        {**out["coords"], **program.coords},
+        initial,
+        missing=out["missing"],
+        counts=out["counts"],
+    )
 
 
 def _run(program, data, stand_in) -> Record:
@@ -106,15 +116,6 @@ def _run(program, data, stand_in) -> Record:
 
 
 def _probe_latent(name, fn):
-    if fn.is_discrete:
-        raise ModelError(
-            explain(
-                f"site '{name}'",
-                "a continuous latent quantity",
-                f"a discrete one ({base_name(fn)}), which a gradient cannot move",
-                "sum it out by hand (a mixture: er.MixtureSameFamily, or logsumexp in er.factor)",
-            )
-        )
     try:
         return probe(fn)
     except NotImplementedError as error:

@@ -1,0 +1,177 @@
+"""Summing discrete sites out: variable elimination over log densities, plates included.
+
+A discrete site takes all of its values at once, on an axis of its own to the left of the batch axes. What
+depends on it broadcasts against that axis; the log densities are then summed over it, last site first.
+
+References
+----------
+Obermeyer et al. (2019), Tensor variable elimination for plated factor graphs, ICML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import math
+from .errors import UnsupportedError, explain
+
+LARGEST = 2**27  # numbers in one joint table
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """A site to be summed out.
+
+    Attributes
+    ----------
+    name : str
+    position : int
+        Its place among the discrete sites: the axis is ``-(num_batch + 1 + position)``.
+    count : int
+        Number of its values.
+    batch_shape : tuple of int
+        Elements that are summed over one by one.
+    transition : array, optional
+        Log transition probabilities ``(..., count, count)`` of a Markov chain along the last batch axis.
+    """
+
+    name: str
+    position: int
+    count: int
+    batch_shape: tuple[int, ...]
+    transition: Any = None
+
+
+@dataclass
+class Factor:
+    """A log density with the names of the sites whose terms it holds."""
+
+    value: Any
+    names: frozenset
+
+
+def axis_of(site: Discrete, num_batch: int) -> int:
+    """Axis of the values of a site."""
+    return -(num_batch + 1 + site.position)
+
+
+def _size(value, axis: int) -> int:
+    shape = np.shape(value)
+    return shape[axis] if len(shape) >= -axis else 1
+
+
+def eliminate(
+    terms: dict[str, Any], discrete: list[Discrete], num_batch: int, scan: Callable
+) -> list[Factor]:
+    """Sum discrete sites out of a product of densities.
+
+    Parameters
+    ----------
+    terms : dict
+        Log density of each site, its batch axes on the right, the axes of discrete sites left of them.
+    discrete : list of Discrete
+        In program order.
+    num_batch : int
+        Number of batch axes.
+    scan : callable
+        The backend's loop, as `elboroom.scan`.
+
+    Returns
+    -------
+    list of Factor
+        Free of discrete sites; the log density is the sum of all their elements.
+
+    Raises
+    ------
+    UnsupportedError
+        If the sum cannot be taken site by site, or a table would be too large.
+    """
+    factors = [Factor(value, frozenset({name})) for name, value in terms.items()]
+    for site in reversed(discrete):
+        axis = axis_of(site, num_batch)
+        group = [f for f in factors if _size(f.value, axis) > 1]
+        if not group:
+            continue
+        factors = [f for f in factors if _size(f.value, axis) == 1]
+        own = {-1 - k for k, n in enumerate(reversed(site.batch_shape)) if n > 1}
+        others = [s for s in discrete if s is not site]
+        joint, names = 0.0, frozenset()
+        shape = np.broadcast_shapes(*(_without(f.value, own, num_batch) for f in group))
+        _check_size(site, shape)
+        for factor in group:
+            joint = joint + _summed(factor.value, own, site, others, num_batch)
+            names = names | factor.names
+        if site.transition is None:
+            value = math.logsumexp(joint, axis=axis, keepdims=True)
+        else:
+            value = _forward(joint, site, axis, scan)
+        factors.append(Factor(value, names))
+    return factors
+
+
+def _without(value, own, num_batch):
+    """Shape of a factor once the batch axes that the site does not have are summed over."""
+    shape = list(np.shape(value))
+    for axis in range(-min(num_batch, len(shape)), 0):
+        if axis not in own:
+            shape[axis] = 1
+    return tuple(shape)
+
+
+def _summed(value, own, site, others, num_batch):
+    """A factor summed over the batch axes that the site does not have."""
+    axes = tuple(a for a in range(-num_batch, 0) if a not in own and _size(value, a) > 1)
+    if not axes:
+        return value
+    for other in others:
+        local = {-1 - k for k, n in enumerate(reversed(other.batch_shape)) if n > 1}
+        if _size(value, axis_of(other, num_batch)) > 1 and local & set(axes):
+            raise UnsupportedError(
+                explain(
+                    f"discrete sites '{site.name}' and '{other.name}'",
+                    "sites that can be summed out one after the other",
+                    f"'{site.name}', shared by every element of '{other.name}', declared after it",
+                    f"declare '{site.name}' before '{other.name}', or in the same plate",
+                )
+            )
+    return math.sum(value, axis=axes, keepdims=True)
+
+
+def _check_size(site, shape):
+    if np.prod(shape, dtype=float) > LARGEST:
+        raise UnsupportedError(
+            explain(
+                f"discrete site '{site.name}'",
+                f"a table of at most {LARGEST * 8 / 2**30:.0f} GB to sum it out",
+                f"one of {np.prod(shape, dtype=float) * 8 / 2**30:.0f} GB, shape {shape}",
+                "put it in a plate with what depends on it, or use fewer values",
+            )
+        )
+
+
+def _forward(joint, site, axis, scan):
+    """Log sum over all paths of a chain: ``joint`` holds one factor per value and step."""
+    # steps first, values second: (T, K, *rest)
+    ndim = len(np.shape(joint))
+    order = (ndim - 1, ndim + axis, *(i for i in range(ndim - 1) if i != ndim + axis))
+    steps = math.permute_dims(joint, order)
+    move = site.transition  # (K, K), from row to column
+
+    def step(alpha, term):
+        moved = math.logsumexp(math.expand_dims(alpha, 1) + _tailed(move, alpha), axis=0)
+        return moved + term, None
+
+    last, _ = scan(step, steps[0], steps[1:], None)
+    total = math.logsumexp(last, axis=0)  # (*rest,)
+    shape = list(np.shape(joint))
+    shape[axis] = shape[-1] = 1
+    return math.reshape(total, tuple(shape))
+
+
+def _tailed(move, alpha):
+    """The transition matrix with trailing axes of length one, as many as `alpha` has beyond its first."""
+    return math.reshape(move, (*np.shape(move), *([1] * (len(np.shape(alpha)) - 1))))
