@@ -25,6 +25,7 @@ from .watch import Watch
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
+CACHED = 2**17  # numbers that fit into a core's cache: larger batches are slower
 
 
 @dataclass
@@ -402,11 +403,11 @@ class Climb:
         )
         return "another mode was reached by a dispersed start"
 
-    def _chain_budget(self) -> int:
-        """Gradients that the chains may cost: seconds on any machine, and the same on all (same seed, same result)."""
+    @property
+    def _work(self) -> int:
+        """Numbers that one gradient reads."""
         leaves = self.target.program.leaves.values()
-        work = self.target.dim + sum(leaf.value.size for leaf in leaves if leaf.traced)
-        return int(np.clip(1e9 / work, 5e5, 1e6))
+        return self.target.dim + sum(leaf.value.size for leaf in leaves if leaf.traced)
 
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
@@ -414,12 +415,14 @@ class Climb:
         count = NUM_CHAINS if self.target.dim <= 100 else 2 * NUM_CHAINS
         chance = np.minimum(pool.weights, 4.0 / count)
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
-        budget, accept = self._chain_budget(), 0.8
+        # seconds on any machine, and the same gradients on all: same seed, same result
+        budget, accept = int(np.clip(1e9 / self._work, 5e5, 1e6)), 0.8
+        batch = NUM_CHAINS if NUM_CHAINS * self._work < CACHED else BATCH
         length, chains, result, held = 80, None, None, False
         while True:
             with np.errstate(all="ignore"):
                 more = short_chains(
-                    partial(self.density, batch=NUM_CHAINS),
+                    partial(self.density, batch=batch),
                     start,
                     mean,
                     scale,
