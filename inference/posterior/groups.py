@@ -184,14 +184,12 @@ def _log_likelihood(posterior):
 
 
 def _log_prior(posterior):
+    """Log prior of each latent site; those that meet a discrete site in a density have none of their own."""
     target = posterior._target
-    latents = [s.name for s in target.trace.latents]
-    values = {name: np.asarray(posterior.values[name]) for name in latents}
 
-    def terms(i):
-        point = {k: np.asarray(v[i], target.dtype) for k, v in values.items()}
-        found = target.density.joint(point, target.data, target.weights)
-        return [np.asarray(found[name], float) for name in latents]
+    def terms(z):
+        return target.density.site_priors(z, target.data, target.weights)
 
-    table = np.array([terms(i) for i in range(len(posterior.z))])
-    return dataset({name: table[None, :, i] for i, name in enumerate(latents)}, {}, {})
+    z = posterior.z.astype(target.dtype)
+    found = in_blocks(terms, z, len(z), BLOCK)
+    return dataset({name: value[None].astype(float) for name, value in found.items()}, {}, {})

@@ -44,6 +44,7 @@ class Density:
         self.value_and_grad = self._function(jax.vmap(jax.value_and_grad(self._total), (0, None, None)))
         self.value = self._function(jax.vmap(self._total, (0, None, None)))
         self.parts = self._function(jax.vmap(self._parts, (0, None, None, None)))
+        self.site_priors = self._function(jax.vmap(self._site_priors, (0, None, None)))
         self.constrain = self._function(jax.vmap(self._constrain, (0, None, None)))
         self.unconstrain = self._function(jax.vmap(self._unconstrain, (0, None, None)))
         self.joint = self._function(self._joint)
@@ -130,6 +131,15 @@ class Density:
         run = self._run(lambda name, fn: values[name], weights)
         record = self._execute(data, run)
         return {" × ".join(sorted(f.names)): jnp.sum(f.value) for f in self._factors(record)}
+
+    def _site_priors(self, z, data, weights):
+        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        return {
+            name: jnp.sum(factor.value)
+            for factor in self._factors(record)
+            for name in factor.names
+            if factor.names == {name} and record.nodes[name].role == "latent"
+        }
 
     def _constrain(self, z, data, weights):
         record = self._execute(data, self._run(self._latent_from(z, []), weights))
