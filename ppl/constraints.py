@@ -60,7 +60,7 @@ class Constraint:
         Returns
         -------
         numpy.ndarray of bool, shape (...)
-            NaN is never allowed; infinity only where a set reaches it, which none here does.
+            NaN is never allowed; infinity only in `extended_real`.
         """
         array = np.asarray(value)
         axes = tuple(range(-self.event_dim, 0))
@@ -106,6 +106,15 @@ class Real(Constraint):
 
     def _holds(self, array):
         return np.ones(array.shape, dtype=bool)
+
+
+@dataclass(frozen=True)
+class ExtendedReal(Constraint):
+    name: ClassVar[str] = "extended_real"
+    words = "a number, which may be infinite"
+
+    def check(self, value):
+        return ~np.isnan(np.asarray(value, dtype=float))
 
 
 @dataclass(frozen=True)
@@ -254,6 +263,51 @@ class NonnegativeInteger(Constraint):
 
 
 @dataclass(frozen=True)
+class Counts(Constraint):
+    """Vectors of counts that sum to `total`."""
+
+    name: ClassVar[str] = "counts"
+    event_dim = 1
+    is_discrete = True
+    total: Bound
+
+    def __post_init__(self):
+        object.__setattr__(self, "total", _bound(self.total, int))
+
+    @property
+    def words(self):
+        if isinstance(self.total, tuple):
+            return "counts that sum to the total of their row"
+        return f"counts that sum to {_say(self.total)}"
+
+    def _holds(self, array):
+        whole = ((array >= 0) & (np.mod(array, 1) == 0)).all(axis=-1)
+        return whole & (array.sum(axis=-1) == np.asarray(self.total))
+
+
+@dataclass(frozen=True)
+class ZeroSum(Constraint):
+    """Arrays that sum to zero along each of their last `num_axes` axes."""
+
+    name: ClassVar[str] = "zero_sum"
+    num_axes: int = 1
+
+    @property
+    def event_dim(self):
+        return self.num_axes
+
+    @property
+    def words(self):
+        return "numbers that sum to zero" + (" along each axis" if self.num_axes > 1 else "")
+
+    def _holds(self, array):
+        axes = tuple(range(-self.num_axes, 0))
+        size = np.abs(array).max(axis=axes, initial=1.0)
+        sums = [np.abs(array.sum(axis=axis, keepdims=True)).max(axis=axes) for axis in axes]
+        return np.max(sums, axis=0) <= _TOLERANCE * size
+
+
+@dataclass(frozen=True)
 class RealVector(Constraint):
     name: ClassVar[str] = "real_vector"
     words = "a vector of finite numbers"
@@ -389,6 +443,7 @@ class Dependent(Constraint):
 
 
 real = Real()
+extended_real = ExtendedReal()
 positive = Positive()
 nonnegative = Nonnegative()
 unit_interval = UnitInterval()
@@ -399,6 +454,8 @@ less_than = LessThan
 boolean = Boolean()
 integer_interval = IntegerInterval
 nonnegative_integer = NonnegativeInteger()
+counts = Counts
+zero_sum = ZeroSum
 real_vector = RealVector()
 simplex = Simplex()
 ordered_vector = OrderedVector()
@@ -410,9 +467,10 @@ positive_definite = PositiveDefinite()
 dependent = Dependent()
 
 _CLASSES = (
-    *(Real, Positive, Nonnegative, UnitInterval, Circular, Interval, GreaterThan, LessThan, Boolean),
-    *(IntegerInterval, NonnegativeInteger, RealVector, Simplex, OrderedVector, PositiveOrderedVector),
-    *(LowerCholesky, CorrCholesky, PositiveDefinite, CorrMatrix, Independent, Dependent),
+    *(Real, ExtendedReal, Positive, Nonnegative, UnitInterval, Circular, Interval, GreaterThan, LessThan),
+    *(Boolean, IntegerInterval, NonnegativeInteger, Counts, ZeroSum, RealVector, Simplex, OrderedVector),
+    *(PositiveOrderedVector, LowerCholesky, CorrCholesky, PositiveDefinite, CorrMatrix),
+    *(Independent, Dependent),
 )
 
 

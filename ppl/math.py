@@ -88,7 +88,7 @@ _PLAIN = (
 )
 _SPECIAL = (
     *("expit", "logit", "erf", "erfc", "gammaln", "digamma", "betaln", "ndtr", "log_ndtr", "ndtri"),
-    *("xlogy", "xlog1py", "logsumexp"),
+    *("xlogy", "xlog1py", "logsumexp", "i0e"),
 )
 
 
@@ -124,8 +124,26 @@ def make_namespace(
             )
         return xp.cumsum(xp.asarray(x), axis=axis)
 
+    def log1mexp(x):
+        x = xp.asarray(x)
+        positive, small = x > 0, x < np.log(2.0)
+        low = xp.where(positive & small, x, 1.0)
+        high = xp.where(small, 1.0, x)
+        inside = xp.where(small, xp.log(-xp.expm1(-low)), xp.log1p(-xp.exp(-high)))
+        return xp.where(positive, inside, -np.inf)
+
+    def like(x, other):
+        dtype = getattr(other, "dtype", None)
+        floating = dtype is not None and np.issubdtype(dtype, np.floating)
+        return xp.asarray(x, dtype=dtype if floating else xp.result_type(float))
+
     functions |= {
         "log_softmax": log_softmax,
+        "log1mexp": log1mexp,
+        "iterate": _iterate,
+        "scan": lambda step, state, inputs: _scan(step, state, inputs, xp.stack),
+        "moveaxis": lambda x, source, destination: xp.moveaxis(x, source, destination),
+        "like": like,
         "softmax": lambda x, axis=-1: xp.exp(log_softmax(x, axis)),
         "softplus": lambda x: xp.logaddexp(x, 0.0),
         "cumulative_sum": cumulative_sum,
@@ -146,6 +164,22 @@ def make_namespace(
         ),
     }
     return functions
+
+
+def _iterate(step: Callable[..., Any], state: Any, num_steps: int) -> Any:
+    for _ in range(num_steps):
+        state = step(*state)
+    return state
+
+
+def _scan(step: Callable[..., Any], state: Any, inputs: Any, stack: Callable[..., Any]) -> tuple[Any, Any]:
+    outputs = []
+    for i in range(len(inputs[0] if isinstance(inputs, tuple) else inputs)):
+        state, output = step(
+            state, tuple(item[i] for item in inputs) if isinstance(inputs, tuple) else inputs[i]
+        )
+        outputs.append(output)
+    return state, stack(outputs)
 
 
 def _array(operand: Any, functions: Mapping[str, Callable[..., Any]]) -> Any:
@@ -228,6 +262,7 @@ expand_dims = _word("expand_dims", "``expand_dims(x, axis=0)``: insert an axis o
 squeeze = _word("squeeze", "``squeeze(x, axis)``: drop an axis of length one.")
 broadcast_to = _word("broadcast_to", "``broadcast_to(x, shape)``.")
 permute_dims = _word("permute_dims", "``permute_dims(x, axes)``: reorder axes.")
+moveaxis = _word("moveaxis", "``moveaxis(x, source, destination)``: one axis to another place.")
 matrix_transpose = _word("matrix_transpose", "Swap the last two axes.")
 flip = _word("flip", "``flip(x, axis=None)``: reverse the order.")
 sort = _word("sort", "``sort(x, axis=-1)``: increasing order.")
@@ -254,8 +289,84 @@ betaln = _word("betaln", "``betaln(a, b)``: logarithm of the beta function.")
 ndtr = _word("ndtr", "Distribution function of the standard normal law.")
 log_ndtr = _word("log_ndtr", "Its logarithm, accurate far out.")
 ndtri = _word("ndtri", "Quantile function of the standard normal law.")
+i0e = _word("i0e", "``exp(-x) I_0(x)`` for positive x, with the modified Bessel function of order zero.")
 xlogy = _word("xlogy", "``x * log(y)``, zero where x is zero.")
 xlog1py = _word("xlog1py", "``x * log(1 + y)``, zero where x is zero.")
+log1mexp = _word("log1mexp", "``log(1 - exp(-x))`` for positive x, accurate at both ends.")
+
+iterate = _word(
+    "iterate",
+    "``iterate(step, state, num_steps)``: apply ``state = step(*state)``, a tuple of arrays, so often.",
+)
+scan = _word(
+    "scan",
+    "``scan(step, state, inputs)``: apply ``state, output = step(state, input)`` along the first axis of inputs "
+    "(an array or a tuple of them); the last state and the outputs, stacked.",
+)
+like = _word(
+    "like", "``like(x, other)``: x as a floating-point array of the library, precision and device of other."
+)
+
+
+def log_rising(x: Any, steps: Any) -> Any:
+    """``gammaln(x + steps) - gammaln(x)`` without the cancellation of two large numbers."""
+    x, steps = _floating(x, steps)
+    large = x >= 10.0
+    start = where(large, x, 10.0)
+    smooth = (start - 0.5) * log1p(steps / start) + steps * log(start + steps) - steps
+    series = smooth + stirling_error(start + steps) - stirling_error(start)
+    return where(large, series, gammaln(x + steps) - gammaln(x))
+
+
+def stirling_error(x: Any) -> Any:
+    """``gammaln(x) - ((x - 1/2) log x - x + log(2 pi) / 2)`` for x of at least 10."""
+    inverse = 1.0 / (x * x)
+    return (1 / 12 + inverse * (-1 / 360 + inverse * (1 / 1260 + inverse * (-1 / 1680 + inverse / 1188)))) / x
+
+
+def gammainc(a: Any, x: Any) -> Any:
+    """Regularised lower incomplete gamma function P(a, x), differentiable in both arguments."""
+    return exp(log_gammainc(a, x))
+
+
+def gammaincc(a: Any, x: Any) -> Any:
+    """Regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x)."""
+    return exp(log_gammaincc(a, x))
+
+
+def betainc(a: Any, b: Any, x: Any) -> Any:
+    """Regularised incomplete beta function I_x(a, b), differentiable in all arguments."""
+    return exp(log_betainc(a, b, x))
+
+
+def log_gammainc(a: Any, x: Any) -> Any:
+    """Logarithm of `gammainc`, accurate far out."""
+    from .distributions.incomplete import log_gamma_tails
+
+    return log_gamma_tails(*_floating(a, x))[0]
+
+
+def log_gammaincc(a: Any, x: Any) -> Any:
+    """Logarithm of `gammaincc`, accurate far out."""
+    from .distributions.incomplete import log_gamma_tails
+
+    return log_gamma_tails(*_floating(a, x))[1]
+
+
+def log_betainc(a: Any, b: Any, x: Any) -> Any:
+    """Logarithm of `betainc`, accurate far out; x strictly between 0 and 1."""
+    from .distributions.incomplete import log_beta_tails
+
+    a, b, x = _floating(a, b, x)
+    return log_beta_tails(a, b, log(x), log1p(-x))[0]
+
+
+def _floating(*operands: Any) -> list[Any]:
+    """Operands as floating-point arrays of the library that one of them belongs to."""
+    functions = namespace(*operands)
+    first = next((o for o in operands if namespace(o) is functions and hasattr(o, "dtype")), operands[0])
+    return [functions["like"](_array(o, functions), first) for o in operands]
+
 
 linalg = SimpleNamespace(
     cholesky=_word("cholesky", "Lower Cholesky factor of a symmetric positive definite matrix."),

@@ -1,11 +1,13 @@
 """Distributions as declarations, with NumPyro's names for their parameters.
 
-Each is a frozen dataclass. A backend's table of lowerings turns it into a distribution that computes.
+Each is a frozen dataclass. A backend's table of lowerings turns it into a distribution that computes; a
+`Formula` brings its density along, in words that every backend follows.
 """
 
 from __future__ import annotations
 
 from .base import Distribution
+from .bounded import Censored, Truncated
 from .chain import MarkovChain
 from .composite import CustomDist, ImproperUniform, MixtureSameFamily, Ordered
 from .continuous import (
@@ -24,37 +26,72 @@ from .continuous import (
     TruncatedNormal,
     Uniform,
 )
+from .count_vectors import DirichletMultinomial, Multinomial
+from .counts import (
+    BetaBinomial,
+    Geometric,
+    Hurdle,
+    HurdleNegativeBinomial,
+    HurdlePoisson,
+    OrderedProbit,
+    ZeroInflated,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
 from .discrete import Bernoulli, Binomial, Categorical, NegativeBinomial, OrderedLogistic, Poisson
+from .half_line import ChiSquare, Pareto, VonMises, Weibull
+from .line import AsymmetricLaplace, Gumbel, Logistic, SkewNormal
 from .multivariate import Dirichlet, LKJCholesky, MultivariateNormal
 
 __all__ = [
+    "AsymmetricLaplace",
     "Bernoulli",
     "Beta",
+    "BetaBinomial",
     "Binomial",
     "Categorical",
     "Cauchy",
+    "Censored",
+    "ChiSquare",
     "CustomDist",
     "Dirichlet",
+    "DirichletMultinomial",
     "Distribution",
     "Exponential",
     "Gamma",
+    "Geometric",
+    "Gumbel",
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "Hurdle",
+    "HurdleNegativeBinomial",
+    "HurdlePoisson",
     "ImproperUniform",
     "InverseGamma",
     "LKJCholesky",
     "Laplace",
     "LogNormal",
+    "Logistic",
     "MarkovChain",
     "MixtureSameFamily",
+    "Multinomial",
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
     "Ordered",
     "OrderedLogistic",
+    "OrderedProbit",
+    "Pareto",
     "Poisson",
+    "SkewNormal",
     "StudentT",
+    "Truncated",
     "TruncatedNormal",
     "Uniform",
+    "VonMises",
+    "Weibull",
+    "ZeroInflated",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
 ]

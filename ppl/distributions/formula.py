@@ -7,7 +7,7 @@ NumPy, JAX and PyTorch. A backend needs one wrapper for all of these laws: it ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
@@ -36,6 +36,9 @@ class Random(Protocol):
     def poisson(self, rate: Any, shape: tuple[int, ...]) -> Any:
         """Counts, as floating-point numbers; `rate` broadcasts to `shape`."""
 
+    def binomial(self, total_count: Any, probs: Any, shape: tuple[int, ...]) -> Any:
+        """Counts, as floating-point numbers; both parameters broadcast to `shape`."""
+
 
 class Law(Protocol):
     """What a formula may ask of a law inside it: a `Formula`, or a backend's law in the same words."""
@@ -63,15 +66,18 @@ class Formula(Distribution):
         Whether laws inside this one stay declarations. Otherwise a backend hands in a `Law` for each.
     counts : bool
         Whether `bounds` are those of whole numbers.
+    indices : tuple of str
+        Parameters that are positions in an array, and so stay whole numbers.
 
     Notes
     -----
     A subclass is a dataclass with `arg_constraints` and a `support` (or `bounds`), and the two methods below.
-    Parameters that are not discrete arrive as floating-point arrays of one backend, values too.
+    Parameters arrive as floating-point arrays of one backend, values too; see `whole_numbers`.
     """
 
     keeps_bases: ClassVar[bool] = False
     counts: ClassVar[bool] = False
+    indices: ClassVar[tuple[str, ...]] = ()
 
     @property
     def bounds(self) -> tuple[Any, Any] | None:
@@ -201,6 +207,39 @@ def _take_apart(value: Any, path: str, leaves: dict[str, Any]) -> Any:
         return "is", value
     leaves[path] = value
     return _LEAF
+
+
+def whole_numbers(structure: tuple) -> frozenset[str]:
+    """Paths of the leaves that keep their type; a backend makes all others floating-point.
+
+    These are positions in an array, and counts that belong to a law which the backend lowers by itself.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import Binomial, ZeroInflated
+    >>> whole_numbers(flatten(ZeroInflated(Binomial(10, 0.5), 0.2))[0])
+    frozenset({'base.total_count'})
+    """
+    return frozenset(_whole(structure, ""))
+
+
+def _whole(structure: Any, path: str) -> Iterator[str]:
+    if structure == _LEAF or structure[0] == "is":
+        return
+    kind, inside = structure
+    if kind is None:
+        for i, item in enumerate(inside):
+            yield from _whole(item, f"{path}[{i}]")
+        return
+    for name, part in inside:
+        place = f"{path}.{name}" if path else name
+        if part != _LEAF:
+            yield from _whole(part, place)
+        elif issubclass(kind, Formula):
+            if name in kind.indices:
+                yield place
+        elif name in kind.arg_constraints and kind.arg_constraints[name].is_discrete:
+            yield place
 
 
 def rebuild(structure: tuple, leaves: Mapping[str, Any], law: Callable[[Any], Any] | None = None) -> Any:

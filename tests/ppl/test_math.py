@@ -93,6 +93,25 @@ ROWS = {
     "ndtr": ((SPREAD / 4,), scipy.special.ndtr(SPREAD / 4)),
     "log_ndtr": ((SPREAD,), scipy.special.log_ndtr(SPREAD)),
     "ndtri": ((UNIT,), scipy.special.ndtri(UNIT)),
+    "i0e": ((UNIT * 30,), scipy.special.i0e(UNIT * 30)),
+    "log1mexp": ((UNIT * 60,), np.log(-np.expm1(-UNIT * 60))),
+    "log_rising": (
+        (UNIT * 30, UNIT * 7),
+        scipy.special.gammaln(UNIT * 37) - scipy.special.gammaln(UNIT * 30),
+    ),
+    "stirling_error": (
+        (10 + UNIT,),
+        scipy.special.gammaln(10 + UNIT)
+        - ((9.5 + UNIT) * np.log(10 + UNIT) - 10 - UNIT + np.log(2 * np.pi) / 2),
+    ),
+    "gammainc": ((UNIT * 30, UNIT * 20), scipy.special.gammainc(UNIT * 30, UNIT * 20)),
+    "gammaincc": ((UNIT * 30, UNIT * 20), scipy.special.gammaincc(UNIT * 30, UNIT * 20)),
+    "betainc": ((UNIT * 30, 2.5, UNIT), scipy.special.betainc(UNIT * 30, 2.5, UNIT)),
+    "log_gammainc": ((UNIT * 30, UNIT * 20), np.log(scipy.special.gammainc(UNIT * 30, UNIT * 20))),
+    "log_gammaincc": ((UNIT * 30, UNIT * 20), np.log(scipy.special.gammaincc(UNIT * 30, UNIT * 20))),
+    "log_betainc": ((UNIT * 30, 2.5, UNIT), np.log(scipy.special.betainc(UNIT * 30, 2.5, UNIT))),
+    "moveaxis": ((UNIT[None], 0, 1), None),
+    "like": ((UNIT, SPREAD), UNIT),
     "xlogy": ((UNIT * [0, 1, 2], UNIT), scipy.special.xlogy(UNIT * [0, 1, 2], UNIT)),
     "xlog1py": ((UNIT * [0, 1, 2], UNIT), scipy.special.xlog1py(UNIT * [0, 1, 2], UNIT)),
 }
@@ -129,7 +148,21 @@ def test_every_word_has_a_row():
     }
     creation = {"zeros", "ones", "full", "eye", "arange", "linspace"}
     joining = {"concat", "stack"}
-    assert words - helpers - creation - joining - {"Any", "Callable", "Mapping"} == set(ROWS)
+    loops = {"iterate", "scan"}
+    assert words - helpers - creation - joining - loops - {"Any", "Callable", "Mapping"} == set(ROWS)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray], ids=["host", "jax"])
+def test_loops(convert):
+    with jax.enable_x64(True):
+        halved = m.iterate(lambda x, n: (x / 2, n + 1), (convert(UNIT), convert(0)), 3)
+        np.testing.assert_allclose(halved[0], UNIT / 8)
+        assert halved[1] == 3
+        last, sums = m.scan(lambda total, x: (total + x, total), convert(np.zeros(3)), convert(UNIT))
+        np.testing.assert_allclose(last, UNIT.sum(0))
+        np.testing.assert_allclose(sums, [np.zeros(3), UNIT[0]])
+        pairs = m.scan(lambda s, xy: (s, xy[0] * xy[1]), convert(0.0), (convert(UNIT), convert(UNIT)))[1]
+        np.testing.assert_allclose(pairs, UNIT**2)
 
 
 @pytest.mark.parametrize("convert", [np.asarray, jnp.asarray], ids=["host", "jax"])

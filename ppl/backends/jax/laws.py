@@ -288,12 +288,17 @@ class Random:
     def poisson(self, rate, shape):
         return dist.Poisson(jnp.broadcast_to(rate, shape)).sample(self.key()).astype(jnp.result_type(float))
 
+    def binomial(self, total_count, probs, shape):
+        total = jnp.broadcast_to(total_count, shape).astype(jnp.result_type(int))
+        return dist.Binomial(total, jnp.broadcast_to(probs, shape)).sample(self.key()).astype(probs.dtype)
+
 
 class Backed:
     """A NumPyro law in the words of `distributions.formula.Law`."""
 
-    def __init__(self, law):
+    def __init__(self, law, support):
         self.law, self.batch_shape, self.event_shape = law, law.batch_shape, law.event_shape
+        self.support, self.is_discrete, self.event_dim = support, support.is_discrete, law.event_dim
 
     def log_density(self, value):
         support = self.law.support

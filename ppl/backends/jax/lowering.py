@@ -15,7 +15,7 @@ from numpyro.distributions import constraints as numpyro_constraints
 from ... import constraints, distributions
 from ...constraints import Constraint
 from ...distributions.base import Distribution, Expanded, Independent, Masked, concrete
-from ...distributions.formula import Formula, flatten
+from ...distributions.formula import Formula, flatten, rebuild, whole_numbers
 from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
 
@@ -116,22 +116,26 @@ def _custom(declared):
 
 def _written(declared):
     structure, leaves = flatten(declared)
-    leaves = {path: _leaf(value) for path, value in leaves.items()}
+    whole = whole_numbers(structure)
+    leaves = {path: _leaf(value, path in whole) for path, value in leaves.items()}
     law = laws.Written(structure, leaves, None, _backed, validate_args=False)
-    law.own_support = _running_support(law.declared)
+    law.own_support = _running_support(rebuild(structure, leaves))
     return law
 
 
-def _leaf(value):
-    """A parameter as a JAX array, with floating-point numbers for whole ones."""
+def _leaf(value, whole):
+    """A parameter as a JAX array."""
     if isinstance(value, dist.Distribution):
         return value
     array = jnp.asarray(_array(value))
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
+    # Naming the type drops JAX's weak typing, which would let a constant lower the precision.
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    return array.astype(array.dtype if floating or whole else jnp.result_type(float))
 
 
 def _backed(declared):
-    return laws.Backed(lower(declared))
+    law = lower(declared)
+    return laws.Backed(law, constraint_of(law.support) if law is declared else declared.support)
 
 
 def _running_support(declared):
@@ -139,6 +143,8 @@ def _running_support(declared):
     if declared.bounds is None:
         return to_numpyro_constraint(declared.support)
     low, high = declared.bounds
+    if declared.event_shape:
+        return numpyro_constraints.multinomial(high)
     if declared.counts and high is None:
         return numpyro_constraints.integer_greater_than(low)
     if declared.counts:
@@ -295,6 +301,8 @@ def constraint_of(support: Any) -> Constraint:
         return constraints.independent(
             constraint_of(support.base_constraint), support.reinterpreted_batch_ndims
         )
+    if isinstance(support, numpyro_constraints.zero_sum):
+        return constraints.zero_sum(support.event_dim)
     make = _BOUNDED.get(type(support))
     if make is not None:
         names = [name for name in ("lower_bound", "upper_bound") if hasattr(support, name)]
@@ -322,6 +330,7 @@ _BOUNDED: Mapping[type, Callable[..., Constraint]] = MappingProxyType(
         numpyro_constraints.greater_than_eq: lambda low: constraints.greater_than(low, closed=True),
         numpyro_constraints.less_than: constraints.less_than,
         numpyro_constraints.less_than_eq: lambda high: constraints.less_than(high, closed=True),
+        numpyro_constraints.multinomial: constraints.counts,
         numpyro_constraints.integer_interval: constraints.integer_interval,
         numpyro_constraints.integer_greater_than: lambda low: constraints.integer_interval(low, None),
     }
@@ -361,6 +370,10 @@ def to_numpyro_constraint(constraint: Constraint) -> Any:
         case constraints.LessThan(high, closed):
             make = numpyro_constraints.less_than_eq if closed else numpyro_constraints.less_than
             return make(_bound(high))
+        case constraints.ZeroSum(num_axes):
+            return numpyro_constraints.zero_sum(num_axes)
+        case constraints.Counts(total):
+            return numpyro_constraints.multinomial(_bound(total))
         case constraints.IntegerInterval(low, None):
             return numpyro_constraints.integer_greater_than(_bound(low))
         case constraints.IntegerInterval(low, high):

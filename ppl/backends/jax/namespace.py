@@ -42,4 +42,12 @@ def _solve(a, b, lower=False):
     return solve_triangular(a, b, lower=lower)
 
 
-FUNCTIONS = make_namespace(jnp, jax.scipy.special, _solve) | {"betaln": betaln}
+def _iterate(step, state, num_steps):
+    return jax.lax.fori_loop(0, num_steps, lambda _, state: step(*state), state)
+
+
+FUNCTIONS = make_namespace(jnp, jax.scipy.special, _solve) | {
+    "betaln": betaln,
+    "iterate": _iterate,
+    "scan": jax.lax.scan,
+}

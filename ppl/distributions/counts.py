@@ -1,0 +1,279 @@
+"""Laws of one count: geometric, beta-binomial, zero-inflated and hurdle; and the ordered probit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import constraints
+from .. import math as m
+from ..errors import ModelError, explain
+from .base import exactly_one
+from .bounded import Truncated, log_mass
+from .discrete import NegativeBinomial, Poisson, _last_axis
+from .formula import Formula, between
+from .tails import log_density, tail
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Geometric(Formula):
+    """Law of the number of failures before the first success, from zero on.
+
+    Parameters
+    ----------
+    probs, logits : array_like, optional
+        Probability of success, positive, or its log odds; exactly one is given.
+
+    Raises
+    ------
+    ModelError
+        If both or neither are given.
+    """
+
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.nonnegative_integer
+    probs: Any = None
+    logits: Any = None
+
+    def __post_init__(self):
+        exactly_one("Geometric", probs=self.probs, logits=self.logits)
+
+    def log_density(self, value):
+        inside = _is_count(value)
+        success, failure = log_odds_pair(self.probs, self.logits)
+        return m.where(inside, success + m.where(inside & (value > 0), value * failure, 0.0), -np.inf)
+
+    def draw(self, random, shape):
+        _, failure = log_odds_pair(self.probs, self.logits)
+        return m.floor(-random.exponential(shape) / failure)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BetaBinomial(Formula):
+    """Law of the number of successes in trials whose probability of success is drawn from a beta law.
+
+    Parameters
+    ----------
+    concentration1, concentration0 : array_like
+        Parameters of the beta law, positive; its mean is the first divided by the sum.
+    total_count : array_like of int, default 1
+        Number of trials.
+    """
+
+    arg_constraints = {
+        "concentration1": constraints.positive,
+        "concentration0": constraints.positive,
+        "total_count": constraints.nonnegative_integer,
+    }
+    counts = True
+    concentration1: Any
+    concentration0: Any
+    total_count: Any = 1
+
+    @property
+    def bounds(self):
+        return 0, self.total_count
+
+    def log_density(self, value):
+        inside = _is_count(value) & (value <= self.total_count)
+        total = self.total_count
+        hits = m.where(inside, value, 0.0)
+        misses = total - hits
+        chosen = -m.log1p(total) - m.betaln(misses + 1.0, hits + 1.0)
+        risen = m.log_rising(self.concentration1, hits) + m.log_rising(self.concentration0, misses)
+        all_risen = m.log_rising(self.concentration1 + self.concentration0, total + 0.0 * hits)
+        return m.where(inside, chosen + risen - all_risen, -np.inf)
+
+    def draw(self, random, shape):
+        hits, misses = random.gamma(self.concentration1, shape), random.gamma(self.concentration0, shape)
+        return random.binomial(self.total_count, hits / (hits + misses), shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ZeroInflated(Formula):
+    """A law of counts with more zeros: with probability `gate` zero for sure, otherwise from `base`.
+
+    Parameters
+    ----------
+    base : Distribution
+        Law of one count.
+    gate, gate_logits : array_like, optional
+        Probability of a sure zero, or its log odds; exactly one is given.
+
+    Raises
+    ------
+    ModelError
+        If `base` is no law of counts, or not exactly one of `gate` and `gate_logits` is given.
+
+    See Also
+    --------
+    Hurdle : where all zeros come from the gate.
+    """
+
+    arg_constraints = {"gate": constraints.unit_interval, "gate_logits": constraints.real}
+    base: Any
+    gate: Any = None
+    gate_logits: Any = None
+
+    def __post_init__(self):
+        exactly_one("ZeroInflated", gate=self.gate, gate_logits=self.gate_logits)
+        if not self.base.is_discrete or getattr(self.base, "event_dim", 0):
+            raise ModelError(
+                explain(
+                    "ZeroInflated",
+                    "a law of one count as its base",
+                    type(self.base).__name__,
+                    "use Poisson, NegativeBinomial or Binomial; for amounts, Mixture or a Hurdle of your own",
+                )
+            )
+
+    @property
+    def support(self):
+        return self.base.support
+
+    def validate(self, site):
+        self.base.validate(site)
+        super().validate(site)
+
+    def log_density(self, value):
+        gate, rest = log_odds_pair(self.gate, self.gate_logits)
+        usual = rest + self.base.log_density(value)
+        return m.where(value == 0, m.logaddexp(gate + 0.0 * usual, usual), usual)
+
+    def draw(self, random, shape):
+        gate, _ = log_odds_pair(self.gate, self.gate_logits)
+        sure = m.log(random.uniform(shape)) < gate
+        return m.where(sure, 0.0, 1.0) * self.base.draw(random, shape)
+
+
+def ZeroInflatedPoisson(gate: Any, rate: Any = 1.0) -> ZeroInflated:  # noqa: N802
+    """``ZeroInflated(Poisson(rate), gate)``."""
+    return ZeroInflated(Poisson(rate), gate)
+
+
+def ZeroInflatedNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> ZeroInflated:  # noqa: N802
+    """``ZeroInflated(NegativeBinomial(mean, concentration), gate)``."""
+    return ZeroInflated(NegativeBinomial(mean, concentration), gate)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hurdle(Formula):
+    """Zero with probability `gate`, otherwise a count from `base` given that it is not zero.
+
+    Parameters
+    ----------
+    base : Distribution
+        Poisson or NegativeBinomial.
+    gate, gate_logits : array_like, optional
+        Probability of zero, or its log odds; exactly one is given.
+
+    Raises
+    ------
+    ModelError
+        If not exactly one of `gate` and `gate_logits` is given.
+    UnsupportedError
+        For another base.
+    """
+
+    keeps_bases = True
+    arg_constraints = {"gate": constraints.unit_interval, "gate_logits": constraints.real}
+    support = constraints.nonnegative_integer
+    base: Any
+    gate: Any = None
+    gate_logits: Any = None
+
+    def __post_init__(self):
+        exactly_one("Hurdle", gate=self.gate, gate_logits=self.gate_logits)
+        tail(self.base, "Hurdle")
+        if not self.base.is_discrete:
+            raise ModelError(
+                explain("Hurdle", "a law of counts as its base", type(self.base).__name__, "use Poisson, say")
+            )
+
+    def validate(self, site):
+        self.base.validate(site)
+        super().validate(site)
+
+    def log_density(self, value):
+        gate, rest = log_odds_pair(self.gate, self.gate_logits)
+        above = rest + Truncated(self.base, low=1.0 + 0.0 * gate).log_density(value)
+        return m.where(value == 0, gate + 0.0 * log_density(self.base, m.where(value == 0, 0.0, 1.0)), above)
+
+    def draw(self, random, shape):
+        gate, _ = log_odds_pair(self.gate, self.gate_logits)
+        above = Truncated(self.base, low=1.0 + 0.0 * gate).draw(random, shape)
+        return m.where(m.log(random.uniform(shape)) < gate, 0.0, above)
+
+
+def HurdlePoisson(gate: Any, rate: Any = 1.0) -> Hurdle:  # noqa: N802
+    """``Hurdle(Poisson(rate), gate)``."""
+    return Hurdle(Poisson(rate), gate)
+
+
+def HurdleNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> Hurdle:  # noqa: N802
+    """``Hurdle(NegativeBinomial(mean, concentration), gate)``."""
+    return Hurdle(NegativeBinomial(mean, concentration), gate)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OrderedProbit(Formula):
+    """Law of an ordered category, zero-based, with ``P(y <= k) = Phi(cutpoints[k] - predictor)``.
+
+    Parameters
+    ----------
+    predictor : array_like, shape (...)
+        Position on the latent scale.
+    cutpoints : array_like, shape (..., K)
+        Boundaries between the K + 1 categories, in increasing order.
+    """
+
+    arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
+    predictor: Any
+    cutpoints: Any
+
+    def __post_init__(self):
+        _last_axis("OrderedProbit", "cutpoints", self.cutpoints)
+
+    @property
+    def support(self):
+        return between(0, np.shape(self.cutpoints)[-1], is_discrete=True)
+
+    def log_density(self, value):
+        num_cuts = np.shape(self.cutpoints)[-1]
+        last = num_cuts - 1.0
+        inside = _is_count(value) & (value <= num_cuts)
+        value = m.where(inside, value, 0.0)
+        low = self._cut(m.clip(value - 1.0, 0.0, last)) - self.predictor
+        high = self._cut(m.clip(value, 0.0, last)) - self.predictor
+        bottom, top = m.log_ndtr(high), m.log_ndtr(-low)
+        apart = m.where((value > 0) & (value < num_cuts), high - low, 1.0)
+        middle = log_mass(
+            (m.log_ndtr(high - apart), m.log_ndtr(apart - high)), (m.log_ndtr(high), m.log_ndtr(-high))
+        )
+        density = m.where(value == 0, bottom, m.where(value == num_cuts, top, middle))
+        return m.where(inside, density, -np.inf)
+
+    def _cut(self, position):
+        """The cutpoint at a position, elementwise."""
+        places = m.like(np.arange(np.shape(self.cutpoints)[-1]), position)
+        return m.sum(m.where(m.expand_dims(position, -1) == places, self.cutpoints, 0.0), -1)
+
+    def draw(self, random, shape):
+        latent = self.predictor + random.normal(shape)
+        return m.sum(m.where(m.expand_dims(latent, -1) > self.cutpoints, 1.0, 0.0), -1)
+
+
+def log_odds_pair(probs: Any, logits: Any) -> tuple[Any, Any]:
+    """Logarithms of a probability and of its complement, from either way of giving it."""
+    if logits is not None:
+        return -m.softplus(-logits), -m.softplus(logits)
+    # The smallest normal numbers keep gradients finite at probabilities of exactly 0 and 1.
+    sure = probs >= 1.0
+    complement = m.log1p(-m.where(sure, 0.5, probs))
+    return m.log(m.maximum(probs, 1e-37)), m.where(sure, np.log(1e-37), complement)
+
+
+def _is_count(value):
+    return (value >= 0) & (m.floor(value) == value)

@@ -1,0 +1,545 @@
+"""Laws whose density is written once, in ``er.math``: against SciPy or an independent formula, on the JAX backend.
+
+One row per law: a declaration with several parameter values and its log density out to the tails, and a plain
+declaration whose draws have known marginal laws.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from elboroom.ppl import constraints
+from elboroom.ppl import distributions as er
+from elboroom.ppl.backends.jax.lowering import constraint_of, lower, to_numpyro_constraint
+from elboroom.ppl.distributions.formula import Formula, flatten, rebuild
+from elboroom.ppl.distributions.tails import TAILS, log_tails
+from elboroom.ppl.errors import ModelError, ShapeError, SupportError, UnsupportedError
+from numpyro.distributions import biject_to
+from scipy import special, stats
+
+NUM_DRAWS = 4_000
+P_VALUE = 1e-4  # one fixed seed per row, about sixty tests: a right sampler fails with probability 0.006
+
+A = np.array([-3.0, 0.0, 2.5])
+B = np.array([0.2, 1.0, 9.0])
+LINE = np.array([-30.0, -6.0, -0.3, 0.0, 1.0, 8.0, 30.0])[:, None]
+HALF = np.array([1e-8, 1e-3, 0.4, 1.0, 3.0, 40.0])[:, None]
+COUNT = np.arange(40)
+LAST = COUNT[-1]
+WEIGHTS = np.array([0.2, 0.5, 0.3])
+CUTS = np.array([-1.0, 0.5, 2.0])
+
+
+class Row(NamedTuple):
+    """A law: its declaration, values and log density; and draws with known marginal laws."""
+
+    declared: er.Distribution
+    values: np.ndarray
+    log_prob: Any
+    plain: er.Distribution
+    marginals: tuple[tuple[Callable[[np.ndarray], np.ndarray], Any], ...]
+
+
+def same(x):
+    return x
+
+
+def line(ours, law, *shape):
+    """A law of real numbers, next to SciPy's with the shape parameters in front."""
+    values = A + B * LINE
+    return Row(
+        ours(A, B, *shape),
+        values,
+        law.logpdf(values, *shape, A, B),
+        ours(1.0, 2.0, *shape),
+        ((same, law(*shape, 1.0, 2.0).cdf),),
+    )
+
+
+def counting(declared, pmf):
+    """A law of one count with a table of probabilities that covers nearly all of it."""
+    return Row(declared, COUNT, np.log(pmf), declared, ((same, lambda k: np.interp(k, COUNT, pmf)),))
+
+
+def inflated(pmf, gate):
+    return gate * (COUNT == 0) + (1 - gate) * pmf
+
+
+def hurdle(pmf, gate):
+    return np.where(COUNT == 0, gate, (1 - gate) * pmf / (1 - pmf[0]))
+
+
+def bounded(declared, law, low, high):
+    """A truncated law: values within and beyond its bounds."""
+    x = np.linspace(max(low, law.ppf(1e-3)), min(high, law.ppf(1 - 1e-3)), 7)[1:-1]
+    beyond = np.array([v for v in (low - 1.0, high + 1.0) if np.isfinite(v)])
+    mass = law.cdf(high) - law.cdf(low)
+    return Row(
+        declared,
+        np.append(x, beyond),
+        np.append(law.logpdf(x) - np.log(mass), np.full(len(beyond), -np.inf)),
+        declared,
+        ((same, lambda v: (law.cdf(v) - law.cdf(low)) / mass),) if np.isfinite([low, high]).all() else (),
+    )
+
+
+def bounded_counts(declared, law, low, high):
+    pmf = law.pmf(COUNT) * ((low <= COUNT) & (high >= COUNT))
+    with np.errstate(divide="ignore"):
+        return counting(declared, pmf / (law.cdf(high) - law.cdf(low - 1)))
+
+
+def censored(declared, law, lower, upper):
+    """A censored law: at, beyond and between its bounds; draws pile up at them."""
+    inside = np.linspace(max(lower, law.ppf(0.01)), min(upper, law.ppf(0.99)), 5)[1:-1]
+    ends = [(v, law.logcdf(lower)) for v in (lower, lower - 1e-3) if np.isfinite(lower)]
+    ends += [(v, law.logsf(upper)) for v in (upper, upper + 1.0) if np.isfinite(upper)]
+    at, mass = np.array(ends).T
+    values, log_prob = np.append(inside, at), np.append(law.logpdf(inside), mass)
+    code = lambda x: np.where(x <= lower, 0, np.where(x >= upper, 2, 1))  # noqa: E731
+    middle = law.cdf(upper) - law.cdf(lower)
+    shares = np.array([law.cdf(lower), middle, law.sf(upper)])
+    return Row(declared, values, log_prob, declared, ((code, lambda k: shares[k]),))
+
+
+POISSON, NEGATIVE_BINOMIAL = stats.poisson(3.5), stats.nbinom(2.0, 0.4)
+TABLES = np.array([[2, 5, 3], [0, 10, 0], [1, 1, 8]])
+BOUNDABLE = {
+    "Normal": (er.Normal(1.0, 2.0), stats.norm(1.0, 2.0)),
+    "LogNormal": (er.LogNormal(0.5, 0.7), stats.lognorm(0.7, scale=np.exp(0.5))),
+    "StudentT": (er.StudentT(3.0, 1.0, 2.0), stats.t(3.0, 1.0, 2.0)),
+    "Logistic": (er.Logistic(1.0, 2.0), stats.logistic(1.0, 2.0)),
+    "Gumbel": (er.Gumbel(1.0, 2.0), stats.gumbel_r(1.0, 2.0)),
+    "Exponential": (er.Exponential(0.5), stats.expon(scale=2.0)),
+    "Gamma": (er.Gamma(2.5, 0.7), stats.gamma(2.5, scale=1 / 0.7)),
+    "Weibull": (er.Weibull(2.0, 1.5), stats.weibull_min(1.5, scale=2.0)),
+}
+
+ROWS: dict[str, Row] = {
+    "Logistic": line(er.Logistic, stats.logistic),
+    "Gumbel": line(er.Gumbel, stats.gumbel_r),
+    "AsymmetricLaplace": Row(
+        er.AsymmetricLaplace(A, B, 3.0),
+        A + B * LINE,
+        stats.laplace_asymmetric.logpdf(A + B * LINE, 3.0, A, B),
+        er.AsymmetricLaplace(1.0, 2.0, 3.0),
+        ((same, stats.laplace_asymmetric(3.0, 1.0, 2.0).cdf),),
+    ),
+    "SkewNormal": Row(
+        er.SkewNormal(A, B, 2.0),
+        A + B * LINE,
+        np.log(2) + stats.norm.logpdf(LINE) + special.log_ndtr(2.0 * LINE) - np.log(B),
+        er.SkewNormal(1.0, 2.0, 2.0),
+        ((same, stats.skewnorm(2.0, 1.0, 2.0).cdf),),
+    ),
+    "Weibull": Row(
+        er.Weibull(B, 1.7),
+        np.append(HALF * B, [B * 0, -B], axis=0),
+        np.append(stats.weibull_min.logpdf(HALF * B, 1.7, scale=B), np.full((2, 3), -np.inf), axis=0),
+        er.Weibull(2.0, 1.5),
+        ((same, stats.weibull_min(1.5, scale=2.0).cdf),),
+    ),
+    "Pareto": Row(
+        er.Pareto(B, 1.7),
+        B * np.array([0.5, 1.0, 3.0, 1e8])[:, None],
+        stats.pareto.logpdf(np.array([0.5, 1.0, 3.0, 1e8])[:, None] * B, 1.7, scale=B),
+        er.Pareto(2.0, 1.5),
+        ((same, stats.pareto(1.5, scale=2.0).cdf),),
+    ),
+    "ChiSquare": Row(
+        er.ChiSquare(B * 3),
+        HALF + 0 * B,
+        stats.chi2.logpdf(HALF, B * 3),
+        er.ChiSquare(3.0),
+        ((same, stats.chi2(3.0).cdf),),
+    ),
+    "VonMises": Row(
+        er.VonMises(A, B * 10),
+        np.linspace(-3.1, 3.1, 5)[:, None] + 0 * A,
+        stats.vonmises.logpdf(np.linspace(-3.1, 3.1, 5)[:, None], B * 10, A),
+        er.VonMises(2.0, 3.0),
+        ((lambda x: np.mod(x - 2.0 + np.pi, 2 * np.pi) - np.pi, stats.vonmises(3.0).cdf),),
+    ),
+    "Geometric probs": counting(er.Geometric(0.3), 0.3 * 0.7**COUNT),
+    "Geometric logits": counting(
+        er.Geometric(logits=-0.5), special.expit(-0.5) * special.expit(0.5) ** COUNT
+    ),
+    "BetaBinomial": counting(er.BetaBinomial(2.0, 3.0, LAST), stats.betabinom(LAST, 2.0, 3.0).pmf(COUNT)),
+    "ZeroInflated": Row(
+        er.ZeroInflated(er.Binomial(LAST, 0.3), gate_logits=-1.0),
+        COUNT,
+        np.log(inflated(stats.binom(LAST, 0.3).pmf(COUNT), special.expit(-1.0))),
+        er.ZeroInflated(er.Binomial(LAST, 0.3), gate_logits=-1.0),
+        ((same, lambda k: inflated(stats.binom(LAST, 0.3).pmf(COUNT), special.expit(-1.0))[k]),),
+    ),
+    "ZeroInflatedPoisson": counting(er.ZeroInflatedPoisson(0.2, 3.5), inflated(POISSON.pmf(COUNT), 0.2)),
+    "ZeroInflatedNegativeBinomial": counting(
+        er.ZeroInflatedNegativeBinomial(3.0, 2.0, 0.2), inflated(NEGATIVE_BINOMIAL.pmf(COUNT), 0.2)
+    ),
+    "HurdlePoisson": counting(er.HurdlePoisson(0.2, 3.5), hurdle(POISSON.pmf(COUNT), 0.2)),
+    "HurdleNegativeBinomial": counting(
+        er.HurdleNegativeBinomial(3.0, 2.0, 0.2), hurdle(NEGATIVE_BINOMIAL.pmf(COUNT), 0.2)
+    ),
+    "OrderedProbit": Row(
+        er.OrderedProbit(np.array([-1.0, 0.3, 2.0]), CUTS),
+        np.arange(4)[:, None],
+        np.log(
+            np.diff(
+                stats.norm.cdf(
+                    np.concatenate([[-np.inf], CUTS, [np.inf]])[:, None] - np.array([-1.0, 0.3, 2.0])
+                ),
+                axis=0,
+            )
+        ),
+        er.OrderedProbit(0.3, CUTS),
+        ((same, lambda k: np.diff(stats.norm.cdf(np.concatenate([[-np.inf], CUTS, [np.inf]]) - 0.3))[k]),),
+    ),
+    "Multinomial probs": Row(
+        er.Multinomial(10, WEIGHTS),
+        TABLES,
+        stats.multinomial(10, WEIGHTS).logpmf(TABLES),
+        er.Multinomial(10, WEIGHTS),
+        tuple((lambda x, i=i: x[:, i], stats.binom(10, WEIGHTS[i]).pmf) for i in range(3))
+        + ((lambda x: x[:, 0] + x[:, 2], stats.binom(10, 0.5).pmf),),
+    ),
+    "Multinomial logits": Row(
+        er.Multinomial(np.array([10, 4]), logits=np.log(WEIGHTS) + 3),
+        TABLES[:, None],
+        np.stack([stats.multinomial(10, WEIGHTS).logpmf(TABLES), np.full(3, -np.inf)], -1),
+        er.Multinomial(10, logits=np.log(WEIGHTS)),
+        ((lambda x: x[:, 1], stats.binom(10, 0.5).pmf),),
+    ),
+    "DirichletMultinomial": Row(
+        er.DirichletMultinomial(7 * WEIGHTS, 10),
+        TABLES,
+        np.array([stats.dirichlet_multinomial(7 * WEIGHTS, 10).logpmf(x) for x in TABLES]),
+        er.DirichletMultinomial(7 * WEIGHTS, 10),
+        tuple(
+            (lambda x, i=i: x[:, i], stats.betabinom(10, 7 * WEIGHTS[i], 7 - 7 * WEIGHTS[i]).pmf)
+            for i in range(3)
+        ),
+    ),
+    **{
+        f"Truncated {name} {word}": bounded(er.Truncated(declared, low, high), law, *ends)
+        for name, (declared, law) in BOUNDABLE.items()
+        for word, low, high in (
+            ("below", law.ppf(0.3), None),
+            ("above", None, law.ppf(0.6)),
+            ("in between", law.ppf(0.7), law.ppf(0.9)),
+        )
+        for ends in [(-np.inf if low is None else low, np.inf if high is None else high)]
+    },
+    **{
+        f"Censored {name}": censored(
+            er.Censored(declared, law.ppf(0.2), law.ppf(0.7)), law, *law.ppf([0.2, 0.7])
+        )
+        for name, (declared, law) in BOUNDABLE.items()
+    },
+    "Truncated Poisson": bounded_counts(er.Truncated(er.Poisson(3.5), 2, 7), POISSON, 2, 7),
+    "Truncated Poisson above": bounded_counts(er.Truncated(er.Poisson(3.5), high=4.5), POISSON, 0, 4),
+    "Truncated NegativeBinomial": bounded_counts(
+        er.Truncated(er.NegativeBinomial(3.0, 2.0), low=1), NEGATIVE_BINOMIAL, 1, 99
+    ),
+    "Censored Poisson": Row(
+        er.Censored(er.Poisson(3.5), upper=6),
+        np.array([0, 3, 5, 6, 9]),
+        np.append(POISSON.logpmf([0, 3, 5]), [POISSON.logsf(5)] * 2),
+        er.Censored(er.Poisson(3.5), upper=6),
+        ((same, lambda k: np.where(k < 6, POISSON.pmf(k), POISSON.sf(5))),),
+    ),
+    "Censored NegativeBinomial": Row(
+        er.Censored(er.NegativeBinomial(3.0, 2.0), lower=2),
+        np.array([0, 2, 3, 9]),
+        np.append([NEGATIVE_BINOMIAL.logcdf(2)] * 2, NEGATIVE_BINOMIAL.logpmf([3, 9])),
+        er.Censored(er.NegativeBinomial(3.0, 2.0), lower=2),
+        ((same, lambda k: np.where(k > 2, NEGATIVE_BINOMIAL.pmf(k), (k == 2) * NEGATIVE_BINOMIAL.cdf(2))),),
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+ELSEWHERE = {er.MarkovChain}
+"""Formulas with a test file of their own."""
+
+
+def test_every_formula_has_a_row():
+    public = {getattr(er, name) for name in er.__all__}
+    formulas = {law for law in public if inspect.isclass(law) and issubclass(law, Formula)}
+    assert formulas - ELSEWHERE == {type(row.declared) for row in ROWS.values()}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.filterwarnings("ignore:Out-of-support")
+def test_log_prob(name):
+    row = ROWS[name]
+    row.declared.validate("x")
+    got = np.asarray(lower(row.declared).log_prob(row.values))
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, row.log_prob, rtol=1e-9, atol=1e-9)
+
+
+def chi_square(x, pmf):
+    """Probability of counts at least as far from a table of probabilities."""
+    counts = np.bincount(x.astype(int))
+    with np.errstate(invalid="ignore"):
+        expected = NUM_DRAWS * np.nan_to_num(pmf(np.arange(len(counts))))
+    kept = expected >= 5
+    observed = np.append(counts[kept], counts[~kept].sum())
+    expected = np.append(expected[kept], max(NUM_DRAWS - expected[kept].sum(), 0.0))
+    merged = expected > 1e-3
+    assert observed[~merged].sum() == 0
+    statistic = ((observed - expected)[merged] ** 2 / expected[merged]).sum()
+    return stats.chi2(max(merged.sum() - 1, 1)).sf(statistic)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.marginals])
+def test_draws(name):
+    row = ROWS[name]
+    law = lower(row.plain)
+    draws = np.asarray(jax.jit(lambda key: law.sample(key, (NUM_DRAWS,)))(jax.random.key(7)))
+    assert draws.shape == (NUM_DRAWS, *law.batch_shape, *law.event_shape)
+    assert row.plain.support.check(draws).all()
+    assert (draws.dtype.kind == "i") == row.plain.is_discrete
+    for marginal, expected in row.marginals:
+        x = marginal(draws)
+        p_value = stats.kstest(x, expected).pvalue if x.dtype.kind == "f" else chi_square(x, expected)
+        assert p_value > P_VALUE
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_support_agrees_with_the_backend(name):
+    declared = ROWS[name].plain
+    law = lower(declared)
+    assert constraint_of(law.support) == declared.support
+    assert constraint_of(to_numpyro_constraint(declared.support)) == declared.support
+    assert constraints.from_dict(declared.support.as_dict()) == declared.support
+    assert (law.event_dim, len(law.event_shape)) == (declared.event_dim, declared.event_dim)
+    assert bool(law.support.is_discrete) == declared.is_discrete
+
+
+@pytest.mark.parametrize("name", [n for n, r in ROWS.items() if not r.declared.is_discrete])
+def test_transform_goes_there_and_back(name):
+    declared = ROWS[name].plain
+    law = lower(declared)
+    transform = biject_to(law.support)
+    shape = transform.inverse_shape(law.batch_shape + law.event_shape)
+    z = np.random.default_rng(3).normal(size=(6, *shape))
+    x = transform(z)
+    assert declared.support.check(np.asarray(x)).all()
+    assert np.isfinite(np.asarray(law.log_prob(x))).all()
+    np.testing.assert_allclose(transform.inv(x), z, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_gradients(name):
+    """In every parameter and in the value, also outside the support: finite, and as finite differences say."""
+    row = ROWS[name]
+    structure, given = flatten(row.declared)
+    with jax.ensure_compile_time_eval():
+        leaves = lower(row.declared).leaves
+    moved = {
+        path: value
+        for path, value in leaves.items()
+        if jnp.issubdtype(value.dtype, jnp.floating)
+        and not any(word in path for word in ("total_count", "low", "high", "upper", "cutpoints", "probs"))
+    }
+    values = jnp.asarray(row.values, dtype=float)
+
+    def density(t):
+        shifted = {path: value * (1 + t[i]) for i, (path, value) in enumerate(moved.items())}
+        law = lower(rebuild(structure, {**leaves, **shifted}))
+        step = t[-1] if not row.declared.is_discrete else 0.0
+        log_prob = law.log_prob(values * (1 + step))
+        return jnp.where(jnp.isfinite(log_prob), log_prob, 0.0)
+
+    t = np.zeros(len(moved) + 1)
+    slopes = np.asarray(jax.jacfwd(density)(t))
+    backwards = np.asarray(jax.grad(lambda t: density(t).sum())(t))
+    assert np.isfinite(slopes).all()
+    np.testing.assert_allclose(backwards, slopes.reshape(-1, len(t)).sum(0), rtol=1e-8, atol=1e-8)
+    step = 1e-6 * np.eye(len(t))
+    numeric = np.stack([(density(t + s) - density(t - s)) / 2e-6 for s in step], -1)
+    smooth = np.isfinite(row.log_prob)[..., None] & (np.abs(numeric) < 1e5)
+    size = 1 + np.abs(np.where(np.isfinite(row.log_prob), row.log_prob, 0.0))[..., None]
+    at_edge = "Censored" in name or "Truncated" in name or name in {"Pareto", "AsymmetricLaplace"}
+    error = np.abs(np.where(smooth, numeric - slopes, 0.0)) / size
+    assert np.quantile(error, 0.8 if at_edge else 1.0) < 1e-5
+
+
+# A law, a point, and both log tails there in fifty digits.
+FAR = [
+    (er.Normal(1.0, 2.0), -59, -454.3212439563432, 0.0),
+    (er.Normal(1.0, 2.0), 61, 0.0, -454.3212439563432),
+    (er.LogNormal(1.0, 0.5), np.exp(-14.0), -454.3212439563432, 0.0),
+    (er.LogNormal(1.0, 0.5), np.exp(16.0), 0.0, -454.3212439563432),
+    (er.Logistic(1.0, 2.0), -109, -55.0, -1.2995814250075031e-24),
+    (er.Logistic(1.0, 2.0), 111, -1.2995814250075031e-24, -55.0),
+    (er.Gumbel(1.0, 2.0), -9, -148.4131591025766, 0.0),
+    (er.Gumbel(1.0, 2.0), 79, -1.1548224173015786e-17, -39.0),
+    (er.Exponential(2.0), 5e-10, -20.723265837446411, -1.0e-9),
+    (er.Exponential(2.0), 15.5, -3.4424771084700357e-14, -31.0),
+    (er.Weibull(2.0, 1.5), 1e-6, -21.762986607963106, -3.5355339059327376e-10),
+    (er.Weibull(2.0, 1.5), 20, -1.8467266624097102e-14, -31.622776601683793),
+    (er.Gamma(0.3, 2.0), 1e-12 / 2, -8.1811315252709348, -0.00027992423899739921),
+    (er.Gamma(0.3, 2.0), 40 / 2, -1.0556514939798349e-19, -43.694958660713222),
+    (er.Gamma(4, 2.0), 1e-6 / 2, -58.440096862205029, -4.1666633333347222e-26),
+    (er.Gamma(4, 2.0), 64 / 2, -7.3460419427059625e-24, -53.267880574878049),
+    (er.Gamma(900, 2.0), 400 / 2, -233.57122693868418, 0.0),
+    (er.Gamma(900, 2.0), 1800 / 2, 0.0, -280.48997843675062),
+    (er.Gamma(2000, 2.0), 660 / 2, -881.64456986108137, 0.0),
+    (er.StudentT(0.5, 1.0, 2.0), -1999.0, -4.5911238452625763, -0.010193229436906393),
+    (er.StudentT(3, 1.0, 2.0), 61.0, -4.067722944309982e-5, -10.10986243376751),
+    (er.StudentT(3, 1.0, 2.0), 1.5, -0.52655639141058341, -0.89314905010078926),
+    (er.StudentT(3, 1.0, 2.0), 1.0, -0.69314718055994531, -0.69314718055994531),
+    (er.StudentT(40, 1.0, 2.0), -59.0, -65.888949043434158, -2.425453830295104e-29),
+    (er.StudentT(1.0e6, 1.0, 2.0), 61.0, 0.0, -454.11841582456561),
+    (er.Poisson(3.5), 0, -3.5, -0.030662716255459634),
+    (er.Poisson(3.5), 60, -9.7879567019977868e-53, -119.7624551775765),
+    (er.Poisson(400), 60, -228.97829701448436, 0.0),
+    (er.Poisson(400), 1000, 0.0, -321.07186431346144),
+    (er.Poisson(1e-3), 4, -8.3263918642115024e-18, -39.327101461104879),
+    (er.NegativeBinomial(3, 2), 0, -1.8325814637483101, -0.17435338714477775),
+    (er.NegativeBinomial(3, 2), 80, -3.5809458013301818e-17, -37.868319625062591),
+    (er.NegativeBinomial(700, 40), 100, -40.958304787485074, -1.629424502308469e-18),
+    (er.NegativeBinomial(700, 40), 4300, 0.0, -132.7806022639936),
+    (er.NegativeBinomial(5, 1e7), 80, 0.0, -152.63995410493827),
+    (er.NegativeBinomial(0.1, 0.3), 12, -9.8731790744131242e-10, -20.73602903417803),
+]
+
+
+@pytest.mark.parametrize("declared, point, log_cdf, log_sf", FAR, ids=lambda v: str(v)[:30])
+def test_tails_far_out(declared, point, log_cdf, log_sf):
+    """Values to ten digits of the probability; gradients in every parameter as finite differences say."""
+    structure, leaves = flatten(declared)
+    leaves = {path: jnp.asarray(float(value)) for path, value in leaves.items()}
+    got = log_tails(rebuild(structure, leaves), jnp.asarray(float(point)))
+    np.testing.assert_allclose(got, (log_cdf, log_sf), rtol=1e-10, atol=1e-50)
+
+    def tails(t):
+        moved = {path: value * (1 + t[i]) for i, (path, value) in enumerate(leaves.items())}
+        return jnp.stack(log_tails(rebuild(structure, moved), jnp.asarray(float(point))))
+
+    t = np.zeros(len(leaves))
+    slopes = np.asarray(jax.jacrev(tails)(t))
+    assert np.isfinite(slopes).all()
+    numeric = np.stack([(tails(t + s) - tails(t - s)) / 2e-5 for s in 1e-5 * np.eye(len(t))], -1)
+    np.testing.assert_allclose(slopes, numeric, rtol=1e-6, atol=1e-5)
+
+
+def test_every_boundable_law_is_tested_far_out():
+    assert set(TAILS) == {type(declared) for declared, *_ in FAR}
+
+
+def test_host_and_single_precision_agree():
+    """The same lines compute with NumPy, and in float32."""
+    for name in ("Logistic", "Weibull", "BetaBinomial", "OrderedProbit", "Truncated Gamma below"):
+        row = ROWS[name]
+        leaves = {p: np.asarray(v, dtype=float) for p, v in flatten(row.declared)[1].items()}
+        host = rebuild(flatten(row.declared)[0], leaves).log_density(np.asarray(row.values, dtype=float))
+        assert isinstance(host, np.ndarray)
+        np.testing.assert_allclose(host, row.log_prob, rtol=1e-9, atol=1e-9)
+    with jax.enable_x64(False):
+        single = lower(er.Censored(er.Gamma(2.5, 0.7), upper=9.0)).log_prob(jnp.array([9.0, 3.0]))
+    assert single.dtype == np.float32
+    law = stats.gamma(2.5, scale=1 / 0.7)
+    np.testing.assert_allclose(single, [law.logsf(9.0), law.logpdf(3.0)], rtol=1e-5)
+
+
+def test_a_lowered_formula_passes_through_compiled_code():
+    law = lower(er.Censored(er.Normal(np.array([0.0, 1.0]), 2.0), upper=1.5))
+    assert law.batch_shape == (2,) and set(law.arg_constraints) == {"base.loc", "base.scale", "upper"}
+    again = jax.jit(lambda law: law)(law)
+    np.testing.assert_allclose(again.log_prob(1.0), law.log_prob(1.0))
+    traced = jax.jit(lambda high: lower(er.Truncated(er.Normal(0.0, 1.0), high=high)).support.upper_bound)
+    assert traced(2.0) == 2.0
+
+
+def test_censoring_times_may_be_infinite():
+    """One upper bound for each row, infinite where the event was seen."""
+    times, seen = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
+    declared = er.Censored(er.Weibull(2.0, 1.5), upper=np.where(seen, np.inf, times))
+    declared.validate("y")
+    law = stats.weibull_min(1.5, scale=2.0)
+    np.testing.assert_allclose(
+        lower(declared).log_prob(times), np.where(seen, law.logpdf(times), law.logsf(times))
+    )
+    slope = jax.grad(
+        lambda k: lower(er.Censored(er.Weibull(2.0, k), upper=declared.upper)).log_prob(times).sum()
+    )
+    assert np.isfinite(slope(1.5))
+
+
+def test_truncation_far_out_keeps_its_digits():
+    for declared, law, low in (
+        (er.Gamma(4.0, 2.0), stats.gamma(4.0, scale=0.5), 32.0),
+        (er.StudentT(3.0, 1.0, 2.0), stats.t(3.0, 1.0, 2.0), 61.0),
+        (er.Normal(1.0, 2.0), stats.norm(1.0, 2.0), 61.0),
+    ):
+        truncated = lower(er.Truncated(declared, low=low))
+        np.testing.assert_allclose(
+            truncated.log_prob(low + 1.0), law.logpdf(low + 1.0) - law.logsf(low), rtol=1e-8
+        )
+        draws = np.asarray(jax.jit(lambda key, t=truncated: t.sample(key, (NUM_DRAWS,)))(jax.random.key(3)))
+        scaled = np.exp(law.logsf(draws) - law.logsf(low))
+        assert stats.kstest(scaled, stats.uniform.cdf).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize(
+    "declared, parameter, words",
+    [
+        (er.Logistic(0, -1), "scale", "positive"),
+        (er.Gumbel(np.nan, 1), "loc", "nan"),
+        (er.Weibull(1, 0), "concentration", "positive"),
+        (er.Pareto(-1, 1), "scale", "positive"),
+        (er.ChiSquare(0), "df", "positive"),
+        (er.VonMises(0, -1), "concentration", "positive"),
+        (er.AsymmetricLaplace(0, 1, 0), "asymmetry", "positive"),
+        (er.SkewNormal(0, 0, 1), "scale", "positive"),
+        (er.Geometric(1.5), "probs", "between 0 and 1"),
+        (er.BetaBinomial(1, 1, 2.5), "total_count", "count"),
+        (er.ZeroInflatedPoisson(1.5, 2.0), "gate", "between 0 and 1"),
+        (er.ZeroInflatedPoisson(0.5, -2.0), "rate", "zero or more"),
+        (er.HurdlePoisson(0.5, -2.0), "rate", "zero or more"),
+        (er.OrderedProbit(0.0, [1.0, 1.0]), "cutpoints", "increasing"),
+        (er.Multinomial(10, [0.5, 0.6]), "probs", "sum to one"),
+        (er.DirichletMultinomial([1.0, -1.0], 10), "concentration", "positive"),
+        (er.Truncated(er.Normal(0, 1), low=np.inf), "low", "finite"),
+        (er.Truncated(er.Normal(0, 1), 2.0, 1.0), "low", "low below high"),
+        (er.Truncated(er.Normal(0, -1), low=0), "scale", "positive"),
+        (er.Censored(er.Normal(0, 1), lower=np.nan), "lower", "nan"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bad_parameter_is_named(declared, parameter, words):
+    with pytest.raises(SupportError, match=words) as caught:
+        declared.validate("theta")
+    assert "site 'theta'" in str(caught.value) and f"'{parameter}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make, error, words",
+    [
+        (lambda: er.Truncated(er.Beta(1, 1), low=0.5), UnsupportedError, "Exponential, Gamma, Gumbel.*Beta"),
+        (lambda: er.Censored(er.Cauchy(), upper=0.5), UnsupportedError, "Cauchy"),
+        (lambda: er.ZeroInflated(er.Normal(), 0.5), ModelError, "law of one count"),
+        (lambda: er.ZeroInflated(er.Poisson(1.0)), ModelError, "exactly one"),
+        (lambda: er.Hurdle(er.Normal(), 0.5), ModelError, "law of counts"),
+        (lambda: er.Multinomial(3), ModelError, "exactly one"),
+        (lambda: er.Multinomial(3, 0.5), ShapeError, "a vector"),
+        (lambda: er.OrderedProbit(0.0, 1.0), ShapeError, "a vector"),
+    ],
+)
+def test_bad_declaration(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
