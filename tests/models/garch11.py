@@ -10,7 +10,9 @@ def garch11(y, sigma1):
     alpha0 = er.sample("alpha0", er.ImproperUniform(constraints.positive))
     alpha1 = er.sample("alpha1", er.Uniform(0, 1))
     beta1 = er.sample("beta1", er.Uniform(0, 1 - alpha1))
-    er.factor("flat", er.math.log1p(-alpha1))  # the reference is flat on the triangle, beta1 given alpha1 is not
+    er.factor(
+        "flat", er.math.log1p(-alpha1)
+    )  # the reference is flat on the triangle, beta1 given alpha1 is not
 
     def step(variance, y):
         return alpha0 + alpha1 * (y - mu) ** 2 + beta1 * variance, variance

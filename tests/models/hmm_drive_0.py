@@ -7,7 +7,9 @@ from elboroom.ppl import constraints
 def rates(name):
     """Two rates in increasing order, near 0 and 3."""
     rate = er.sample(name, er.ImproperUniform(constraints.positive_ordered_vector, event_shape=(2,)))
-    er.factor(f"{name}_prior", -0.5 * (rate - er.math.linspace(0, 3, 2)) ** 2 - 0.5 * er.math.log(2 * er.math.pi))
+    er.factor(
+        f"{name}_prior", -0.5 * (rate - er.math.linspace(0, 3, 2)) ** 2 - 0.5 * er.math.log(2 * er.math.pi)
+    )
     return rate
 
 
