@@ -17,7 +17,7 @@ from ..ppl.errors import InferenceError, ModelError, ShapeError, UnsupportedErro
 from ..ppl.model import Model, Program
 from .evidence import psis
 from .evidence.finding import Finding
-from .evidence.verdicts import KHAT_TRUSTED
+from .evidence.verdicts import KHAT_TRUSTED, MIRRORED
 from .ladder import Climb, quantity_values, verdicts_of
 from .posterior import Posterior
 from .trail import Rung, Trail
@@ -131,7 +131,21 @@ def fit(
     at_pool = None
     if outcome.law.kind == "mcmc" and outcome.khat < KHAT_TRUSTED:
         at_pool, _ = quantity_values(target, outcome.pool.z)
-    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool)
+    mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0])
+    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored)
+    for symmetry, gaps in zip(outcome.symmetries, mirrored, strict=True):
+        if gaps.max() > MIRRORED and sum(f.name == "symmetry" for f in findings) < 5:
+            findings.append(
+                Finding(
+                    "symmetry",
+                    "fit",
+                    float(gaps.max()),
+                    MIRRORED,
+                    "untrusted",
+                    f"The posterior is symmetric under {symmetry.words}, and the draws show one of its equal "
+                    "modes. Order or anchor these parameters; quantities that do not change stay valid.",
+                )
+            )
     chosen = outcome.law.resample(num_draws, rng)
     cost = Cost(
         target.counter.num_densities,

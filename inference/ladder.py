@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,9 +13,10 @@ from ..ppl.target import BATCH
 from .evidence.chains import inefficiency, short_chains
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
-from .evidence.modes import search
+from .evidence.modes import at_home, search
 from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
+from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
@@ -100,6 +102,34 @@ class Outcome:
     elbo_trace: list
     rungs: list[Rung] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    symmetries: list[Symmetry] = field(default_factory=list)
+    twins: tuple[np.ndarray, list[np.ndarray]] = (np.zeros(0, int), [])
+
+    def mirrored(self, quantities: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """How far each quantity's law moves under the symmetries, beyond its noise: ``(symmetry, quantity)``.
+
+        Parameters
+        ----------
+        quantities : callable
+            ``quantities(z) -> values`` of shapes ``(S, dim)`` and ``(S, Q)``.
+        """
+        rows, images = self.twins
+        if not images:
+            return np.zeros((0, 1))
+        before = quantities(self.law.z[rows])
+        inflation = self.law.inflation(quantities(self.law.z)) if self.law.num_chains else 1.0
+        return np.stack([moved(before, quantities(image), inflation) for image in images])
+
+
+def moved(before: np.ndarray, after: np.ndarray, inflation) -> np.ndarray:
+    """Change of mean, spread and 5% tails of each column, beyond its noise, in sds."""
+    sd = before.std(0)
+    sd = np.where(sd > 0, sd, 1.0)
+    noise = 5.0 * np.sqrt(np.asarray(inflation) / len(before))
+    shift = np.abs(after.mean(0) - before.mean(0)) / sd - noise
+    spread = np.abs(after.std(0) - before.std(0)) / sd - noise
+    edges = np.quantile(before, [0.05, 0.95], axis=0) - np.quantile(after, [0.05, 0.95], axis=0)
+    return np.maximum(0.0, np.maximum.reduce([shift, spread, 0.6 * np.abs(edges).max(0) / sd - 2 * noise]))
 
 
 class Climb:
@@ -113,6 +143,7 @@ class Climb:
         self.elbo_trace: list = []
         self.best: tuple | None = None
         self.last_bad: np.ndarray | None = None
+        self.ends = np.zeros((0, target.dim))
 
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
@@ -162,6 +193,7 @@ class Climb:
         if np.isfinite(found.elbo[k]):
             self.best = (found.mean[k], np.diag(found.sd[k]))
         self.sds = found.sd[k]
+        self.ends = np.delete(found.mean, k, 0)[np.isfinite(np.delete(found.elbo, k))]
         self.rung(
             "starts",
             "mean-field",
@@ -286,6 +318,7 @@ class Climb:
             pool = draw_pool(self.density, guide, params, 1_000, rng)
         frame = (mean, scale)
         law, residual, condemned = self._weigh(pool, guide, params, frame)
+        symmetries: list[Symmetry] = []
         try:
             if condemned is None and not self._short(law, pool, residual) and pool.khat < 0.7:
                 pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
@@ -302,15 +335,22 @@ class Climb:
             if condemned is None and self._short(law, pool, residual) and not self.named:
                 with self.watch.showing("short chains from the guide"):
                     law = self._chains(pool, frame, rng) or law
+            before, begin = self.target.counter.num_gradients, time.perf_counter()
+            symmetries = find(self.target, self.density, law.z[law.resample(3, self.rng(5))])
             if condemned is None:
-                before, begin = self.target.counter.num_gradients, time.perf_counter()
-                condemned = self._other_modes(law, pool, frame, rng)
-                words = "nothing elsewhere" if condemned is None else condemned
-                self.rung("other modes", "mean-field", before, begin, reason=words)
+                condemned = self._other_modes(law, pool, frame, symmetries, rng)
+            words = "nothing elsewhere" if condemned is None else condemned
+            if symmetries:
+                words += f"; symmetric under {symmetries[0].words}"
+            self.rung("other modes", "mean-field", before, begin, reason=words)
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
-        return self._outcome(guide, params, law, pool.khat, pool.elbo, residual, pool, condemned)
+        outcome = self._outcome(guide, params, law, pool.khat, pool.elbo, residual, pool, condemned)
+        rows = law.resample(min(4000, len(law.z)), self.rng(6))
+        outcome.symmetries = symmetries
+        outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
+        return outcome
 
     def _weigh(self, pool, guide, params, frame):
         mean, scale = frame
@@ -372,7 +412,7 @@ class Climb:
                 break
         return pool, law, residual
 
-    def _other_modes(self, law, pool, frame, rng) -> str | None:
+    def _other_modes(self, law, pool, frame, symmetries, rng) -> str | None:
         if self.watch.stop() or self.target.dim > 500:
             return None
         mean, scale = frame
@@ -385,7 +425,9 @@ class Climb:
             radius = float(distance[order][np.searchsorted(mass, 0.999 * mass[-1])])
         outside = np.linalg.norm(np.linalg.solve(scale, (pool.z - mean).T), axis=0) > radius + 1
         leads = pool.z[outside][np.argsort(-pool.log_weights[outside])[:4]]
+        leads = np.concatenate([leads, self.ends])
         found = search(self.density, mean, scale, radius, rng, leads, callback=self.watch.stop)
+        found = [f for f in found if not at_home(f.z, mean, scale, radius, symmetries)]
         if not found:
             return None
         best = max(found, key=lambda f: f.elbo_gap)
@@ -528,7 +570,7 @@ def quantity_values(target, z) -> tuple[np.ndarray, list]:
     return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
 
 
-def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, at_pool=None):
+def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, at_pool=None, mirrored=None):
     """Estimates and verdicts of quantities given their values at the law's draws.
 
     Parameters
@@ -539,6 +581,8 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
         Their values where transitions diverged: a quantity that is extreme there is not established.
     at_pool : numpy.ndarray, shape (S', Q), optional
         Their values at the importance pool: where its weights are usable, chains must agree with them.
+    mirrored : numpy.ndarray, shape (symmetries, Q), optional
+        How far their laws move under the posterior's symmetries, see `Outcome.mirrored`.
 
     Returns
     -------
@@ -577,5 +621,9 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = (np.abs(weighed.mean - found.mean) - 4 * error) / found.sd
         drift = np.maximum(drift, np.nan_to_num(gap, nan=0.0))
-    evidence = Evidence(khat, location, scale, drift, moved, missed, shape, condemned)
+    unequal, words = zero, [""] * count
+    if mirrored is not None and len(mirrored):
+        unequal = mirrored.max(0)
+        words = [outcome.symmetries[k].words for k in mirrored.argmax(0)]
+    evidence = Evidence(khat, location, scale, drift, moved, missed, shape, condemned, unequal, words)
     return found, judge(found, evidence)

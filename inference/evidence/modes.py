@@ -71,3 +71,18 @@ def search(density, mean, scale, radius, rng, leads=None, num_starts=8, callback
         )
         for k in away
     ]
+
+
+def reach(radius: float) -> float:
+    """Distance from the guide's centre from which on a place is another one than where the draws lie."""
+    return 1.2 * radius + 1
+
+
+def at_home(z, mean, scale, radius, symmetries, depth=3, most=256) -> bool:
+    """Whether a few symmetries carry the place `z` to where the draws lie: an equal mode, and known."""
+    places = seen = z[None]
+    for _ in range(depth if symmetries else 0):
+        places = np.concatenate([symmetry.apply(places)[0] for symmetry in symmetries])[:most]
+        seen = np.unique(np.concatenate([seen, places]).round(9), axis=0)
+    distance = np.linalg.norm(np.linalg.solve(scale, (seen - mean).T), axis=0)
+    return bool((distance <= reach(radius)).any())

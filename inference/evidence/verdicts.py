@@ -17,6 +17,7 @@ from .psis import tail_index
 ORDER = ("trusted", "caution", "untrusted")
 MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
 KHAT_TRUSTED = 0.5
+MIRRORED = 0.1  # sds by which a symmetry may move a quantity's law
 POINT_ESTIMATE = "a point estimate has no spread"
 
 
@@ -68,6 +69,10 @@ class Evidence:
         Tail index: from 0.5 on, moments are not established.
     condemned : str or None
         A reason that holds for all.
+    unequal : numpy.ndarray, shape (Q,)
+        How far its law moves under a symmetry of the posterior, in sds; zero for the exact posterior.
+    symmetry : list of str
+        Which symmetry that is.
     """
 
     khat: float | None
@@ -78,6 +83,8 @@ class Evidence:
     missed: np.ndarray
     shape: np.ndarray
     condemned: str | None
+    unequal: np.ndarray
+    symmetry: list[str]
 
 
 def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
@@ -94,6 +101,11 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
             continue
         elif evidence.condemned is not None:
             v, r = "untrusted", evidence.condemned
+        elif evidence.unequal[j] > MIRRORED:
+            v, r = (
+                "untrusted",
+                f"symmetric under {evidence.symmetry[j]}: the draws show one of the equal modes",
+            )
         else:
             v, r = _grade(
                 [

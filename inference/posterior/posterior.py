@@ -253,27 +253,13 @@ class Posterior:
             inputs = _split(values, layout)
         else:
             inputs = self.values
-        result = fn(inputs)
-        result = result if isinstance(result, dict) else {getattr(fn, "__name__", "derived"): result}
-        labels, columns = [], []
-        count = len(next(iter(inputs.values())))
-        for name, value in result.items():
-            value = np.asarray(value, float)
-            if value.shape[:1] != (count,):
-                raise InferenceError(
-                    explain(
-                        f"derived quantity '{name}'",
-                        f"an array with {count} draws on its first axis",
-                        f"shape {value.shape}",
-                        "compute draw by draw and keep the first axis",
-                    )
-                )
-            labels += element_labels(name, value.shape[1:])
-            columns.append(value.reshape(count, -1))
-        values = np.concatenate(columns, 1)
+        labels, values = _derived(fn, inputs)
         rng = np.random.default_rng([self.seed, 11])
         if live:
-            estimates, verdicts = verdicts_of(self._outcome, values, rng)
+            mirrored = self._outcome.mirrored(
+                lambda z: _derived(fn, _split(*quantity_values(self._target, z)))[1]
+            )
+            estimates, verdicts = verdicts_of(self._outcome, values, rng, mirrored=mirrored)
         else:
             estimates, verdicts = _from_draws(self, values)
         return pd.DataFrame(_columns(estimates, verdicts), index=pd.Index(labels))
@@ -463,6 +449,28 @@ class Posterior:
         from .render import html
 
         return html(self)
+
+
+def _derived(fn, inputs) -> tuple[list[str], np.ndarray]:
+    """Labels and values ``(S, Q)`` of what `fn` makes of the draws."""
+    result = fn(inputs)
+    result = result if isinstance(result, dict) else {getattr(fn, "__name__", "derived"): result}
+    labels, columns = [], []
+    count = len(next(iter(inputs.values())))
+    for name, value in result.items():
+        value = np.asarray(value, float)
+        if value.shape[:1] != (count,):
+            raise InferenceError(
+                explain(
+                    f"derived quantity '{name}'",
+                    f"an array with {count} draws on its first axis",
+                    f"shape {value.shape}",
+                    "compute draw by draw and keep the first axis",
+                )
+            )
+        labels += element_labels(name, value.shape[1:])
+        columns.append(value.reshape(count, -1))
+    return labels, np.concatenate(columns, 1)
 
 
 def _split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
