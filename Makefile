@@ -36,6 +36,7 @@ types: setup
 
 bench: setup
 	$(BIN)/python benchmarks/posteriordb.py
+	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/startup.py
 
 wheel: setup

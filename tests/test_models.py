@@ -8,13 +8,14 @@ import os
 from functools import cache
 from pathlib import Path
 
-import elboroom as er
 import numpy as np
 import pytest
 from elboroom.ppl import constraints
 from models import MODELS
 from models.formulas import FORMULAS
 from models.synthetic import synthetic
+
+import elboroom as er
 
 BACKENDS = ("jax",)
 FOLDER = Path(

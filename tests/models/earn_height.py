@@ -1,7 +1,8 @@
 """Earnings on height (Gelman and Hill 2007): flat priors and an unscaled column."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

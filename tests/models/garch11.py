@@ -1,7 +1,8 @@
 """Volatility that remembers its last value and the last shock: GARCH(1, 1)."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

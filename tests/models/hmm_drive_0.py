@@ -1,7 +1,8 @@
 """Basketball drives: two hidden states, seen through two positive measurements."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 def rates(name):

@@ -1,7 +1,8 @@
 """A child's score on its mother's work, in four classes of which the first is the base (Gelman and Hill 2007)."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

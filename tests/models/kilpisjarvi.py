@@ -1,7 +1,8 @@
 """Summer temperatures of Kilpisjärvi with a linear trend."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

@@ -1,8 +1,9 @@
 """Log earnings on height and sex with their interaction (Gelman and Hill 2007)."""
 
-import elboroom as er
 import numpy as np
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

@@ -1,8 +1,9 @@
 """Leaf weight of mesquite bushes on their size, all on the log scale (Gelman and Hill 2007)."""
 
-import elboroom as er
 import numpy as np
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 MEASURED = ("diam1", "diam2", "canopy_height", "total_height", "density", "group")
 

@@ -1,7 +1,8 @@
 """Leaf weight of mesquite bushes on their size (Gelman and Hill 2007): flat priors, unscaled columns."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

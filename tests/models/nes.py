@@ -1,7 +1,8 @@
 """Party identification in the National Election Study of one year (Gelman and Hill 2007)."""
 
-import elboroom as er
 from elboroom.ppl import constraints
+
+import elboroom as er
 
 
 @er.model

@@ -1,7 +1,8 @@
 """Radon in the homes of Minnesota, an intercept per county (Gelman and Hill 2007)."""
 
-import elboroom as er
 import numpy as np
+
+import elboroom as er
 
 
 @er.model

@@ -1,0 +1,224 @@
+"""Backends side by side: elboroom on JAX and on PyTorch, Pyro's AutoNormal and Pyro's NUTS, in one run.
+
+    python benchmarks/backends.py [--folder DIR] [--only NAME] [--chains 1] [--timeout 600] [--core N]
+
+The same posteriors, declared in ``tests/models``, in float64. Every method runs in a process of its own on one
+thread, with an empty compilation cache. Seconds are those of the fit alone, imports excluded; elboroom fits twice
+in its process, the second time with everything compiled. A method that runs out of time is reported as a lower
+bound. Errors are against reference draws, in reference standard deviations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from posteriordb import errors, flat_summary
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+NAMES = (
+    "eight_schools-eight_schools_centered",
+    "kidiq-kidscore_interaction",
+    "wells_data-wells_dae_inter_model",
+    "radon_mn-radon_hierarchical_intercept_centered",
+)
+QUANTITIES = ("mean", "sd", "q5", "q95")
+
+
+def run_elboroom(backend):
+    def run(name, data, options):
+        from models import MODELS
+
+        import elboroom as er
+
+        seconds, reference = [], MODELS[name]
+        for _ in range(2):
+            begin = time.perf_counter()
+            posterior = er.fit(reference.model(**reference.data(data)), backend=backend, progress=False)
+            seconds.append(time.perf_counter() - begin)
+        table = posterior.table
+        rows = {
+            str(label): {key: float(table[key][i]) for key in QUANTITIES}
+            for i, label in enumerate(table["label"])
+        }
+        note = f"{posterior.verdict}, {posterior.law}, {posterior.cost.num_gradients} gradients"
+        return {"seconds": seconds[0], "second": seconds[1], "rows": rows, "note": note}
+
+    return run
+
+
+def pyro_model(name, data):
+    import pyro
+    import torch
+    from models.pyro_ports import PORTS
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    pyro.set_rng_seed(0)
+    pyro.clear_param_store()
+    model, convert = PORTS[name]
+    return model, convert(data)
+
+
+def run_autonormal(name, data, options):
+    model, arguments = pyro_model(name, data)
+    import torch
+    from pyro.infer import SVI, Trace_ELBO
+    from pyro.infer.autoguide import AutoNormal
+    from pyro.optim import Adam
+
+    begin = time.perf_counter()
+    guide = AutoNormal(model)
+    svi = SVI(model, guide, Adam({"lr": 0.01}), Trace_ELBO())
+    for _ in range(options.steps):
+        svi.step(**arguments)
+    with torch.no_grad():
+        draws = [{k: v.numpy() for k, v in guide(**arguments).items()} for _ in range(4000)]
+    stacked = {k: np.stack([draw[k] for draw in draws]) for k in draws[0]}
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "rows": flat_summary(stacked), "note": f"{options.steps} Adam steps"}
+
+
+def run_nuts(name, data, options):
+    model, arguments = pyro_model(name, data)
+    from pyro.infer import MCMC, NUTS
+
+    begin = time.perf_counter()
+    parts = []
+    for _ in range(options.chains):
+        chain = MCMC(NUTS(model), num_samples=1000, warmup_steps=1000, disable_progbar=True)
+        chain.run(**arguments)
+        parts.append({k: v.numpy() for k, v in chain.get_samples().items()})
+    draws = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    note = f"{options.chains} chain{'s' if options.chains > 1 else ''}, 1000 + 1000 draws"
+    return {"seconds": time.perf_counter() - begin, "rows": flat_summary(draws), "note": note}
+
+
+METHODS = {
+    "jax": run_elboroom("jax"),
+    "torch": run_elboroom("torch"),
+    "autonormal": run_autonormal,
+    "nuts": run_nuts,
+}
+TITLES = {
+    "jax": "elboroom on JAX",
+    "torch": "elboroom on PyTorch",
+    "autonormal": "Pyro AutoNormal",
+    "nuts": "Pyro NUTS",
+}
+
+
+def timed(name, method, options):
+    """One method in a process of its own, on one thread."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    command = [sys.executable, __file__, "--folder", str(options.folder), "--only", name, "--worker", method]
+    command += ["--chains", str(options.chains), "--steps", str(options.steps)]
+    if shutil.which("taskset"):
+        core = sorted(os.sched_getaffinity(0))[-1] if options.core is None else options.core
+        command = ["taskset", "-c", str(core), *command]
+    with tempfile.TemporaryDirectory() as cache:
+        env = {
+            **os.environ,
+            **dict.fromkeys(threads, "1"),
+            "ELBOROOM_CACHE": cache,
+            "TORCHINDUCTOR_CACHE_DIR": str(Path(cache, "torch")),
+            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+        }
+        try:
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=options.timeout)
+        except subprocess.TimeoutExpired:
+            return {"seconds": options.timeout, "bound": True, "note": "ran out of time"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        return {"failed": lines[-1][:200]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def line(method, got, reference):
+    """One row of the report."""
+    if "failed" in got:
+        return f"  {TITLES[method]:20s} not run: {got['failed']}"
+    mark = ">" if got.get("bound") else " "
+    text = f"  {TITLES[method]:20s}{mark}{got['seconds']:8.2f} s"
+    text += f", second fit {got['second']:6.2f} s" if "second" in got else " " * 22
+    if "rows" in got:
+        found = errors(got["rows"], {k: v for k, v in reference.items() if _known(k, got["rows"])})
+        worst = {key: max(e[key] for e in found.values()) for key in QUANTITIES}
+        text += "  worst errors " + " ".join(f"{key} {worst[key]:.2f}" for key in QUANTITIES)
+    return f"{text}  ({got['note']})"
+
+
+def _known(quantity, rows):
+    return quantity.partition("[")[0] in {label.partition("[")[0] for label in rows}
+
+
+def ratios(results):
+    """How many times as long each method took as elboroom on PyTorch."""
+    columns = (
+        ("Pyro AutoNormal / elboroom on PyTorch", "autonormal", "torch", "seconds"),
+        ("Pyro NUTS / elboroom on PyTorch", "nuts", "torch", "seconds"),
+        ("Pyro AutoNormal / second fit on PyTorch", "autonormal", "torch", "second"),
+        ("Pyro NUTS / second fit on PyTorch", "nuts", "torch", "second"),
+        ("elboroom on PyTorch / on JAX, first fit", "torch", "jax", "seconds"),
+        ("elboroom on PyTorch / on JAX, second fit", "torch", "jax", "second"),
+        ("Pyro AutoNormal / elboroom on JAX", "autonormal", "jax", "seconds"),
+        ("Pyro NUTS / elboroom on JAX", "nuts", "jax", "seconds"),
+    )
+    for title, above, below, key in columns:
+        found, bound = [], False
+        for got in results.values():
+            over, under = got.get(above, {}), got.get(below, {})
+            if "seconds" in over and key in under:
+                found.append(over.get(key, over["seconds"]) / under[key])
+                bound |= over.get("bound", False)
+        if found:
+            words = " ".join(f"{value:.2f}" for value in found)
+            least = " (at least: one ran out of time)" if bound else ""
+            print(f"{title}: {words}; median {np.median(found):.2f}{least}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--folder", type=Path, default=os.environ.get("ELBOROOM_POSTERIORDB", "../shared/posteriordb")
+    )
+    parser.add_argument("--only", default="")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--steps", type=int, default=10_000, help="of Adam, for AutoNormal")
+    parser.add_argument("--chains", type=int, default=1, help="of NUTS, one after the other")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds per method")
+    parser.add_argument("--core", type=int, help="processor to run on")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--worker", choices=METHODS)
+    options = parser.parse_args()
+    options.folder = Path(options.folder).resolve()
+    if not (options.folder / "data").is_dir():
+        print(f"skipped: no reference posteriors in {options.folder} (pass --folder)")
+        return
+    if options.worker:
+        data = json.loads((options.folder / "data" / f"{options.only}.json").read_text())
+        print(json.dumps(METHODS[options.worker](options.only, data, options)))
+        return
+    results: dict = {}
+    for name in (n for n in NAMES if options.only in n):
+        print(name)
+        reference = json.loads((options.folder / "reference" / f"{name}.json").read_text())
+        for method in options.methods:
+            results.setdefault(name, {})[method] = got = timed(name, method, options)
+            print(line(method, got, reference), flush=True)
+    ratios(results)
+    if options.out:
+        options.out.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
