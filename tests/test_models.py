@@ -23,8 +23,20 @@ FOLDER = Path(
 )
 POINTS = 20
 
+PYRO = (
+    "eight_schools-eight_schools_centered",
+    "kidiq-kidscore_interaction",
+    "radon_mn-radon_hierarchical_intercept_centered",
+    "wells_data-wells_dae_inter_model",
+)
+
+
+def needs(library):
+    return pytest.mark.skipif(importlib.util.find_spec(library) is None, reason=f"{library} is not installed")
+
+
 every_model = pytest.mark.parametrize("name", MODELS)
-every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize("backend", [pytest.param(b, marks=needs(b)) for b in BACKENDS])
 
 
 def posterior_of(name):
@@ -138,3 +150,43 @@ def test_the_graph_knows_rows_and_groups(name, backend):
         "surgical_model": {"b"},
     }
     assert groups == expected.get(posterior_of(name).partition("-")[2], set())
+
+
+@needs("pyro")
+@pytest.mark.parametrize("name", PYRO)
+def test_the_density_is_that_of_the_pyro_port(name):
+    """Pyro's own log joint at the same constrained values."""
+    import torch
+    from models.pyro_ports import PORTS
+    from pyro import poutine
+
+    model, convert = PORTS[name]
+    data = synthetic(name)
+    target = MODELS[name].model(**MODELS[name].data(data)).target()
+    drawn = target.constrain(points(target.dim))
+    for i in range(POINTS):
+        values = {site.name: drawn[site.name][i] for site in target.sites}
+        tensors = {k: torch.as_tensor(v, dtype=torch.float64) for k, v in values.items()}
+        theirs = poutine.trace(poutine.condition(model, data=tensors)).get_trace(**convert(data))
+        assert target.log_joint(values) == pytest.approx(float(theirs.log_prob_sum()), rel=1e-8)
+
+
+@needs("pyro")
+@pytest.mark.skipif("from_pyro" not in er.__all__, reason="er.from_pyro is not part of this version")
+@pytest.mark.parametrize("name", PYRO)
+def test_a_program_of_the_pyro_port_has_the_same_density(name):
+    from models.pyro_ports import PORTS
+
+    model, convert = PORTS[name]
+    data = synthetic(name)
+    ours = MODELS[name].model(**MODELS[name].data(data)).target()
+    theirs = er.from_pyro(model)(**convert(data)).target("torch")
+    assert {s.name: s.unconstrained_shape for s in ours.sites} == {
+        s.name: s.unconstrained_shape for s in theirs.sites
+    }
+    columns = np.concatenate([np.arange(theirs.dim)[theirs.offsets[s.name]] for s in ours.sites])
+    z = points(theirs.dim)
+    our_value, our_grad = ours.value_and_grad(z[:, columns])
+    their_value, their_grad = theirs.value_and_grad(z)
+    np.testing.assert_allclose(our_value, their_value, rtol=1e-8)
+    np.testing.assert_allclose(our_grad, their_grad[:, columns], rtol=1e-8, atol=1e-8)

@@ -5,10 +5,9 @@
 
 import numpy as np
 
-from . import kidscore_mom_work, logearn_interaction, logmesquite, radon
+from . import diamonds, kidscore_mom_work, logearn_interaction, logmesquite, radon, wells_dae_inter
 from .ark import ark
 from .blr import blr
-from .diamonds import diamonds
 from .earn_height import earn_height
 from .eight_schools_centered import eight_schools_centered
 from .eight_schools_noncentered import eight_schools_noncentered
@@ -23,7 +22,6 @@ from .mesquite import mesquite
 from .nes import nes
 from .reference import Reference
 from .surgical import surgical
-from .wells_dae_inter import wells_dae_inter
 
 __all__ = ["MODELS", "Reference"]
 
@@ -34,7 +32,7 @@ MODELS = {
     "bball_drive_event_0-hmm_drive_0": Reference(hmm_drive_0, constant=-np.log(2)),
     "bball_drive_event_0-hmm_drive_0, forward": Reference(hmm_drive_0_forward, constant=-np.log(2)),
     # The reference takes the density of Student's t for that of its absolute value.
-    "diamonds-diamonds": Reference(diamonds, constant=np.log(2)),
+    "diamonds-diamonds": Reference(diamonds.diamonds, diamonds.prepare, constant=np.log(2)),
     "earnings-earn_height": Reference(earn_height),
     "earnings-logearn_interaction": Reference(
         logearn_interaction.logearn_interaction, logearn_interaction.prepare
@@ -58,5 +56,5 @@ MODELS = {
     "radon_mn-radon_hierarchical_intercept_noncentered": Reference(radon.radon_noncentered, radon.prepare),
     "sblrc-blr": Reference(blr),
     "surgical_data-surgical_model": Reference(surgical),
-    "wells_data-wells_dae_inter_model": Reference(wells_dae_inter),
+    "wells_data-wells_dae_inter_model": Reference(wells_dae_inter.wells_dae_inter, wells_dae_inter.prepare),
 }
