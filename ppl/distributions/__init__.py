@@ -41,9 +41,14 @@ from .counts import (
 from .discrete import Bernoulli, Binomial, Categorical, NegativeBinomial, OrderedLogistic, Poisson
 from .half_line import ChiSquare, Pareto, VonMises, Weibull
 from .line import AsymmetricLaplace, Gumbel, Logistic, SkewNormal
+from .matrices import LKJ, InverseWishart, Wishart
+from .mixture import Mixture
 from .multivariate import Dirichlet, LKJCholesky, MultivariateNormal
+from .series import AR, GaussianRandomWalk
+from .vectors import ICAR, LowRankMultivariateNormal, ZeroSumNormal
 
 __all__ = [
+    "AR",
     "AsymmetricLaplace",
     "Bernoulli",
     "Beta",
@@ -59,6 +64,7 @@ __all__ = [
     "Distribution",
     "Exponential",
     "Gamma",
+    "GaussianRandomWalk",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -67,13 +73,18 @@ __all__ = [
     "Hurdle",
     "HurdleNegativeBinomial",
     "HurdlePoisson",
+    "ICAR",
     "ImproperUniform",
     "InverseGamma",
+    "InverseWishart",
+    "LKJ",
     "LKJCholesky",
     "Laplace",
     "LogNormal",
     "Logistic",
+    "LowRankMultivariateNormal",
     "MarkovChain",
+    "Mixture",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
@@ -91,7 +102,9 @@ __all__ = [
     "Uniform",
     "VonMises",
     "Weibull",
+    "Wishart",
     "ZeroInflated",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
+    "ZeroSumNormal",
 ]

@@ -15,7 +15,12 @@ import numpy as np
 
 from .. import constraints
 from ..constraints import Constraint
+from ..errors import UnsupportedError
 from .base import Distribution, concrete_constraint
+
+
+class CannotSampleError(UnsupportedError, NotImplementedError):
+    """A law without a sampler; also what the libraries' own strategies expect from such a law."""
 
 
 class Random(Protocol):

@@ -108,6 +108,65 @@ def censored(declared, law, lower, upper):
     return Row(declared, values, log_prob, declared, ((code, lambda k: shares[k]),))
 
 
+def gaussian_vector(declared, mean, covariance, values):
+    """A law of normal vectors: its density, and draws along a direction and at a distance."""
+    direction, precision = np.linspace(1.0, -0.4, len(mean)), np.linalg.inv(covariance)
+    along = stats.norm(direction @ mean, np.sqrt(direction @ covariance @ direction))
+    distance = lambda x: np.einsum("ni,ij,nj->n", x - mean, precision, x - mean)  # noqa: E731
+    return Row(
+        declared,
+        values,
+        stats.multivariate_normal(mean, covariance).logpdf(values),
+        declared,
+        ((lambda x: x @ direction, along.cdf), (distance, stats.chi2(len(mean)).cdf)),
+    )
+
+
+def ar_covariance(coefficients, scale, size):
+    """Of a stationary process, from its representation as an infinite moving average."""
+    weights = np.zeros(4_000)
+    weights[0] = 1.0
+    for t in range(1, len(weights)):
+        for i, c in enumerate(coefficients[:t]):
+            weights[t] += c * weights[t - 1 - i]
+    gamma = [scale**2 * weights[k:] @ weights[: len(weights) - k] for k in range(size)]
+    return np.array([[gamma[abs(i - j)] for j in range(size)] for i in range(size)])
+
+
+def matrix_law(ours, law, direction):
+    """A law of covariance matrices, next to SciPy's; a quadratic form of its draws is a scaled chi-square."""
+    declared = ours(6.0, COVARIANCE)
+    values = np.stack([law(6, COVARIANCE).rvs(random_state=i) for i in range(4)])
+    log_prob = np.array([law(6, COVARIANCE).logpdf(x) for x in values])
+    if law is stats.wishart:
+        scale = direction @ COVARIANCE @ direction
+        form = lambda x: np.einsum("nij,i,j->n", x, direction, direction) / scale  # noqa: E731
+    else:
+        scale = direction @ np.linalg.solve(COVARIANCE, direction)
+        form = lambda x: np.einsum("nij,i,j->n", np.linalg.inv(x), direction, direction) / scale  # noqa: E731
+    return Row(declared, values, log_prob, declared, ((form, stats.chi2(6).cdf),))
+
+
+def mixed(x):
+    """Distribution function of the row "Mixture"."""
+    half = 2 * stats.norm.cdf(np.maximum(x, 0.0)) - 1
+    return 0.5 * stats.norm.cdf(x, 1.0) + 0.2 * stats.lognorm.cdf(x, 1.0, scale=np.e) + 0.3 * half
+
+
+def mixed_density(x):
+    half = 2 * stats.norm.pdf(x) * (x >= 0)
+    return 0.5 * stats.norm.pdf(x, 1.0) + 0.2 * stats.lognorm.pdf(x, 1.0, scale=np.e) + 0.3 * half
+
+
+COVARIANCE = np.array([[2.0, 0.6, -0.3], [0.6, 1.0, 0.1], [-0.3, 0.1, 0.5]])
+LOADINGS = np.array([[1.0, 0.2], [-0.5, 1.0], [0.3, 0.4], [2.0, -1.0]])
+PATHS = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, -2.0, 0.5, 3.0], [30.0, 20.0, -40.0, 7.0]])
+STEPS = np.arange(1.0, 5.0)
+PHI = np.array([0.6, -0.3, 0.2])
+INNOVATIONS = np.linalg.inv(np.eye(4) - sum(c * np.eye(4, k=-1 - i) for i, c in enumerate(PHI)))
+EDGES = np.array([[0, 1], [1, 2], [0, 2], [2, 3]])
+CENTRED = PATHS - PATHS.mean(-1, keepdims=True)
+CORRELATIONS = np.array([[[1, 0.5, -0.2], [0.5, 1, 0.3], [-0.2, 0.3, 1]], np.eye(3)])
 POISSON, NEGATIVE_BINOMIAL = stats.poisson(3.5), stats.nbinom(2.0, 0.4)
 TABLES = np.array([[2, 5, 3], [0, 10, 0], [1, 1, 8]])
 BOUNDABLE = {
@@ -241,6 +300,120 @@ ROWS: dict[str, Row] = {
         )
         for name, (declared, law) in BOUNDABLE.items()
     },
+    "GaussianRandomWalk": gaussian_vector(
+        er.GaussianRandomWalk(2.0, 4, 0.5, 1.0), 1 + 0.5 * STEPS, 4 * np.minimum.outer(STEPS, STEPS), PATHS
+    ),
+    "GaussianRandomWalk start_scale": gaussian_vector(
+        er.GaussianRandomWalk(2.0, 4, start=1.0, start_scale=3.0),
+        np.ones(4),
+        9 + 4 * np.minimum.outer(STEPS - 1, STEPS - 1),
+        PATHS,
+    ),
+    "AR": gaussian_vector(er.AR(PHI, 2.0, 4, loc=1.0), np.ones(4), ar_covariance(PHI, 2.0, 4), PATHS),
+    "AR shorter than its order": gaussian_vector(
+        er.AR(PHI, 2.0, 2), np.zeros(2), ar_covariance(PHI, 2.0, 2), PATHS[:, :2]
+    ),
+    "AR start": gaussian_vector(
+        er.AR(PHI, 2.0, 4, loc=1.0, start=[3.0, 1.0, 2.0]),
+        1 + INNOVATIONS @ [PHI @ [2.0, 0.0, 1.0], PHI[1:] @ [2.0, 0.0], PHI[2] * 2.0, 0.0],
+        4 * INNOVATIONS @ INNOVATIONS.T,
+        PATHS,
+    ),
+    "LowRankMultivariateNormal": gaussian_vector(
+        er.LowRankMultivariateNormal(STEPS, LOADINGS, STEPS / 3),
+        STEPS,
+        LOADINGS @ LOADINGS.T + np.diag(STEPS / 3),
+        PATHS,
+    ),
+    "ZeroSumNormal": Row(
+        er.ZeroSumNormal(np.array([2.0, 1.0, 0.5]), 4),
+        CENTRED,
+        -0.5 * (CENTRED**2).sum(-1) / [4, 1, 0.25] - 3 * np.log(np.sqrt(2 * np.pi) * np.array([2, 1, 0.5])),
+        er.ZeroSumNormal(2.0, 4),
+        (
+            (lambda x: x[:, 1], stats.norm(0, 2 * np.sqrt(3 / 4)).cdf),
+            (lambda x: (x**2).sum(-1) / 4, stats.chi2(3).cdf),
+        ),
+    ),
+    "ZeroSumNormal table": Row(
+        er.ZeroSumNormal(2.0, (2, 3)),
+        np.array([[[1.0, 2.0, -3.0], [-1.0, -2.0, 3.0]]]),
+        np.array([-0.5 * 28 / 4 - 2 * np.log(2 * np.sqrt(2 * np.pi))]),
+        er.ZeroSumNormal(2.0, (2, 3)),
+        ((lambda x: (x**2).sum((-1, -2)) / 4, stats.chi2(2).cdf),),
+    ),
+    "ICAR": Row(
+        er.ICAR(EDGES, 4, np.array([0.5, 2.0, 3.0])),
+        CENTRED,
+        -0.5 * ((CENTRED[:, EDGES[:, 0]] - CENTRED[:, EDGES[:, 1]]) ** 2).sum(-1) / [0.25, 4, 9]
+        - 3 * np.log(np.sqrt(2 * np.pi) * np.array([0.5, 2.0, 3.0])),
+        er.ICAR(EDGES, 4),
+        (),
+    ),
+    "ICAR soft": Row(
+        er.ICAR(EDGES, 4, zero_sum_scale=0.1),
+        PATHS,
+        -0.5 * ((PATHS[:, EDGES[:, 0]] - PATHS[:, EDGES[:, 1]]) ** 2).sum(-1)
+        - 1.5 * np.log(2 * np.pi)
+        + stats.norm(0, 0.1).logpdf(PATHS.mean(-1)),
+        er.ICAR(EDGES, 4, zero_sum_scale=0.1),
+        (),
+    ),
+    "Wishart": matrix_law(er.Wishart, stats.wishart, np.array([1.0, -2.0, 0.5])),
+    "InverseWishart": matrix_law(er.InverseWishart, stats.invwishart, np.array([1.0, -2.0, 0.5])),
+    "LKJ": Row(
+        er.LKJ(3, 2.5),
+        CORRELATIONS,
+        1.5 * np.log(np.linalg.det(CORRELATIONS))
+        - (np.log(np.pi) / 2 * 3 + special.gammaln([3.0, 2.5]).sum() - 2 * special.gammaln(3.5)),
+        er.LKJ(3, 2.5),
+        tuple(
+            (lambda x, i=i, j=j: x[:, i, j], stats.beta(3.0, 3.0, -1, 2).cdf)
+            for i, j in ((1, 0), (2, 0), (2, 1))
+        ),
+    ),
+    "Mixture": Row(
+        er.Mixture(
+            [er.Normal(1.0, 1.0), er.LogNormal(1.0, 1.0), er.Truncated(er.Normal(0.0, 1.0), low=0.0)],
+            weights=[0.5, 0.2, 0.3],
+        ),
+        np.array([-20.0, -1.0, 0.5, 3.0, 200.0]),
+        np.log(mixed_density(np.array([-20.0, -1.0, 0.5, 3.0, 200.0]))),
+        er.Mixture(
+            [er.Normal(1.0, 1.0), er.LogNormal(1.0, 1.0), er.Truncated(er.Normal(0.0, 1.0), low=0.0)],
+            weights=[0.5, 0.2, 0.3],
+        ),
+        ((same, mixed),),
+    ),
+    "Mixture of counts": counting(
+        er.Mixture([er.Poisson(3.5), er.Geometric(0.3)], logits=[1.0, 1.0]),
+        0.5 * POISSON.pmf(COUNT) + 0.15 * 0.7**COUNT,
+    ),
+    "Mixture of vectors": Row(
+        er.Mixture(
+            [er.Normal(np.zeros(3), 1.0).to_event(1), er.MultivariateNormal(np.ones(3), COVARIANCE)],
+            weights=[0.5, 0.5],
+        ),
+        PATHS[:, :3],
+        special.logsumexp(
+            [
+                stats.norm.logpdf(PATHS[:, :3]).sum(-1),
+                stats.multivariate_normal(np.ones(3), COVARIANCE).logpdf(PATHS[:, :3]),
+            ],
+            axis=0,
+        )
+        + np.log(0.5),
+        er.Mixture(
+            [er.Normal(np.zeros(3), 1.0).to_event(1), er.MultivariateNormal(np.ones(3), COVARIANCE)],
+            weights=[0.5, 0.5],
+        ),
+        (
+            (
+                lambda x: x[:, 0],
+                lambda v: 0.5 * stats.norm.cdf(v) + 0.5 * stats.norm.cdf(v, 1.0, np.sqrt(2.0)),
+            ),
+        ),
+    ),
     "Truncated Poisson": bounded_counts(er.Truncated(er.Poisson(3.5), 2, 7), POISSON, 2, 7),
     "Truncated Poisson above": bounded_counts(er.Truncated(er.Poisson(3.5), high=4.5), POISSON, 0, 4),
     "Truncated NegativeBinomial": bounded_counts(
@@ -341,6 +514,54 @@ def test_transform_goes_there_and_back(name):
     np.testing.assert_allclose(transform.inv(x), z, rtol=1e-7, atol=1e-7)
 
 
+def test_zero_sum_map_keeps_volumes():
+    """So that the density on the subspace needs no correction."""
+    for shape in ((4,), (3, 4)):
+        law = lower(er.ZeroSumNormal(2.0, shape))
+        transform = biject_to(law.support)
+        z = np.random.default_rng(0).normal(size=transform.inverse_shape(shape))
+        assert z.size == np.prod([n - 1 for n in shape])
+        np.testing.assert_allclose(law.log_prob(transform(z)), stats.norm(0, 2).logpdf(z).sum(), rtol=1e-12)
+
+
+def test_correlation_matrix_agrees_with_its_factor():
+    """The same law: densities differ by the Jacobian of the factorisation alone."""
+    factors = np.linalg.cholesky(CORRELATIONS)
+    diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+    jacobian = (np.arange(2, -1, -1) * np.log(diagonal)).sum(-1)
+    through = lower(er.LKJCholesky(3, 2.5)).log_prob(factors)
+    np.testing.assert_allclose(lower(er.LKJ(3, 2.5)).log_prob(CORRELATIONS) + jacobian, through, atol=1e-12)
+
+
+def test_autoregression_that_is_not_stationary():
+    def density(phi):
+        return lower(er.AR(jnp.stack([phi, 0.1 * phi]), 1.0, 5)).log_prob(jnp.arange(5.0))
+
+    assert density(1.5) == -np.inf and jax.grad(density)(1.5) == 0.0
+    assert np.isfinite(jax.grad(density)(0.5))
+    assert lower(er.AR(np.array([[0.2], [0.4]]), 1.0, 5)).batch_shape == (2,)
+
+
+def test_graphs_are_checked_and_cannot_be_sampled():
+    adjacency = np.zeros((4, 4), int)
+    adjacency[tuple(EDGES.T)] = adjacency[tuple(EDGES[:, ::-1].T)] = 1
+    np.testing.assert_array_equal(np.sort(er.ICAR.from_adjacency(adjacency).edges, 0), np.sort(EDGES, 0))
+    with pytest.raises(ModelError, match="symmetric"):
+        er.ICAR.from_adjacency(np.triu(adjacency))
+    with pytest.raises(ModelError, match="2 pieces"):
+        er.ICAR(EDGES[:3], 4).validate("x")
+    with pytest.raises(ModelError, match="numbers below 3"):
+        er.ICAR(EDGES, 3).validate("x")
+    with pytest.raises(UnsupportedError, match="a proper law"):
+        lower(er.ICAR(EDGES, 4)).sample(jax.random.key(0))
+    traced = jax.jit(lambda edges: lower(er.ICAR(edges, 4)).log_prob(jnp.asarray(CENTRED)))
+    np.testing.assert_allclose(traced(EDGES), lower(er.ICAR(EDGES, 4)).log_prob(CENTRED))
+
+
+HELD = ("total_count", "low", "high", "upper", "cutpoints", "probs", "weights", "matrix")
+"""Parameters that cannot move by themselves, or whose moves would carry a value over a bound."""
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_gradients(name):
     """In every parameter and in the value, also outside the support: finite, and as finite differences say."""
@@ -351,15 +572,15 @@ def test_gradients(name):
     moved = {
         path: value
         for path, value in leaves.items()
-        if jnp.issubdtype(value.dtype, jnp.floating)
-        and not any(word in path for word in ("total_count", "low", "high", "upper", "cutpoints", "probs"))
+        if jnp.issubdtype(value.dtype, jnp.floating) and not any(word in path for word in HELD)
     }
     values = jnp.asarray(row.values, dtype=float)
 
     def density(t):
         shifted = {path: value * (1 + t[i]) for i, (path, value) in enumerate(moved.items())}
         law = lower(rebuild(structure, {**leaves, **shifted}))
-        step = t[-1] if not row.declared.is_discrete else 0.0
+        free = not row.declared.is_discrete and row.declared.event_dim < 2
+        step = t[-1] if free else 0.0
         log_prob = law.log_prob(values * (1 + step))
         return jnp.where(jnp.isfinite(log_prob), log_prob, 0.0)
 
@@ -514,6 +735,15 @@ def test_truncation_far_out_keeps_its_digits():
         (er.OrderedProbit(0.0, [1.0, 1.0]), "cutpoints", "increasing"),
         (er.Multinomial(10, [0.5, 0.6]), "probs", "sum to one"),
         (er.DirichletMultinomial([1.0, -1.0], 10), "concentration", "positive"),
+        (er.GaussianRandomWalk(-1, 3), "scale", "positive"),
+        (er.AR([np.nan], 1, 3), "coefficients", "nan"),
+        (er.ZeroSumNormal(-1, 3), "scale", "positive"),
+        (er.ICAR(EDGES, 4, -1), "scale", "positive"),
+        (er.LowRankMultivariateNormal(STEPS, LOADINGS, -STEPS), "cov_diag", "positive"),
+        (er.Wishart(1.5, np.eye(3)), "concentration", "above 2"),
+        (er.InverseWishart(5, -np.eye(3)), "scale_matrix", "positive definite"),
+        (er.LKJ(3, -1), "concentration", "positive"),
+        (er.Mixture([er.Normal(0, -1), er.Cauchy()], weights=[0.5, 0.5]), "scale", "positive"),
         (er.Truncated(er.Normal(0, 1), low=np.inf), "low", "finite"),
         (er.Truncated(er.Normal(0, 1), 2.0, 1.0), "low", "low below high"),
         (er.Truncated(er.Normal(0, -1), low=0), "scale", "positive"),
@@ -535,6 +765,13 @@ def test_bad_parameter_is_named(declared, parameter, words):
         (lambda: er.ZeroInflated(er.Normal(), 0.5), ModelError, "law of one count"),
         (lambda: er.ZeroInflated(er.Poisson(1.0)), ModelError, "exactly one"),
         (lambda: er.Hurdle(er.Normal(), 0.5), ModelError, "law of counts"),
+        (lambda: er.GaussianRandomWalk(1.0, 0), ModelError, "at least 1"),
+        (lambda: er.AR([0.5], 1.0, 2.5), ModelError, "whole number"),
+        (lambda: er.ZeroSumNormal(1.0, 1), ModelError, "two elements"),
+        (lambda: er.Wishart(5.0), ModelError, "exactly one"),
+        (lambda: er.LKJ(1), ModelError, "at least 2"),
+        (lambda: er.Mixture([er.Normal()], weights=[0.5, 0.5]), ShapeError, "2 components"),
+        (lambda: er.Mixture([er.Normal(), er.Poisson(1.0)], weights=[0.5, 0.5]), ModelError, "all discrete"),
         (lambda: er.Multinomial(3), ModelError, "exactly one"),
         (lambda: er.Multinomial(3, 0.5), ShapeError, "a vector"),
         (lambda: er.OrderedProbit(0.0, 1.0), ShapeError, "a vector"),

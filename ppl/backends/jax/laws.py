@@ -8,13 +8,9 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln, log_ndtr, ndtr, ndtri, xlogy
 from numpyro.distributions import constraints
 
-from ...distributions.formula import rebuild
-from ...errors import ShapeError, UnsupportedError, explain
+from ...distributions.formula import CannotSampleError, rebuild
+from ...errors import ShapeError, explain
 from .namespace import log_rising
-
-
-class CannotSampleError(UnsupportedError, NotImplementedError):
-    """A law without a sampler; also what NumPyro's own strategies expect from such a law."""
 
 
 def _inside(support, value, log_prob):
