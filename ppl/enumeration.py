@@ -54,6 +54,14 @@ class Factor:
     names: frozenset
 
 
+def num_batch(trace) -> int | None:
+    """Number of batch axes of a model with discrete latent sites; None for one without."""
+    if not trace.by_role("discrete"):
+        return None
+    event = {s.name: 0 if s.role == "discrete" else s.event_dim for s in trace.sites}
+    return max(len(s.shape) - event[s.name] for s in trace.sites)
+
+
 def axis_of(site: Discrete, num_batch: int) -> int:
     """Axis of the values of a site."""
     return -(num_batch + 1 + site.position)

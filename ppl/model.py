@@ -422,3 +422,26 @@ def _check_indices(problems) -> None:
                 hint,
             )
         )
+
+
+def structure_key(program, trace, dtype) -> tuple:
+    """What two programs must share to share compiled functions."""
+
+    def freeze(value):
+        if isinstance(value, np.ndarray):
+            return (value.dtype.str, value.shape, value.tobytes())
+        return (type(value).__name__, repr(value))
+
+    def shape(value):
+        missing = holes(value)
+        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
+        return value.dtype.str, value.shape, gaps
+
+    leaves = tuple(
+        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
+        for label, leaf in sorted(program.leaves.items())
+    )
+    sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
+    fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
+    intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
+    return leaves, sites, tuple(trace.missing.items()), fixed, intervened, np.dtype(dtype).str

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import DataError, ShapeError, SupportError, explain
+
 
 @dataclass(frozen=True)
 class Site:
@@ -123,3 +125,71 @@ def element_labels(name: str, shape: tuple[int, ...], dims=(), coords=None) -> l
     return [
         f"{name}[{', '.join(str(axes[i][k]) for i, k in enumerate(index))}]" for index in np.ndindex(*shape)
     ]
+
+
+def axes(node, shape, event_dim, program):
+    """Plates of a recorded site in the order of its axes, and the names of all axes."""
+    batch = len(shape) - event_dim
+    names = {}
+    for plate, dim, size in node.plates:
+        axis = batch + dim
+        if 0 <= axis < batch and shape[axis] == size:
+            names[axis] = plate
+    if node.rows and shape:
+        names[len(shape) - 1] = node.rows
+    given = program.dims.get(node.name)
+    dims = tuple(
+        given[i] if given is not None and i < len(given) else names.get(i, f"{node.name}_dim_{i}")
+        for i in range(len(shape))
+    )
+    return tuple(names[i] for i in sorted(names)), dims
+
+
+def check_shape(name, expected, shape, argument):
+    """Refuse data whose shape is not that of their distribution."""
+    where = f"site '{name}'" + (f" (argument '{argument}')" if argument else "")
+    try:
+        both = np.broadcast_shapes(expected, shape)
+    except ValueError:
+        both = None
+    if both is None or (both != shape and both != expected):
+        raise ShapeError(
+            explain(
+                where,
+                f"data of the shape of its distribution, {expected}",
+                f"data of shape {shape}",
+                "check the plate's size and the rows of the data",
+            )
+        )
+
+
+def check_support(name, argument, constraint, leaf, distribution):
+    """Refuse data outside the support; missing values pass."""
+    check = getattr(constraint, "check", None)
+    host = np.asarray(leaf.value)
+    where = f"site '{name}' (argument '{argument}')"
+    if leaf.labels is not None and not getattr(constraint, "is_discrete", True):
+        raise DataError(
+            explain(where, f"numbers for {distribution}", f"labels {leaf.labels[:3]}", "pass numeric data")
+        )
+    if check is None:
+        return
+    try:
+        ok = np.asarray(check(host), dtype=bool)
+    except (NotImplementedError, TypeError):
+        return
+    missing = host != host  # dealt with elsewhere
+    ok |= missing.any(tuple(range(ok.ndim, host.ndim)))
+    if ok.all():
+        return
+    bad = np.argwhere(~ok)
+    values = [host[tuple(b)].tolist() for b in bad[:5]] if bad.size else [host.tolist()]
+    rows = [int(b[0]) for b in bad[:5] if len(b)]
+    raise SupportError(
+        explain(
+            where,
+            f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
+            f"{values} in rows {rows}{'…' if len(bad) > 5 else ''} ({len(bad)} in all)",
+            "correct those rows or choose another likelihood",
+        )
+    )

@@ -80,6 +80,7 @@ class Target:
     def _batched(self, fn, z, *rest, batch=BATCH):
         z = np.asarray(z, self.dtype)
         total = len(z)
+        batch = self.density.large_batch if total >= self.density.large_batch else batch
         pieces = []
         for start in range(0, total, batch):
             block = z[start : start + batch]

@@ -12,9 +12,9 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from ...data import holes
-from ...enumeration import Factor, eliminate
+from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
+from ...model import structure_key
 from .arrays import Function, precision, to_device
 from .execute import Record, Run, execute, scan, transform_of
 
@@ -29,6 +29,8 @@ class Density:
     trace : ModelTrace
     dtype : numpy.dtype
     """
+
+    large_batch = np.inf  # each size of a batch is compiled once: only one is used
 
     def __init__(self, program, trace, dtype):
         self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
@@ -273,14 +275,6 @@ class Density:
         return parts_of
 
 
-def num_batch(trace) -> int | None:
-    """Number of batch axes of a model with discrete latent sites; None for one without."""
-    if not trace.by_role("discrete"):
-        return None
-    event = {s.name: 0 if s.role == "discrete" else s.event_dim for s in trace.sites}
-    return max(len(s.shape) - event[s.name] for s in trace.sites)
-
-
 _Independent = type(constraints.independent(constraints.real, 1))
 
 
@@ -299,29 +293,6 @@ def _parameters(fn) -> dict:
         if value is not None and hasattr(value, "shape"):
             found[name] = jnp.asarray(value)
     return found
-
-
-def structure_key(program, trace, dtype) -> tuple:
-    """What two programs must share to share compiled functions."""
-
-    def freeze(value):
-        if isinstance(value, np.ndarray):
-            return (value.dtype.str, value.shape, value.tobytes())
-        return (type(value).__name__, repr(value))
-
-    def shape(value):
-        missing = holes(value)
-        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
-        return value.dtype.str, value.shape, gaps
-
-    leaves = tuple(
-        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
-        for label, leaf in sorted(program.leaves.items())
-    )
-    sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
-    fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
-    intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
-    return leaves, sites, tuple(trace.missing.items()), fixed, intervened, np.dtype(dtype).str
 
 
 def density_of(program, trace, dtype) -> Density:

@@ -11,8 +11,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from ...errors import DataError, ElboroomError, ModelError, ShapeError, SupportError, explain
-from ...sites import ModelTrace, Site
+from ...errors import ElboroomError, ModelError, explain
+from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import precision
 from .execute import Record, Run, count_values, execute, probe, transform_of
 from .lowering import constraint_of
@@ -134,22 +134,22 @@ def _site(node, labels, program) -> Site:
     if node.role in {"deterministic", "factor"}:
         if node.role == "factor":
             shape = tuple(jnp.shape(node.fn.log_factor))
-        plates, dims = _axes(node, shape, 0, program)
+        plates, dims = axes(node, shape, 0, program)
         return Site(node.name, node.role, shape=shape, plates=plates, dims=dims)
     fn = node.fn
     event_dim = fn.event_dim
     argument = labels.get(id(node.source)) if node.source is not None else None
     if node.role == "observed":
-        _check_shape(node, fn, shape, argument)
+        check_shape(node.name, tuple(fn.shape()), shape, argument)
     if node.role != "observed":
         shape = tuple(fn.shape())
-    plates, dims = _axes(node, shape, event_dim, program)
+    plates, dims = axes(node, shape, event_dim, program)
     unconstrained = ()
     if node.role == "latent":
         unconstrained = tuple(transform_of(fn).inverse_shape(fn.shape()))
     constraint = constraint_of(fn.support)
     if node.role == "observed" and argument is not None:
-        _check_support(node.name, argument, constraint, program.leaves[argument], base_name(fn))
+        check_support(node.name, argument, constraint, program.leaves[argument], base_name(fn))
     return Site(
         node.name,
         node.role,
@@ -169,69 +169,3 @@ def _site(node, labels, program) -> Site:
 def _support_words(support) -> str:
     name = type(support).__name__.strip("_").replace("_", " ")
     return "real" if support is constraints.real else name.lower()
-
-
-def _axes(node, shape, event_dim, program):
-    batch = len(shape) - event_dim
-    names = {}
-    for plate, dim, size in node.plates:
-        axis = batch + dim
-        if 0 <= axis < batch and shape[axis] == size:
-            names[axis] = plate
-    if node.rows and shape:
-        names[len(shape) - 1] = node.rows
-    given = program.dims.get(node.name)
-    dims = tuple(
-        given[i] if given is not None and i < len(given) else names.get(i, f"{node.name}_dim_{i}")
-        for i in range(len(shape))
-    )
-    return tuple(names[i] for i in sorted(names)), dims
-
-
-def _check_shape(node, fn, shape, argument):
-    expected = tuple(fn.shape())
-    where = f"site '{node.name}'" + (f" (argument '{argument}')" if argument else "")
-    try:
-        both = np.broadcast_shapes(expected, shape)
-    except ValueError:
-        both = None
-    if both is None or (both != shape and both != expected):
-        raise ShapeError(
-            explain(
-                where,
-                f"data of the shape of its distribution, {expected}",
-                f"data of shape {shape}",
-                "check the plate's size and the rows of the data",
-            )
-        )
-
-
-def _check_support(name, argument, constraint, leaf, distribution):
-    check = getattr(constraint, "check", None)
-    host = np.asarray(leaf.value)
-    where = f"site '{name}' (argument '{argument}')"
-    if leaf.labels is not None and not getattr(constraint, "is_discrete", True):
-        raise DataError(
-            explain(where, f"numbers for {distribution}", f"labels {leaf.labels[:3]}", "pass numeric data")
-        )
-    if check is None:
-        return
-    try:
-        ok = np.asarray(check(host), dtype=bool)
-    except (NotImplementedError, TypeError):
-        return
-    missing = host != host  # dealt with elsewhere
-    ok |= missing.any(tuple(range(ok.ndim, host.ndim)))
-    if ok.all():
-        return
-    bad = np.argwhere(~ok)
-    values = [host[tuple(b)].tolist() for b in bad[:5]] if bad.size else [host.tolist()]
-    rows = [int(b[0]) for b in bad[:5] if len(b)]
-    raise SupportError(
-        explain(
-            where,
-            f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
-            f"{values} in rows {rows}{'…' if len(bad) > 5 else ''} ({len(bad)} in all)",
-            "correct those rows or choose another likelihood",
-        )
-    )

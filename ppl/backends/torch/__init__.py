@@ -1,0 +1,66 @@
+"""The PyTorch backend, on Pyro's distributions and handlers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import to_device
+from .density import density_of
+from .dependencies import accesses
+from .trace import trace
+from .transforms import unconstrain_sites
+
+__all__ = [
+    "accesses",
+    "default_dtype",
+    "density_of",
+    "graph",
+    "index_problems",
+    "local_sites",
+    "resolve_device",
+    "to_device",
+    "trace",
+    "unconstrain_sites",
+]
+
+
+def resolve_device(device: str) -> str:
+    """The device that ``device`` means here.
+
+    Raises
+    ------
+    BackendError
+        If another one than the CPU is asked for.
+    """
+    from ...errors import BackendError, explain
+
+    if device not in {"auto", "cpu", "gpu"}:
+        raise BackendError(explain("device", "'auto', 'cpu' or 'gpu'", repr(device), "choose one of them"))
+    if device == "gpu":
+        raise BackendError(
+            explain("device", "'cpu' on the torch backend", "'gpu'", "use backend='jax' for a GPU")
+        )
+    return "cpu"
+
+
+def default_dtype(device: str) -> np.dtype:
+    """Float64 on the CPU, float32 on a GPU."""
+    return np.dtype(np.float64 if device == "cpu" else np.float32)
+
+
+def index_problems(program) -> list:
+    """None: the trace refuses indices that reach outside their axis while it runs."""
+    return []
+
+
+def graph(program):
+    """The program's `ModelGraph`."""
+    from ...graph import ModelGraph
+
+    return ModelGraph.of(program.trace("torch").sites, accesses(program))
+
+
+def local_sites(program) -> set[str]:
+    """Latent sites with one element per member of an independent axis."""
+    local = {site.name for site in program.trace("torch").latents if site.plates}
+    return local | set(program.graph("torch").locals)

@@ -1,0 +1,155 @@
+"""Precision, device and compiled calls: tensors inside, NumPy outside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from operator import is_
+
+import numpy as np
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
+
+
+def to_device(value, dtype) -> torch.Tensor:
+    """A NumPy array as a private tensor; floats take the target's precision."""
+    array = np.array(value)
+    if array.dtype.kind == "f":
+        array = array.astype(dtype)
+    elif array.dtype.kind in "iu":
+        array = array.astype(np.int64)
+    return torch.from_numpy(array) if array.ndim else torch.tensor(array[()])
+
+
+def to_host(tree):
+    """Every tensor of a tree as a NumPy array."""
+    return pytree.tree_map(lambda t: t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else t, tree)
+
+
+@contextmanager
+def randomness(seed: int):
+    """PyTorch's own stream of random numbers, from a seed, put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+class Function:
+    """A batched function of arrays, recorded once per argument shapes as a flat list of operations.
+
+    Recording leaves the model, the handlers and the differentiation out of every later call. What cannot be
+    recorded or mapped over a batch is called draw by draw.
+
+    Parameters
+    ----------
+    fn : callable
+        Of one draw.
+    in_dims : tuple
+        Which arguments have a leading batch axis: 0 or None.
+    random : bool
+        Whether it draws random numbers; then its second argument holds integer seeds.
+    """
+
+    def __init__(self, fn, in_dims, dtype, clock, random=False):
+        self._fn, self._in_dims, self._dtype = fn, in_dims, np.dtype(dtype)
+        self._random, self.clock = random, clock
+        self._ready: dict = {}
+        self._last: tuple = (None, (), None)
+        self.looped = False
+
+    def prepare(self, *args) -> threading.Thread | None:
+        """Record the function for arguments of these shapes."""
+        self._recorded(self._tensors(args))
+
+    def _tensors(self, args):
+        def tensor(x):
+            return to_device(x, self._dtype) if isinstance(x, (np.ndarray, np.generic)) else x
+
+        return pytree.tree_map(tensor, args)
+
+    def __call__(self, *args):
+        first = args[0]
+        if isinstance(first, np.ndarray) and not self._random:
+            shape, known, call = self._last
+            if (
+                shape == (first.shape, first.dtype)
+                and len(known) == len(args) - 1
+                and all(map(is_, known, args[1:]))
+            ):
+                with torch.no_grad():
+                    return to_host(call(torch.from_numpy(first)))
+        tensors = self._tensors(args)
+        with torch.no_grad():
+            if self._random:
+                return to_host(self._draw(tensors))
+            call, flat = self._recorded(tensors)
+            found = call(*flat)
+        if isinstance(first, np.ndarray):
+            flat_rest = flat[1:]
+            self._last = ((first.shape, first.dtype), args[1:], lambda z: call(z, *flat_rest))
+        return to_host(found)
+
+    def _recorded(self, tensors):
+        flat, tree = pytree.tree_flatten(tensors)
+        key = tree, tuple((tuple(t.shape), t.dtype) if isinstance(t, torch.Tensor) else t for t in flat)
+        if key not in self._ready:
+            begin = time.perf_counter()
+            self._ready[key] = self._record(flat, tree)
+            self.clock["compile"] += time.perf_counter() - begin
+            self.clock["count"] += 1
+        return self._ready[key], flat
+
+    def _record(self, flat, tree):
+        mapped = torch.func.vmap(self._fn, self._in_dims)
+
+        def call(*flat):
+            return mapped(*pytree.tree_unflatten(list(flat), tree))
+
+        try:
+            graph = make_fx(call)(*flat)
+            graph.graph.eliminate_dead_code()
+            graph.recompile()
+            return graph.forward
+        except Exception as error:  # noqa: BLE001  whatever the model does that cannot be recorded
+            if not _untraceable(error):
+                raise
+            self.looped = True
+            return partial(self._loop, tree)
+
+    def _loop(self, tree, *flat):
+        args = pytree.tree_unflatten(list(flat), tree)
+        batched = next(a for a, dim in zip(args, self._in_dims, strict=True) if dim == 0)
+        count = len(pytree.tree_leaves(batched)[0])
+
+        def one(i):
+            own = [
+                pytree.tree_map(lambda t: t[i], a) if dim == 0 else a
+                for a, dim in zip(args, self._in_dims, strict=True)
+            ]
+            return self._fn(*own)
+
+        rows = [one(i) for i in range(count)]
+        return pytree.tree_map(lambda *pieces: torch.stack(pieces), *rows)
+
+    def _draw(self, args):
+        seeds = args[0] if self._in_dims[0] == 0 and len(self._in_dims) == 3 else args[1]
+        with randomness(int(seeds.sum()) % (2**63)):
+            try:
+                return torch.func.vmap(self._fn, self._in_dims, randomness="different")(*args)
+            except Exception as error:  # noqa: BLE001
+                if not _untraceable(error):
+                    raise
+                self.looped = True
+                flat, tree = pytree.tree_flatten(args)
+                return self._loop(tree, *flat)
+
+
+def _untraceable(error) -> bool:
+    from ...errors import ElboroomError
+
+    return not isinstance(error, (ElboroomError, KeyboardInterrupt))

@@ -1,0 +1,264 @@
+"""Batched functions of a program: density with gradient, parts, rows, transforms, prediction.
+
+Every function takes data and weights as arguments. All are batched over the leading axis of ``z``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ...enumeration import Factor, eliminate, num_batch
+from ...errors import UnsupportedError, explain
+from ...model import structure_key
+from ...primitives import scan_in_python
+from .arrays import Function, to_device
+from .execute import Record, Run, execute
+from .namespace import asarray
+from .transforms import is_real, transform_to
+
+
+class Density:
+    """Functions of one program structure, shared by programs of equal shapes.
+
+    Parameters
+    ----------
+    program : Program
+    trace : ModelTrace
+    dtype : numpy.dtype
+    """
+
+    large_batch = 1024  # of many rows, which cost little more than a few
+
+    def __init__(self, program, trace, dtype):
+        self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
+        self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
+        self.clock = {"compile": 0.0, "count": 0}
+        offsets, start = {}, 0
+        for site in trace.latents:
+            offsets[site.name] = (start, start + site.size, site.unconstrained_shape)
+            start += site.size
+        self._offsets = offsets
+        self._num_batch = num_batch(trace)
+        self._kept = {site.name for site in trace.sites}
+        one, two = (0, None, None), (0, 0, None, None)
+
+        def value_and_grad(z, data, weights):
+            grad, value = torch.func.grad_and_value(self._total)(z, data, weights)
+            return value, grad
+
+        self.value_and_grad = self._function(value_and_grad, one)
+        self.value = self._function(self._total, one)
+        self.parts = self._function(self._parts, (0, None, None, None))
+        self.site_priors = self._function(self._site_priors, one)
+        self.constrain = self._function(self._constrain, one)
+        self.unconstrain = self._function(self._unconstrain, one)
+        self.per_row = self._function(self._per_row, one)
+        self.predict = self._function(self._predict, two, True)
+        self.predict_values = self._function(self._predict_values, two, True)
+        self.prior = self._function(self._prior, one, True)
+        self.responsibilities = self._function(self._responsibilities, one)
+        self.hessian_vector = self._function(self._hvp, two)
+
+    def _function(self, fn, in_dims, random=False) -> Function:
+        return Function(fn, in_dims, self.dtype, self.clock, random)
+
+    @property
+    def looped(self) -> bool:
+        """Whether some function could not be mapped over a batch and runs draw by draw."""
+        return any(f.looped for f in vars(self).values() if isinstance(f, Function))
+
+    def device(self, program) -> dict:
+        """The traced leaves of a program as tensors."""
+        return {k: to_device(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
+
+    def _execute(self, data, run) -> Record:
+        return execute(self._program, {**self.static, **data}, run)
+
+    def _run(self, latent, weights, **settings) -> Run:
+        return Run(
+            latent,
+            Record(),
+            self._program.fixed,
+            self._program.intervened,
+            weights=weights,
+            num_batch=self._num_batch,
+            **settings,
+        )
+
+    def _zero(self):
+        return torch.zeros((), dtype=torch.float64 if self.dtype == np.float64 else torch.float32)
+
+    def _factors(self, record) -> list[Factor]:
+        """Log density terms, discrete sites summed out."""
+        roles = {"latent", "fixed", "observed", "factor", "discrete"}
+        terms = {n.name: n.log_prob for n in record.nodes.values() if n.role in roles}
+        if not record.discrete:
+            return [Factor(value, frozenset({name})) for name, value in terms.items()]
+        return eliminate(terms, record.discrete, self._num_batch, scan_in_python)
+
+    def _latent_from(self, z, jacobian):
+        def latent(name, fn):
+            start, stop, shape = self._offsets[name]
+            u = z[start:stop].reshape(shape)
+            if is_real(fn.support):
+                return u
+            transform = transform_to(fn.support)
+            x = transform(u)
+            jacobian.append(transform.log_abs_det_jacobian(u, x).sum())
+            return x
+
+        return latent
+
+    def _parts(self, z, data, weights, scale):
+        jacobian: list = []
+        record = self._execute(data, self._run(self._latent_from(z, jacobian), weights, scale=scale))
+        prior = likelihood = factors = self._zero()
+        if record.discrete and scale:
+            raise UnsupportedError(
+                explain("rows", "a model without discrete latent sites", "one with some", "use all rows")
+            )
+        for factor in self._factors(record):
+            kinds, value = {record.nodes[name].role for name in factor.names}, factor.value.sum()
+            if "observed" in kinds:
+                likelihood = likelihood + value
+            elif kinds == {"factor"}:
+                factors = factors + value
+            else:
+                prior = prior + value
+        return {
+            "log_prior": prior,
+            "log_likelihood": likelihood,
+            "log_factors": factors,
+            "log_jacobian": sum(jacobian, self._zero()),
+        }
+
+    def _total(self, z, data, weights):
+        return sum(self._parts(z, data, weights, {}).values())
+
+    def _hvp(self, z, v, data, weights):
+        gradient = torch.func.grad(lambda x: self._total(x, data, weights))
+        return torch.func.jvp(gradient, (z,), (v,))[1]
+
+    def joint(self, values, data, weights) -> dict:
+        """Log density of each site, or of sites together where a discrete one is summed out."""
+        values = {k: to_device(v, self.dtype) for k, v in values.items()}
+        with torch.no_grad():
+            record = self._execute(data, self._run(lambda name, fn: values[name], weights))
+            found = {" × ".join(sorted(f.names)): f.value.sum() for f in self._factors(record)}
+        return {name: value.numpy() for name, value in found.items()}
+
+    def _site_priors(self, z, data, weights):
+        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        return {
+            name: factor.value.sum()
+            for factor in self._factors(record)
+            for name in factor.names
+            if factor.names == {name} and record.nodes[name].role == "latent"
+        }
+
+    def _constrain(self, z, data, weights):
+        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        return {
+            n.name: asarray(n.value)
+            for n in record.nodes.values()
+            if n.role in {"latent", "deterministic"} and n.name in self._kept
+        }
+
+    def _unconstrain(self, values, data, weights):
+        parts: dict = {}
+
+        def latent(name, fn):
+            value = values[name]
+            parts[name] = value if is_real(fn.support) else transform_to(fn.support).inv(value)
+            return value
+
+        self._execute(data, self._run(latent, weights))
+        return torch.cat([parts[site.name].reshape(-1) for site in self._trace.latents])
+
+    def _per_row(self, z, data, weights):
+        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        out = {}
+        for factor in self._factors(record):
+            seen = [n for n in map(record.nodes.get, sorted(factor.names)) if n.role == "observed" or n.rows]
+            if len(seen) != 1:  # no rows of its own: a discrete site is shared
+                continue
+            (node,) = seen
+            if node.role == "observed":
+                shape = tuple(node.value.shape[: node.value.ndim - len(node.fn.event_shape)])
+                if factor.value.numel() != np.prod(shape, dtype=int):
+                    continue
+                value = factor.value.reshape(shape)
+            else:
+                value = factor.value
+            if node.holes is not None:  # what is missing is no observation
+                value = torch.where(node.holes, 0.0, value)
+            out[node.name] = value
+        return out
+
+    def _responsibilities(self, z, data, weights):
+        """Posterior probability of each value of each discrete site, on the site's first axis."""
+        counts = self._trace.counts
+        tilts = {
+            s.name: torch.zeros((counts[s.name], *s.shape), dtype=z.dtype)
+            for s in self._trace.by_role("discrete")
+        }
+
+        def total(tilts):
+            record = self._execute(data, self._run(self._latent_from(z, []), weights, tilts=tilts))
+            return sum(f.value.sum() for f in self._factors(record))
+
+        return torch.func.grad(total)(tilts)
+
+    @staticmethod
+    def _draw(name, fn):
+        try:
+            return fn.sample()
+        except NotImplementedError:
+            raise UnsupportedError(
+                explain(
+                    f"site '{name}'",
+                    "a distribution that can be sampled",
+                    f"{type(fn).__name__}",
+                    "give it a proper prior",
+                )
+            ) from None
+
+    @staticmethod
+    def _outcomes(record):
+        return {n.name: n.value for n in record.nodes.values() if n.role in {"observed", "predicted"}}
+
+    def _predict(self, z, seed, data, weights):
+        run = self._run(self._latent_from(z, []), weights, predict=self._draw)
+        record = self._execute(data, run)
+        values = {n.name: n.value for n in record.nodes.values() if n.role == "deterministic"}
+        return {**values, **self._outcomes(record)}
+
+    def _predict_values(self, values, seed, data, weights):
+        """Outcomes given constrained values; what has none, or is not known, is drawn from its prior."""
+
+        def latent(name, fn):
+            given = values.get(name)
+            if given is None:
+                return self._draw(name, fn)
+            if isinstance(given, tuple):
+                return torch.where(given[1], given[0], self._draw(name, fn))
+            return given
+
+        record = self._execute(data, self._run(latent, weights, predict=self._draw))
+        kept = {n.name: n.value for n in record.nodes.values() if n.role in {"latent", "deterministic"}}
+        return {**kept, **self._outcomes(record)}
+
+    def _prior(self, seed, data, weights):
+        record = self._execute(data, self._run(self._draw, weights, predict=self._draw, joint=True))
+        values = {n.name: n.value for n in record.nodes.values() if n.role in {"latent", "deterministic"}}
+        return {**values, **self._outcomes(record)}
+
+
+def density_of(program, trace, dtype) -> Density:
+    """The functions of a program, shared with programs of the same structure."""
+    cache = program.model.compiled
+    key = "torch", structure_key(program, trace, dtype)
+    if key not in cache:
+        cache[key] = Density(program, trace, dtype)
+    return cache[key]

@@ -1,0 +1,351 @@
+"""Distributions that Pyro lacks, or whose tails it loses to rounding, in Pyro's own protocol."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+
+from ... import math
+from ...distributions.formula import rebuild
+from ...errors import ShapeError, UnsupportedError, explain
+
+
+class CannotSampleError(UnsupportedError, NotImplementedError):
+    """A law without a sampler."""
+
+
+class Law(TorchDistribution):
+    """Base: shapes from the parameters, expansion by broadcasting."""
+
+    arg_constraints: dict = {}
+    has_rsample = False
+    has_enumerate_support = False
+
+    def __init__(self, batch_shape=(), event_shape=()):
+        super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
+
+    def expand(self, batch_shape, _instance=None):
+        return dist.ExpandedDistribution(self, torch.Size(batch_shape))
+
+    def rsample(self, sample_shape=()):
+        return self.sample(sample_shape)
+
+
+def shape_of(*values) -> torch.Size:
+    """Common shape of parameters."""
+    return torch.broadcast_shapes(*(tuple(np.shape(v)) for v in values if v is not None))
+
+
+class HalfStudentT(Law):
+    """Law of the absolute value of a Student's t variable around zero."""
+
+    support = constraints.positive
+
+    def __init__(self, df, scale=1.0):
+        self.df, self.scale = df, scale
+        super().__init__(shape_of(df, scale))
+
+    def _base(self):
+        return dist.StudentT(self.df, torch.zeros_like(self.scale), self.scale, validate_args=False)
+
+    def log_prob(self, value):
+        return self._base().log_prob(value) + np.log(2.0)
+
+    def sample(self, sample_shape=()):
+        return self._base().expand(self.batch_shape).sample(torch.Size(sample_shape)).abs()
+
+
+class TruncatedNormal(Law):
+    """Normal law between bounds, reflected into the lower tail so that it is accurate however far out."""
+
+    def __init__(self, loc, scale, low=None, high=None):
+        self.loc, self.scale, self.low, self.high = loc, scale, low, high
+        super().__init__(shape_of(loc, scale, low, high))
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self):
+        if self.low is None:
+            return constraints.less_than(self.high)
+        if self.high is None:
+            return constraints.greater_than_eq(self.low)
+        return constraints.interval(self.low, self.high)
+
+    def _tail(self):
+        if self.low is None:
+            return 1.0, (self.high - self.loc) / self.scale, None
+        low = (self.low - self.loc) / self.scale
+        if self.high is None:
+            return -1.0, -low, None
+        high = (self.high - self.loc) / self.scale
+        flip = low + high > 0
+        return torch.where(flip, -1.0, 1.0), torch.where(flip, -low, high), torch.where(flip, -high, low)
+
+    def log_prob(self, value):
+        _, near, far = self._tail()
+        log_mass = math.log_ndtr(near)
+        if far is not None:
+            log_mass = log_mass + math.log1mexp(log_mass - math.log_ndtr(far))
+        standard = (value - self.loc) / self.scale
+        density = -0.5 * standard**2 - 0.5 * np.log(2 * np.pi) - torch.log(self.scale) - log_mass
+        inside = True
+        if self.low is not None:
+            inside = value >= self.low
+        if self.high is not None:
+            inside = inside & (value <= self.high)
+        return torch.where(inside, density, -np.inf)
+
+    def sample(self, sample_shape=()):
+        sign, near, far = self._tail()
+        shape = torch.Size(sample_shape) + self.batch_shape
+        uniform = torch.rand(shape, dtype=near.dtype).clamp_min(torch.finfo(near.dtype).tiny)
+        start = 0.0 if far is None else math.ndtr(far)
+        standard = math.ndtri(start + uniform * (math.ndtr(near) - start))
+        limit = -30.0 if near.dtype == torch.float64 else -8.0
+        deep = torch.clamp_max(near, limit)
+        floor = 0.0 if far is None else torch.exp(0.5 * (deep**2 - torch.clamp_max(far, limit) ** 2))
+        rayleigh = -torch.sqrt(deep**2 - 2 * torch.log(floor + uniform * (1 - floor)))
+        value = self.loc + sign * torch.where(near < limit, rayleigh, standard) * self.scale
+        return math.clip(value, self.low, self.high)
+
+
+class NegativeBinomial(Law):
+    """Counts with a mean and a concentration, accurate for large ones."""
+
+    support = constraints.nonnegative_integer
+
+    def __init__(self, mean, concentration):
+        self.mean_, self.concentration = mean, concentration
+        super().__init__(shape_of(mean, concentration))
+
+    def log_prob(self, value):
+        size, mean = self.concentration, self.mean_
+        value = value.to(mean.dtype)
+        chosen = math.log_rising(size, value) - torch.lgamma(value + 1.0)
+        return chosen - size * torch.log1p(mean / size) + math.xlogy(value, mean / (size + mean))
+
+    def sample(self, sample_shape=()):
+        shape = torch.Size(sample_shape) + self.batch_shape
+        concentration = self.concentration.broadcast_to(shape)
+        rate = torch._standard_gamma(concentration.contiguous()) * (self.mean_ / self.concentration)
+        return torch.poisson(rate)
+
+
+class OrderedLogistic(dist.Categorical):
+    """Ordered categories with log probabilities that keep their precision in both tails."""
+
+    def __init__(self, predictor, cutpoints):
+        above = cutpoints - predictor.unsqueeze(-1)
+        softplus = torch.nn.functional.softplus
+        middle = (
+            -softplus(-above[..., 1:])
+            - softplus(above[..., :-1])
+            + math.log1mexp(above[..., 1:] - above[..., :-1])
+        )
+        ends = -softplus(-above[..., :1]), -softplus(above[..., -1:])
+        super().__init__(logits=torch.cat([ends[0], middle, ends[1]], -1), validate_args=False)
+
+
+class Ordered(Law):
+    """Independent draws, sorted; or, where elements differ, their density on ordered vectors."""
+
+    def __init__(self, base, exchangeable, positive):
+        if not base.batch_shape or base.event_shape:
+            raise ShapeError(
+                explain(
+                    "Ordered",
+                    "a base whose last batch axis is the vector",
+                    f"batch shape {tuple(base.batch_shape)} and event shape {tuple(base.event_shape)}",
+                    "expand the base, as in Ordered(Normal(0, 5).expand([4]))",
+                )
+            )
+        self.base, self.exchangeable, self.positive = base, exchangeable, positive
+        super().__init__(base.batch_shape[:-1], base.batch_shape[-1:])
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self):
+        return constraints.positive_ordered_vector if self.positive else constraints.ordered_vector
+
+    def log_prob(self, value):
+        count = self.event_shape[0]
+        constant = float(np.log(np.arange(1, count + 1)).sum()) if self.exchangeable else 0.0
+        return self.base.log_prob(value).sum(-1) + constant
+
+    def sample(self, sample_shape=()):
+        if not self.exchangeable:
+            raise CannotSampleError(
+                explain(
+                    "Ordered",
+                    "elements of one law, where draws are needed",
+                    "elements with parameters of their own",
+                    "give every element the same law, as in Ordered(Normal(0, 5).expand([4]))",
+                )
+            )
+        return torch.sort(self.base.sample(torch.Size(sample_shape)), dim=-1).values
+
+
+class ImproperUniform(Law):
+    """Density one on a set."""
+
+    def __init__(self, support, batch_shape, event_shape):
+        self.own_support = support
+        super().__init__(batch_shape, event_shape)
+
+    @constraints.dependent_property
+    def support(self):
+        return self.own_support
+
+    def log_prob(self, value):
+        shape = value.shape[: value.ndim - len(self.event_shape)]
+        return torch.zeros(shape, dtype=value.dtype)
+
+    def sample(self, sample_shape=()):
+        raise CannotSampleError(
+            explain(
+                "ImproperUniform",
+                "a proper law, where draws of the prior are needed",
+                "a density that does not integrate",
+                "give it a proper prior",
+            )
+        )
+
+
+class Unit(Law):
+    """A term of the log density without a value."""
+
+    support = constraints.real
+
+    def __init__(self, log_factor):
+        self.log_factor = log_factor
+        super().__init__(log_factor.shape, (0,))
+
+    def log_prob(self, value=None):
+        return self.log_factor
+
+
+class Custom(Law):
+    """A user's own density and sampler."""
+
+    def __init__(self, density, draw, own_support, params, batch_shape, event_shape):
+        self.density, self.draw, self.own_support, self.params = density, draw, own_support, params
+        super().__init__(batch_shape, event_shape)
+
+    @constraints.dependent_property
+    def support(self):
+        return self.own_support
+
+    def log_prob(self, value):
+        log_prob = self.density(value, *self.params)
+        batch = value.shape[: value.ndim - len(self.event_shape)]
+        expected = torch.broadcast_shapes(batch, self.batch_shape)
+        if tuple(np.shape(log_prob)) != tuple(expected):
+            raise ShapeError(
+                explain(
+                    "CustomDist, result of 'log_prob'",
+                    f"one log density per value, shape {tuple(expected)}",
+                    f"shape {tuple(np.shape(log_prob))}",
+                    "sum over the event axes only, and say how many there are with event_dim",
+                )
+            )
+        if self.event_shape:
+            return log_prob
+        return torch.where(self.own_support.check(value), log_prob, -np.inf)
+
+    def sample(self, sample_shape=()):
+        if self.draw is None:
+            raise CannotSampleError(
+                explain(
+                    "CustomDist",
+                    "a function that draws values, where prior or predictions are drawn",
+                    "a density alone",
+                    "give sample=, a function of (rng, *params, shape)",
+                )
+            )
+        shape = tuple(sample_shape) + tuple(self.batch_shape) + tuple(self.event_shape)
+        return self.draw(Random(torch.float64), *self.params, shape)
+
+
+class Random:
+    """`distributions.formula.Random` from PyTorch's stream."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def uniform(self, shape):
+        return torch.rand(tuple(shape), dtype=self.dtype).clamp_min(torch.finfo(self.dtype).tiny)
+
+    def normal(self, shape):
+        return torch.randn(tuple(shape), dtype=self.dtype)
+
+    def exponential(self, shape):
+        return -torch.log(self.uniform(shape))
+
+    def gamma(self, concentration, shape):
+        concentration = math.like(concentration, self.normal(()))
+        return torch._standard_gamma(concentration.broadcast_to(tuple(shape)).contiguous())
+
+    def poisson(self, rate, shape):
+        return torch.poisson(math.like(rate, self.normal(())).broadcast_to(tuple(shape)).contiguous())
+
+    def binomial(self, total_count, probs, shape):
+        like = self.normal(())
+        total = math.like(total_count, like).broadcast_to(tuple(shape)).contiguous()
+        return torch.binomial(total, math.like(probs, like).broadcast_to(tuple(shape)).contiguous())
+
+
+class Backed:
+    """A Pyro law in the words of `distributions.formula.Law`."""
+
+    def __init__(self, law, support):
+        self.law, self.support = law, support
+        self.batch_shape, self.event_shape = tuple(law.batch_shape), tuple(law.event_shape)
+        self.is_discrete, self.event_dim = support.is_discrete, len(self.event_shape)
+
+    def log_density(self, value):
+        support = self.law.support
+        if self.event_dim:
+            return self.law.log_prob(value)
+        inside = support.check(value)
+        safe = torch.where(inside, value, feasible(support, value))
+        return torch.where(inside, self.law.log_prob(safe), -np.inf)
+
+    def draw(self, random, shape):
+        return self.law.expand(torch.Size(shape)).sample()
+
+
+def feasible(support, like):
+    """A value inside a scalar support, of the shape of `like`."""
+    low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+    if low is not None and high is not None:
+        inside = low if getattr(support, "is_discrete", False) else (low + high) / 2
+    elif low is not None:
+        inside = low + 1
+    else:
+        inside = 0.0 if high is None else high - 1
+    return torch.zeros_like(like) + inside
+
+
+class Written(Law):
+    """Any law whose density is written in ``er.math``, see `distributions.formula.Formula`."""
+
+    def __init__(self, structure, leaves, wrap):
+        self.structure, self.leaves, self.own_support = structure, leaves, None
+        self.declared = rebuild(structure, leaves, wrap)
+        super().__init__(self.declared.batch_shape, self.declared.event_shape)
+
+    @property
+    def declared_name(self):
+        return self.structure[0].__name__
+
+    @constraints.dependent_property
+    def support(self):
+        return self.own_support
+
+    def log_prob(self, value):
+        return self.declared.log_density(value if value.dtype.is_floating_point else value.to(torch.float64))
+
+    def sample(self, sample_shape=()):
+        value = self.declared.draw(Random(torch.float64), tuple(sample_shape) + tuple(self.batch_shape))
+        return value.long() if self.support.is_discrete else value

@@ -1,0 +1,116 @@
+"""Find a model's sites, shapes and supports by one run at a point inside the supports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+
+from ...errors import ModelError, explain
+from ...sites import ModelTrace, Site, axes, check_shape, check_support
+from .arrays import randomness, to_device
+from .execute import Record, Run, count_values, execute, is_discrete, probe, shape_of
+from .indices import indices_checked
+from .lowering import constraint_of
+from .missing import imputed
+from .transforms import transform_to
+
+
+def base_name(fn) -> str:
+    """Name of the distribution under its wrappers."""
+    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)) or type(
+        fn
+    ).__name__ in {"Independent", "ReshapedDistribution"}:
+        fn = fn.base_dist
+    return getattr(fn, "declared_name", None) or type(fn).__name__
+
+
+def trace(program, dtype=np.float64) -> ModelTrace:
+    """Sites of a program; indices that reach outside their axis are refused on the way."""
+    found = _trace(program, dtype)
+    if found.missing and program.imputed is None:
+
+        def run_model(stand_in):
+            run = Run(_probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
+            return execute(program, leaves_of(program, dtype), run)
+
+        program.imputed = imputed(program, run_model)
+        found = replace(_trace(program, dtype))
+    return found
+
+
+def leaves_of(program, dtype) -> dict:
+    """Every argument as the model gets it."""
+    return {
+        label: to_device(leaf.value, dtype) if leaf.traced else leaf.value
+        for label, leaf in program.leaves.items()
+    }
+
+
+def _trace(program, dtype) -> ModelTrace:
+    record = Record()
+    leaves = leaves_of(program, dtype)
+    run = Run(_probe_latent, record, program.fixed, program.intervened)
+    with torch.no_grad(), randomness(0), indices_checked(leaves):
+        execute(program, leaves, run)
+        labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
+        sites = tuple(_site(node, labels, program) for node in record.nodes.values())
+    nodes = record.nodes.items()
+    missing = {
+        name: "imputed" if name in (program.imputed or ()) else "masked"
+        for name, node in nodes
+        if node.holes is not None
+    }
+    weights = {k: np.asarray(v.detach()) for k, v in record.weights.items()}
+    counts = {name: count_values(node.fn) for name, node in nodes if node.role == "discrete"}
+    return ModelTrace(sites, {**record.coords, **program.coords}, weights, missing=missing, counts=counts)
+
+
+def _probe_latent(name, fn):
+    try:
+        return probe(fn)
+    except NotImplementedError as error:
+        raise ModelError(
+            explain(
+                f"site '{name}'",
+                "a support with a bijection to the reals",
+                f"{fn.support}",
+                "choose another parametrisation",
+            )
+        ) from error
+
+
+def _site(node, labels, program) -> Site:
+    if node.role in {"deterministic", "factor"}:
+        shape = tuple(node.fn.log_factor.shape if node.role == "factor" else np.shape(node.value))
+        plates, dims = axes(node, shape, 0, program)
+        return Site(node.name, node.role, shape=shape, plates=plates, dims=dims)
+    fn = node.fn
+    event_dim = len(fn.event_shape)
+    argument = labels.get(id(node.source)) if node.source is not None else None
+    shape = tuple(np.shape(node.value)) if node.role == "observed" else shape_of(fn)
+    if node.role == "observed":
+        check_shape(node.name, shape_of(fn), shape, argument)
+    plates, dims = axes(node, shape, event_dim, program)
+    unconstrained = ()
+    if node.role == "latent":
+        unconstrained = tuple(transform_to(fn.support).inverse_shape(torch.Size(shape)))
+    constraint = constraint_of(fn.support)
+    if node.role == "observed" and argument is not None:
+        check_support(node.name, argument, constraint, program.leaves[argument], base_name(fn))
+    return Site(
+        node.name,
+        node.role,
+        base_name(fn),
+        str(getattr(constraint, "name", "") or type(fn.support).__name__),
+        shape,
+        event_dim,
+        unconstrained,
+        plates,
+        dims,
+        is_discrete(fn),
+        argument,
+        constraint,
+    )
