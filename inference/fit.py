@@ -44,7 +44,7 @@ class Cost:
 def fit(
     program: Program,
     guide: Any = "auto",
-    backend: str = "jax",
+    backend: str | None = None,
     device: str = "auto",
     dtype: Any = None,
     seed: int = 0,
@@ -66,7 +66,8 @@ def fit(
     guide : str or Family
         ``"auto"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, or a family object. With
         a guide named by the user nothing richer is tried.
-    backend : {"jax"}
+    backend : {"jax", "torch"}, optional
+        JAX by default, and PyTorch for a Pyro model.
     device : {"auto", "cpu", "gpu"}
     dtype : numpy.dtype, optional
         Float64 on the CPU by default.
@@ -101,6 +102,7 @@ def fit(
     """
     _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint)
     begin = time.perf_counter()
+    backend = backend or program.backend
     engine = load(backend, program.model.language)
     with _no_collection():
         target = _target(program, backend, dtype, device)

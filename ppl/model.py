@@ -179,6 +179,11 @@ class Program:
         return self.model.name
 
     @property
+    def backend(self) -> str:
+        """Where the model runs unless another backend is asked for."""
+        return "torch" if self.model.language == "pyro" else "jax"
+
+    @property
     def labels(self) -> dict[str, tuple]:
         """Labels of every argument that came as strings or categories."""
         return {label: leaf.labels for label, leaf in self.leaves.items() if leaf.labels is not None}
@@ -200,8 +205,9 @@ class Program:
         for label in labels:
             self.leaves[label] = replace(self.leaves[label], traced=True)
 
-    def trace(self, backend: str = "jax") -> ModelTrace:
+    def trace(self, backend: str | None = None) -> ModelTrace:
         """Sites, shapes and supports, found abstractly; index arrays are checked on the host."""
+        backend = backend or self.backend
         if backend not in self._traces:
             engine = load(backend, self.model.language)
             found = engine.trace(self)
@@ -215,13 +221,13 @@ class Program:
             self._traces[backend] = found
         return self._traces[backend]
 
-    def target(self, backend: str = "jax", dtype=None, device: str = "auto"):
+    def target(self, backend: str | None = None, dtype=None, device: str = "auto"):
         """The unconstrained log density (`Target`)."""
         from .target import Target
 
-        return Target.of(self, backend, dtype, device)
+        return Target.of(self, backend or self.backend, dtype, device)
 
-    def graph(self, backend: str = "jax"):
+    def graph(self, backend: str | None = None):
         """The model's graph.
 
         Returns
@@ -229,14 +235,16 @@ class Program:
         ModelGraph
             Over a networkx ``DiGraph``; draws itself in Jupyter.
         """
+        backend = backend or self.backend
         key = ("graph", backend)
         if key not in self._traces:
             self.trace(backend)
             self._traces[key] = load(backend, self.model.language).graph(self)
         return self._traces[key]
 
-    def accesses(self, backend: str = "jax"):
+    def accesses(self, backend: str | None = None):
         """What reaches each part of each site, by axis (`Access`)."""
+        backend = backend or self.backend
         self.trace(backend)
         return load(backend, self.model.language).accesses(self)
 
@@ -383,19 +391,48 @@ def from_numpyro(fn: Callable, dims: Mapping[str, Sequence[str]] | None = None, 
     Model
         Call it with the model's arguments to get a `Program`.
     """
+    return _foreign(fn, "numpyro", dims, coords)
+
+
+def from_pyro(fn: Callable, dims: Mapping[str, Sequence[str]] | None = None, coords=None) -> Model:
+    """Take a Pyro model as it is; it runs on the torch backend.
+
+    Parameters
+    ----------
+    fn : callable
+        The Pyro model function. Plates see all of their elements, whatever their subsample size.
+    dims : mapping, optional
+        Site name to the names of its axes.
+    coords : mapping, optional
+        Axis name to labels.
+
+    Returns
+    -------
+    Model
+        Call it with the model's arguments to get a `Program`.
+    """
+    return _foreign(fn, "pyro", dims, coords)
+
+
+def _foreign(fn, language, dims, coords):
     if isinstance(fn, Model):
         raise ModelError(
-            explain("from_numpyro", "a NumPyro model", "an elboroom model", "call the model itself with data")
+            explain(
+                f"from_{language}",
+                f"a function of {'Pyro' if language == 'pyro' else 'NumPyro'}",
+                "an elboroom model",
+                "call the model itself with data",
+            )
         )
     if dims or coords:
-        return Model(fn, "numpyro", dims, coords)
+        return Model(fn, language, dims, coords)
     try:
         known = fn.__dict__.get("__elboroom_model__")
-        if known is None:
-            known = fn.__elboroom_model__ = Model(fn, "numpyro")
+        if known is None or known.language != language:
+            known = fn.__elboroom_model__ = Model(fn, language)
         return known
     except (AttributeError, TypeError):
-        return Model(fn, "numpyro")
+        return Model(fn, language)
 
 
 def _check_names(program: Program, trace: ModelTrace) -> None:

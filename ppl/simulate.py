@@ -60,7 +60,7 @@ def seeds(seed: int, num_draws: int, stream: int = 0) -> np.ndarray:
     return rng.integers(0, 2**32, size=num_draws, dtype=np.uint32)
 
 
-def prior_values(program, num_draws: int, seed: int = 0, backend: str = "jax") -> dict[str, np.ndarray]:
+def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict[str, np.ndarray]:
     """Prior draws of latents, deterministics and outcomes.
 
     Returns
@@ -87,7 +87,7 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str = "jax") -
     return in_blocks(draw, seeds(seed, num_draws, 31), num_draws, block_size(target.trace))
 
 
-def prior_groups(program, num_draws: int, seed: int = 0, backend: str = "jax") -> dict:
+def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict:
     """Groups ``prior`` and ``prior_predictive`` as ``xarray.Dataset``."""
     values = prior_values(program, num_draws, seed, backend)
     trace = program.trace(backend)

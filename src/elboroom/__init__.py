@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES = {
-    "ppl.model": ("Model", "Program", "from_numpyro", "model"),
+    "ppl.model": ("Model", "Program", "from_numpyro", "from_pyro", "model"),
     "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample", "scan"),
     "ppl.graph": ("ModelGraph",),
     "ppl.target": ("Target",),
@@ -96,7 +96,7 @@ _NAMES = {
     "inference.posterior.save": ("load",),
     "inference.evidence.finding": ("Finding",),
 }
-_MODULES = {"guides": "guides", "math": "ppl.math"}
+_MODULES = {"guides": "guides", "gp": "ppl.gp", "math": "ppl.math"}
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])
