@@ -124,8 +124,8 @@ class Censored(Formula):
 
     Notes
     -----
-    Survival times with a column that says whether the event was seen: give the time as the value and
-    ``upper=np.where(seen, np.inf, time)``.
+    Survival times with a column that says whether the event was seen: give the time as the value and, inside
+    the model, ``upper=er.math.where(seen, er.math.inf, time)``.
 
     Examples
     --------

@@ -106,7 +106,21 @@ class HalfNormal(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HalfCauchy(Distribution):
-    """Law of ``|x|`` for x from ``Cauchy(0, scale)``."""
+    """Law of ``|x|`` for x from ``Cauchy(0, scale)``.
+
+    Notes
+    -----
+    The regularised horseshoe for P coefficients of which about p0 matter, with N rows and residual scale
+    sigma, keeps large ones free up to a slab and draws the others to zero (Piironen and Vehtari 2017,
+    Electronic Journal of Statistics 11)::
+
+        tau = er.sample("tau", er.HalfCauchy(p0 / (P - p0) * sigma / N**0.5))
+        local = er.sample("local", er.HalfCauchy(1.0).expand([P]).to_event(1))
+        slab = er.sample("slab", er.InverseGamma(2.0, 8.0))
+        z = er.sample("z", er.Normal(0.0, 1.0).expand([P]).to_event(1))
+        shrunk = local * er.math.sqrt(slab / (slab + (tau * local) ** 2))
+        beta = er.deterministic("beta", tau * shrunk * z)
+    """
 
     arg_constraints = _SCALE
     support = constraints.positive

@@ -79,6 +79,17 @@ class LKJCholesky(Distribution):
     ModelError
         If `dimension` is not a whole number of at least 2.
 
+    See Also
+    --------
+    LKJ : the law of the correlation matrix itself, whose summary shows correlations.
+
+    Notes
+    -----
+    To see correlations beside the factor, which is what a ``MultivariateNormal(scale_tril=...)`` takes::
+
+        factor = er.sample("factor", er.LKJCholesky(3, 2.0))
+        er.deterministic("correlation", factor @ er.math.matrix_transpose(factor))
+
     References
     ----------
     Lewandowski, Kurowicka and Joe (2009), Generating random correlation matrices based on vines and extended
