@@ -65,8 +65,9 @@ def log_tails(declared: Distribution, value: Any) -> tuple[Any, Any]:
     """Logarithms of ``P(X <= value)`` and of ``P(X > value)``; `value` may be infinite."""
     finite = m.isfinite(value)
     below, above = TAILS[type(declared)].log_tails(declared, m.where(finite, value, 1.0))
-    top = m.where(value > 0, 0.0, -np.inf)
-    return m.where(finite, below, top), m.where(finite, above, -np.inf - top)
+    top = value > 0
+    at_ends = m.where(top, 0.0, -np.inf), m.where(top, -np.inf, 0.0)
+    return m.where(finite, below, at_ends[0]), m.where(finite, above, at_ends[1])
 
 
 def quantile(declared: Distribution, reached: Callable[[Any, Any], Any], like: Any) -> Any:

@@ -151,7 +151,7 @@ class ICAR(Formula):
 
     Examples
     --------
-    >>> chain = ICAR([[0, 1], [1, 2]], num_nodes=3)
+    >>> chain = ICAR(np.array([[0, 1], [1, 2]]), num_nodes=3)
     >>> round(float(chain.log_density(np.array([-1.0, 0.0, 1.0]))), 4)
     -2.8379
     """
