@@ -115,6 +115,8 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     if isinstance(value, (float, np.floating)):
         return Argument(np.asarray(value, dtype=np.float64), traced=True)
     dims: dict[str, tuple] = {}
+    if _is_instance(value, "torch", "Tensor"):
+        value = value.detach().cpu().numpy()
     if _is_instance(value, "xarray", "DataArray"):
         dims = {
             str(d): tuple(value.coords[d].values.tolist()) if d in value.coords else () for d in value.dims

@@ -2,7 +2,8 @@
 
 With host data (numbers, lists, NumPy, pandas, xarray) they compute with NumPy and SciPy and return NumPy; as
 soon as one operand belongs to a backend they compute there. Names are those of the Python array API, plus the
-words of statistics. Functions that create arrays return NumPy, which every backend takes.
+words of statistics. Functions that create arrays return those of the library that is running the model, and
+NumPy outside of one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ModelError, ShapeError, explain
+from .primitives import running_array
 
 _BACKENDS = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
 """Root module of an operand's class to the backend folder whose namespace computes with it."""
@@ -384,31 +386,36 @@ linalg = SimpleNamespace(
 """Linear algebra on the last two axes."""
 
 
-def zeros(shape: Any) -> np.ndarray:
-    """NumPy array of zeros."""
-    return np.zeros(shape)
+def zeros(shape: Any) -> Any:
+    """Array of zeros."""
+    return running_array(np.zeros(shape))
 
 
-def ones(shape: Any) -> np.ndarray:
-    """NumPy array of ones."""
-    return np.ones(shape)
+def ones(shape: Any) -> Any:
+    """Array of ones."""
+    return running_array(np.ones(shape))
 
 
-def full(shape: Any, fill_value: float) -> np.ndarray:
-    """NumPy array of one value."""
-    return np.full(shape, fill_value)
+def full(shape: Any, fill_value: float) -> Any:
+    """Array of one value."""
+    return running_array(np.full(shape, fill_value))
 
 
-def eye(n_rows: int, n_cols: int | None = None) -> np.ndarray:
-    """NumPy identity matrix."""
-    return np.eye(n_rows, n_cols)
+def eye(n_rows: int, n_cols: int | None = None) -> Any:
+    """Identity matrix."""
+    return running_array(np.eye(n_rows, n_cols))
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1) -> np.ndarray:
-    """NumPy array of evenly spaced numbers; ``arange(n)`` counts from zero."""
-    return np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
+def arange(start: Any, stop: Any = None, step: Any = 1) -> Any:
+    """Array of evenly spaced numbers; ``arange(n)`` counts from zero."""
+    return running_array(np.arange(start, step=step) if stop is None else np.arange(start, stop, step))
 
 
-def linspace(start: float, stop: float, num: int) -> np.ndarray:
-    """NumPy array of `num` numbers from `start` to `stop`, both included."""
-    return np.linspace(start, stop, num)
+def linspace(start: float, stop: float, num: int) -> Any:
+    """Array of `num` numbers from `start` to `stop`, both included."""
+    return running_array(np.linspace(start, stop, num))
+
+
+def asarray(value: Any) -> Any:
+    """`value` as an array that stands beside latent quantities in any operator, on every backend."""
+    return running_array(np.asarray(value)) if namespace(value) is _host() else value

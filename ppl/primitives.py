@@ -205,17 +205,28 @@ def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -
     return interpreter.scan(without_sites(step), init, xs, length)
 
 
+def running_array(array: Any) -> Any:
+    """A NumPy array as the library that runs the model wants its constants."""
+    convert = getattr(_running.get(), "asarray", None)
+    return array if convert is None else convert(array)
+
+
 def without_sites(step: Callable) -> Callable:
     """`step`, with every word refused inside."""
 
+    outer = _running.get()
+
     def run(carry, x):
-        with interpreting(_NoSites()):
+        with interpreting(_NoSites(getattr(outer, "asarray", None))):
             return step(carry, x)
 
     return run
 
 
 class _NoSites:
+    def __init__(self, asarray):
+        self.asarray = asarray
+
     def __getattr__(self, word):
         raise ModelError(
             explain(

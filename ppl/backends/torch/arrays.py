@@ -11,6 +11,7 @@ from operator import is_
 import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
@@ -29,6 +30,23 @@ def to_device(value, dtype) -> torch.Tensor:
 def to_host(tree):
     """Every tensor of a tree as a NumPy array."""
     return pytree.tree_map(lambda t: t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else t, tree)
+
+
+class Mixed(TorchFunctionMode):
+    """Lets NumPy arrays stand beside tensors in every operation, as constants of the tensors' precision."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if any(isinstance(a, np.ndarray) for a in args):
+            floats = [a.dtype for a in args if isinstance(a, torch.Tensor) and a.dtype.is_floating_point]
+
+            def tensor(a):
+                if not isinstance(a, np.ndarray):
+                    return a
+                made = torch.as_tensor(np.array(a))
+                return made.to(floats[0]) if floats and made.dtype.is_floating_point else made
+
+            args = tuple(tensor(a) for a in args)
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from ...distributions.chain import MarkovChain
 from ...enumeration import Discrete
 from ...errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 from ...primitives import interpreting, scan_in_python
+from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
 from .missing import Missing
@@ -217,6 +218,11 @@ class Words:
         self.run, self.record, self._levels, self.axes = run, run.record, levels, axes
         self.missing = missing
         self.plates: list[tuple[str, int]] = []
+
+    @staticmethod
+    def asarray(value):
+        """A constant of the model as a tensor: NumPy arrays do not stand beside tensors in operators."""
+        return asarray(value)
 
     @property
     def frames(self):
@@ -470,10 +476,10 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
         return None, False
 
     if program.model.language == "pyro":
-        with Handler(run), pyro.validation_enabled(False):
+        with Mixed(), Handler(run), pyro.validation_enabled(False):
             program.model.fn(*positional, **keywords)
     else:
         axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
-        with interpreting(Words(run, levels, axes, missing)):
+        with Mixed(), interpreting(Words(run, levels, axes, missing)):
             program.model.fn(*positional, **keywords)
     return record

@@ -349,3 +349,48 @@ class Written(Law):
     def sample(self, sample_shape=()):
         value = self.declared.draw(Random(torch.float64), tuple(sample_shape) + tuple(self.batch_shape))
         return value.long() if self.support.is_discrete else value
+
+
+class HalfNormal(dist.HalfNormal):
+    """Pyro's, on the open half line, as on the other backend."""
+
+    support = constraints.positive
+
+
+class HalfCauchy(dist.HalfCauchy):
+    """Pyro's, on the open half line."""
+
+    support = constraints.positive
+
+
+class Exponential(dist.Exponential):
+    """Pyro's, on the open half line."""
+
+    support = constraints.positive
+
+
+class Gamma(dist.Gamma):
+    """Pyro's, on the open half line."""
+
+    support = constraints.positive
+
+
+class Bernoulli(dist.Bernoulli):
+    """Pyro's, for values of any type."""
+
+    def log_prob(self, value):
+        return super().log_prob(value.to(self.logits.dtype))
+
+
+class Binomial(dist.Binomial):
+    """Pyro's, for values of any type."""
+
+    def log_prob(self, value):
+        return super().log_prob(value.to(self.logits.dtype))
+
+
+class Poisson(dist.Poisson):
+    """Pyro's, for values of any type."""
+
+    def log_prob(self, value):
+        return super().log_prob(value.to(self.rate.dtype))
