@@ -30,7 +30,7 @@ def accesses(program) -> dict:
 
 
 def _analyse(program) -> dict:
-    program.trace("torch")
+    trace = program.trace("torch")
     leaves = leaves_of(program, np.float64)
     with randomness(1), torch.enable_grad():
         values: dict = {}
@@ -48,8 +48,6 @@ def _analyse(program) -> dict:
             if isinstance(leaf, torch.Tensor) and leaf.dtype.is_floating_point:
                 data[label] = leaf.requires_grad_()
         run = Run(latent, Record(), program.fixed, program.intervened)
-        discrete: dict = {}
-        run.enumerate = lambda name, fn: _discrete(name, fn, discrete)
         with indices_checked(leaves) as watch:
             record = execute(program, leaves, run)
             parts = {node.name: _parts(node) for node in record.nodes.values()}
@@ -64,13 +62,27 @@ def _analyse(program) -> dict:
         for node, own in parts.items():
             for part, output in own.items():
                 found.setdefault(node, {})[part] = _reached(output, sources, indexed, leaves)
+        for site in trace.by_role("discrete"):
+            moved = _with_other_values(program, leaves, values, site.name)
+            for node, own in parts.items():
+                for part, output in own.items():
+                    other = moved[node].get(part)
+                    if other is None or other.shape != output.shape or not torch.equal(other, output):
+                        axes = (AxisAccess("mixed"),) * len(site.shape)
+                        found[node][part][site.name] = Access("latent", axes)
     return found
 
 
-def _discrete(name, fn, seen):
-    value = torch.zeros(shape_of(fn), dtype=torch.int64)
-    seen[name] = value
-    return value
+def _with_other_values(program, leaves, values, name) -> dict:
+    """Parts of every node once a discrete site takes its second value everywhere, and not its first."""
+
+    def enumerate_(other, fn):
+        return torch.full(shape_of(fn), int(other == name), dtype=torch.int64)
+
+    run = Run(lambda other, fn: values[other], Record(), program.fixed, program.intervened)
+    run.enumerate = enumerate_
+    record = execute(program, leaves, run)
+    return {node.name: _parts(node) for node in record.nodes.values()}
 
 
 def _parts(node) -> dict:

@@ -6,6 +6,7 @@ every decision about values to the same `Run`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.subsample_messenger import SubsampleMessenger
 
 from ...data import Levels, holes, rebuild
 from ...distributions.chain import MarkovChain
@@ -376,8 +378,6 @@ class Handler(Messenger):
         self.run = run
 
     def _pyro_sample(self, msg):
-        if msg["name"] is None or type(msg["fn"]).__name__ == "_Subsample":
-            return
         if isinstance(msg["fn"], dist.Unit):
             return
         fn = msg["fn"]
@@ -394,8 +394,6 @@ class Handler(Messenger):
 
     def _pyro_post_sample(self, msg):
         name, fn, value = msg["name"], msg["fn"], msg["value"]
-        if type(fn).__name__ == "_Subsample":
-            return
         frames = tuple((f.name, f.dim, f.size) for f in msg["cond_indep_stack"] if f.vectorized)
         scale = msg["scale"]
         scale = None if isinstance(scale, (int, float)) and scale == 1 else scale
@@ -415,10 +413,6 @@ class Handler(Messenger):
                 term = self.run.term(name, fn) if role == "discrete" else None
                 self.run.add(Node(name, role, fn, value, scale, frames, term=term))
 
-    def _pyro_subsample(self, msg):
-        size = msg["args"][0] if msg["args"] else msg["fn"].size
-        msg["value"], msg["done"] = torch.arange(size), True
-
     def _pyro_param(self, msg):
         name = msg["name"]
         if self.run.weights is not None and name in self.run.weights:
@@ -434,6 +428,27 @@ class Handler(Messenger):
 
     def _pyro_post_param(self, msg):
         self.run.record.weights[msg["name"]] = msg["value"]
+
+
+_lock = threading.RLock()
+
+
+@contextmanager
+def _whole_plates():
+    """Let every plate see all of its elements: Pyro fixes a subsample before any handler can."""
+    choose = SubsampleMessenger._subsample
+
+    def whole(name, size=None, subsample_size=None, subsample=None, *args, **kwargs):
+        if size is None:
+            return choose(name, size, subsample_size, subsample, *args, **kwargs)
+        return size, size, torch.arange(size)
+
+    with _lock:
+        SubsampleMessenger._subsample = staticmethod(whole)
+        try:
+            yield
+        finally:
+            SubsampleMessenger._subsample = staticmethod(choose)
 
 
 def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
@@ -476,7 +491,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
         return None, False
 
     if program.model.language == "pyro":
-        with Mixed(), Handler(run), pyro.validation_enabled(False):
+        with Mixed(), _whole_plates(), Handler(run), pyro.validation_enabled(False):
             program.model.fn(*positional, **keywords)
     else:
         axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
