@@ -1,6 +1,6 @@
 # Every target sets up what it needs; CI runs these very targets.
 PYTHON ?= python3
-EXTRAS ?= dev
+EXTRAS ?= dev,torch
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed-$(EXTRAS)

@@ -2,13 +2,14 @@
 
 import itertools
 
-import elboroom as er
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
 from scipy import stats
 from scipy.special import logsumexp
+
+import elboroom as er
 
 Y = np.array([-2.1, -1.4, 0.3, 1.8, 2.2, -0.6])
 MU, SD, W = np.array([-1.0, 1.5]), 0.9, np.array([0.4, 0.6])

@@ -1,10 +1,11 @@
 """Missing values: left out and predicted, or imputed where something depends on them, or refused."""
 
-import elboroom as er
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+
+import elboroom as er
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=40)

@@ -1,9 +1,10 @@
 """``er.scan``: the same recursion on the host and in a compiled density, with its time edges in the graph."""
 
-import elboroom as er
 import numpy as np
 import pytest
 from scipy import stats
+
+import elboroom as er
 
 
 @er.model

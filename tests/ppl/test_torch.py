@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 
-import elboroom as er
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,8 @@ from elboroom.ppl import constraints
 from elboroom.ppl.backends.torch.lowering import to_torch_constraint
 from elboroom.ppl.backends.torch.transforms import transform_to
 from scipy import stats
+
+import elboroom as er
 
 
 @pytest.mark.parametrize(

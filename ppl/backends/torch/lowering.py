@@ -13,7 +13,7 @@ from pyro.distributions import constraints as C
 
 from ... import constraints, distributions
 from ...constraints import Constraint
-from ...distributions.base import Distribution, Expanded, Independent, Masked, concrete
+from ...distributions.base import Expanded, Independent, Masked, concrete
 from ...distributions.formula import Formula, flatten, rebuild, whole_numbers
 from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
