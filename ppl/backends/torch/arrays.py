@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -80,7 +79,7 @@ class Function:
         self._last: tuple = (None, (), None)
         self.looped = False
 
-    def prepare(self, *args) -> threading.Thread | None:
+    def prepare(self, *args) -> None:
         """Record the function for arguments of these shapes."""
         self._recorded(self._tensors(args))
 
