@@ -6,6 +6,7 @@ Every function takes data and weights as arguments. All are batched over the lea
 from __future__ import annotations
 
 import numpy as np
+import pyro
 import torch
 
 from ...enumeration import Factor, eliminate, num_batch
@@ -18,6 +19,9 @@ from .namespace import asarray
 from .transforms import is_real, transform_to
 
 
+CACHED = 2**15  # numbers that fit into a core's nearest cache, with all that is made of them
+
+
 class Density:
     """Functions of one program structure, shared by programs of equal shapes.
 
@@ -28,8 +32,6 @@ class Density:
     dtype : numpy.dtype
     """
 
-    large_batch = 1024  # of many rows, which cost little more than a few
-
     def __init__(self, program, trace, dtype):
         self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
         self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
@@ -39,6 +41,8 @@ class Density:
             offsets[site.name] = (start, start + site.size, site.unconstrained_shape)
             start += site.size
         self._offsets = offsets
+        work = start + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
+        self.large_batch = 1 << int(np.clip(CACHED // work, 32, 1024)).bit_length() - 1
         self._num_batch = num_batch(trace)
         self._kept = {site.name for site in trace.sites}
         one, two = (0, None, None), (0, 0, None, None)
@@ -61,6 +65,8 @@ class Density:
         self.hessian_vector = self._function(self._hvp, two)
 
     def _function(self, fn, in_dims, random=False) -> Function:
+        if self._program.model.language == "pyro":  # a user's own distributions check what they are given
+            fn = pyro.validation_enabled(False)(fn)
         return Function(fn, in_dims, self.dtype, self.clock, random)
 
     @property

@@ -17,6 +17,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 from pyro.poutine.subsample_messenger import SubsampleMessenger
 
 from ...data import Levels, holes, rebuild
@@ -381,7 +382,11 @@ class Handler(Messenger):
         if isinstance(msg["fn"], dist.Unit):
             return
         fn = msg["fn"]
-        if msg["infer"].get("_deterministic", False) or isinstance(fn, dist.Delta) and msg["is_observed"]:
+        point = _point(fn)
+        if point is not None:
+            given = msg["infer"].get("_deterministic", False) or msg["is_observed"]
+            msg["infer"] = {**msg["infer"], "_deterministic": True, "weight": None if given else point}
+            msg["value"], msg["done"] = point.v if msg["value"] is None else msg["value"], True
             return
         if msg["is_observed"]:
             msg["infer"] = {**msg["infer"], "data": msg["value"]}
@@ -399,6 +404,9 @@ class Handler(Messenger):
         scale = None if isinstance(scale, (int, float)) and scale == 1 else scale
         if msg["infer"].get("_deterministic", False):
             self.run.add(Node(name, "deterministic", value=value, plates=frames))
+            if msg["infer"].get("weight") is not None:
+                term = Unit(msg["infer"]["weight"].log_density)
+                self.run.add(Node(f"{name}_log_density", "factor", term, None, scale, frames))
         elif isinstance(fn, dist.Unit):
             self.run.add(Node(name, "factor", Unit(fn.log_factor), None, scale, frames))
         else:
@@ -418,7 +426,7 @@ class Handler(Messenger):
         if self.run.weights is not None and name in self.run.weights:
             msg["value"] = asarray(self.run.weights[name])
         else:
-            initial = msg["args"][0] if msg["args"] else None
+            initial = msg["args"][1] if len(msg["args"]) > 1 else None
             if initial is None:
                 raise ModelError(
                     explain(f"param '{name}'", "an initial value", "none", "give it in pyro.param")
@@ -428,6 +436,13 @@ class Handler(Messenger):
 
     def _pyro_post_param(self, msg):
         self.run.record.weights[msg["name"]] = msg["value"]
+
+
+def _point(fn):
+    """The `pyro.distributions.Delta` under a law's wrappers, or None."""
+    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
+        fn = fn.base_dist
+    return fn if isinstance(fn, dist.Delta) else None
 
 
 _lock = threading.RLock()
@@ -441,7 +456,8 @@ def _whole_plates():
     def whole(name, size=None, subsample_size=None, subsample=None, *args, **kwargs):
         if size is None:
             return choose(name, size, subsample_size, subsample, *args, **kwargs)
-        return size, size, torch.arange(size)
+        with disable_proxy_modes_tracing():  # a sequential plate takes the numbers out of it
+            return size, size, torch.arange(size)
 
     with _lock:
         SubsampleMessenger._subsample = staticmethod(whole)
