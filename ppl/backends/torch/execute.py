@@ -17,7 +17,6 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 from pyro.poutine.subsample_messenger import SubsampleMessenger
 
 from ...data import Levels, holes, rebuild
@@ -456,8 +455,7 @@ def _whole_plates():
     def whole(name, size=None, subsample_size=None, subsample=None, *args, **kwargs):
         if size is None:
             return choose(name, size, subsample_size, subsample, *args, **kwargs)
-        with disable_proxy_modes_tracing():  # a sequential plate takes the numbers out of it
-            return size, size, torch.arange(size)
+        return size, size, torch.arange(size)
 
     with _lock:
         SubsampleMessenger._subsample = staticmethod(whole)
