@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from .backends import load
 from .data import Argument, as_static, check_values, fingerprint, flatten, holes
-from .errors import DataError, ModelError, explain
+from .errors import DataError, ModelError, UnsupportedError, explain
 from .sites import ModelTrace
 
 
@@ -210,7 +211,13 @@ class Program:
         backend = backend or self.backend
         if backend not in self._traces:
             engine = load(backend, self.model.language)
-            found = engine.trace(self)
+            try:
+                found = engine.trace(self)
+            except (TypeError, RuntimeError) as error:
+                named = _foreign_operation(self.name, backend, error)
+                if named is None:
+                    raise
+                raise named from error
             if self._check:
                 _check_names(self, found)
                 known = {s.argument for s in found.by_role("observed") if s.name in found.missing}
@@ -433,6 +440,37 @@ def _foreign(fn, language, dims, coords):
         return known
     except (AttributeError, TypeError):
         return Model(fn, language)
+
+
+_FOREIGN = (
+    (r"(\w+)\(\).*must be Tensor, not .*Tracer", "PyTorch"),
+    (r"<function (\w+) at .*torch\.Tensor", "JAX"),
+    (r"torch\.Tensor.* not a valid JAX type()", "JAX"),
+    (r"unsupported operand type.*numpy\.ndarray.*Tensor()", "NumPy"),
+    (r"Can't call numpy\(\) on Tensor()", "NumPy"),
+    (r"__array__\(\) was called on traced array()", "NumPy"),
+)
+"""What libraries say of a function of one that meets an array of another: pattern of its name, library."""
+
+
+def _foreign_operation(model: str, backend: str, error: Exception):
+    """The error of an operation that belongs to another library, or None."""
+    from . import math
+
+    for pattern, library in _FOREIGN:
+        found = re.search(pattern, str(error), re.DOTALL)
+        if found is None:
+            continue
+        name = found[1]
+        word = f"er.math.{name}" if name and hasattr(math, name) else "the words of er.math"
+        got = (
+            f"{library}'s {name}" if name else f"a function or an array of {library} beside a latent quantity"
+        )
+        remedy = f"use {word}" + ("; er.math.asarray for constants" if library == "NumPy" else "")
+        return UnsupportedError(
+            explain(f"model '{model}' on {backend}", "operations of er.math", got, remedy)
+        )
+    return None
 
 
 def _check_names(program: Program, trace: ModelTrace) -> None:

@@ -1,9 +1,10 @@
 """Symmetries of a posterior: found where they are, and only the quantities that they move are condemned."""
 
-import elboroom as er
 import numpy as np
 import pytest
 from elboroom.inference.evidence import symmetry
+
+import elboroom as er
 
 RNG = np.random.default_rng(9)
 Y = np.concatenate([RNG.normal(-3, 1, 50), RNG.normal(0, 0.5, 50), RNG.normal(4, 1, 50)])

@@ -209,6 +209,30 @@ def test_indices_are_checked():
             one_based(np.zeros(3), np.array(codes)).trace("torch")
 
 
+def test_operations_of_one_library_are_named_on_the_other():
+    import jax.numpy as jnp
+
+    def model(fn):
+        @er.model
+        def foreign(y):
+            m = er.sample("m", er.Normal(0, 1))
+            er.observe("y", er.Normal(fn(m), 1), y)
+
+        return foreign(np.ones(3))
+
+    cases = [
+        (torch.exp, "jax", "PyTorch's exp. Use er.math.exp"),
+        (jnp.exp, "torch", "JAX's exp. Use er.math.exp"),
+        (np.exp, "torch", "NumPy"),
+        (np.exp, "jax", "NumPy"),
+        (lambda m: np.ones(3) * m + np.arange(3.0), "torch", "er.math.asarray"),
+    ]
+    for fn, backend, words in cases:
+        with pytest.raises(er.UnsupportedError, match=words):
+            model(fn).trace(backend)
+    assert model(lambda m: er.math.asarray(np.arange(3.0)) * m).target("torch").dim == 1
+
+
 def test_a_pyro_model():
     import pyro
     import pyro.distributions as dist

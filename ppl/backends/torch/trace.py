@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyro.distributions as dist
@@ -15,6 +16,7 @@ from .execute import Record, Run, count_values, execute, is_discrete, probe, sha
 from .indices import indices_checked
 from .lowering import constraint_of
 from .missing import imputed
+from .static import demote
 from .transforms import transform_to
 
 
@@ -29,16 +31,18 @@ def base_name(fn) -> str:
 
 def trace(program, dtype=np.float64) -> ModelTrace:
     """Sites of a program; indices that reach outside their axis are refused on the way."""
-    found = _trace(program, dtype)
+    demoted = demote(program, partial(_run, program, dtype))
+    found = replace(_trace(program, dtype), demoted=demoted)
     if found.missing and program.imputed is None:
-
-        def run_model(stand_in):
-            run = Run(_probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
-            return execute(program, leaves_of(program, dtype), run)
-
-        program.imputed = imputed(program, run_model)
-        found = replace(_trace(program, dtype))
+        program.imputed = imputed(program, partial(_run, program, dtype))
+        found = replace(_trace(program, dtype), demoted=demoted)
     return found
+
+
+def _run(program, dtype, stand_in=None) -> Record:
+    run = Run(_probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
+    with randomness(0):
+        return execute(program, leaves_of(program, dtype), run)
 
 
 def leaves_of(program, dtype) -> dict:
@@ -53,7 +57,7 @@ def _trace(program, dtype) -> ModelTrace:
     record = Record()
     leaves = leaves_of(program, dtype)
     run = Run(_probe_latent, record, program.fixed, program.intervened)
-    with torch.no_grad(), randomness(0), indices_checked(leaves):
+    with torch.enable_grad(), randomness(0), indices_checked(leaves):
         execute(program, leaves, run)
         labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
         sites = tuple(_site(node, labels, program) for node in record.nodes.values())
@@ -70,7 +74,8 @@ def _trace(program, dtype) -> ModelTrace:
 
 def _probe_latent(name, fn):
     try:
-        return probe(fn)
+        value = probe(fn).detach()
+        return value.requires_grad_() if value.dtype.is_floating_point else value  # no way out to NumPy
     except NotImplementedError as error:
         raise ModelError(
             explain(
