@@ -49,6 +49,30 @@ class Mixed(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class Leaving(RuntimeError):
+    """Numbers of a tensor were asked for."""
+
+
+_COPIES = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
+_NUMBERS = _COPIES | {getattr(torch.Tensor, f"__{n}__") for n in ("float", "int", "bool", "index")}
+
+
+class Inside(TorchFunctionMode):
+    """Refuses to hand the numbers of a tensor to the host: they would stay in what is recorded, whatever the data.
+
+    What PyTorch refuses by itself while it records is refused here only where `strict`.
+    """
+
+    def __init__(self, strict=False):
+        super().__init__()
+        self._refused = _NUMBERS | {torch.Tensor.item} if strict else _COPIES
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self._refused:
+            raise Leaving("a model on torch took numbers out of a tensor")
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def randomness(seed: int):
     """PyTorch's own stream of random numbers, from a seed, put back afterwards."""
@@ -129,7 +153,8 @@ class Function:
             return mapped(*pytree.tree_unflatten(list(flat), tree))
 
         try:
-            graph = make_fx(call)(*flat)
+            with Inside():
+                graph = make_fx(call)(*flat)
             graph.graph.eliminate_dead_code()
             graph.recompile()
             return _scripted(graph, flat)

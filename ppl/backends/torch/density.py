@@ -18,7 +18,6 @@ from .execute import Record, Run, execute
 from .namespace import asarray
 from .transforms import is_real, transform_to
 
-
 CACHED = 2**15  # numbers that fit into a core's nearest cache, with all that is made of them
 
 
@@ -48,7 +47,7 @@ class Density:
         one, two = (0, None, None), (0, 0, None, None)
 
         def value_and_grad(z, data, weights):
-            grad, value = torch.func.grad_and_value(self._total)(z, data, weights)
+            grad, value = torch.func.grad_and_value(lambda z: self._total(z, data, weights))(z)
             return value, grad
 
         self.value_and_grad = self._function(value_and_grad, one)
