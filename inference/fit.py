@@ -299,6 +299,16 @@ def _data_findings(program, trace, target):
             f"The model needs the values of '{label}' to know a shape: it became a static argument, so new "
             "values compile anew.",
         )
+    if getattr(target.density, "looped", False):
+        yield Finding(
+            "draw by draw",
+            program.name,
+            None,
+            None,
+            "ok",
+            "The model decides by the value of a quantity, so it runs once per draw: slow. Use er.math.where in "
+            "place of if, and keep single numbers as arrays.",
+        )
     for name, how in trace.missing.items():
         count = int(np.isnan(program.leaves[trace[name].argument].value).sum())
         words = (

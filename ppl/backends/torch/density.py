@@ -16,6 +16,7 @@ from ...primitives import scan_in_python
 from .arrays import Function, to_device
 from .execute import Record, Run, execute
 from .namespace import asarray
+from .static import on_host
 from .transforms import is_real, transform_to
 
 CACHED = 2**15  # numbers that fit into a core's nearest cache, with all that is made of them
@@ -33,7 +34,7 @@ class Density:
 
     def __init__(self, program, trace, dtype):
         self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
-        self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
+        self.static = {k: on_host(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced}
         self.clock = {"compile": 0.0, "count": 0}
         offsets, start = {}, 0
         for site in trace.latents:

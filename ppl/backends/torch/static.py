@@ -4,7 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
+
 from .arrays import Inside, Leaving
+
+_RENAMED = {"power": "pow", "equal": "eq"}  # NumPy's name of a function, and PyTorch's
+
+
+class Host(np.ndarray):
+    """A NumPy array that becomes a tensor where it meets one."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        known = next((x for x in inputs if isinstance(x, torch.Tensor)), None)
+        plain = [np.asarray(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        if known is None:
+            made = getattr(ufunc, method)(*plain, **kwargs)
+            return made.view(Host) if isinstance(made, np.ndarray) else made
+        function = getattr(torch, _RENAMED.get(ufunc.__name__, ufunc.__name__), None)
+        if function is None or method != "__call__" or kwargs:
+            return NotImplemented
+        return function(*(_beside(known, x) for x in plain))
+
+
+def _beside(tensor, x):
+    if not isinstance(x, np.ndarray):
+        return x
+    made = torch.as_tensor(np.array(x), device=tensor.device)
+    both = tensor.dtype.is_floating_point and made.dtype.is_floating_point
+    return made.to(tensor.dtype) if both else made
+
+
+def on_host(value):
+    """A static argument as the model gets it."""
+    return value.view(Host) if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else value
 
 
 def demote(program, run_model: Callable[[], None]) -> tuple[str, ...]:

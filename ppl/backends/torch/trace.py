@@ -16,7 +16,7 @@ from .execute import Record, Run, count_values, execute, is_discrete, probe, sha
 from .indices import indices_checked
 from .lowering import constraint_of
 from .missing import imputed
-from .static import demote
+from .static import demote, on_host
 from .transforms import transform_to
 
 
@@ -48,7 +48,7 @@ def _run(program, dtype, stand_in=None) -> Record:
 def leaves_of(program, dtype) -> dict:
     """Every argument as the model gets it."""
     return {
-        label: to_device(leaf.value, dtype) if leaf.traced else leaf.value
+        label: to_device(leaf.value, dtype) if leaf.traced else on_host(leaf.value)
         for label, leaf in program.leaves.items()
     }
 

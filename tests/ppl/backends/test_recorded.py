@@ -1,0 +1,72 @@
+"""What is recorded on torch holds nothing of the data that it was recorded with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import elboroom as er
+
+FIRST, SECOND = np.array([1.0, 2, 3, 4]), np.array([5.0, 6, 7, 9])
+
+BODIES = {
+    "a list": (lambda x: 2.0 * torch.tensor(x.tolist(), dtype=torch.float64), True),
+    "NumPy": (lambda x: np.log(x), True),
+    "a number": (lambda x: x.max().item(), True),
+    "a float": (lambda x: float(x[0]), True),
+    "a size": (lambda x: float(int(x.max()) + 1), True),
+    "a branch": (lambda x: 2.0 * x if x.sum() > 15 else x, True),
+    "distinct values": (lambda x: np.unique(x)[0], True),
+    "a selection": (lambda x: x[x > 2].sum(), False),
+    "er.math": (lambda x: er.math.log(x), False),
+}
+
+
+def model(body):
+    @er.model
+    def made(x, y):
+        a = er.sample("a", er.Normal(0, 1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(a * body(x), 1.0), y)
+
+    return made
+
+
+def density(program):
+    target = program.target("torch")
+    return target.value_and_grad(np.array([[0.7]])), target
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_new_data_give_their_own_density(name):
+    body, static = BODIES[name]
+    shared = model(body)
+    density(shared(FIRST, np.zeros(4)))
+    (value, grad), target = density(shared(SECOND, np.zeros(4)))
+    mean = 0.7 * np.broadcast_to(np.asarray(body(SECOND if name == "NumPy" else torch.tensor(SECOND))), 4)
+    expected = -0.5 * (0.7**2 + (mean**2).sum()) - 2.5 * np.log(2 * np.pi)
+    assert value[0] == pytest.approx(expected, rel=1e-10)
+    assert grad[0, 0] == pytest.approx(-(0.7**2 + (mean**2).sum()) / 0.7, rel=1e-10)
+    assert target.trace.demoted == (("x",) if static else ())
+    assert not target.density.looped
+
+
+def test_a_static_argument_is_a_finding():
+    posterior = er.fit(model(BODIES["NumPy"][0])(FIRST, np.zeros(4)), backend="torch", progress=False)
+    assert [f.quantity for f in posterior.findings if f.name == "static argument"] == ["x"]
+
+
+def test_a_model_that_cannot_be_mapped_is_looped_and_says_so():
+    @er.model
+    def branching(y):
+        a = er.sample("a", er.Normal(0, 1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(a if a > 0 else 2 * a, 1.0), y)
+
+    program = branching(np.zeros(3))
+    z = np.array([[0.5], [-0.5]])
+    expected = [-0.5 * (0.25 + 3 * m**2) - 2 * np.log(2 * np.pi) for m in (0.5, 1.0)]
+    np.testing.assert_allclose(program.target("torch").value_and_grad(z)[0], expected, rtol=1e-12)
+    posterior = er.fit(program, backend="torch", progress=False)
+    assert any(f.name == "draw by draw" for f in posterior.findings)
