@@ -53,27 +53,25 @@ def demote(program, run_model: Callable[[], None]) -> tuple[str, ...]:
     -----
     A model of Pyro keeps its tensors: there such a function is called draw by draw.
     """
-    if program.model.language == "pyro" or _runs_inside(run_model):
+    if program.model.language == "pyro" or _outcome(run_model) is not Leaving:
         return ()
     traced = [label for label, leaf in program.leaves.items() if leaf.traced and leaf.value.ndim]
     program.make_static(traced)
-    if not _runs_inside(run_model):  # it is a latent quantity that leaves
+    if _outcome(run_model) is not None:  # it is a latent quantity that leaves
         program.make_traced(traced)
         return ()
     for label in traced:
         program.make_traced([label])
-        if not _runs_inside(run_model):
+        if _outcome(run_model) is not None:
             program.make_static([label])
     return tuple(label for label in traced if not program.leaves[label].traced)
 
 
-def _runs_inside(run_model) -> bool:
-    """Whether a model runs without taking numbers out of its tensors."""
+def _outcome(run_model) -> type | None:
+    """The error of a run that may take no numbers out of its tensors, or None."""
     try:
         with Inside(strict=True):
             run_model()
-    except Leaving:
-        return False
-    except (AttributeError, TypeError, ValueError, RuntimeError):
-        return False
-    return True
+    except Exception as error:  # noqa: BLE001  one of the model's own comes again where it is reported
+        return type(error)
+    return None
