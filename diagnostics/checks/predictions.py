@@ -47,6 +47,8 @@ def kind_of(site, observed: np.ndarray, replicated: np.ndarray) -> str:
 
 def outcomes(posterior) -> Iterator[Outcome]:
     """Each observed site with at least five rows; multivariate outcomes count by element."""
+    if "observed_data" not in posterior.draws:
+        return
     data = posterior.draws["observed_data"]
     for name, site in posterior.observed.items():
         if name not in data:

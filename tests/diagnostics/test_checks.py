@@ -8,6 +8,8 @@ import xarray as xr
 from elboroom.diagnostics import check, fits_data
 from elboroom.diagnostics.checks import dispersion, pit
 
+import elboroom as er
+
 
 def posterior(observed, replicated, discrete, distribution, seed=0, **data):
     """The part of a Posterior that the checks use."""
@@ -135,3 +137,15 @@ def test_dispersion_is_seen_with_few_draws():
     y, replicated = 1.1 * rng.normal(size=5000), rng.normal(size=(150, 5000))
     found = {f.name: f.verdict for f in dispersion.check(posterior(y, replicated, False, "Normal"))}
     assert found == {"dispersion": "misfit", "tail weight": "ok"}
+
+
+def test_outcomes_that_the_model_computes_are_not_assessable():
+    @er.model
+    def lagged(y):
+        a = er.sample("a", er.Normal(0, 1))
+        with er.plate("row", len(y) - 1):
+            er.observe("next", er.Normal(a * y[:-1], 1), y[1:])
+
+    fitted = er.fit(lagged(np.random.default_rng(0).normal(size=20)), progress=False)
+    assert [f.verdict for f in fitted.check()] == ["not assessable"]
+    assert fits_data(fitted) is None
