@@ -51,6 +51,29 @@ class Access:
     index: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class IndexProblem:
+    """An index array that reaches outside the axis that it indexes.
+
+    Attributes
+    ----------
+    label : str
+        The data argument that the index comes from; empty for a constant of the model.
+    size : int
+        Size of the axis.
+    rows, values : tuple of int
+        Positions along the first axis of the index array, and the indices there.
+    one_based : bool
+        Whether the indices look counted from one: none below one, and the largest equal to `size`.
+    """
+
+    label: str
+    size: int
+    rows: tuple[int, ...]
+    values: tuple[int, ...]
+    one_based: bool
+
+
 AccessTable = Mapping[str, Mapping[str, Mapping[str, Access]]]
 """Node to part (``"log_prob"``, a parameter, ``"value"``) to source to access."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jax.extend.core import Literal
 
+from ...graph import IndexProblem
 from .host import Unknown, evaluate
 
 _CALLS = {
@@ -30,29 +31,6 @@ _CALLS = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
 """Primitives that only call a jaxpr, and the parameter that holds it."""
-
-
-@dataclass(frozen=True)
-class IndexProblem:
-    """An index array that reaches outside the axis that it indexes.
-
-    Attributes
-    ----------
-    label : str
-        The data argument that the index comes from; empty for a constant of the model.
-    size : int
-        Size of the axis.
-    rows, values : tuple of int
-        Positions along the first axis of the index array, and the indices there.
-    one_based : bool
-        Whether the indices look counted from one: none below one, and the largest equal to `size`.
-    """
-
-    label: str
-    size: int
-    rows: tuple[int, ...]
-    values: tuple[int, ...]
-    one_based: bool
 
 
 def index_checks(

@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...graph import Access, AxisAccess
+from ...graph import Access
+from ..reach import SUM, One, Reach, access_of, chosen, joined, mixed, route, source_state
 from . import rules
 from .indices import IndexProblem, called, index_checks, is_literal
-from .reach import IDENTITY, SUM, One, Reach, chosen, joined, mixed, route, source_state
 
 
 @dataclass(frozen=True)
@@ -80,28 +80,11 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any]) ->
     access: dict = {}
     paths, _ = jax.tree_util.tree_flatten_with_path(outputs)
     for ((node, part), _), state in zip(paths, found, strict=True):
-        reached = {name: _access(kind, r) for (kind, name), r in state.items()}
+        reached = {name: access_of(kind, r) for (kind, name), r in state.items()}
         access.setdefault(node.key, {})[part.key] = reached
     positions = {name: [i] for i, (kind, name) in enumerate(names) if kind == "data"}
     arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
     return Analysis(access, index_checks(closed, positions, arrays))
-
-
-def _access(kind, reach) -> Access:
-    labels = [label for a in reach.axes if isinstance(a, One) for label in a.mark.labels]
-    return Access(kind, tuple(map(_axis_access, reach.axes)), reach.carried, tuple(dict.fromkeys(labels)))
-
-
-def _axis_access(state) -> AxisAccess:
-    if not isinstance(state, One):
-        return AxisAccess(state)
-    axes = {axis for axis in state.axes if axis is not None}
-    axis = axes.pop() if len(axes) == 1 else None
-    if state.mark == IDENTITY and axis is not None:
-        return AxisAccess("aligned", axis)
-    if len(state.mark.labels) == 1:
-        return AxisAccess("gathered", axis, state.mark.labels[0])
-    return AxisAccess("selected", axis)
 
 
 class _Walk:

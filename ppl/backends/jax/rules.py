@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from .reach import MIX, SUM, Mark, One, Reach, Via, chosen, combined, joined, mixed, product, route
+from ..reach import SUM, Via, blocks, chosen, combined, joined, laid_out, mixed, product, route
 
 _fresh = count()
 
@@ -100,31 +100,6 @@ def _reshape(eqn, states, numbers):
     return route(states[0], blocks(_shape(eqn.invars[0]), _shape(eqn.outvars[0])))
 
 
-def blocks(before, after) -> dict:
-    """Where a reshape puts each axis: axes that it leaves alone, and blocks of axes that it rearranges."""
-    where: dict = {i: None for i, n in enumerate(before) if n == 1}
-    left = [i for i, n in enumerate(before) if n != 1]
-    right = [j for j, n in enumerate(after) if n != 1]
-    while left and right:
-        a, b = [left.pop(0)], [right.pop(0)]
-        size_a, size_b = before[a[0]], after[b[0]]
-        while size_a != size_b and (left if size_a < size_b else right):
-            if size_a < size_b:
-                a.append(left.pop(0))
-                size_a *= before[a[-1]]
-            else:
-                b.append(right.pop(0))
-                size_b *= after[b[-1]]
-        if size_a != size_b:
-            break
-        if len(a) == len(b) == 1:
-            where[a[0]] = b[0]
-            continue
-        sizes = tuple(before[i] for i in a), tuple(after[j] for j in b)
-        where |= {i: Via(tuple(b), ("reshape", *sizes, k)) for k, i in enumerate(a)}
-    return where
-
-
 def _reduce(eqn, states, numbers):
     shape, axes = _shape(eqn.invars[0]), eqn.params["axes"]
     kept = [i for i in range(len(shape)) if i not in axes]
@@ -182,48 +157,13 @@ def _pad(eqn, states, numbers):
 
 
 def _concatenate(eqn, states, numbers):
-    return _laid_out(
-        states, eqn.params["dimension"], [_shape(v)[eqn.params["dimension"]] for v in eqn.invars]
-    )
+    return laid_out(states, eqn.params["dimension"], [_shape(v)[eqn.params["dimension"]] for v in eqn.invars])
 
 
 def _stack(eqn, states, numbers):
     axis, ndim = eqn.params.get("axis", eqn.params.get("dimension", 0)), len(_shape(eqn.invars[0]))
     moved = [route(s, {i: i + (i >= axis) for i in range(ndim)}) for s in states]
-    return _laid_out(moved, axis, [1] * len(states))
-
-
-def _laid_out(states, dim, lengths):
-    """Operands side by side along `dim`: every element comes from one of them."""
-    starts = [sum(lengths[:k]) for k in range(len(lengths))]
-    out: dict = {}
-    for key in {k: None for state in states for k in state}:
-        found = [(start, state[key]) for start, state in zip(starts, states, strict=True) if key in state]
-        axes = tuple(
-            _side_by_side([(start, r.axes[i]) for start, r in found], dim)
-            for i in range(len(found[0][1].axes))
-        )
-        out[key] = Reach(axes, any(r.carried for _, r in found))
-    return out
-
-
-def _side_by_side(pieces, dim):
-    states = [a for _, a in pieces]
-    if MIX in states:
-        return MIX
-    if SUM in states:
-        return SUM
-    if all(a == states[0] for a in states) and dim not in states[0].axes:
-        return states[0]
-    if len(pieces) == 1 and pieces[0][0] == 0 and dim in states[0].axes:
-        return states[0]
-    axes = tuple(dict.fromkeys([dim, *(x for a in states for x in a.axes if x is not None)]))
-    labels = tuple(dict.fromkeys(label for a in states for label in a.mark.labels))
-    places = tuple(
-        (start, tuple(axes.index(x) if x is not None else None for x in a.axes), a.mark.key)
-        for start, a in pieces
-    )
-    return One(axes, Mark(("concatenate", places), labels))
+    return laid_out(moved, axis, [1] * len(states))
 
 
 def _split(eqn, states, numbers):

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import NamedTuple
 
+from ..graph import Access, AxisAccess
+
 SUM, MIX = "summed", "mixed"
 
 Source = tuple[str, Hashable]
@@ -147,3 +149,85 @@ def _same_or_summed(a, b):
     if a == b:
         return a
     return MIX if MIX in (a, b) else SUM
+
+
+# -- movement that every library has ----------------------------------------------------------------
+
+
+def blocks(before, after) -> dict:
+    """Where a reshape puts each axis: axes that it leaves alone, and blocks of axes that it rearranges."""
+    where: dict = {i: None for i, n in enumerate(before) if n == 1}
+    left = [i for i, n in enumerate(before) if n != 1]
+    right = [j for j, n in enumerate(after) if n != 1]
+    while left and right:
+        a, b = [left.pop(0)], [right.pop(0)]
+        size_a, size_b = before[a[0]], after[b[0]]
+        while size_a != size_b and (left if size_a < size_b else right):
+            if size_a < size_b:
+                a.append(left.pop(0))
+                size_a *= before[a[-1]]
+            else:
+                b.append(right.pop(0))
+                size_b *= after[b[-1]]
+        if size_a != size_b:
+            break
+        if len(a) == len(b) == 1:
+            where[a[0]] = b[0]
+            continue
+        sizes = tuple(before[i] for i in a), tuple(after[j] for j in b)
+        where |= {i: Via(tuple(b), ("reshape", *sizes, k)) for k, i in enumerate(a)}
+    return where
+
+
+def laid_out(states, dim, lengths):
+    """Operands side by side along `dim`: every element comes from one of them."""
+    starts = [sum(lengths[:k]) for k in range(len(lengths))]
+    out: dict = {}
+    for key in {k: None for state in states for k in state}:
+        found = [(start, state[key]) for start, state in zip(starts, states, strict=True) if key in state]
+        axes = tuple(
+            _side_by_side([(start, r.axes[i]) for start, r in found], dim)
+            for i in range(len(found[0][1].axes))
+        )
+        out[key] = Reach(axes, any(r.carried for _, r in found))
+    return out
+
+
+def _side_by_side(pieces, dim):
+    states = [a for _, a in pieces]
+    if MIX in states:
+        return MIX
+    if SUM in states:
+        return SUM
+    if all(a == states[0] for a in states) and dim not in states[0].axes:
+        return states[0]
+    if len(pieces) == 1 and pieces[0][0] == 0 and dim in states[0].axes:
+        return states[0]
+    axes = tuple(dict.fromkeys([dim, *(x for a in states for x in a.axes if x is not None)]))
+    labels = tuple(dict.fromkeys(label for a in states for label in a.mark.labels))
+    places = tuple(
+        (start, tuple(axes.index(x) if x is not None else None for x in a.axes), a.mark.key)
+        for start, a in pieces
+    )
+    return One(axes, Mark(("concatenate", places), labels))
+
+
+# -- what a graph says ------------------------------------------------------------------------------
+
+
+def access_of(kind: str, reach: Reach) -> Access:
+    """A state in the words of the graph."""
+    labels = [label for a in reach.axes if isinstance(a, One) for label in a.mark.labels]
+    return Access(kind, tuple(map(_axis_access, reach.axes)), reach.carried, tuple(dict.fromkeys(labels)))
+
+
+def _axis_access(state) -> AxisAccess:
+    if not isinstance(state, One):
+        return AxisAccess(state)
+    axes = {axis for axis in state.axes if axis is not None}
+    axis = axes.pop() if len(axes) == 1 else None
+    if state.mark == IDENTITY and axis is not None:
+        return AxisAccess("aligned", axis)
+    if len(state.mark.labels) == 1:
+        return AxisAccess("gathered", axis, state.mark.labels[0])
+    return AxisAccess("selected", axis)
