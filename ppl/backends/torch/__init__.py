@@ -6,7 +6,7 @@ import numpy as np
 
 from .arrays import to_device
 from .density import density_of
-from .dependencies import accesses
+from .dependencies import analysis
 from .trace import trace
 from .transforms import unconstrain_sites
 
@@ -49,8 +49,13 @@ def default_dtype(device: str) -> np.dtype:
 
 
 def index_problems(program) -> list:
-    """None: the trace refuses indices that reach outside their axis while it runs."""
-    return []
+    """Index arrays among the data that reach outside the axis they index."""
+    return analysis(program).problems
+
+
+def accesses(program):
+    """What reaches each part of each site, by axis."""
+    return analysis(program).access
 
 
 def graph(program):

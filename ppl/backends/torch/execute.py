@@ -23,12 +23,13 @@ from ...data import Levels, holes, rebuild
 from ...distributions.chain import MarkovChain
 from ...enumeration import Discrete
 from ...errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
-from ...primitives import interpreting, scan_in_python
+from ...primitives import interpreting
 from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
 from .missing import Missing
 from .namespace import asarray
+from .provenance import scan
 from .transforms import transform_to
 
 
@@ -282,7 +283,7 @@ class Words:
         return self._levels(codes)
 
     def scan(self, step, init, xs, length):
-        return scan_in_python(step, init, xs, length)
+        return scan(step, init, xs, length)
 
     @contextmanager
     def plate(self, name, size, coords):

@@ -1,86 +1,57 @@
-"""Check every index array while the model runs: out of range, or negative, is an error that names its data."""
+"""Operations that read by index, and a run in which no index reaches outside its axis.
+
+PyTorch stops at the first such index without naming it; `provenance` names them all.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...errors import DataError, explain
-
-
-@dataclass(frozen=True)
-class Gather:
-    """One use of a data argument as an index: its label, the tensor that it reads, and the axis."""
-
-    label: str
-    source: torch.Tensor
-    axis: int
+_ARGUMENTS = {
+    "index": "indices",
+    "index_select": "index",
+    "gather": "index",
+    "embedding": "indices",
+}
+"""Operations that read by index, and the argument that holds it."""
 
 
-class _Watch(TorchFunctionMode):
-    def __init__(self, leaves):
-        super().__init__()
-        self.names = {leaf.data_ptr(): k for k, leaf in leaves.items() if isinstance(leaf, torch.Tensor)}
-        self.gathers: list[Gather] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in (torch.Tensor.__getitem__, torch.index_select, torch.Tensor.index_select):
-            self._look(func, args)
-        return func(*args, **(kwargs or {}))
-
-    def _look(self, func, args):
-        source, index = args[0], args[1] if func is torch.Tensor.__getitem__ else args[2]
-        if not isinstance(source, torch.Tensor):
-            return
-        items = index if isinstance(index, tuple) else (index,)
-        if func is not torch.Tensor.__getitem__:
-            self._check(source, int(args[1]), index)
-            return
-        axis = 0
-        for item in items:
-            if item is None:
-                continue
-            if item is Ellipsis:
-                used = sum(i is not None and i is not Ellipsis for i in items)
-                axis += source.ndim - used
-                continue
-            if (
-                isinstance(item, torch.Tensor)
-                and not item.dtype.is_floating_point
-                and item.dtype != torch.bool
-            ):
-                self._check(source, axis, item)
-            axis += 1
-
-    def _check(self, source, axis, index):
-        size, flat = source.shape[axis], index.reshape(-1)
-        label = self.names.get(index.data_ptr(), "")
-        if label:
-            self.gathers.append(Gather(label, source, axis))
-        if not flat.numel() or (int(flat.min()) >= 0 and int(flat.max()) < size):
-            return
-        bad = torch.nonzero((flat < 0) | (flat >= size)).reshape(-1)
-        one_based = int(flat.min()) >= 1 and int(flat.max()) == size
-        hint = (
-            "the codes look one-based: subtract 1"
-            if one_based
-            else "use zero-based codes below the size of the axis"
-        )
-        raise DataError(
-            explain(
-                f"index argument '{label}'",
-                f"codes from 0 to {size - 1}",
-                f"{flat[bad[:5]].tolist()} in rows {bad[:5].tolist()}",
-                hint,
-            )
-        )
+def arguments(func, args, kwargs) -> dict[str, Any]:
+    """Arguments of an operation by name."""
+    return {**dict(zip((a.name for a in func._schema.arguments), args, strict=False)), **kwargs}
 
 
-@contextmanager
-def indices_checked(leaves):
-    """Run a block with every index checked; gives the watch, whose ``gathers`` say what was indexed."""
-    with _Watch(leaves) as watch:
-        yield watch
+def indexed(name: str, given: dict, held: Callable[[torch.Tensor, int], torch.Tensor]) -> dict | None:
+    """Arguments with ``held(index, size)`` for each index and the size of its axis; None for other operations."""
+    where = _ARGUMENTS.get(name)
+    if where is None:
+        return None
+    if name == "index":
+        sizes = given["self"].shape
+        pairs = zip(given[where], sizes, strict=False)
+        return {**given, where: [i if i is None else held(i, size) for i, size in pairs]}
+    source, axis = (given["weight"], 0) if name == "embedding" else (given["self"], given["dim"])
+    return {**given, where: held(given[where], source.shape[axis] if source.ndim else 1)}
+
+
+def is_position(index: torch.Tensor) -> bool:
+    """Whether an index holds positions, and some."""
+    return index.dtype not in (torch.bool, torch.uint8) and index.numel() > 0
+
+
+class Held(TorchDispatchMode):
+    """A run goes on with every index held inside its axis."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        held = indexed(name, arguments(func, args, kwargs), _clamped) if name in _ARGUMENTS else None
+        return func(*args, **kwargs) if held is None else func(**held)
+
+
+def _clamped(index, size):
+    return index.clamp(-size, size - 1) if is_position(index) else index

@@ -13,7 +13,7 @@ from ...errors import ModelError, explain
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import randomness, to_device
 from .execute import Record, Run, count_values, execute, is_discrete, probe, shape_of
-from .indices import indices_checked
+from .indices import Held
 from .lowering import constraint_of
 from .missing import imputed
 from .static import demote, on_host
@@ -30,7 +30,7 @@ def base_name(fn) -> str:
 
 
 def trace(program, dtype=np.float64) -> ModelTrace:
-    """Sites of a program; indices that reach outside their axis are refused on the way."""
+    """Sites of a program."""
     demoted = demote(program, partial(_run, program, dtype))
     found = replace(_trace(program, dtype), demoted=demoted)
     if found.missing and program.imputed is None:
@@ -41,7 +41,7 @@ def trace(program, dtype=np.float64) -> ModelTrace:
 
 def _run(program, dtype, stand_in=None) -> Record:
     run = Run(_probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
-    with randomness(0):
+    with randomness(0), Held():
         return execute(program, leaves_of(program, dtype), run)
 
 
@@ -57,7 +57,7 @@ def _trace(program, dtype) -> ModelTrace:
     record = Record()
     leaves = leaves_of(program, dtype)
     run = Run(_probe_latent, record, program.fixed, program.intervened)
-    with torch.enable_grad(), randomness(0), indices_checked(leaves):
+    with torch.enable_grad(), randomness(0), Held():
         execute(program, leaves, run)
         labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
         sites = tuple(_site(node, labels, program) for node in record.nodes.values())

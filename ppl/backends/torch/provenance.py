@@ -1,0 +1,180 @@
+"""Which source reaches which node, and along which axes: states carried through every operation of one run.
+
+Dependencies come from what a model computes, never from names or from what it declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ...graph import Access, IndexProblem
+from ...primitives import scan_in_python
+from ..reach import access_of, joined, mixed, source_state
+from .indices import arguments, indexed, is_position
+from .rules import Call, apply
+
+_POINTWISE = torch.Tag.pointwise
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What reaches what in a model.
+
+    Attributes
+    ----------
+    access : dict
+        Node to part to source to `Access`.
+    problems : list of IndexProblem
+        Index arrays that reach outside the axis that they index.
+    """
+
+    access: dict[str, dict[str, dict[str, Access]]]
+    problems: list[IndexProblem] = field(default_factory=list)
+
+
+def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str, torch.Tensor]) -> Analysis:
+    """What reaches each part of each node of ``fn(values, data) -> {node: {part: tensor}}``.
+
+    Parameters
+    ----------
+    fn : callable
+        Run once.
+    values : mapping of str to torch.Tensor
+        Constrained latent values by site: points inside the supports; no result depends on them.
+    data : mapping of str to torch.Tensor
+        Data by argument label.
+
+    Returns
+    -------
+    Analysis
+
+    Notes
+    -----
+    Sources are exact up to what the computation names: a product with a literal zero still counts. Axes err
+    on the side of ``"mixed"``: every other answer holds for all values of the latents. A loop or a branch of
+    Python counts as what it came to in this run.
+
+    Examples
+    --------
+    >>> def model(values, data):
+    ...     return {"y": {"log_prob": -0.5 * (data["y"] - values["alpha"][data["county"]]) ** 2}}
+    >>> data = {"y": torch.ones(4), "county": torch.tensor([0, 1, 1, 2])}
+    >>> analyse(model, {"alpha": torch.zeros(3)}, data).access["y"]["log_prob"]["alpha"].axes
+    (AxisAccess(how='gathered', axis=0, label='county'),)
+    """
+    with torch.no_grad(), _Walk() as walk:
+        values = {k: walk.source(("latent", k), v) for k, v in values.items()}
+        data = {k: walk.source(("data", k), v) for k, v in data.items()}
+        nodes = fn(values, data)
+    access: dict = {}
+    for node, parts in nodes.items():
+        for part, tensor in parts.items():
+            state = walk.state(tensor)
+            access.setdefault(node, {})[part] = {
+                name: access_of(kind, r) for (kind, name), r in state.items()
+            }
+    return Analysis(access, walk.problems)
+
+
+def scan(step, init, xs, length):
+    """`elboroom.scan`; where dependencies are followed, what a carry holds is known to come from earlier steps."""
+    walk = _get_current_dispatch_mode()
+    if not isinstance(walk, _Walk):
+        return scan_in_python(step, init, xs, length)
+
+    def marked(carry, x):
+        carry, y = step(carry, x)
+        return tree_map_only(torch.Tensor, walk.carried, carry), y
+
+    return scan_in_python(marked, init, xs, length)
+
+
+class _Walk(TorchDispatchMode):
+    """States of the tensors of a run; every tensor is kept, so that no other one takes its place."""
+
+    def __init__(self):
+        super().__init__()
+        self._known: dict[int, tuple[torch.Tensor, dict]] = {}
+        self.problems: list[IndexProblem] = []
+
+    def source(self, key, tensor) -> torch.Tensor:
+        """A private copy of a tensor, as a source."""
+        tensor = tensor.detach().clone()
+        self._known[id(tensor)] = tensor, {key: source_state(tensor.ndim)}
+        return tensor
+
+    def state(self, tensor) -> dict:
+        """What a tensor sees."""
+        return self._known[id(tensor)][1] if id(tensor) in self._known else {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, given = func.overloadpacket.__name__, arguments(func, args, kwargs or {})
+        given = indexed(name, given, self._inside) or given
+        out = func(**given)
+        tensors = [t for t in tree_leaves(given) if isinstance(t, torch.Tensor)]
+        states = [self.state(t) for t in tensors]
+        outs = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        if func._schema.is_mutable:
+            self._written(name, tensors, states)
+        elif any(states):
+            found = (
+                apply(Call(name, given, tensors, outs[0]), states, _POINTWISE in func.tags) if outs else {}
+            )
+            for i, tensor in enumerate(outs):
+                self._known[id(tensor)] = tensor, found[i] if isinstance(found, list) else found
+        else:
+            for tensor in outs:
+                self._known[id(tensor)] = tensor, {}
+        return out
+
+    def carried(self, tensor) -> torch.Tensor:
+        """A tensor as the next step of a loop sees it."""
+        again = tensor.clone()
+        self._known[id(again)] = again, {k: r._replace(carried=True) for k, r in self.state(tensor).items()}
+        return again
+
+    def _written(self, name, tensors, states):
+        """A tensor changed in place, and with it all that shares its memory."""
+        target, place = tensors[0], tensors[0].untyped_storage()._cdata
+        whole = (
+            name == "copy_" and target.is_contiguous() and target.nbytes == target.untyped_storage().nbytes()
+        )
+        for key, (tensor, state) in list(self._known.items()):
+            if tensor.untyped_storage()._cdata == place:
+                made = mixed([state, *states])
+                if tensor is target and whole and tensors[-1].shape == target.shape:
+                    made = joined([states[-1]])
+                self._known[key] = tensor, made
+
+    # -- index arrays ----------------------------------------------------------------------------------
+
+    def _inside(self, index, size):
+        state = self.state(index)
+        if not is_position(index):
+            return index
+        rows = index.detach().numpy().reshape(-1)
+        labels = sorted(name for kind, name in state if kind == "data")
+        bad = (rows < (0 if labels else -size)) | (rows >= size)
+        if not bad.any():
+            return index
+        if not any(kind == "latent" for kind, _ in state):
+            per_row = max(rows.size // max(index.shape[0] if index.ndim else 1, 1), 1)
+            spots = np.flatnonzero(bad)
+            problem = IndexProblem(
+                labels[0] if labels else "",
+                int(size),
+                tuple((spots // per_row).tolist()),
+                tuple(rows[spots].tolist()),
+                bool(rows.min() >= 1 and rows.max() == size),
+            )
+            if problem not in self.problems:
+                self.problems.append(problem)
+        held = index.clamp(0 if labels else -size, size - 1)
+        self._known[id(held)] = held, state
+        return held
