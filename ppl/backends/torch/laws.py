@@ -11,6 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from ... import math
 from ...distributions.formula import rebuild
 from ...errors import ShapeError, UnsupportedError, explain
+from .transforms import LessThanEq, positive_ordered_vector
 
 
 class CannotSampleError(UnsupportedError, NotImplementedError):
@@ -68,7 +69,7 @@ class TruncatedNormal(Law):
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self):
         if self.low is None:
-            return constraints.less_than(self.high)
+            return LessThanEq(self.high)
         if self.high is None:
             return constraints.greater_than_eq(self.low)
         return constraints.interval(self.low, self.high)
@@ -148,6 +149,28 @@ class OrderedLogistic(dist.Categorical):
         super().__init__(logits=torch.cat([ends[0], middle, ends[1]], -1), validate_args=False)
 
 
+class LKJCholesky(dist.LKJCholesky):
+    """Pyro's, with draws that have its density: PyTorch's own do not from three rows on."""
+
+    def sample(self, sample_shape=()):
+        shape = self._extended_shape(torch.Size(sample_shape))
+        row = torch.arange(self.dim, dtype=self.concentration.dtype)
+        others = self.concentration[..., None] + (self.dim - 1 - row) / 2
+        length = dist.Beta((row / 2).clamp_min(0.5), others, validate_args=False)
+        square = length.expand(shape[:-1]).sample() * (row > 0)
+        direction = torch.randn(shape, dtype=row.dtype).tril(-1)
+        direction = direction / direction.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(row.dtype).tiny)
+        return direction * square.sqrt()[..., None] + torch.diag_embed(torch.sqrt(1 - square))
+
+
+class MixtureSameFamily(dist.MixtureSameFamily):
+    """Pyro's, on the support of its components."""
+
+    @constraints.dependent_property
+    def support(self):
+        return self.component_distribution.support
+
+
 class Ordered(Law):
     """Independent draws, sorted; or, where elements differ, their density on ordered vectors."""
 
@@ -166,7 +189,7 @@ class Ordered(Law):
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self):
-        return constraints.positive_ordered_vector if self.positive else constraints.ordered_vector
+        return positive_ordered_vector if self.positive else constraints.ordered_vector
 
     def log_prob(self, value):
         count = self.event_shape[0]

@@ -18,7 +18,9 @@ from ...distributions.formula import Formula, flatten, rebuild, whole_numbers
 from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
 from .namespace import asarray
-from .transforms import ZeroSum
+from .transforms import LessThanEq, ZeroSum, positive_ordered_vector
+
+_KINDS = torch.distributions.constraints
 
 __all__ = ["constraint_of", "lower", "to_torch_constraint"]
 
@@ -57,7 +59,7 @@ def _multivariate_normal(declared):
 
 
 def _lkj(declared):
-    return dist.LKJCholesky(int(declared.dimension), tensor(declared.concentration), validate_args=False)
+    return laws.LKJCholesky(int(declared.dimension), tensor(declared.concentration), validate_args=False)
 
 
 def _mixture(declared):
@@ -72,7 +74,19 @@ def _mixture(declared):
                 "give as many components as weights",
             )
         )
-    return dist.MixtureSameFamily(mixing, component, validate_args=False)
+    support = component.support
+    while isinstance(support, _KINDS._IndependentConstraint):
+        support = support.base_constraint
+    if any(np.ndim(getattr(support, name, 0)) for name in ("lower_bound", "upper_bound")):
+        raise UnsupportedError(
+            explain(
+                "MixtureSameFamily",
+                "components whose support is free of parameters",
+                f"{declared.component_distribution!r} on {declared.support.words}",
+                "write the mixture as a CustomDist with er.math.logsumexp",
+            )
+        )
+    return laws.MixtureSameFamily(mixing, component, validate_args=False)
 
 
 def _exchangeable(base: Any) -> bool:
@@ -132,12 +146,12 @@ def _running_support(declared):
     if declared.event_shape:
         return C.multinomial(high)
     if declared.counts:
-        return C.integer_greater_than_eq(low) if high is None else C.integer_interval(low, high)
+        return _KINDS._IntegerGreaterThan(low) if high is None else C.integer_interval(low, high)
     if low is None and high is None:
         return C.real
     if high is None:
         return C.greater_than_eq(low)
-    return C.less_than(high) if low is None else C.interval(low, high)
+    return LessThanEq(high) if low is None else C.interval(low, high)
 
 
 def _masked(declared):
@@ -233,6 +247,7 @@ _SINGLETONS: tuple[tuple[Any, Constraint], ...] = (
     (C.real_vector, constraints.real_vector),
     (C.simplex, constraints.simplex),
     (C.ordered_vector, constraints.ordered_vector),
+    (positive_ordered_vector, constraints.positive_ordered_vector),
     (C.positive_ordered_vector, constraints.positive_ordered_vector),
     (C.lower_cholesky, constraints.lower_cholesky),
     (C.corr_cholesky, constraints.corr_cholesky),
@@ -240,7 +255,6 @@ _SINGLETONS: tuple[tuple[Any, Constraint], ...] = (
     (C.positive_definite, constraints.positive_definite),
     (CIRCULAR, constraints.circular),
 )
-_KINDS = torch.distributions.constraints
 
 
 def constraint_of(support: Any) -> Constraint:
@@ -272,6 +286,8 @@ _BOUNDED: tuple[tuple[type, Callable[..., Constraint]], ...] = (
     (_KINDS._GreaterThan, constraints.greater_than),
     (_KINDS._GreaterThanEq, lambda low: constraints.greater_than(low, closed=True)),
     (_KINDS._LessThan, constraints.less_than),
+    (LessThanEq, lambda high: constraints.less_than(high, closed=True)),
+    (_KINDS._Multinomial, constraints.counts),
     (_KINDS._IntegerInterval, constraints.integer_interval),
     (_KINDS._IntegerGreaterThan, lambda low: constraints.integer_interval(low, None)),
 )
@@ -301,8 +317,10 @@ def to_torch_constraint(constraint: Any) -> Any:
             return C.interval(_bound(low), _bound(high))
         case constraints.GreaterThan(low, closed):
             return (C.greater_than_eq if closed else C.greater_than)(_bound(low))
-        case constraints.LessThan(high, _):
-            return C.less_than(_bound(high))
+        case constraints.LessThan(high, closed):
+            return (LessThanEq if closed else C.less_than)(_bound(high))
+        case constraints.Counts(total):
+            return C.multinomial(_bound(total))
         case constraints.IntegerInterval(low, None):
             return _KINDS._IntegerGreaterThan(_bound(low))
         case constraints.IntegerInterval(low, high):

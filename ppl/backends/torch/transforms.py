@@ -89,6 +89,30 @@ class _CorrSquare(transforms.Transform):
         return self._factor.inverse_shape(shape)
 
 
+class LessThanEq(C.Constraint):
+    """Numbers up to a bound, which counts."""
+
+    is_discrete, event_dim = False, 0
+
+    def __init__(self, upper_bound):
+        self.upper_bound = upper_bound
+
+    def check(self, value):
+        return value <= self.upper_bound
+
+
+class PositiveOrdered(C.Constraint):
+    """Increasing vectors of positive numbers, as one event."""
+
+    is_discrete, event_dim = False, 1
+
+    def check(self, value):
+        return C.positive_ordered_vector.check(value)
+
+
+positive_ordered_vector = PositiveOrdered()
+
+
 class ZeroSum(C.Constraint):
     """Arrays whose last axes sum to zero each."""
 
@@ -151,7 +175,8 @@ class _ZeroSum(transforms.Transform):
 
 def is_real(support) -> bool:
     """Whether a support is the whole space."""
-    while isinstance(support, torch.distributions.constraints._IndependentConstraint):
+    kinds = torch.distributions.constraints
+    while isinstance(support, (kinds._IndependentConstraint, kinds.MixtureSameFamilyConstraint)):
         support = support.base_constraint
     return support is C.real or support is C.real_vector
 
@@ -164,15 +189,19 @@ def transform_to(support):
     NotImplementedError
         Where there is none.
     """
+    if isinstance(support, torch.distributions.constraints.MixtureSameFamilyConstraint):
+        return transform_to(support.base_constraint)
     if isinstance(support, ZeroSum):
         return _ZeroSum(support.num_axes)
+    if isinstance(support, LessThanEq):
+        return biject_to(C.less_than(support.upper_bound))
     if support is C.lower_cholesky:
         return _Tril()
     if support is C.positive_definite:
         return _Square()
     if support is C.corr_matrix:
         return _CorrSquare()
-    if support is C.positive_ordered_vector:
+    if support is C.positive_ordered_vector or support is positive_ordered_vector:
         base = biject_to(C.ordered_vector)
         return transforms.ComposeTransform(
             [base, transforms.IndependentTransform(transforms.ExpTransform(), 1)]
