@@ -56,7 +56,7 @@ class Law:
             return 1.0
         return inefficiency(values.reshape(self.num_chains, -1, values.shape[1]))
 
-    def drift(self, values: np.ndarray) -> np.ndarray:
+    def drift(self, values: np.ndarray, inflation) -> np.ndarray:
         """Change of mean, spread and 5% tails between the halves of the chains, beyond its noise, in sds."""
         if not self.num_chains:
             return np.zeros(values.shape[1])
@@ -66,7 +66,7 @@ class Law:
         first, second = (
             chains[:, part].reshape(-1, values.shape[1]) for part in (slice(half), slice(half, None))
         )
-        noise = 4.0 * np.sqrt(self.inflation(values) / len(values))  # two standard errors of a difference
+        noise = 4.0 * np.sqrt(inflation / len(values))  # two standard errors of a difference
         shift = np.abs(first.mean(0) - second.mean(0)) / sd - noise
         spread = 0.5 * np.abs(first.std(0) - second.std(0)) / sd - noise
         edges = np.quantile(first, [0.05, 0.95], axis=0) - np.quantile(second, [0.05, 0.95], axis=0)
@@ -614,7 +614,7 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
     condemned = outcome.condemned
     if outcome.guide.family.name == "delta":
         condemned = POINT_ESTIMATE
-    drift = law.drift(values)
+    drift = law.drift(values, inflation)
     if at_pool is not None and law.num_chains and outcome.khat < KHAT_TRUSTED:
         weighed = estimate(at_pool, outcome.pool.weights)
         error = np.hypot(weighed.mean_se, found.mean_se)
