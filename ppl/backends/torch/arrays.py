@@ -33,9 +33,17 @@ def to_host(tree):
 
 
 class Mixed(TorchFunctionMode):
-    """Lets NumPy arrays stand beside tensors in every operation, as constants of the tensors' precision."""
+    """Lets NumPy arrays stand beside tensors, and keeps double precision where PyTorch would fall to single.
+
+    PyTorch makes single precision of Python's numbers, and of whole numbers that meet them.
+    """
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        self._double = dtype == torch.float64
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
         if any(isinstance(a, np.ndarray) for a in args):
             floats = [a.dtype for a in args if isinstance(a, torch.Tensor) and a.dtype.is_floating_point]
 
@@ -46,7 +54,39 @@ class Mixed(TorchFunctionMode):
                 return made.to(floats[0]) if floats and made.dtype.is_floating_point else made
 
             args = tuple(tensor(a) for a in args)
-        return func(*args, **(kwargs or {}))
+        if not self._double:
+            return func(*args, **kwargs)
+        if func is torch.tensor and kwargs.get("dtype") is torch.float32:  # what distributions do to numbers
+            kwargs = {**kwargs, "dtype": torch.float64}
+        if func is torch.Tensor.float:
+            return args[0].to(torch.float64)
+        found = func(*args, **kwargs)
+        if isinstance(found, torch.Tensor) and found.dtype is torch.float32 and "dtype" not in kwargs:
+            return self._again(func, args, kwargs, found)
+        return found
+
+    @staticmethod
+    def _again(func, args, kwargs, found):
+        """The same operation on doubles, unless its operands asked for single precision."""
+        operands = [
+            x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, (torch.Tensor, torch.dtype))
+        ]
+        if any(isinstance(x, torch.dtype) or x.dtype.is_floating_point for x in operands):
+            return found
+        if not operands:
+            return func(*args, **kwargs, dtype=torch.float64) if func in _MAKERS else found
+        numbers = any(isinstance(a, float) for a in args)
+        kind, double = (float, torch.as_tensor) if numbers else (torch.Tensor, torch.Tensor.to)
+        try:
+            return func(*pytree.tree_map_only(kind, lambda x: double(x, dtype=torch.float64), args), **kwargs)
+        except (RuntimeError, TypeError):
+            return found
+
+
+_MAKERS = frozenset(
+    getattr(torch, name)
+    for name in "tensor as_tensor zeros ones full eye linspace logspace arange empty rand randn".split()
+)
 
 
 class Leaving(RuntimeError):

@@ -415,6 +415,7 @@ class Handler(Messenger):
                 fn = fn.mask(mask)
             if msg["is_observed"]:
                 source = msg["infer"].get("data", value)
+                value = value if value.dtype.is_floating_point else value.to(torch.float64)
                 self.run.add(Node(name, "observed", fn, value, scale, frames, source=source))
             else:
                 role = msg["infer"]["role"]
@@ -505,11 +506,13 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
                 return holes(program.leaves[label].value), name in (program.imputed or ())
         return None, False
 
+    floats = [x.dtype for x in leaves.values() if isinstance(x, torch.Tensor) and x.dtype.is_floating_point]
+    precision = floats[0] if floats else torch.float64
     if program.model.language == "pyro":
-        with Mixed(), _whole_plates(), Handler(run), pyro.validation_enabled(False):
+        with Mixed(precision), _whole_plates(), Handler(run), pyro.validation_enabled(False):
             program.model.fn(*positional, **keywords)
     else:
         axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
-        with Mixed(), interpreting(Words(run, levels, axes, missing)):
+        with Mixed(precision), interpreting(Words(run, levels, axes, missing)):
             program.model.fn(*positional, **keywords)
     return record

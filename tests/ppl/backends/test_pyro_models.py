@@ -165,6 +165,6 @@ def test_enumerated_sites_are_summed_out():
     values, found = target.constrain(z), target.log_density(z)
     w, loc, y = torch.as_tensor(values["w"]), torch.as_tensor(values["loc"]), Y
     each = torch.log(w)[:, None] + dist.Normal(loc[:, None], 1.0).log_prob(y[:, None])
-    expected = torch.logsumexp(each, -1).sum(-1) + dist.Normal(0.0, 3.0).log_prob(loc).sum(-1)
+    expected = torch.logsumexp(each, -1).sum(-1) + dist.Normal(0.0 * loc, 3.0).log_prob(loc).sum(-1)
     np.testing.assert_allclose(found["log_density"] - found["log_jacobian"], expected, rtol=1e-9)
     assert not target.density.looped

@@ -70,3 +70,28 @@ def test_a_model_that_cannot_be_mapped_is_looped_and_says_so():
     np.testing.assert_allclose(program.target("torch").value_and_grad(z)[0], expected, rtol=1e-12)
     posterior = er.fit(program, backend="torch", progress=False)
     assert any(f.name == "draw by draw" for f in posterior.findings)
+
+
+PRECISE = {  # PyTorch by itself makes single precision of each
+    "a condition": lambda k: (k > 1) * 0.1,
+    "a multiple": lambda k: 0.1 * k,
+    "a share": lambda k: k / 3,
+    "a sum": lambda k: k + 0.1,
+    "a root": lambda k: k**0.5,
+    "a choice": lambda k: er.math.where(k > 1, 0.1, 0.2),
+    "a large count": lambda k: (k + 2.0**24 + 1.0) - 2.0**24,
+}
+
+
+@pytest.mark.parametrize("name", PRECISE)
+def test_whole_numbers_keep_double_precision(name):
+    @er.model
+    def counted(k):
+        a = er.sample("a", er.Normal(0, 1))
+        er.deterministic("made", PRECISE[name](k))
+        er.factor("f", -0.5 * a**2)
+
+    k = np.array([1, 2, 3])
+    target = counted(k).target("torch")
+    made = target.constrain(np.zeros((1, 1)))["made"][0]
+    np.testing.assert_allclose(made, np.asarray(PRECISE[name](k)), rtol=1e-15)
