@@ -15,8 +15,9 @@ from numpyro.distributions import constraints
 from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
+from ...running import Record
 from .arrays import Function, precision, to_device
-from .execute import Record, Run, execute, scan, transform_of
+from .execute import Run, execute, scan, transform_of
 
 
 class Density:

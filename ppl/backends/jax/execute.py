@@ -5,9 +5,7 @@ Latent values, observed values and plates are decided by the handler; the model 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,48 +16,14 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 from numpyro.primitives import Messenger
 
-from ...data import Levels, holes, rebuild
-from ...distributions.chain import MarkovChain
-from ...enumeration import Discrete
-from ...errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
+from ...data import rebuild
 from ...primitives import interpreting
+from ...running import Deciding, Node, Plates, Record
 from .lowering import lower
 from .missing import Missing
 
 
-@dataclass
-class Node:
-    """A recorded site."""
-
-    name: str
-    role: str
-    fn: Any = None
-    value: Any = None
-    scale: Any = None
-    plates: tuple = ()
-    rows: str | None = None
-    source: Any = None
-    holes: Any = None
-    term: Any = None
-
-    @property
-    def log_prob(self):
-        """Log density per batch element, scaled."""
-        value = self.fn.log_prob(self.value) if self.term is None else self.term
-        return value if self.scale is None else self.scale * value
-
-
-@dataclass
-class Record:
-    """Sites of one run, in program order."""
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    coords: dict[str, tuple] = field(default_factory=dict)
-    weights: dict[str, Any] = field(default_factory=dict)
-    discrete: list[Discrete] = field(default_factory=list)
-
-
-class Run(Messenger):
+class Run(Deciding, Messenger):
     """The handler.
 
     Parameters
@@ -125,57 +89,11 @@ class Run(Messenger):
                 msg["infer"] = {**msg["infer"], "data": msg["value"]}
                 msg["value"] = self.predict(name, msg["fn"])
 
-    def value_of(self, name, fn):
-        """Value and role of a site without data."""
-        if name in self.intervened:
-            return self.intervened[name], "intervened"
-        if name in self.fixed:
-            return self.fixed[name], "fixed"
-        if fn.is_discrete:
-            return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
-        if self.num_batch is not None and len(fn.batch_shape) > self.num_batch:
-            raise UnsupportedError(
-                explain(
-                    f"site '{name}'",
-                    "a continuous site whose law does not depend on a discrete one",
-                    "one that does, so that it has a different law for each value",
-                    "declare one continuous site per value, and choose between them by indexing",
-                )
-            )
-        return self.latent(name, fn), "latent"
+    def codes(self, value):
+        return jnp.asarray(value)
 
-    def enumerate(self, name, fn):
-        """All values of a discrete site, on an axis of their own."""
-        check_finite(name, fn)
-        if self.num_batch is None:
-            return probe(fn)
-        chain = is_chain(fn)
-        values = jnp.arange(chain.num_values) if chain else fn.enumerate_support(expand=False).ravel()
-        position, count = len(self.record.discrete), len(values)
-        batch = tuple(fn.batch_shape) + ((chain.num_steps,) if chain else ())
-        batch = batch[len(batch) - min(self.num_batch, len(batch)) :]
-        move = jnp.log(chain.transition_probs) if chain else None
-        self.record.discrete.append(Discrete(name, position, count, batch, move))
-        return values.reshape((count,) + (1,) * (position + self.num_batch))
-
-    def _term(self, name, fn):
-        """Log density of every value of a discrete site that is being summed out."""
-        site = next((d for d in self.record.discrete if d.name == name), None)
-        if site is None:
-            return None
-        lead = (site.count,) + (1,) * site.position
-        pad = (1,) * (self.num_batch - len(site.batch_shape))
-        if site.transition is not None:
-            first = jnp.log(is_chain(fn).initial_probs)
-            steps = jnp.arange(site.batch_shape[-1]) == 0
-            first = first.reshape(lead + (1,) * self.num_batch)
-            term = jnp.broadcast_to(jnp.where(steps, first, 0.0), lead + pad + site.batch_shape)
-        else:
-            values = jnp.reshape(jnp.arange(site.count), lead + (1,) * self.num_batch)
-            values = fn.enumerate_support(expand=False).ravel()[values]
-            term = fn.log_prob(values)
-        tilt = self.tilts.get(name)
-        return term if tilt is None else term + tilt.reshape(lead + pad + site.batch_shape)
+    def probe(self, fn):
+        return probe(fn)
 
     def postprocess_message(self, msg):
         kind, name = msg["type"], msg.get("name")
@@ -184,61 +102,20 @@ class Run(Messenger):
             return
         if kind not in {"sample", "deterministic"}:
             return
-        if name in self.record.nodes:
-            raise DuplicateSiteError(
-                explain(
-                    f"site '{name}'",
-                    "a name used once",
-                    "a second site of the same name",
-                    "rename one of the two",
-                )
-            )
         frames = tuple((f.name, f.dim, f.size) for f in msg.get("cond_indep_stack", ()))
         if kind == "deterministic":
-            self.record.nodes[name] = Node(name, "deterministic", value=msg["value"], plates=frames)
+            self.record.add(Node(name, "deterministic", value=msg["value"], plates=frames), self.scale)
             return
-        scale = msg["scale"]
-        for plate, _, _ in frames:
-            if plate in self.scale:
-                scale = self.scale[plate] if scale is None else scale * self.scale[plate]
         if isinstance(msg["fn"], dist.Unit):
             role = "factor"
         else:
             role = msg["infer"].get("role") or ("observed" if msg["is_observed"] else "latent")
         rows = msg["infer"].get("rows")
-        term = self._term(name, msg["fn"]) if role == "discrete" else None
+        term = self.term(name, msg["fn"]) if role == "discrete" else None
         source = msg["infer"].get("source", msg["value"]) if role == "observed" else None
         missing = msg["infer"].get("holes")
-        self.record.nodes[name] = Node(
-            name, role, msg["fn"], msg["value"], scale, frames, rows, source, missing, term
-        )
-
-
-def is_chain(fn):
-    """The declaration of a Markov chain, or None."""
-    while isinstance(fn, (dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    declared = getattr(fn, "declared", None)
-    return declared if isinstance(declared, MarkovChain) else None
-
-
-def count_values(fn) -> int:
-    """Number of values of a discrete law."""
-    chain = is_chain(fn)
-    return chain.num_values if chain else len(fn.enumerate_support(expand=False))
-
-
-def check_finite(name, fn):
-    """Refuse a discrete latent site that cannot be summed out."""
-    if is_chain(fn) is None and not (fn.has_enumerate_support and fn.event_dim == 0):
-        raise ModelError(
-            explain(
-                f"site '{name}'",
-                "a continuous latent quantity, or a discrete one with a few single values",
-                f"a discrete one ({type(fn).__name__}) that cannot be summed out",
-                "use Categorical, Bernoulli or MarkovChain, or write the sum with er.math.logsumexp in er.factor",
-            )
-        )
+        node = Node(name, role, msg["fn"], msg["value"], msg["scale"], frames, rows, source, missing, term)
+        self.record.add(node, self.scale)
 
 
 def transform_of(fn):
@@ -259,25 +136,23 @@ def probe(fn):
     return transform(jnp.zeros(transform.inverse_shape(fn.shape())))
 
 
-class Words:
+class Words(Plates):
     """Interpreter of the declared language on NumPyro."""
 
-    def __init__(self, run: Run, levels: Callable[[Any], Levels], axes: Mapping[str, tuple], missing):
-        self.run, self.record, self._levels, self.axes, self.sizes = run, run.record, levels, axes, run.sizes
-        self.missing = missing
-        self.plates: list[tuple[str, int]] = []
+    def opened(self, name, size):
+        return numpyro.plate(name, size)
 
     def sample(self, name, distribution):
-        return numpyro.sample(name, self._lower(name, distribution))
+        return numpyro.sample(name, self.lowered(name, distribution, lower))
 
     def observe(self, name, distribution, value):
-        fn = self._lower(name, distribution)
+        fn = self.lowered(name, distribution, lower)
         if value is None:
             return numpyro.sample(name, fn, infer={"role": "predicted"})
         source, value = value, jnp.asarray(value)
         if not fn.is_discrete and jnp.issubdtype(value.dtype, jnp.integer):
             value = value.astype(jnp.result_type(float))
-        self._check_plates(name, value, fn.event_dim)
+        self.check_plates(name, value.shape, fn.event_dim)
         infer = {"source": source}
         where, imputed = self.missing(name, source)
         if where is not None:
@@ -298,16 +173,10 @@ class Words:
 
     def _impute(self, name, fn, where):
         """Values of a latent site for the missing elements; plates do not apply to it."""
-        site = f"{name}_missing"
+        site = self.record.name_for_missing(name)
         part = Missing(fn, where)
         value, role = self.run.value_of(site, part)
-        if site in self.record.nodes:
-            raise DuplicateSiteError(
-                explain(
-                    f"site '{site}'", "a name left to the missing values", "a site of that name", "rename it"
-                )
-            )
-        self.record.nodes[site] = Node(site, role, part, value)
+        self.record.add(Node(site, role, part, value), {})
         return value
 
     def deterministic(self, name, value):
@@ -318,85 +187,8 @@ class Words:
         unit = dist.Unit(jnp.sum(jnp.asarray(value)) if whole else jnp.asarray(value))
         numpyro.sample(name, unit, obs=unit.sample(None), infer={"rows": rows})
 
-    def levels(self, codes):
-        return self._levels(codes)
-
     def scan(self, step, init, xs, length):
         return scan(step, init, xs, length)
-
-    @contextmanager
-    def plate(self, name, size, coords):
-        labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
-        try:
-            count = self.sizes.get(name, int(size))
-        except Exception as error:
-            raise ShapeError(
-                explain(
-                    f"plate '{name}'",
-                    "a size known before compilation",
-                    f"{type(size).__name__}",
-                    "use len(column), er.levels(codes) or an integer argument",
-                )
-            ) from error
-        if count < 1:
-            raise ShapeError(
-                explain(f"plate '{name}'", "at least one element", f"size {count}", "give it data")
-            )
-        if labels is not None and len(labels) != count:
-            if coords is not None:
-                raise ShapeError(
-                    explain(
-                        f"plate '{name}'",
-                        f"{count} labels",
-                        f"{len(labels)} in coords",
-                        "give as many labels as elements",
-                    )
-                )
-            labels = None
-        if labels:
-            self.record.coords[name] = tuple(labels)
-        if any(name == open_name for open_name, _ in self.plates):
-            raise DuplicateSiteError(
-                explain(f"plate '{name}'", "a plate opened once", "itself inside itself", "rename one")
-            )
-        with numpyro.plate(name, count):
-            self.plates.append((name, count))
-            try:
-                yield np.arange(count)
-            finally:
-                self.plates.pop()
-
-    def _check_plates(self, name, value, event_dim, what="data"):
-        shape = jnp.shape(value)
-        for depth, (plate, size) in enumerate(self.plates, start=1):
-            axis = len(shape) - event_dim - depth
-            if axis >= 0 and shape[axis] not in (1, size):
-                raise ShapeError(
-                    explain(
-                        f"site '{name}' in plate '{plate}'",
-                        f"{what} of size {size} on that axis",
-                        f"shape {tuple(shape)}",
-                        "make the plate's size and the rows agree",
-                    )
-                )
-
-    def _lower(self, name, distribution):
-        validate = getattr(distribution, "validate", None)
-        if validate is not None:
-            validate(name)
-        if not hasattr(distribution, "log_prob") and not hasattr(distribution, "params"):
-            raise ModelError(
-                explain(
-                    f"site '{name}'",
-                    "a distribution such as er.Normal(0, 1)",
-                    f"{type(distribution).__name__}",
-                    "pass the distribution itself",
-                )
-            )
-        fn = lower(distribution)
-        batch = tuple(fn.batch_shape)
-        self._check_plates(name, np.empty(batch, dtype=bool), 0, "parameters")
-        return fn
 
 
 def scan(step, init, xs, length=None):
@@ -422,41 +214,14 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
     key : jax key, optional
         Randomness for models that ask for it themselves.
     """
-    record = run.record
     run.sizes = program.sizes
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
-
-    def levels(codes):
-        for label, leaf in leaves.items():
-            if leaf is codes:
-                known = program.leaves[label]
-                if known.labels is not None:
-                    return Levels(program.level_counts.get(label, len(known.labels)), known.labels)
-                host = np.asarray(known.value)
-                if host.dtype.kind in "iu":
-                    return Levels(max(int(host.max()) + 1, program.level_counts.get(label, 0)))
-        raise ModelError(
-            explain(
-                "er.levels",
-                "a data argument of the model (strings, a category or zero-based codes)",
-                f"{type(codes).__name__}",
-                "call it on the argument itself, before computing with it",
-            )
-        )
-
-    def missing(name, source):
-        for label, leaf in leaves.items():
-            if leaf is source:
-                return holes(program.leaves[label].value), name in (program.imputed or ())
-        return None, False
-
     seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)
     with seed, run:
         if program.model.language == "numpyro":
             program.model.fn(*positional, **keywords)
         else:
-            axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
-            with interpreting(Words(run, levels, axes, missing)):
+            with interpreting(Words(run, program, leaves)):
                 program.model.fn(*positional, **keywords)
-    return record
+    return run.record

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax.interpreters import partial_eval
 from numpyro.distributions import constraints
 
-from ...errors import UnsupportedError, explain
+from ...running import sites_to_impute
 
 
 class Missing(dist.Distribution):
@@ -83,31 +83,5 @@ def imputed(program, run_model) -> set[str]:
     stand_ins = {k: np.zeros(w.shape) for k, w in wheres.items()}
     closed = jax.make_jaxpr(outputs)(stand_ins, data)
     _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-    needed = {name for name, is_used in zip(sorted(wheres), used, strict=False) if is_used}
-    for name, where in wheres.items():
-        events = where.reshape(-1, int(np.prod(laws[name].event_shape, dtype=int)))
-        partial = bool((events.any(1) & ~events.all(1)).any())
-        if name in needed or partial:
-            needed.add(name)
-            _check(name, laws[name], where, partial)
-    return needed
-
-
-def _check(name, fn, where, partial):
-    try:
-        ok = not fn.is_discrete and Missing(fn, where).support is not None
-    except NotImplementedError:
-        ok = False
-    if ok:
-        return
-    rows = sorted({int(r[0]) if len(r) else 0 for r in np.argwhere(where)})
-    why = "a part of a joint value is missing" if partial else "the model uses the value elsewhere"
-    raise UnsupportedError(
-        explain(
-            f"site '{name}'",
-            "a continuous outcome with elementwise support, where missing values have to be imputed",
-            f"a {'discrete' if fn.is_discrete else 'constrained'} one with missing rows {rows[:8]}"
-            f"{'…' if len(rows) > 8 else ''}; {why}",
-            "drop those rows, or leave the outcome out of the rest of the model",
-        )
-    )
+    reached = {name for name, is_used in zip(sorted(wheres), used, strict=False) if is_used}
+    return sites_to_impute(wheres, laws, reached, Missing)

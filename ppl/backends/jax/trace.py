@@ -12,9 +12,10 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...errors import ElboroomError, ModelError, explain
+from ...running import Record, count_values
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import precision
-from .execute import Record, Run, count_values, execute, probe, transform_of
+from .execute import Run, execute, probe, transform_of
 from .lowering import constraint_of
 from .missing import imputed
 

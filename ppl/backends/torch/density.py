@@ -13,8 +13,9 @@ from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
 from ...primitives import scan_in_python
+from ...running import Record
 from .arrays import Function, to_device
-from .execute import Record, Run, execute
+from .execute import Run, execute
 from .namespace import asarray
 from .static import on_host
 from .transforms import is_real, transform_to

@@ -7,8 +7,9 @@ import pyro
 import pyro.distributions as dist
 import torch
 
+from ...running import Record
 from .arrays import randomness
-from .execute import Record, Run, execute, probe
+from .execute import Run, execute, probe
 from .indices import Held
 from .namespace import asarray
 from .provenance import Analysis, analyse

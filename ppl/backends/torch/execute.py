@@ -19,11 +19,10 @@ import torch
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import SubsampleMessenger
 
-from ...data import Levels, holes, rebuild
-from ...distributions.chain import MarkovChain
-from ...enumeration import Discrete
-from ...errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
+from ...data import rebuild
+from ...errors import ModelError, explain
 from ...primitives import interpreting
+from ...running import Deciding, Node, Plates, Record, is_discrete
 from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
@@ -34,39 +33,7 @@ from .transforms import transform_to
 
 
 @dataclass
-class Node:
-    """A recorded site."""
-
-    name: str
-    role: str
-    fn: Any = None
-    value: Any = None
-    scale: Any = None
-    plates: tuple = ()
-    rows: str | None = None
-    source: Any = None
-    holes: Any = None
-    term: Any = None
-
-    @property
-    def log_prob(self):
-        """Log density per batch element, scaled."""
-        value = self.fn.log_prob(self.value) if self.term is None else self.term
-        return value if self.scale is None else self.scale * value
-
-
-@dataclass
-class Record:
-    """Sites of one run, in program order."""
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    coords: dict[str, tuple] = field(default_factory=dict)
-    weights: dict[str, Any] = field(default_factory=dict)
-    discrete: list[Discrete] = field(default_factory=list)
-
-
-@dataclass
-class Run:
+class Run(Deciding):
     """What decides the value of every site; see the JAX backend's handler for the parameters."""
 
     latent: Callable
@@ -82,72 +49,18 @@ class Run:
     tilts: Mapping = field(default_factory=dict)
     stand_in: Callable | None = None
 
-    def value_of(self, name, fn):
-        """Value and role of a site without data."""
-        if name in self.intervened:
-            return asarray(self.intervened[name]), "intervened"
-        if name in self.fixed:
-            return asarray(self.fixed[name]), "fixed"
-        if is_discrete(fn):
-            return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
-        if self.num_batch is not None and len(fn.batch_shape) > self.num_batch:
-            raise UnsupportedError(
-                explain(
-                    f"site '{name}'",
-                    "a continuous site whose law does not depend on a discrete one",
-                    "one that does, so that it has a different law for each value",
-                    "declare one continuous site per value, and choose between them by indexing",
-                )
-            )
-        return self.latent(name, fn), "latent"
+    def constant(self, value):
+        return asarray(value)
 
-    def enumerate(self, name, fn):
-        """All values of a discrete site, on an axis of their own."""
-        check_finite(name, fn)
-        if self.num_batch is None:
-            return probe(fn)
-        chain = is_chain(fn)
-        values = torch.arange(chain.num_values) if chain else fn.enumerate_support(expand=False).reshape(-1)
-        position, count = len(self.record.discrete), len(values)
-        batch = tuple(fn.batch_shape) + ((chain.num_steps,) if chain else ())
-        batch = batch[len(batch) - min(self.num_batch, len(batch)) :]
-        move = torch.log(chain.transition_probs) if chain else None
-        self.record.discrete.append(Discrete(name, position, count, batch, move))
-        return values.reshape((count,) + (1,) * (position + self.num_batch)).long()
+    def codes(self, value):
+        return asarray(value).long()
 
-    def term(self, name, fn):
-        """Log density of every value of a discrete site that is being summed out."""
-        site = next((d for d in self.record.discrete if d.name == name), None)
-        if site is None:
-            return None
-        lead = (site.count,) + (1,) * site.position
-        pad = (1,) * (self.num_batch - len(site.batch_shape))
-        if site.transition is not None:
-            first = torch.log(is_chain(fn).initial_probs).reshape(lead + (1,) * self.num_batch)
-            steps = torch.arange(site.batch_shape[-1]) == 0
-            term = torch.where(steps, first, 0.0).broadcast_to(lead + pad + tuple(site.batch_shape))
-        else:
-            values = fn.enumerate_support(expand=False).reshape(lead + (1,) * self.num_batch)
-            term = fn.log_prob(values)
-        tilt = self.tilts.get(name)
-        return term if tilt is None else term + tilt.reshape(lead + pad + tuple(site.batch_shape))
+    def probe(self, fn):
+        return probe(fn)
 
     def add(self, node: Node) -> None:
         """Record a site."""
-        if node.name in self.record.nodes:
-            raise DuplicateSiteError(
-                explain(
-                    f"site '{node.name}'",
-                    "a name used once",
-                    "a second site of the same name",
-                    "rename one of the two",
-                )
-            )
-        for plate, _, _ in node.plates:
-            if plate in self.scale:
-                extra = self.scale[plate]
-                node.scale = extra if node.scale is None else node.scale * extra
-        self.record.nodes[node.name] = node
+        self.record.add(node, self.scale)
 
     def sample(self, name, fn, frames, scale=None):
         """A site without data."""
@@ -161,38 +74,6 @@ class Run:
         made = value if self.predict is None else self.predict(name, fn)
         self.add(Node(name, "observed", fn, made, scale, frames, source=source, holes=missing))
         return made
-
-
-def is_discrete(fn) -> bool:
-    """Whether values are counts or codes."""
-    return bool(getattr(fn.support, "is_discrete", False))
-
-
-def is_chain(fn):
-    """The declaration of a Markov chain, or None."""
-    while isinstance(fn, (dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    declared = getattr(fn, "declared", None)
-    return declared if isinstance(declared, MarkovChain) else None
-
-
-def count_values(fn) -> int:
-    """Number of values of a discrete law."""
-    chain = is_chain(fn)
-    return chain.num_values if chain else len(fn.enumerate_support(expand=False))
-
-
-def check_finite(name, fn):
-    """Refuse a discrete latent site that cannot be summed out."""
-    if is_chain(fn) is None and not (fn.has_enumerate_support and len(fn.event_shape) == 0):
-        raise ModelError(
-            explain(
-                f"site '{name}'",
-                "a continuous latent quantity, or a discrete one with a few single values",
-                f"a discrete one ({type(fn).__name__}) that cannot be summed out",
-                "use Categorical, Bernoulli or MarkovChain, or write the sum with er.math.logsumexp in er.factor",
-            )
-        )
 
 
 def shape_of(fn) -> tuple[int, ...]:
@@ -214,13 +95,8 @@ def probe(fn):
     return transform(torch.zeros(tuple(transform.inverse_shape(torch.Size(shape))), dtype=torch.float64))
 
 
-class Words:
+class Words(Plates):
     """Interpreter of the declared language."""
-
-    def __init__(self, run: Run, levels, axes: Mapping[str, tuple], missing):
-        self.run, self.record, self._levels, self.axes = run, run.record, levels, axes
-        self.missing = missing
-        self.plates: list[tuple[str, int]] = []
 
     @staticmethod
     def asarray(value):
@@ -244,7 +120,7 @@ class Words:
         if not is_discrete(fn) and not value.dtype.is_floating_point:
             value = value.to(torch.float64)
         events = len(fn.event_shape)
-        self._check_plates(name, value, events)
+        self.check_plates(name, value.shape, events)
         where, imputed = self.missing(name, source)
         rows = None
         if where is not None:
@@ -265,7 +141,7 @@ class Words:
 
     def _impute(self, name, fn, where):
         """Values of a latent site for the missing elements; plates do not apply to it."""
-        return self.run.sample(f"{name}_missing", Missing(fn, where), ())
+        return self.run.sample(self.record.name_for_missing(name), Missing(fn, where), ())
 
     def deterministic(self, name, value):
         self.run.add(Node(name, "deterministic", value=asarray(value), plates=self.frames))
@@ -279,85 +155,14 @@ class Words:
             value = value.broadcast_to(torch.broadcast_shapes(value.shape, self._plate_shape()))
         self.run.add(Node(name, "factor", Unit(value), None, None, self.frames, rows))
 
-    def levels(self, codes):
-        return self._levels(codes)
-
     def scan(self, step, init, xs, length):
         return scan(step, init, xs, length)
-
-    @contextmanager
-    def plate(self, name, size, coords):
-        labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
-        try:
-            count = self.run.sizes.get(name, int(size))
-        except Exception as error:
-            raise ShapeError(
-                explain(
-                    f"plate '{name}'",
-                    "a size known before compilation",
-                    f"{type(size).__name__}",
-                    "use len(column), er.levels(codes) or an integer argument",
-                )
-            ) from error
-        if count < 1:
-            raise ShapeError(
-                explain(f"plate '{name}'", "at least one element", f"size {count}", "give it data")
-            )
-        if labels is not None and len(labels) != count:
-            if coords is not None:
-                raise ShapeError(
-                    explain(
-                        f"plate '{name}'",
-                        f"{count} labels",
-                        f"{len(labels)} in coords",
-                        "give as many labels as elements",
-                    )
-                )
-            labels = None
-        if labels:
-            self.record.coords[name] = tuple(labels)
-        if any(name == open_name for open_name, _ in self.plates):
-            raise DuplicateSiteError(
-                explain(f"plate '{name}'", "a plate opened once", "itself inside itself", "rename one")
-            )
-        self.plates.append((name, count))
-        try:
-            yield np.arange(count)
-        finally:
-            self.plates.pop()
 
     def _plate_shape(self):
         return tuple(size for _, size in reversed(self.plates))
 
-    def _check_plates(self, name, value, event_dim, what="data"):
-        shape = tuple(np.shape(value))
-        for depth, (plate, size) in enumerate(self.plates, start=1):
-            axis = len(shape) - event_dim - depth
-            if axis >= 0 and shape[axis] not in (1, size):
-                raise ShapeError(
-                    explain(
-                        f"site '{name}' in plate '{plate}'",
-                        f"{what} of size {size} on that axis",
-                        f"shape {shape}",
-                        "make the plate's size and the rows agree",
-                    )
-                )
-
     def _lower(self, name, distribution):
-        validate = getattr(distribution, "validate", None)
-        if validate is not None:
-            validate(name)
-        if not hasattr(distribution, "log_prob") and not hasattr(distribution, "params"):
-            raise ModelError(
-                explain(
-                    f"site '{name}'",
-                    "a distribution such as er.Normal(0, 1)",
-                    f"{type(distribution).__name__}",
-                    "pass the distribution itself",
-                )
-            )
-        fn = lower(distribution)
-        self._check_plates(name, np.empty(tuple(fn.batch_shape), dtype=bool), 0, "parameters")
+        fn = self.lowered(name, distribution, lower)
         if self.plates:
             shape = torch.broadcast_shapes(fn.batch_shape, self._plate_shape())
             fn = fn if shape == fn.batch_shape else fn.expand(shape)
@@ -477,42 +282,15 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
         Label to tensor (traced) or object (static) for every argument.
     run : Run
     """
-    record = run.record
     run.sizes = program.sizes
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
-
-    def levels(codes):
-        for label, leaf in leaves.items():
-            if leaf is codes:
-                known = program.leaves[label]
-                if known.labels is not None:
-                    return Levels(program.level_counts.get(label, len(known.labels)), known.labels)
-                host = np.asarray(known.value)
-                if host.dtype.kind in "iu":
-                    return Levels(max(int(host.max()) + 1, program.level_counts.get(label, 0)))
-        raise ModelError(
-            explain(
-                "er.levels",
-                "a data argument of the model (strings, a category or zero-based codes)",
-                f"{type(codes).__name__}",
-                "call it on the argument itself, before computing with it",
-            )
-        )
-
-    def missing(name, source):
-        for label, leaf in leaves.items():
-            if leaf is source:
-                return holes(program.leaves[label].value), name in (program.imputed or ())
-        return None, False
-
     floats = [x.dtype for x in leaves.values() if isinstance(x, torch.Tensor) and x.dtype.is_floating_point]
     precision = floats[0] if floats else torch.float64
     if program.model.language == "pyro":
         with Mixed(precision), _whole_plates(), Handler(run), pyro.validation_enabled(False):
             program.model.fn(*positional, **keywords)
     else:
-        axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
-        with Mixed(precision), interpreting(Words(run, levels, axes, missing)):
+        with Mixed(precision), interpreting(Words(run, program, leaves)):
             program.model.fn(*positional, **keywords)
-    return record
+    return run.record

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from pyro.distributions import constraints as C
 
-from ...errors import UnsupportedError, explain
+from ...running import sites_to_impute
 from .laws import Law
 
 
@@ -69,35 +69,8 @@ def imputed(program, run_model) -> set[str]:
         laws = {name: record.nodes[name].fn for name in wheres}
         terms = [n.value if n.role == "deterministic" else n.log_prob for n in record.nodes.values()]
         total = sum((t.double().sum() for t in terms), torch.zeros(()))
-        needed = set()
+        reached = set()
         if stand_ins and total.requires_grad:
             found = torch.autograd.grad(total, list(stand_ins.values()), allow_unused=True)
-            needed = {name for name, g in zip(stand_ins, found, strict=True) if g is not None}
-    for name, where in wheres.items():
-        events = where.reshape(-1, int(np.prod(laws[name].event_shape, dtype=int)))
-        partial = bool((events.any(1) & ~events.all(1)).any())
-        if name in needed or partial:
-            needed.add(name)
-            _check(name, laws[name], where, partial)
-    return needed
-
-
-def _check(name, fn, where, partial):
-    discrete = bool(fn.support.is_discrete)
-    try:
-        ok = not discrete and Missing(fn, where).support is not None
-    except NotImplementedError:
-        ok = False
-    if ok:
-        return
-    rows = sorted({int(r[0]) if len(r) else 0 for r in np.argwhere(where)})
-    why = "a part of a joint value is missing" if partial else "the model uses the value elsewhere"
-    raise UnsupportedError(
-        explain(
-            f"site '{name}'",
-            "a continuous outcome with elementwise support, where missing values have to be imputed",
-            f"a {'discrete' if discrete else 'constrained'} one with missing rows {rows[:8]}"
-            f"{'…' if len(rows) > 8 else ''}; {why}",
-            "drop those rows, or leave the outcome out of the rest of the model",
-        )
-    )
+            reached = {name for name, g in zip(stand_ins, found, strict=True) if g is not None}
+    return sites_to_impute(wheres, laws, reached, Missing)

@@ -10,9 +10,10 @@ import pyro.distributions as dist
 import torch
 
 from ...errors import ModelError, explain
+from ...running import Record, count_values, is_discrete
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import randomness, to_device
-from .execute import Record, Run, count_values, execute, is_discrete, probe, shape_of
+from .execute import Run, execute, probe, shape_of
 from .indices import Held
 from .lowering import constraint_of
 from .missing import imputed

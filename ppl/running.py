@@ -1,0 +1,341 @@
+"""What every backend does alike while it runs a model: what is recorded, how plates and discrete sites work.
+
+A backend adds the arrays: how a site is announced to its library, and what a value is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import math
+from .data import Levels, holes
+from .distributions.chain import MarkovChain
+from .enumeration import Discrete
+from .errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
+
+
+@dataclass
+class Node:
+    """A recorded site."""
+
+    name: str
+    role: str
+    fn: Any = None
+    value: Any = None
+    scale: Any = None
+    plates: tuple = ()
+    rows: str | None = None
+    source: Any = None
+    holes: Any = None
+    term: Any = None
+
+    @property
+    def log_prob(self):
+        """Log density per batch element, scaled."""
+        value = self.fn.log_prob(self.value) if self.term is None else self.term
+        return value if self.scale is None else self.scale * value
+
+
+@dataclass
+class Record:
+    """Sites of one run, in program order."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    coords: dict[str, tuple] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    discrete: list[Discrete] = field(default_factory=list)
+
+    def add(self, node: Node, extra: Mapping[str, Any]) -> None:
+        """Record a site, its density times the `extra` scale of the plates around it.
+
+        Raises
+        ------
+        DuplicateSiteError
+        """
+        if node.name in self.nodes:
+            raise DuplicateSiteError(
+                explain(
+                    f"site '{node.name}'",
+                    "a name used once",
+                    "a second site of the same name",
+                    "rename one of the two",
+                )
+            )
+        for plate, _, _ in node.plates:
+            if plate in extra:
+                node.scale = extra[plate] if node.scale is None else node.scale * extra[plate]
+        self.nodes[node.name] = node
+
+    def name_for_missing(self, name: str) -> str:
+        """Name of the latent site that holds the missing values of an observed one."""
+        site = f"{name}_missing"
+        if site in self.nodes:
+            raise DuplicateSiteError(
+                explain(
+                    f"site '{site}'", "a name left to the missing values", "a site of that name", "rename it"
+                )
+            )
+        return site
+
+
+def is_discrete(fn) -> bool:
+    """Whether values are counts or codes."""
+    return bool(getattr(fn.support, "is_discrete", False))
+
+
+def is_chain(fn) -> MarkovChain | None:
+    """The declaration of a Markov chain, or None."""
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    declared = getattr(fn, "declared", None)
+    return declared if isinstance(declared, MarkovChain) else None
+
+
+def count_values(fn) -> int:
+    """Number of values of a discrete law."""
+    chain = is_chain(fn)
+    return chain.num_values if chain else len(fn.enumerate_support(expand=False))
+
+
+def _check_finite(name, fn):
+    if is_chain(fn) is None and not (fn.has_enumerate_support and len(fn.event_shape) == 0):
+        raise ModelError(
+            explain(
+                f"site '{name}'",
+                "a continuous latent quantity, or a discrete one with a few single values",
+                f"a discrete one ({type(fn).__name__}) that cannot be summed out",
+                "use Categorical, Bernoulli or MarkovChain, or write the sum with er.math.logsumexp in er.factor",
+            )
+        )
+
+
+class Deciding:
+    """Values of sites without data. A subclass holds the settings and the two conversions below."""
+
+    def constant(self, value):
+        """A NumPy array as a value of the model."""
+        return value
+
+    def codes(self, value):
+        """Values of a discrete site as an array of whole numbers."""
+        raise NotImplementedError
+
+    def probe(self, fn):
+        """A value inside the support, without sampling."""
+        raise NotImplementedError
+
+    def value_of(self, name, fn):
+        """Value and role of a site without data."""
+        if name in self.intervened:
+            return self.constant(self.intervened[name]), "intervened"
+        if name in self.fixed:
+            return self.constant(self.fixed[name]), "fixed"
+        if is_discrete(fn):
+            return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
+        if self.num_batch is not None and len(fn.batch_shape) > self.num_batch:
+            raise UnsupportedError(
+                explain(
+                    f"site '{name}'",
+                    "a continuous site whose law does not depend on a discrete one",
+                    "one that does, so that it has a different law for each value",
+                    "declare one continuous site per value, and choose between them by indexing",
+                )
+            )
+        return self.latent(name, fn), "latent"
+
+    def enumerate(self, name, fn):
+        """All values of a discrete site, on an axis of their own."""
+        _check_finite(name, fn)
+        if self.num_batch is None:
+            return self.probe(fn)
+        chain = is_chain(fn)
+        values = np.arange(chain.num_values) if chain else fn.enumerate_support(expand=False)
+        values = self.codes(values).reshape(-1)
+        position, count = len(self.record.discrete), len(values)
+        batch = tuple(fn.batch_shape) + ((chain.num_steps,) if chain else ())
+        batch = batch[len(batch) - min(self.num_batch, len(batch)) :]
+        move = math.log(chain.transition_probs) if chain else None
+        self.record.discrete.append(Discrete(name, position, count, batch, move))
+        return values.reshape((count,) + (1,) * (position + self.num_batch))
+
+    def term(self, name, fn):
+        """Log density of every value of a discrete site that is being summed out; None for another."""
+        site = next((d for d in self.record.discrete if d.name == name), None)
+        if site is None:
+            return None
+        lead = (site.count,) + (1,) * site.position
+        shape = lead + (1,) * (self.num_batch - len(site.batch_shape)) + tuple(site.batch_shape)
+        if site.transition is not None:
+            first = math.reshape(math.log(is_chain(fn).initial_probs), lead + (1,) * self.num_batch)
+            term = math.broadcast_to(math.where(np.arange(shape[-1]) == 0, first, 0.0), shape)
+        else:
+            term = fn.log_prob(fn.enumerate_support(expand=False).reshape(lead + (1,) * self.num_batch))
+        tilt = self.tilts.get(name)
+        return term if tilt is None else term + tilt.reshape(shape)
+
+
+class Plates:
+    """The words that are the same everywhere: ``plate`` and ``levels``, and the checks of a declaration."""
+
+    def __init__(self, run, program, leaves: Mapping[str, Any]):
+        self.run, self.record, self.sizes = run, run.record, run.sizes
+        self.program, self.leaves = program, leaves
+        self.axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
+        self.plates: list[tuple[str, int]] = []
+
+    def opened(self, name: str, size: int) -> AbstractContextManager:
+        """The plate of the backend's library, where it has one."""
+        return nullcontext()
+
+    def missing(self, name, source) -> tuple[np.ndarray | None, bool]:
+        """Where the data of a site are missing, and whether they are imputed."""
+        for label, leaf in self.leaves.items():
+            if leaf is source:
+                return holes(self.program.leaves[label].value), name in (self.program.imputed or ())
+        return None, False
+
+    def levels(self, codes):
+        for label, leaf in self.leaves.items():
+            if leaf is codes:
+                known, least = self.program.leaves[label], self.program.level_counts.get(label)
+                if known.labels is not None:
+                    return Levels(len(known.labels) if least is None else least, known.labels)
+                host = np.asarray(known.value)
+                if host.dtype.kind in "iu":
+                    return Levels(max(int(host.max()) + 1, least or 0))
+        raise ModelError(
+            explain(
+                "er.levels",
+                "a data argument of the model (strings, a category or zero-based codes)",
+                f"{type(codes).__name__}",
+                "call it on the argument itself, before computing with it",
+            )
+        )
+
+    @contextmanager
+    def plate(self, name, size, coords):
+        labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
+        try:
+            count = self.sizes.get(name, int(size))
+        except Exception as error:
+            raise ShapeError(
+                explain(
+                    f"plate '{name}'",
+                    "a size known before compilation",
+                    f"{type(size).__name__}",
+                    "use len(column), er.levels(codes) or an integer argument",
+                )
+            ) from error
+        if count < 1:
+            raise ShapeError(
+                explain(f"plate '{name}'", "at least one element", f"size {count}", "give it data")
+            )
+        if labels is not None and len(labels) != count:
+            if coords is not None:
+                raise ShapeError(
+                    explain(
+                        f"plate '{name}'",
+                        f"{count} labels",
+                        f"{len(labels)} in coords",
+                        "give as many labels as elements",
+                    )
+                )
+            labels = None
+        if labels:
+            self.record.coords[name] = tuple(labels)
+        if any(name == open_name for open_name, _ in self.plates):
+            raise DuplicateSiteError(
+                explain(f"plate '{name}'", "a plate opened once", "itself inside itself", "rename one")
+            )
+        with self.opened(name, count):
+            self.plates.append((name, count))
+            try:
+                yield np.arange(count)
+            finally:
+                self.plates.pop()
+
+    def check_plates(self, name, shape, event_dim, what="data"):
+        """Refuse a shape that disagrees with the plates around a site."""
+        for depth, (plate, size) in enumerate(self.plates, start=1):
+            axis = len(shape) - event_dim - depth
+            if axis >= 0 and shape[axis] not in (1, size):
+                raise ShapeError(
+                    explain(
+                        f"site '{name}' in plate '{plate}'",
+                        f"{what} of size {size} on that axis",
+                        f"shape {tuple(shape)}",
+                        "make the plate's size and the rows agree",
+                    )
+                )
+
+    def lowered(self, name, distribution, lower):
+        """The backend's law of a declaration, checked."""
+        validate = getattr(distribution, "validate", None)
+        if validate is not None:
+            validate(name)
+        if not hasattr(distribution, "log_prob") and not hasattr(distribution, "params"):
+            raise ModelError(
+                explain(
+                    f"site '{name}'",
+                    "a distribution such as er.Normal(0, 1)",
+                    f"{type(distribution).__name__}",
+                    "pass the distribution itself",
+                )
+            )
+        fn = lower(distribution)
+        self.check_plates(name, tuple(fn.batch_shape), 0, "parameters")
+        return fn
+
+
+def sites_to_impute(
+    wheres: Mapping[str, np.ndarray], laws: Mapping[str, Any], used: set[str], missing
+) -> set[str]:
+    """Sites whose missing values something else depends on, or only part of whose event is missing.
+
+    Parameters
+    ----------
+    wheres : mapping
+        Where the data of each site are missing.
+    laws : mapping
+        The backend's law of each of these sites.
+    used : set of str
+        Sites whose missing values reach something else.
+    missing : type
+        The backend's law of missing elements.
+
+    Raises
+    ------
+    UnsupportedError
+        If such a site cannot be imputed.
+    """
+    needed = set()
+    for name, where in wheres.items():
+        fn = laws[name]
+        events = where.reshape(-1, int(np.prod(fn.event_shape, dtype=int)))
+        partial = bool((events.any(1) & ~events.all(1)).any())
+        if name not in used and not partial:
+            continue
+        needed.add(name)
+        try:
+            ok = not is_discrete(fn) and missing(fn, where).support is not None
+        except NotImplementedError:
+            ok = False
+        if ok:
+            continue
+        rows = sorted({int(r[0]) if len(r) else 0 for r in np.argwhere(where)})
+        why = "a part of a joint value is missing" if partial else "the model uses the value elsewhere"
+        raise UnsupportedError(
+            explain(
+                f"site '{name}'",
+                "a continuous outcome with elementwise support, where missing values have to be imputed",
+                f"a {'discrete' if is_discrete(fn) else 'constrained'} one with missing rows {rows[:8]}"
+                f"{'…' if len(rows) > 8 else ''}; {why}",
+                "drop those rows, or leave the outcome out of the rest of the model",
+            )
+        )
+    return needed
