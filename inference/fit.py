@@ -133,7 +133,7 @@ def fit(
     at_pool = None
     if outcome.law.kind == "mcmc" and outcome.khat < KHAT_TRUSTED:
         at_pool, _ = quantity_values(target, outcome.pool.z)
-    mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0])
+    mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0], values)
     estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored)
     for symmetry, gaps in zip(outcome.symmetries, mirrored, strict=True):
         if gaps.max() > MIRRORED and sum(f.name == "symmetry" for f in findings) < 5:

@@ -105,20 +105,21 @@ class Outcome:
     symmetries: list[Symmetry] = field(default_factory=list)
     twins: tuple[np.ndarray, list[np.ndarray]] = (np.zeros(0, int), [])
 
-    def mirrored(self, quantities: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def mirrored(self, quantities: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
         """How far each quantity's law moves under the symmetries, beyond its noise: ``(symmetry, quantity)``.
 
         Parameters
         ----------
         quantities : callable
             ``quantities(z) -> values`` of shapes ``(S, dim)`` and ``(S, Q)``.
+        values : numpy.ndarray
+            ``quantities(law.z)``.
         """
         rows, images = self.twins
         if not images:
             return np.zeros((0, 1))
-        before = quantities(self.law.z[rows])
-        inflation = self.law.inflation(quantities(self.law.z)) if self.law.num_chains else 1.0
-        return np.stack([moved(before, quantities(image), inflation) for image in images])
+        inflation = self.law.inflation(values)
+        return np.stack([moved(values[rows], quantities(image), inflation) for image in images])
 
 
 def moved(before: np.ndarray, after: np.ndarray, inflation) -> np.ndarray:

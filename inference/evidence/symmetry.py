@@ -76,7 +76,7 @@ def _candidates(target) -> Iterator[Symmetry]:
                 yield Symmetry(
                     f"exchanging elements {i} and {j} of {names}", _exchange(chosen, i, j, offsets)
                 )
-        real = [(s, a) for s, a in members if s.support == "real" or _kind(s) == "real"]
+        real = [(s, a) for s, a in members if _kind(s) == "real"]
         for chosen in _subsets(real):
             names = " and ".join(site.name for site, _ in chosen)
             for i in range(size):

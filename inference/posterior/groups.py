@@ -145,7 +145,7 @@ def compute(posterior, name: str) -> dict:
     return {name: make[name](posterior)}
 
 
-def _kept(posterior, size: int) -> np.ndarray:
+def kept(posterior, size: int) -> np.ndarray:
     """Draws that a group of `size` numbers per draw is computed for: all, or evenly spaced ones."""
     count = len(posterior.z)
     keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(LEAST_DRAWS, count), count))
@@ -165,7 +165,7 @@ def _size(trace) -> int:
 
 def _posterior_predictive(posterior):
     target = posterior._target
-    rows = _kept(posterior, _size(target.trace))
+    rows = kept(posterior, _size(target.trace))
     outcomes = {s.name for s in target.trace.by_role(*OUTCOME)}
     key = seeds(posterior.seed, len(posterior.z), 41)[rows]
 
@@ -179,7 +179,7 @@ def _posterior_predictive(posterior):
 
 def _log_likelihood(posterior):
     target = posterior._target
-    rows = _kept(posterior, _size(target.trace))
+    rows = kept(posterior, _size(target.trace))
     return _dataset(posterior, target.per_row(posterior.z[rows]), rows)
 
 

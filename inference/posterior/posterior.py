@@ -257,7 +257,7 @@ class Posterior:
         rng = np.random.default_rng([self.seed, 11])
         if live:
             mirrored = self._outcome.mirrored(
-                lambda z: _derived(fn, _split(*quantity_values(self._target, z)))[1]
+                lambda z: _derived(fn, _split(*quantity_values(self._target, z)))[1], values
             )
             estimates, verdicts = verdicts_of(self._outcome, values, rng, mirrored=mirrored)
         else:

@@ -9,7 +9,7 @@ import numpy as np
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, seeds
 from ...ppl.tree import dataset, tree
-from .groups import LARGEST_GROUP
+from .groups import kept
 
 # Distributions whose elements are independent given their parameters, so that some can be new.
 UNIVARIATE = frozenset(
@@ -89,9 +89,7 @@ def _chosen(trace, var_names) -> list[str]:
 def _draws(posterior, trace, names, num_draws, seed) -> np.ndarray:
     count = len(posterior.z)
     if num_draws is None:
-        size = sum(int(np.prod(trace[name].shape, dtype=int)) for name in names)
-        keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(100, count), count))
-        return np.unique(np.linspace(0, count - 1, keep).astype(int))
+        return kept(posterior, sum(int(np.prod(trace[name].shape, dtype=int)) for name in names))
     if isinstance(num_draws, bool) or not isinstance(num_draws, (int, np.integer)) or num_draws < 1:
         raise InferenceError(
             explain("num_draws", "an integer of at least 1", repr(num_draws), "correct the argument")
