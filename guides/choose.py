@@ -17,6 +17,11 @@ class Plan:
     family: Any
     reason: str
 
+    @property
+    def recentres(self) -> bool:
+        """Whether the fit may choose other coordinates of hierarchical sites: a mode depends on them."""
+        return self.family.name not in {"laplace", "delta"}
+
 
 def choose(guide: Any, target) -> Plan:
     """Turn the user's `guide` into a plan.

@@ -107,6 +107,8 @@ def fit(
     with _no_collection():
         target = _target(program, backend, dtype, device)
         plan = choose(guide, target)
+        if plan.recentres:
+            target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         watch = Watch(max_seconds, progress)
         compile_before = target.density.clock["compile"]
         target.prepare("value_and_grad")
@@ -119,6 +121,7 @@ def fit(
     try:
         climb = Climb(target, plan, seed, watch, start_z, named=guide != "auto")
         outcome = climb.run()
+        target = climb.target
     finally:
         watch.close()
     findings = [*_data_findings(program, trace, target), *outcome.findings]

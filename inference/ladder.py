@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from ..ppl.target import BATCH
+from .centring import carry, shares
 from .evidence.chains import inefficiency, short_chains
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
@@ -18,6 +19,7 @@ from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
 from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
+from .designs import whitened
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
 from .starts import dispersed, loose_fits
@@ -25,6 +27,7 @@ from .trail import Rung
 from .watch import Watch
 
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
+RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
 CACHED = 2**17  # numbers that fit into a core's cache: larger batches are slower
@@ -188,22 +191,65 @@ class Climb:
             points = np.concatenate([np.atleast_2d(self.start), points[:2]])
         points = self._finite_points(points, rng)
         self.best = (points[0], 0.1 * np.eye(dim) if dim <= 5000 else None)
-        with np.errstate(all="ignore"):
-            found = loose_fits(self.density, points, rng, callback=self.watch.stop)
-        k = found.best
-        if np.isfinite(found.elbo[k]):
-            self.best = (found.mean[k], np.diag(found.sd[k]))
-        self.sds = found.sd[k]
-        self.ends = np.delete(found.mean, k, 0)[np.isfinite(np.delete(found.elbo, k))]
+        centred, found = self.target, []
+        ends = (1.0, 0.0) if centred.centring else (1.0,)
+        for share in ends:  # centred, then non-centred
+            self._enter(centred.centred(dict.fromkeys(centred.centring, share)))
+            with np.errstate(all="ignore"):
+                found.append((self.target, loose_fits(self.density, points, rng, callback=self.watch.stop)))
+            points = points[:2]
+        target, best = max(found, key=lambda one: one[1].elbo[one[1].best])
+        self._enter(target)
+        k = best.best
+        places = [
+            carry(
+                one,
+                target,
+                fits.mean[np.isfinite(fits.elbo) & ((fits is not best) | (np.arange(len(fits.elbo)) != k))],
+            )
+            for one, fits in found
+        ]
+        self.ends = np.concatenate(places)
+        if np.isfinite(best.elbo[k]):
+            self.best = (best.mean[k], np.diag(best.sd[k]))
+            self._recentre(best.mean[k], np.diag(best.sd[k]))
         self.rung(
             "starts",
             "mean-field",
             before,
             begin,
-            elbo=float(found.elbo[k]),
-            elbo_se=float(found.elbo_se[k]),
-            reason=f"{len(points)} dispersed starts, {found.num_iterations} iterations",
+            elbo=float(best.elbo[k]),
+            elbo_se=float(best.elbo_se[k]),
+            reason=f"{sum(len(f.elbo) for _, f in found)} dispersed starts, {best.num_iterations} iterations",
         )
+
+    def _enter(self, target):
+        """Go on in the coordinates of `target`."""
+        self.ends = carry(self.target, target, self.ends)
+        self.target = target
+
+    def _recentre(self, mean, scale) -> float:
+        """Take the coordinates that suit a Gaussian, and carry it there; how far the shares moved."""
+        if not self.target.centring:
+            return 0.0
+        before = self.target
+        inverse = np.linalg.inv(scale)
+        found, units = shares(before, mean, (inverse**2).sum(0))
+        change = max(np.abs(found[name] - before.centring[name]).max() for name in found)
+        diagonal = not np.tril(scale, -1).any()
+        draws = whitened(self.rng(7), max(64, 4 * len(mean)), len(mean))
+        after = before.centred(found)
+        moved = carry(before, after, np.concatenate([mean[None], mean + draws @ scale.T]))
+        good = np.isfinite(moved).all(1)
+        if change < RECENTRED or not good[0] or good.mean() < 0.9:
+            return 0.0
+        self._enter(after)
+        if diagonal:
+            self.best = (moved[0], np.diag(np.diag(scale) * np.exp(units)))
+        else:
+            centre = moved[1:][good[1:]]
+            self.best = (centre.mean(0), np.linalg.cholesky(np.cov(centre.T).reshape(len(mean), -1)))
+        return change
 
     def _finite_points(self, points, rng):
         from ..ppl.errors import InferenceError, explain
@@ -263,9 +309,12 @@ class Climb:
             def keep(mu, factor):
                 self.best = (mu, factor)
 
-            found = natural_gradient(self.density, mean, scale, rng, callback=stop, keep=keep)
-            self.elbo_trace += found.trace
-            self.best = (found.mean, found.scale_tril)
+            for last in (False, False, True):
+                found = natural_gradient(self.density, *self.best, rng, callback=stop, keep=keep)
+                self.elbo_trace += found.trace
+                self.best = (found.mean, found.scale_tril)
+                if last or stop() or not np.isfinite(found.elbo) or not self._recentre(*self.best):
+                    break
             reason = f"natural gradient: {found.reason} after {len(found.trace)} steps"
             if not found.converged and found.reason not in {"flat direction", "stopped"}:
                 better = polish(self.density, *self.best, rng, callback=stop)
@@ -337,7 +386,7 @@ class Climb:
                 with self.watch.showing("short chains from the guide"):
                     law = self._chains(pool, frame, rng) or law
             before, begin = self.target.counter.num_gradients, time.perf_counter()
-            symmetries = find(self.target, self.density, law.z[law.resample(3, self.rng(5))])
+            symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
             if condemned is None:
                 condemned = self._other_modes(law, pool, frame, symmetries, rng)
             words = "nothing elsewhere" if condemned is None else condemned
@@ -352,6 +401,23 @@ class Climb:
         outcome.symmetries = symmetries
         outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
         return outcome
+
+    def _symmetries(self, z) -> list[Symmetry]:
+        """Symmetries at some points; they are looked for where every site is centred."""
+        own = self.target
+        plain = own.centred(dict.fromkeys(own.centring, 1.0))
+        try:
+            self.target = plain
+            found = find(plain, self.density, carry(own, plain, z))
+        finally:
+            self.target = own
+        if not own.centring:
+            return found
+
+        def across(apply):
+            return lambda z: (carry(plain, own, apply(carry(own, plain, z))[0]), np.zeros(len(z)))
+
+        return [Symmetry(symmetry.words, across(symmetry.apply)) for symmetry in found]
 
     def _weigh(self, pool, guide, params, frame):
         mean, scale = frame

@@ -37,6 +37,8 @@ class Site:
         Data argument that holds the value of an observed site.
     constraint : object
         The support as a declaration of ``ppl.constraints``; None where it depends on other values.
+    location_scale : bool
+        Whether it is a latent site of a location–scale law whose scale the model computes, see `centring`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Site:
     is_discrete: bool = False
     argument: str | None = None
     constraint: Any = None
+    location_scale: bool = False
 
     @property
     def size(self) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from .backends import load
+from .centring import KEY
 from .sites import ModelTrace, Site, element_labels
 
 BATCH = 32
@@ -35,6 +37,8 @@ class Target:
     dtype : numpy.dtype
     device : str
     counter : Counter
+    centring : dict
+        Location–scale sites in other coordinates than their values, see `centred`.
     """
 
     def __init__(self, program, backend: str, trace: ModelTrace, density, dtype, device: str):
@@ -47,6 +51,7 @@ class Target:
         self._engine = load(backend, program.model.language)
         self.data = density.device(program)
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
+        self.centring: dict[str, np.ndarray] = {}
 
     @classmethod
     def of(cls, program, backend: str = "jax", dtype=None, device: str = "auto") -> Target:
@@ -56,6 +61,32 @@ class Target:
         dtype = np.dtype(dtype) if dtype is not None else engine.default_dtype(device)
         trace = program.trace(backend)
         return cls(program, backend, trace, engine.density_of(program, trace, dtype), dtype, device)
+
+    def centred(self, shares: Mapping[str, np.ndarray]) -> Target:
+        """The same density in other coordinates of some location–scale sites.
+
+        Parameters
+        ----------
+        shares : mapping
+            Site name to λ in [0, 1], one per element or one for all: 1 is centred, 0 non-centred; see
+            `elboroom.ppl.centring`. Sites not named are centred.
+
+        Returns
+        -------
+        Target
+            It shares compiled functions and counter with this one.
+        """
+        other = copy(self)
+        other.centring = {
+            site.name: np.array(np.broadcast_to(np.asarray(shares[site.name], float), site.shape))
+            for site in self.sites
+            if site.name in shares
+        }
+        placed = {k: self._engine.to_device(v, self.dtype) for k, v in other.centring.items()}
+        other.weights = {k: v for k, v in self.weights.items() if k != KEY} | (
+            {KEY: placed} if placed else {}
+        )
+        return other
 
     @property
     def labels(self) -> list[str]:
@@ -216,7 +247,17 @@ class Target:
         """Unconstrained coordinates of constrained values, shape ``(B, dim)``; values batched alike."""
         data, weights = self._inputs(data, weights)
         values = {s.name: np.asarray(values[s.name], self.dtype) for s in self.sites}
-        return np.asarray(self.density.unconstrain(values, data, weights), np.float64)
+        total = len(values[self.sites[0].name])
+        batch = BATCH if total <= BATCH else self.constrain_batch
+        out = []
+        for start in range(0, total, batch):
+            block = {k: v[start : start + batch] for k, v in values.items()}
+            lacking = batch - len(block[self.sites[0].name])
+            block = {k: np.pad(v, [(0, lacking)] + [(0, 0)] * (v.ndim - 1), "edge") for k, v in block.items()}
+            out.append(
+                np.asarray(self.density.unconstrain(block, data, weights), np.float64)[: batch - lacking]
+            )
+        return np.concatenate(out)
 
     def log_joint(self, values: Mapping[str, np.ndarray]) -> float:
         """Log joint density at constrained values, without Jacobian terms."""

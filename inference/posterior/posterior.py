@@ -58,6 +58,7 @@ class Posterior:
     constant_data: dict
     data_fingerprint: str
     weights: dict = field(default_factory=dict)
+    centring: dict = field(default_factory=dict)
     program: Any = None
     model_record: dict = field(default_factory=dict)
     _target: Any = None
@@ -118,6 +119,7 @@ class Posterior:
             constant,
             program.data_fingerprint,
             {k: np.asarray(v) for k, v in trace.weights.items()},
+            dict(target.centring),
             program,
             {
                 "module": program.model.__module__,
@@ -354,6 +356,8 @@ class Posterior:
         if self._target is not None:
             z = self._target.unconstrain(batch)
             return z, self._target.log_density(z)["log_jacobian"]
+        if self.centring:
+            self._need_program("log_prob")
         from ...ppl.backends import load
 
         return load(self.backend).unconstrain_sites([s for s in self.sites if s.role == "latent"], batch)

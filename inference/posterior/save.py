@@ -124,6 +124,7 @@ def _write(posterior: Posterior, folder: Path) -> None:
     whole.to_netcdf(folder / DRAWS, engine=ENGINE)
     tensors = {f"params/{k}": v for k, v in posterior.params.items()}
     tensors |= {f"weights/{k}": v for k, v in posterior.weights.items()}
+    tensors |= {f"centring/{k}": v for k, v in posterior.centring.items()}
     tensors["z"] = posterior.z
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / GUIDE)
     record = _record(posterior)
@@ -312,6 +313,7 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         constant_data=_variables(groups, "constant_data", record["constant_data"]),
         data_fingerprint=record["data_fingerprint"],
         weights=_under(tensors, "weights/"),
+        centring=_under(tensors, "centring/"),
         model_record=record["model"],
     )
     posterior._groups["labels"] = {k: tuple(v) for k, v in record["labels"].items()}
@@ -392,7 +394,7 @@ def _reunite(posterior: Posterior, program) -> None:
         return
     posterior.program = program
     if same_data:
-        posterior._target = program.target(posterior.backend)
+        posterior._target = program.target(posterior.backend).centred(posterior.centring)
     else:
         note(
             "other data",

@@ -12,6 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
+from ...centring import KEY, coordinates, place
 from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
@@ -87,10 +88,16 @@ class Density:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         return eliminate(terms, record.discrete, self._num_batch, scan)
 
-    def _latent_from(self, z, jacobian):
+    def _latent_from(self, z, weights, jacobian=None):
+        jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
+
         def latent(name, fn):
             start, stop, shape = self._offsets[name]
             u = z[start:stop].reshape(shape)
+            if name in centring:
+                x, log_jacobian = place(fn, centring[name], u)
+                jacobian.append(log_jacobian)
+                return x
             if _is_real(fn.support):
                 return u
             transform = transform_of(fn)
@@ -102,7 +109,7 @@ class Density:
 
     def _parts(self, z, data, weights, scale):
         jacobian: list = []
-        run = self._run(self._latent_from(z, jacobian), weights, scale=scale)
+        run = self._run(self._latent_from(z, weights, jacobian), weights, scale=scale)
         record = self._execute(data, run)
         prior = likelihood = factors = jnp.zeros(())
         if record.discrete and scale:
@@ -136,7 +143,7 @@ class Density:
         return {" × ".join(sorted(f.names)): jnp.sum(f.value) for f in self._factors(record)}
 
     def _site_priors(self, z, data, weights):
-        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
         return {
             name: jnp.sum(factor.value)
             for factor in self._factors(record)
@@ -145,7 +152,7 @@ class Density:
         }
 
     def _constrain(self, z, data, weights):
-        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
         return {
             n.name: jnp.asarray(n.value)
             for n in record.nodes.values()
@@ -157,6 +164,9 @@ class Density:
 
         def latent(name, fn):
             value = values[name]
+            if name in weights.get(KEY, {}):
+                parts[name] = coordinates(fn, weights[KEY][name], value)
+                return value
             parts[name] = value if _is_real(fn.support) else transform_of(fn).inv(value)
             return value
 
@@ -164,7 +174,7 @@ class Density:
         return jnp.concatenate([jnp.ravel(parts[site.name]) for site in self._trace.latents])
 
     def _per_row(self, z, data, weights):
-        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
         out = {}
         for factor in self._factors(record):
             seen = [n for n in map(record.nodes.get, sorted(factor.names)) if n.role == "observed" or n.rows]
@@ -185,7 +195,7 @@ class Density:
         sites = {s.name: s for s in self._trace.by_role("discrete")}
 
         def total(tilts):
-            run = self._run(self._latent_from(z, []), weights, tilts=tilts)
+            run = self._run(self._latent_from(z, weights), weights, tilts=tilts)
             record = self._execute(data, run)
             return sum(jnp.sum(f.value) for f in self._factors(record)), None
 
@@ -221,7 +231,7 @@ class Density:
 
     def _predict(self, z, seed, data, weights):
         key = jax.random.key(seed)
-        run = self._run(self._latent_from(z, []), weights, predict=self._sampling(key))
+        run = self._run(self._latent_from(z, weights), weights, predict=self._sampling(key))
         record = self._execute(data, run, key)
         values = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role == "deterministic"}
         return {**values, **self._outcomes(record)}

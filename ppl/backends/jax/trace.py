@@ -11,10 +11,11 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
+from ...centring import can_be_centred
 from ...errors import ElboroomError, ModelError, explain
 from ...running import Record, count_values
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
-from .arrays import precision
+from .arrays import concrete, precision
 from .execute import Run, execute, probe, transform_of
 from .lowering import constraint_of
 from .missing import imputed
@@ -164,6 +165,7 @@ def _site(node, labels, program) -> Site:
         bool(fn.is_discrete),
         argument,
         constraint,
+        node.role == "latent" and can_be_centred(fn, lambda scale: not concrete(scale)),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyro
 import torch
 
+from ...centring import KEY, coordinates, place
 from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
@@ -104,10 +105,16 @@ class Density:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         return eliminate(terms, record.discrete, self._num_batch, scan_in_python)
 
-    def _latent_from(self, z, jacobian):
+    def _latent_from(self, z, weights, jacobian=None):
+        jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
+
         def latent(name, fn):
             start, stop, shape = self._offsets[name]
             u = z[start:stop].reshape(shape)
+            if name in centring:
+                x, log_jacobian = place(fn, centring[name], u)
+                jacobian.append(log_jacobian)
+                return x
             if is_real(fn.support):
                 return u
             transform = transform_to(fn.support)
@@ -119,7 +126,7 @@ class Density:
 
     def _parts(self, z, data, weights, scale):
         jacobian: list = []
-        record = self._execute(data, self._run(self._latent_from(z, jacobian), weights, scale=scale))
+        record = self._execute(data, self._run(self._latent_from(z, weights, jacobian), weights, scale=scale))
         prior = likelihood = factors = self._zero()
         if record.discrete and scale:
             raise UnsupportedError(
@@ -156,7 +163,7 @@ class Density:
         return {name: value.numpy() for name, value in found.items()}
 
     def _site_priors(self, z, data, weights):
-        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
         return {
             name: factor.value.sum()
             for factor in self._factors(record)
@@ -165,7 +172,7 @@ class Density:
         }
 
     def _constrain(self, z, data, weights):
-        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
         return {
             n.name: asarray(n.value)
             for n in record.nodes.values()
@@ -177,6 +184,9 @@ class Density:
 
         def latent(name, fn):
             value = values[name]
+            if name in weights.get(KEY, {}):
+                parts[name] = coordinates(fn, weights[KEY][name], value)
+                return value
             parts[name] = value if is_real(fn.support) else transform_to(fn.support).inv(value)
             return value
 
@@ -184,7 +194,7 @@ class Density:
         return torch.cat([parts[site.name].reshape(-1) for site in self._trace.latents])
 
     def _per_row(self, z, data, weights):
-        record = self._execute(data, self._run(self._latent_from(z, []), weights))
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
         out = {}
         for factor in self._factors(record):
             seen = [n for n in map(record.nodes.get, sorted(factor.names)) if n.role == "observed" or n.rows]
@@ -212,7 +222,7 @@ class Density:
         }
 
         def total(tilts):
-            record = self._execute(data, self._run(self._latent_from(z, []), weights, tilts=tilts))
+            record = self._execute(data, self._run(self._latent_from(z, weights), weights, tilts=tilts))
             return sum(f.value.sum() for f in self._factors(record))
 
         return torch.func.grad(total)(tilts)
@@ -236,7 +246,7 @@ class Density:
         return {n.name: n.value for n in record.nodes.values() if n.role in {"observed", "predicted"}}
 
     def _predict(self, z, seed, data, weights):
-        run = self._run(self._latent_from(z, []), weights, predict=self._draw)
+        run = self._run(self._latent_from(z, weights), weights, predict=self._draw)
         record = self._execute(data, run)
         values = {n.name: n.value for n in record.nodes.values() if n.role == "deterministic"}
         return {**values, **self._outcomes(record)}

@@ -9,6 +9,7 @@ import numpy as np
 import pyro.distributions as dist
 import torch
 
+from ...centring import can_be_centred
 from ...errors import ModelError, explain
 from ...running import Record, count_values, is_discrete
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
@@ -119,4 +120,5 @@ def _site(node, labels, program) -> Site:
         is_discrete(fn),
         argument,
         constraint,
+        node.role == "latent" and can_be_centred(fn, lambda scale: scale.requires_grad),
     )

@@ -1,0 +1,56 @@
+"""Which coordinates of a hierarchical model make its posterior near Gaussian, read off a fit.
+
+Given the scale τ of a location–scale site, an element's posterior precision is ``1/τ² + w`` with w what the data
+add. In coordinates with share λ its spread then moves with τ as ``τ^(λ-1) (1 + w τ²)^(-1/2)``, which is flat at
+``λ = w τ² / (1 + w τ²)``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def carry(source, target, z: np.ndarray) -> np.ndarray:
+    """Coordinates in `target` of points given in those of `source`, the same density, shape ``(B, dim)``."""
+    if not source.centring or not len(z):
+        return z
+    values = source.constrain(z)
+    moved = target.unconstrain({site.name: values[site.name] for site in target.sites})
+    out = np.array(z, float)
+    for name in source.centring:  # the others have not changed
+        out[:, target.offsets[name]] = moved[:, target.offsets[name]]
+    return out
+
+
+def shares(target, z: np.ndarray, precision: np.ndarray) -> tuple[dict, np.ndarray]:
+    """The share λ that suits each element of the sites with a centring.
+
+    Parameters
+    ----------
+    target : Target
+    z : numpy.ndarray, shape (dim,)
+        Centre of a fit.
+    precision : numpy.ndarray, shape (dim,)
+        Its precision along each coordinate, the others given.
+
+    Returns
+    -------
+    tuple
+        Site name to shares, and the logarithm by which each coordinate's unit shrinks, shape ``(dim,)``.
+    """
+    names = list(target.centring)
+    values = target.constrain(z[None])
+    rows = {site.name: np.repeat(values[site.name], len(names) + 1, 0) for site in target.sites}
+    for i, name in enumerate(names):
+        rows[name][i + 1] += 1.0
+    u = target.centred(dict.fromkeys(names, 0.0)).unconstrain(rows)
+    found, units = {}, np.zeros(target.dim)
+    for i, name in enumerate(names):
+        where, before = target.offsets[name], target.centring[name].ravel()
+        with np.errstate(all="ignore"):
+            log_scale = -np.log(u[i + 1, where] - u[0, where])
+            share = np.clip(1.0 - 1.0 / (precision[where] * np.exp(2.0 * before * log_scale)), 0.0, 1.0)
+        share = np.where(np.isfinite(share), share, before)
+        units[where] = np.where(np.isfinite(log_scale), (share - before) * log_scale, 0.0)
+        found[name] = share.reshape(target.centring[name].shape)
+    return found, units
