@@ -11,6 +11,7 @@ import numpy as np
 
 from ..ppl.target import BATCH
 from .centring import carry, shares
+from .designs import whitened
 from .evidence.chains import inefficiency, short_chains
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
@@ -19,7 +20,6 @@ from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
 from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
-from .designs import whitened
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
 from .starts import dispersed, loose_fits
