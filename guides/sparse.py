@@ -21,6 +21,10 @@ from scipy.linalg import solve_triangular
 SMALLEST_TAIL, LARGEST_TAIL = 32, 4096
 
 
+class TooDense(ValueError):
+    """A pattern whose elimination leaves too large a dense block."""
+
+
 class NotPositiveDefinite(ValueError):
     """A matrix without a Cholesky factor."""
 
@@ -55,7 +59,7 @@ class Layout:
 
         Raises
         ------
-        NotPositiveDefinite
+        TooDense
             If the dense block would be larger than 4,096 coordinates.
         """
         dim = pattern.shape[0]
@@ -74,7 +78,7 @@ class Layout:
             rest = _cleared(rest[keep][:, keep] + joined.T @ joined)
             left, step = left[keep], step + 1
         if len(left) > LARGEST_TAIL:
-            raise NotPositiveDefinite(f"a dense block of {len(left)} coordinates is left")
+            raise TooDense(f"a dense block of {len(left)} coordinates is left")
         level[left] = step
         return cls(
             dim, level, np.concatenate([*rows, np.zeros(0, int)]), np.concatenate([*cols, np.zeros(0, int)])

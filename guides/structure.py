@@ -1,0 +1,271 @@
+"""Which coordinates of a posterior are linked, read from the computation and tested on the gradient.
+
+Sites with few elements are linked with everything that they meet. Elements of large sites are linked where some
+density sees both: the same position of an axis, a group and its rows, neighbours in time. What the analysis of
+the model cannot say, how wide a band is or which of two summed axes go together, is supposed and then tested:
+the Hessian recovered under the supposition has to agree with the gradient along random directions.
+
+References
+----------
+Curtis, Powell & Reid (1974), On the estimation of sparse Jacobian matrices. Coleman & Moré (1984), Estimation of
+sparse Hessian matrices and graph coloring problems.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+SMALL = 32  # elements up to which a site is linked as a whole
+WIDTHS = (1, 2, 4, 8)
+LARGEST = 2**26  # links
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Pattern of a Hessian, and directions from which it can be recovered.
+
+    Attributes
+    ----------
+    pattern : scipy.sparse.csr_array, shape (dim, dim)
+        Ones where two coordinates are linked, and on the diagonal.
+    colour : numpy.ndarray of int, shape (dim,)
+        Coordinates of one colour are perturbed together.
+    hub : numpy.ndarray of bool, shape (dim,)
+        Coordinates with a colour of their own, from whose column their links are read.
+    """
+
+    pattern: sp.csr_array
+    colour: np.ndarray
+    hub: np.ndarray
+
+    @property
+    def num_colours(self) -> int:
+        """Differences of gradients that one Hessian takes."""
+        return int(self.colour.max()) + 1
+
+    def hessian(self, density, z: np.ndarray, unit: np.ndarray, step: float = 1e-3) -> sp.csr_array:
+        """Mean Hessian of the log density over points, by differences of gradients.
+
+        Parameters
+        ----------
+        density : callable
+            ``density(z) -> (log density, gradient)``.
+        z : numpy.ndarray, shape (B, dim)
+        unit : numpy.ndarray, shape (dim,)
+            Scale of each coordinate: the difference is taken over ``step`` of it.
+        """
+        dim, count = len(unit), self.num_colours
+        products = np.empty((count, dim))
+        for c in range(count):
+            v = np.where(self.colour == c, unit, 0.0)
+            both = density(np.concatenate([z + step * v, z - step * v]))[1]
+            products[c] = (both[: len(z)] - both[len(z) :]).mean(0) / (2 * step)
+        rows, cols = self._coordinates
+        # a link is read from the column of a hub where it has one, from the coloured column otherwise
+        flip = self.hub[rows] & ~self.hub[cols]
+        one, other = np.where(flip, cols, rows), np.where(flip, rows, cols)
+        values = products[self.colour[other], one] / unit[other]
+        matrix = sp.csr_array((values, (rows, cols)), shape=(dim, dim))
+        return 0.5 * (matrix + matrix.T)
+
+    @property
+    def _coordinates(self):
+        found = self.pattern.tocoo()
+        return found.row, found.col
+
+
+def structure(target, density, centre, unit, rng) -> Structure | None:
+    """The links of a target's posterior, tested; None where nothing sparse passes the test.
+
+    Parameters
+    ----------
+    target : Target
+    density : callable
+        ``density(z) -> (log density, gradient)``.
+    centre, unit : numpy.ndarray, shape (dim,)
+        Where, and on what scale, the supposition is tested.
+    rng : numpy.random.Generator
+    """
+    dim = target.dim
+    step = 1e-3 if target.dtype == np.float64 else 3e-2
+    points = centre + unit * rng.standard_normal((2, dim))
+    tests = rng.standard_normal((2, dim)) * unit
+    truth = density(np.concatenate([points + step * tests, points - step * tests]))[1]
+    truth = (truth[:2] - truth[2:]) / (2 * step) * unit
+    for width in WIDTHS:
+        pattern, banded = links(target, width)
+        if pattern is None or pattern.nnz > 0.5 * dim**2:
+            return None
+        hub, colour = colours(pattern)
+        found = Structure(pattern, colour, hub)
+        if found.num_colours > 0.5 * dim + 8:
+            return None
+        error = 0.0
+        for point, test, exact in zip(points, tests, truth, strict=True):
+            guess = (found.hessian(density, point[None], unit, step) @ test) * unit
+            error = max(error, np.abs(guess - exact).max() / max(np.abs(exact).max(), 1e-300))
+        if error < (1e-4 if target.dtype == np.float64 else 1e-2):
+            return found
+        if not banded:
+            return None
+    return None
+
+
+def links(target, width: int) -> tuple[sp.csr_array | None, bool]:
+    """Links that the analysis of the model gives, with bands of `width` where it cannot tell.
+
+    Returns
+    -------
+    tuple
+        The pattern, None where it is too large, and whether a band was supposed.
+    """
+    program, dim, offsets = target.program, target.dim, target.offsets
+    sites = {site.name: site for site in target.sites}
+    pairs, banded, total = [(np.arange(dim), np.arange(dim))], False, 0
+    for parts in program.accesses(target.backend).values():
+        seen = {name: how for name, how in parts.get("log_prob", {}).items() if name in sites}
+        small, large = [], []
+        for name, how in seen.items():
+            site, start = sites[name], offsets[name].start
+            if site.size <= SMALL:
+                small.append(np.arange(start, start + site.size))
+                continue
+            axes, indices, supposed = _positions(program, site, how, width)
+            banded |= supposed
+            large.append((axes, start + indices, np.arange(start, start + site.size)))
+        small = np.concatenate(small) if small else np.zeros(0, int)
+        pairs.append(_every(small, small))
+        for i, (axes, indices, members) in enumerate(large):
+            pairs.append(_every(small, members))
+            for others, more, _ in large[: i + 1]:
+                made = _joint(axes, indices, others, more)
+                if made is None:
+                    return None, banded
+                pairs.append(made)
+        total += sum(len(p[0]) for p in pairs[-len(large) - 1 :])
+        if total > LARGEST:
+            return None, banded
+    rows, cols = (np.concatenate([p[k] for p in pairs]) for k in (0, 1))
+    pattern = sp.coo_array((np.ones(2 * len(rows)), (np.r_[rows, cols], np.r_[cols, rows])), shape=(dim, dim))
+    pattern = pattern.tocsr()
+    pattern.data[:] = 1.0
+    return pattern, banded
+
+
+def _every(a, b):
+    return np.repeat(a, len(b)), np.tile(b, len(a))
+
+
+def _positions(program, site, how, width):
+    """Elements of a site that each position of a density sees.
+
+    Returns
+    -------
+    tuple
+        Names of the position axes, element numbers along them (for a band one more axis, last), and whether a
+        band was supposed.
+    """
+    shape = site.unconstrained_shape
+    axes: list = []
+    index: list = []
+    window, supposed = None, False
+    for i, size in enumerate(shape):
+        access = how.axes[i] if i < len(how.axes) else None
+        kind = "mixed" if access is None or site.shape != shape else access.how
+        given = program.leaves[access.label].value if access is not None and access.label else None
+        given = None if given is None or np.ndim(given) != 1 or np.asarray(given).dtype.kind not in "iu" else given
+        if kind == "aligned":
+            name, positions = ("value", access.axis), np.arange(size)
+        elif kind == "gathered" and given is not None:
+            name, positions = ("value", access.axis), np.asarray(given)
+        elif kind == "summed" and given is not None:
+            name, positions = ("rows", len(given)), np.asarray(given)
+        elif kind == "summed" or size <= 8:
+            name, positions = ("sum", size, i if kind != "summed" else 0), np.arange(size)
+        else:
+            name, positions, window, supposed = ("near", size), np.arange(size), len(axes), True
+        if kind not in {"aligned", "gathered", "summed"} and size <= 8:  # all of a short axis at once
+            name = ("all", site.name, i)
+        axes.append(name)
+        index.append(positions)
+    flat = np.zeros((1,) * len(shape), int)
+    stride = 1
+    for i in reversed(range(len(shape))):
+        view = [1] * len(shape)
+        view[i] = -1
+        flat = flat + stride * np.clip(index[i], 0, shape[i] - 1).reshape(view)
+        stride *= shape[i]
+    every = [i for i, name in enumerate(axes) if name[0] == "all"]
+    out = np.moveaxis(flat, every, range(flat.ndim - len(every), flat.ndim))
+    names = [name for i, name in enumerate(axes) if i not in every]
+    out = out.reshape(*out.shape[: len(names)], -1)
+    if window is not None:
+        axis = names.index(axes[window])
+        shifted = [np.take(out, np.clip(np.arange(out.shape[axis]) + d, 0, out.shape[axis] - 1), axis) for d in range(width + 1)]
+        out = np.concatenate(shifted, -1)
+    return names, out, supposed
+
+
+def _joint(axes, indices, others, more):
+    """Pairs of elements that one position sees."""
+    names = list(dict.fromkeys([*axes, *others]))
+
+    def spread(own, values):
+        order = [own.index(name) for name in names if name in own]
+        values = np.moveaxis(values, [*order, values.ndim - 1], range(values.ndim))
+        sizes = iter(values.shape[:-1])
+        return values.reshape(*[next(sizes) if name in own else 1 for name in names], -1)
+
+    a, b = spread(axes, indices)[..., :, None], spread(others, more)[..., None, :]
+    try:
+        shape = np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        return None
+    if np.prod(shape, dtype=float) > LARGEST:
+        return None
+    a, b = np.broadcast_to(a, shape).ravel(), np.broadcast_to(b, shape).ravel()
+    return a, b
+
+
+def colours(pattern) -> tuple[np.ndarray, np.ndarray]:
+    """Which coordinates are hubs, and colours such that no row meets one twice among the others."""
+    dim = pattern.shape[0]
+    degree = np.diff(pattern.indptr)
+    best = None
+    for limit in sorted({int(q) for q in np.quantile(degree, [0.5, 0.75, 0.9, 1.0])}):
+        hub = degree > 2 * limit if limit < degree.max() else np.zeros(dim, bool)
+        if best is not None and hub.sum() > best[0]:
+            continue
+        rest = np.flatnonzero(~hub)
+        colour = np.full(dim, -1)
+        colour[rest] = _distance_two(pattern[rest][:, rest])
+        used = colour.max() + 1 if len(rest) else 0
+        colour[hub] = used + np.arange(hub.sum())
+        if best is None or used + hub.sum() < best[0]:
+            best = used + hub.sum(), hub, colour
+    return best[1], best[2]
+
+
+def _distance_two(pattern) -> np.ndarray:
+    """Greedy colours of a graph in which no two coordinates with a common neighbour share one."""
+    near = sp.csr_array(pattern @ pattern)
+    colour = np.full(pattern.shape[0], -1)
+    rng = np.random.default_rng(0)
+    left = np.arange(len(colour))
+    step = 0
+    while len(left):  # one independent set of the square after the other
+        graph = near[left][:, left]
+        open_, chosen = np.ones(len(left), bool), np.zeros(len(left), bool)
+        while open_.any():
+            rank = np.where(open_, rng.permutation(len(left)) + 1, 0)
+            scaled = sp.csr_array((rank[graph.indices], graph.indices, graph.indptr), shape=graph.shape)
+            best = np.asarray(scaled.max(axis=1).todense()).ravel()
+            new = open_ & (rank >= best)
+            chosen |= new
+            open_ &= ~(graph @ new.astype(float) > 0)
+        colour[left[chosen]] = step
+        left, step = left[~chosen], step + 1
+    return colour
