@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-SMALL = 32  # elements up to which a site is linked as a whole
+SMALL = 3  # elements up to which a site is linked as a whole
 WIDTHS = (1, 2, 4, 8)
 LARGEST = 2**26  # links
 
@@ -124,28 +124,37 @@ def links(target, width: int) -> tuple[sp.csr_array | None, bool]:
     """
     program, dim, offsets = target.program, target.dim, target.offsets
     sites = {site.name: site for site in target.sites}
+    accesses = program.accesses(target.backend)
     pairs, banded, total = [(np.arange(dim), np.arange(dim))], False, 0
-    for parts in program.accesses(target.backend).values():
-        seen = {name: how for name, how in parts.get("log_prob", {}).items() if name in sites}
-        small, large = [], []
-        for name, how in seen.items():
+    for parts in accesses.values():
+        small: dict = {}
+        large: list = []
+
+        def add(name, axes, indices, small=small, large=large):
             site, start = sites[name], offsets[name].start
-            if site.size <= SMALL:
-                small.append(np.arange(start, start + site.size))
-                continue
-            axes, indices, supposed = _positions(program, site, how, width)
-            banded |= supposed
-            large.append((axes, start + indices, np.arange(start, start + site.size)))
-        small = np.concatenate(small) if small else np.zeros(0, int)
-        pairs.append(_every(small, small))
-        for i, (axes, indices, members) in enumerate(large):
-            pairs.append(_every(small, members))
-            for others, more, _ in large[: i + 1]:
-                made = _joint(axes, indices, others, more)
-                if made is None:
-                    return None, banded
-                pairs.append(made)
-        total += sum(len(p[0]) for p in pairs[-len(large) - 1 :])
+            if site.size <= SMALL or axes is None:
+                small[name] = np.arange(start, start + site.size)
+            else:
+                large.append((axes, start + indices, name))
+            if name in target.centring:  # its value lies where its location and scale say
+                for parent, behind in _behind(program, sites, accesses.get(name, {}), sites[name]).items():
+                    known = behind is not None and axes is not None
+                    add(parent, axes if known else None, behind[indices] if known else None)
+
+        for name, how in parts.get("log_prob", {}).items():
+            if name in sites:
+                axes, indices, supposed = _positions(program, sites[name], how, width)
+                banded |= supposed
+                add(name, axes, indices)
+        every = np.concatenate([np.zeros(0, int), *small.values()])
+        made = [_every(every, every)]
+        for i, (axes, indices, name) in enumerate(large):
+            made.append(_every(every, np.arange(offsets[name].start, offsets[name].stop)))
+            made += [_joint(axes, indices, others, more) for others, more, _ in large[: i + 1]]
+        if any(one is None for one in made):
+            return None, banded
+        pairs += made
+        total += sum(len(one[0]) for one in made)
         if total > LARGEST:
             return None, banded
     rows, cols = (np.concatenate([p[k] for p in pairs]) for k in (0, 1))
@@ -153,6 +162,27 @@ def links(target, width: int) -> tuple[sp.csr_array | None, bool]:
     pattern = pattern.tocsr()
     pattern.data[:] = 1.0
     return pattern, banded
+
+
+def _behind(program, sites, parts, site) -> dict:
+    """Sites behind location and scale: the element that each element of `site` sees, None where it sees many."""
+    out: dict = {}
+    for part in ("loc", "scale"):
+        for parent, how in parts.get(part, {}).items():
+            if parent not in sites or parent == site.name:
+                continue
+            axes, indices, _ = _positions(program, sites[parent], how, 1)
+            same = indices.shape[-1] == 1 and all(name[0] == "value" for name in axes)
+            if parent in out or not same or not axes:
+                out[parent] = None
+                continue
+            view = [1] * len(site.shape)
+            for (_, axis), size in zip(axes, indices.shape[:-1], strict=True):
+                view[axis] = size
+            order = np.argsort([axis for _, axis in axes])
+            element = np.transpose(indices[..., 0], order).reshape(view)
+            out[parent] = np.broadcast_to(element, site.shape).ravel()
+    return out
 
 
 def _every(a, b):

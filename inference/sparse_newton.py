@@ -19,6 +19,8 @@ import scipy.sparse as sp
 from ..guides.sparse import Factor, NotPositiveDefinite
 from .designs import antithetic
 
+LARGEST_STEP = 0.75  # then no variance grows more than fourfold at once
+
 
 @dataclass
 class SparseFit:
@@ -39,7 +41,7 @@ def sparse_newton(
     sd,
     rng,
     num_draws=32,
-    num_hessian=4,
+    num_hessian=8,
     max_steps=60,
     num_average=8,
     callback=None,
@@ -62,9 +64,9 @@ def sparse_newton(
     dim, layout = len(mean), guide.order
     precision = sp.csr_array(sp.diags_array(1.0 / sd**2))
     trial = (np.array(mean, float), precision, layout.factor(precision))
-    damping, kept, best, stale = 1.0, None, None, 0
+    damping, kept, best, stale = LARGEST_STEP, None, None, 0
     trace: list = []
-    reason, converged, averaged = "step limit", False, 0
+    reason, converged, averaged, widened = "step limit", False, 0, 0
     for _ in range(max_steps):
         if callback is not None and callback():
             reason = "stopped"
@@ -106,20 +108,22 @@ def sparse_newton(
         else:
             stale += 1
         if kept is not None:
-            damping = min(1.0, 1.6 * damping)
+            damping = min(LARGEST_STEP, 1.6 * damping)
         kept = state
         a = factor.whiten(gradient[None])[0]
         ratio = curvature.diagonal() / precision.diagonal()
         still = np.abs(a).max() < 0.1 and np.abs(ratio - 1).max() < 0.15
-        if averaged or still or stale >= 3:
+        if stale >= 3 and not averaged and not still and widened < 3:
+            num_draws, num_hessian, stale, widened = 2 * num_draws, 2 * num_hessian, 0, widened + 1
+        elif averaged or still or stale >= 3:
             converged = converged or still
             averaged += 1
             if averaged > num_average:
-                reason = "converged" if converged else "no better bound"
+                reason = "converged" if converged else "no better bound with more draws"
                 break
-        trial = _step(layout, mean, precision, gradient, curvature, damping if not averaged else min(damping, 1.0 / (averaged + 1)))
+        rate = damping if not averaged else min(damping, 1.0 / (averaged + 1))
+        trial = _step(layout, mean, precision, gradient, curvature, rate)
     if averaged:
-        mean, _, factor = trial
         return SparseFit(mean, factor, trace[-1], converged, trace, reason)
     if best is None:
         return SparseFit(trial[0], trial[2], -np.inf, False, trace, "no finite draw")
