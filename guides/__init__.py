@@ -6,8 +6,9 @@ from .family import Family, Guide, log_prob, sample
 from .full_rank import FullRank
 from .laplace import Laplace
 from .mean_field import MeanField
+from .structured import Structured
 
-FAMILIES = (MeanField, FullRank, Laplace, Delta)
+FAMILIES = (MeanField, Structured, FullRank, Laplace, Delta)
 
 __all__ = [
     "FAMILIES",
@@ -17,6 +18,7 @@ __all__ = [
     "Guide",
     "Laplace",
     "MeanField",
+    "Structured",
     "choose",
     "log_prob",
     "sample",

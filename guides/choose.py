@@ -8,14 +8,42 @@ from typing import Any
 from ..ppl.errors import GuideError, explain
 
 FULL_RANK_LIMIT = 400
+SPARSE = 0.7  # share of a dense covariance's numbers up to which a sparse one is taken
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A family and the reason for it, in words."""
+    """A family and the reason for it, in words; `next` is tried where its fit finds no rest, and
+    `guide` is the family bound already."""
 
     family: Any
     reason: str
+    next: Any = None
+    guide: Any = None
+    auto: bool = False
+
+    def refined(self, target, centre, unit) -> Plan:
+        """The plan once a start has shown where and how wide the posterior is: sparse where its links allow.
+
+        Parameters
+        ----------
+        target : Target
+        centre, unit : numpy.ndarray, shape (dim,)
+            A point, and a scale of each coordinate there.
+        """
+        if not self.auto:
+            return self
+        from .structured import Structured
+
+        try:
+            guide = Structured().bind(target, centre, unit)
+        except GuideError:
+            return self
+        numbers, dense = guide.num_parameters, target.dim + target.dim * (target.dim + 1) // 2
+        if numbers > SPARSE * dense:
+            return self
+        words = f"{target.dim} dimensions, few of them linked: {numbers} numbers in place of {dense}"
+        return Plan(Structured(), words, next=self.family, guide=guide)
 
     @property
     def recentres(self) -> bool:
@@ -60,5 +88,7 @@ def choose(guide: Any, target) -> Plan:
             )
         return Plan(guide, "given by the user")
     if target.dim <= FULL_RANK_LIMIT:
-        return Plan(families["full-rank"](), f"{target.dim} dimensions: a dense covariance is affordable")
-    return Plan(families["mean-field"](), f"{target.dim} dimensions: a dense covariance is out of reach")
+        words = f"{target.dim} dimensions: a dense covariance is affordable"
+        return Plan(families["full-rank"](), words, auto=True)
+    words = f"{target.dim} dimensions: a dense covariance is out of reach"
+    return Plan(families["mean-field"](), words, auto=True)

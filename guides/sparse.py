@@ -84,6 +84,16 @@ class Layout:
             dim, level, np.concatenate([*rows, np.zeros(0, int)]), np.concatenate([*cols, np.zeros(0, int)])
         )
 
+    @classmethod
+    def dense(cls, dim: int) -> Layout:
+        """The layout in which every coordinate is linked with every other."""
+        return cls(dim, np.zeros(dim, int), np.zeros(0, int), np.zeros(0, int))
+
+    @classmethod
+    def diagonal(cls, dim: int) -> Layout:
+        """The layout in which no coordinate is linked with another."""
+        return cls(dim, np.r_[np.zeros(dim - 1, int), 1], np.zeros(0, int), np.zeros(0, int))
+
     @property
     def num_parameters(self) -> int:
         """Numbers in a factor."""
@@ -113,7 +123,7 @@ class Layout:
         NotPositiveDefinite
         """
         rest = sp.csr_array(matrix)
-        diagonal, links = np.empty(self.dim), np.empty(len(self.rows))
+        diagonal, links = np.ones(self.dim), np.empty(len(self.rows))
         for members, place, where in self.stages:
             pivots = rest.diagonal()[members]
             if not (pivots > 0).all():
@@ -184,6 +194,13 @@ class Factor:
         """Half the log determinant of the precision."""
         members = np.concatenate([np.zeros(0, int), *(m for m, _, _ in self.layout.stages)])
         return float(np.log(self.diagonal[members]).sum() + np.log(np.diag(self.lower)).sum())
+
+    @property
+    def precision_diagonal(self) -> np.ndarray:
+        """Diagonal of the precision."""
+        layout, out = self.layout, np.array(self.diagonal) ** 2
+        out[layout.tail] = (self.lower**2).sum(1)
+        return out + np.bincount(layout.cols, self.links**2, layout.dim)
 
     @cached_property
     def _blocks(self):

@@ -206,7 +206,11 @@ def _positions(program, site, how, width):
         access = how.axes[i] if i < len(how.axes) else None
         kind = "mixed" if access is None or site.shape != shape else access.how
         given = program.leaves[access.label].value if access is not None and access.label else None
-        given = None if given is None or np.ndim(given) != 1 or np.asarray(given).dtype.kind not in "iu" else given
+        given = (
+            None
+            if given is None or np.ndim(given) != 1 or np.asarray(given).dtype.kind not in "iu"
+            else given
+        )
         if kind == "aligned":
             name, positions = ("value", access.axis), np.arange(size)
         elif kind == "gathered" and given is not None:
@@ -234,7 +238,10 @@ def _positions(program, site, how, width):
     out = out.reshape(*out.shape[: len(names)], -1)
     if window is not None:
         axis = names.index(axes[window])
-        shifted = [np.take(out, np.clip(np.arange(out.shape[axis]) + d, 0, out.shape[axis] - 1), axis) for d in range(width + 1)]
+        shifted = [
+            np.take(out, np.clip(np.arange(out.shape[axis]) + d, 0, out.shape[axis] - 1), axis)
+            for d in range(width + 1)
+        ]
         out = np.concatenate(shifted, -1)
     return names, out, supposed
 
@@ -263,6 +270,7 @@ def _joint(axes, indices, others, more):
 def colours(pattern) -> tuple[np.ndarray, np.ndarray]:
     """Which coordinates are hubs, and colours such that no row meets one twice among the others."""
     dim = pattern.shape[0]
+    pattern = sp.csr_array((np.ones(pattern.nnz), pattern.indices, pattern.indptr), shape=pattern.shape)
     degree = np.diff(pattern.indptr)
     best = None
     for limit in sorted({int(q) for q in np.quantile(degree, [0.5, 0.75, 0.9, 1.0])}):

@@ -44,8 +44,10 @@ class Structured:
         GuideError
             If the posterior has no sparse structure that passes the test.
         """
-        if getattr(target, "layout", None) is not None:
-            return StructuredGuide(self, target.dim, Layout(target.dim, **target.layout), None)
+        if not hasattr(target, "program"):  # saved before, or of nothing but a size
+            layout = getattr(target, "layout", None)
+            order = Layout(target.dim, **layout) if layout else Layout.dense(target.dim)
+            return StructuredGuide(self, target.dim, order, None)
         centre = np.zeros(target.dim) if centre is None else centre
         unit = np.ones(target.dim) if unit is None else unit
         found = structure(target, target.value_and_grad, centre, unit, np.random.default_rng(0))

@@ -20,8 +20,10 @@ from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
 from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
+from .frame import Dense, Sparse, independent, sparse
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
+from .sparse_newton import sparse_newton
 from .starts import dispersed, loose_fits
 from .trail import Rung
 from .watch import Watch
@@ -99,7 +101,7 @@ class Outcome:
     khat: float
     elbo: tuple[float, float]
     stein: Stein | None
-    frame: tuple[np.ndarray, np.ndarray]
+    frame: Dense | Sparse
     pool: Pool | None
     condemned: str | None
     elbo_trace: list
@@ -145,9 +147,10 @@ class Climb:
         self.rungs: list[Rung] = []
         self.findings: list[Finding] = []
         self.elbo_trace: list = []
-        self.best: tuple | None = None
+        self.best: Dense | Sparse | None = None
         self.last_bad: np.ndarray | None = None
         self.ends = np.zeros((0, target.dim))
+        self.family, self.guide, self.factor, self.settled = plan.family, None, None, True
 
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
@@ -190,7 +193,7 @@ class Climb:
         if self.start is not None:
             points = np.concatenate([np.atleast_2d(self.start), points[:2]])
         points = self._finite_points(points, rng)
-        self.best = (points[0], 0.1 * np.eye(dim) if dim <= 5000 else None)
+        self.best = independent(points[0], np.full(dim, 0.1))
         centred, found = self.target, []
         ends = (1.0, 0.0) if centred.centring else (1.0,)
         for share in ends:  # centred, then non-centred
@@ -211,8 +214,8 @@ class Climb:
         ]
         self.ends = np.concatenate(places)
         if np.isfinite(best.elbo[k]):
-            self.best = (best.mean[k], np.diag(best.sd[k]))
-            self._recentre(best.mean[k], np.diag(best.sd[k]))
+            self.best = independent(best.mean[k], best.sd[k])
+            self._recentre()
         self.rung(
             "starts",
             "mean-field",
@@ -228,28 +231,31 @@ class Climb:
         self.ends = carry(self.target, target, self.ends)
         self.target = target
 
-    def _recentre(self, mean, scale) -> float:
-        """Take the coordinates that suit a Gaussian, and carry it there; how far the shares moved."""
+    def _recentre(self) -> bool:
+        """Take the coordinates that suit the best Gaussian, and carry it there; whether they are others."""
         if not self.target.centring:
-            return 0.0
-        before = self.target
-        inverse = np.linalg.inv(scale)
-        found, units = shares(before, mean, (inverse**2).sum(0))
+            return False
+        before, frame = self.target, self.best
+        mean, precision = frame.mean, frame.precision
+        found, units = shares(before, mean, precision)
         change = max(np.abs(found[name] - before.centring[name]).max() for name in found)
-        diagonal = not np.tril(scale, -1).any()
-        draws = whitened(self.rng(7), max(64, 4 * len(mean)), len(mean))
+        dense = isinstance(frame, Dense) and np.tril(frame.scale, -1).any()
+        points = mean[None]
+        if dense:
+            draws = whitened(self.rng(7), max(64, 4 * len(mean)), len(mean))
+            points = np.concatenate([points, frame.points(draws)])
         after = before.centred(found)
-        moved = carry(before, after, np.concatenate([mean[None], mean + draws @ scale.T]))
+        moved = carry(before, after, points)
         good = np.isfinite(moved).all(1)
         if change < RECENTRED or not good[0] or good.mean() < 0.9:
-            return 0.0
+            return False
         self._enter(after)
-        if diagonal:
-            self.best = (moved[0], np.diag(np.diag(scale) * np.exp(units)))
+        if dense:
+            moved = moved[1:][good[1:]]
+            self.best = Dense(moved.mean(0), np.linalg.cholesky(np.cov(moved.T).reshape(len(mean), -1)))
         else:
-            centre = moved[1:][good[1:]]
-            self.best = (centre.mean(0), np.linalg.cholesky(np.cov(centre.T).reshape(len(mean), -1)))
-        return change
+            self.best = independent(moved[0], np.exp(units) / np.sqrt(precision))
+        return True
 
     def _finite_points(self, points, rng):
         from ..ppl.errors import InferenceError, explain
@@ -281,51 +287,103 @@ class Climb:
     # -- fit ---------------------------------------------------------------------------------------
 
     def _fit(self):
-        family = self.plan.family.name
         before, begin = self.target.counter.num_gradients, time.perf_counter()
-        rng = self.rng(1)
-        mean, scale = self.best
-        stop = self.watch.stop
-        reason = ""
-        sd = np.abs(np.diag(scale))
+        plan = self.plan.refined(self.target, self.best.mean, 1 / np.sqrt(self.best.precision))
+        self.family, self.guide = plan.family, plan.guide
+        fits = {
+            "mean-field": self._mean_field,
+            "laplace": self._mode,
+            "delta": self._mode,
+            "full-rank": self._full_rank,
+            "structured": self._structured,
+        }
+        if self.family.name not in fits:
+            self._foreign()
+        words = fits[self.family.name](self.rng(1))
+        self.rung("fit", self.family.name, before, begin, reason=f"{plan.reason}. {words}")
+        if self.family.name == "structured" and not self.settled and plan.next is not None:
+            before, begin = self.target.counter.num_gradients, time.perf_counter()
+            self.family = plan.next
+            words = fits[self.family.name](self.rng(1))
+            reason = f"the structured fit found no rest. {words}"
+            self.rung("fit", self.family.name, before, begin, reason=reason)
 
-        def framed(x):  # in units of the starts' sds, where quasi-Newton steps are well scaled
+    def _scaled(self):
+        """The density in units of the best sds, where quasi-Newton steps are well scaled."""
+        mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+
+        def framed(x):
             value, grad = self.density(mean + x * sd)
             return value, grad * sd
 
+        return framed, mean, sd
+
+    def _mean_field(self, rng) -> str:
+        framed, mean, sd = self._scaled()
         origin = np.zeros((1, len(mean)))
-        if family == "mean-field":
-            found = loose_fits(framed, origin, rng, 1.0, 32, 300, 1e-4, callback=stop)
-            self.best = (mean + sd * found.mean[0], np.diag(sd * found.sd[0]))
-            reason = f"{found.num_iterations} quasi-Newton steps on 32 fixed draws"
-        elif family in {"laplace", "delta"}:
-            found = minimise(lambda x, which: tuple(-v for v in framed(x)), origin, 300, 1e-9, callback=stop)
-            mode = mean + sd * found.x[0]
-            scale = self._curvature(mode) if family == "laplace" else np.zeros((len(mode), len(mode)))
-            self.best = (mode, scale)
-            reason = "at the mode of the unconstrained density"
-        elif family == "full-rank":
+        found = loose_fits(framed, origin, rng, 1.0, 32, 300, 1e-4, callback=self.watch.stop)
+        self.best = independent(mean + sd * found.mean[0], sd * found.sd[0])
+        return f"{found.num_iterations} quasi-Newton steps on 32 fixed draws"
 
-            def keep(mu, factor):
-                self.best = (mu, factor)
-
-            for last in (False, False, True):
-                found = natural_gradient(self.density, *self.best, rng, callback=stop, keep=keep)
-                self.elbo_trace += found.trace
-                self.best = (found.mean, found.scale_tril)
-                if last or stop() or not np.isfinite(found.elbo) or not self._recentre(*self.best):
-                    break
-            reason = f"natural gradient: {found.reason} after {len(found.trace)} steps"
-            if not found.converged and found.reason not in {"flat direction", "stopped"}:
-                better = polish(self.density, *self.best, rng, callback=stop)
-                if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
-                    self.elbo_trace += better.trace
-                    self.best = (better.mean, better.scale_tril)
-                    reason += "; polished on fixed draws"
+    def _mode(self, rng) -> str:
+        framed, mean, sd = self._scaled()
+        origin = np.zeros((1, len(mean)))
+        down = lambda x, which: tuple(-v for v in framed(x))  # noqa: E731
+        found = minimise(down, origin, 300, 1e-9, callback=self.watch.stop)
+        mode = mean + sd * found.x[0]
+        if self.family.name == "laplace":
+            self.best = Dense(mode, self._curvature(mode))
         else:
-            self._foreign()
-            return
-        self.rung("fit", family, before, begin, reason=f"{self.plan.reason}. {reason}")
+            self.best = independent(mode, sd)
+        return "at the mode of the unconstrained density"
+
+    def _full_rank(self, rng) -> str:
+        stop = self.watch.stop
+
+        def keep(mean, scale):
+            self.best = Dense(mean, scale)
+
+        for last in (False, False, True):
+            found = natural_gradient(self.density, *self._dense(), rng, callback=stop, keep=keep)
+            self.elbo_trace += found.trace
+            self.best = Dense(found.mean, found.scale_tril)
+            if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
+                break
+        words = f"natural gradient: {found.reason} after {len(found.trace)} steps"
+        if not found.converged and found.reason not in {"flat direction", "stopped"}:
+            better = polish(self.density, *self._dense(), rng, callback=stop)
+            if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
+                self.elbo_trace += better.trace
+                self.best = Dense(better.mean, better.scale_tril)
+                words += "; polished on fixed draws"
+        return words
+
+    def _dense(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and lower-triangular scale of the best Gaussian."""
+        frame = self.best
+        scale = frame.scale if isinstance(frame, Dense) else np.diag(1 / np.sqrt(frame.precision))
+        return frame.mean, scale
+
+    def _structured(self, rng) -> str:
+        """Fit the sparse Gaussian, and again where other coordinates of hierarchical sites suit it better."""
+        stop = self.watch.stop
+        for last in (False, False, True):
+            mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+            guide = self.guide or self.family.bind(self.target, mean, sd)
+
+            def keep(mean, factor):
+                self.best = sparse(mean, factor)
+
+            found = sparse_newton(self.density, guide, mean, sd, rng, callback=stop, keep=keep)
+            self.elbo_trace += found.trace
+            self.best, self.guide, self.factor = sparse(found.mean, found.factor), guide, found.factor
+            self.settled = found.converged or stop()
+            if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
+                break
+        return (
+            f"{guide.num_parameters} numbers, {guide.structure.num_colours} directions; natural gradient: "
+            f"{found.reason} after {len(found.trace)} steps"
+        )
 
     def _foreign(self):
         from ..ppl.errors import GuideError, explain
@@ -333,8 +391,8 @@ class Climb:
         raise GuideError(
             explain(
                 "guide",
-                "a family that fit can optimise: full-rank, mean-field, laplace or delta",
-                repr(self.plan.family),
+                "a family that fit can optimise: structured, full-rank, mean-field, laplace or delta",
+                repr(self.family),
                 "choose one of them",
             )
         )
@@ -349,14 +407,13 @@ class Climb:
     # -- evidence ----------------------------------------------------------------------------------
 
     def _evidence(self) -> Outcome:
-        family = self.plan.family
-        mean, scale = self.best
-        guide = family.bind(self.target)
+        family, frame = self.family, self.best
+        guide = self.guide if family.name == "structured" else family.bind(self.target)
         if family.name == "delta":
-            params = guide.init({"mean": mean})
-            law = Law("guide", np.repeat(mean[None], 2, 0))
+            params = guide.init({"mean": frame.mean})
+            law = Law("guide", np.repeat(frame.mean[None], 2, 0))
             return self._outcome(guide, params, law, np.nan, (-np.inf, np.nan), None, None, POINT_ESTIMATE)
-        start = {"mean": mean, "scale_tril": scale, "sd": np.abs(np.diag(scale))}
+        start = frame.start | ({"factor": self.factor} if family.name == "structured" else {})
         params = dict(guide.init(start))
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng = self.rng(2)
@@ -366,7 +423,6 @@ class Climb:
         except KeyboardInterrupt:
             self.watch.interrupted = True
             pool = draw_pool(self.density, guide, params, 1_000, rng)
-        frame = (mean, scale)
         law, residual, condemned = self._weigh(pool, guide, params, frame)
         symmetries: list[Symmetry] = []
         try:
@@ -420,13 +476,11 @@ class Climb:
         return [Symmetry(symmetry.words, across(symmetry.apply)) for symmetry in found]
 
     def _weigh(self, pool, guide, params, frame):
-        mean, scale = frame
-        x = np.linalg.solve(scale, (pool.z - mean).T).T
-        residual = stein(x, pool.grad @ scale, pool.weights)
+        residual = stein(frame.coordinates(pool.z), frame.gradients(pool.grad), pool.weights)
         condemned = None
         eig, vec = residual.curvature
-        if eig[0] < 0.05 and np.abs(np.diag(scale)).max() > 1e4:
-            worst = scale @ vec[:, 0]
+        if eig[0] < 0.05 and frame.widest > 1e4:
+            worst = frame.points(vec[:, :1].T)[0] - frame.mean
             names = [self.target.labels[i] for i in np.argsort(-np.abs(worst))[:3]]
             condemned = f"flat direction: nothing in model or data holds {', '.join(names)}"
             self.findings.append(
@@ -482,19 +536,18 @@ class Climb:
     def _other_modes(self, law, pool, frame, symmetries, rng) -> str | None:
         if self.watch.stop() or self.target.dim > 500:
             return None
-        mean, scale = frame
-        distance = np.linalg.norm(np.linalg.solve(scale, (law.z - mean).T), axis=0)
+        distance = np.linalg.norm(frame.coordinates(law.z), axis=1)
         if law.weights is None:
             radius = float(np.quantile(distance, 0.999))
         else:
             order = np.argsort(distance)
             mass = np.cumsum(law.weights[order])
             radius = float(distance[order][np.searchsorted(mass, 0.999 * mass[-1])])
-        outside = np.linalg.norm(np.linalg.solve(scale, (pool.z - mean).T), axis=0) > radius + 1
+        outside = np.linalg.norm(frame.coordinates(pool.z), axis=1) > radius + 1
         leads = pool.z[outside][np.argsort(-pool.log_weights[outside])[:4]]
         leads = np.concatenate([leads, self.ends])
-        found = search(self.density, mean, scale, radius, rng, leads, callback=self.watch.stop)
-        found = [f for f in found if not at_home(f.z, mean, scale, radius, symmetries)]
+        found = search(self.density, frame, radius, rng, leads, callback=self.watch.stop)
+        found = [f for f in found if not at_home(f.z, frame, radius, symmetries)]
         if not found:
             return None
         best = max(found, key=lambda f: f.elbo_gap)
@@ -520,7 +573,6 @@ class Climb:
 
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
-        mean, scale = frame
         count = NUM_CHAINS if self.target.dim <= 100 else 2 * NUM_CHAINS
         chance = np.minimum(pool.weights, 4.0 / count)
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
@@ -533,8 +585,7 @@ class Climb:
                 more = short_chains(
                     partial(self.density, batch=batch),
                     start,
-                    mean,
-                    scale,
+                    frame,
                     rng,
                     num_warmup=0 if held else 40,
                     num_draws=length,
@@ -576,7 +627,9 @@ class Climb:
                 accept = 0.95
             length = drawn if held else 160
             if not held:
-                mean, scale = flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + 1e-12 * np.eye(flat.shape[1]))
+                frame = Dense(
+                    flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + 1e-12 * np.eye(flat.shape[1]))
+                )
         if result is None:
             return None
         law, chains = result
@@ -672,8 +725,7 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:
                 missed = np.abs(at_divergences.mean(0) - found.mean) / np.where(found.sd > 0, found.sd, 1.0)
     elif outcome.stein is not None:
-        mean, factor = outcome.frame
-        x = np.linalg.solve(factor, (law.z - mean).T).T
+        x = outcome.frame.coordinates(law.z)
         weights = law.weights if law.weights is not None else np.full(len(x), 1 / len(x))
         location, scale = outcome.stein.along(directions(x, values, weights))
     with np.errstate(all="ignore"):

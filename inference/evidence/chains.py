@@ -12,9 +12,12 @@ diagnostic for variational approximations, AISTATS. Margossian et al. (2024), Ne
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+
+from ..frame import Dense
 
 
 @dataclass
@@ -50,8 +53,7 @@ class Chains:
 def short_chains(
     density,
     start,
-    mean,
-    scale,
+    frame,
     rng,
     num_warmup=40,
     num_draws=80,
@@ -68,8 +70,8 @@ def short_chains(
         ``density(z) -> (log density, gradient)``.
     start : numpy.ndarray, shape (N, dim)
         Where the chains start, unconstrained.
-    mean, scale : numpy.ndarray
-        Frame: ``z = mean + scale x``, shapes ``(dim,)`` and ``(dim, dim)``.
+    frame : Dense or Sparse
+        Where momenta are standard normal.
     num_warmup : int
         Iterations that set the step size.
     target : float
@@ -80,12 +82,12 @@ def short_chains(
         Whether the warm-up renews the frame from where the chains are.
     """
     num_chains, dim = start.shape
-    x = np.linalg.solve(scale, (start - mean).T).T
+    x = frame.coordinates(start)
 
     def evaluate(x):
-        value, grad = density(mean + x @ scale.T)
+        value, grad = density(frame.points(x))
         bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
-        return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad @ scale)
+        return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, frame.gradients(grad))
 
     value, grad = evaluate(x)
     log_step = average = np.log(0.5 / dim**0.25 if step_size is None else step_size)
@@ -98,17 +100,13 @@ def short_chains(
             break
         warm = iteration < num_warmup
         if warm and renew and iteration in (num_warmup // 4, num_warmup // 2) and num_chains >= 2 * dim:
-            z = mean + x @ scale.T
-            mean = z.mean(0)
+            z = frame.points(x)
             covariance = np.cov(z.T).reshape(dim, dim)
             shrink = dim / (num_chains + dim)
             covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
-            try:
-                new = np.linalg.cholesky(covariance)
-            except np.linalg.LinAlgError:
-                new = scale
-            scale = new
-            x = np.linalg.solve(scale, (z - mean).T).T
+            with suppress(np.linalg.LinAlgError):
+                frame = Dense(z.mean(0), np.linalg.cholesky(covariance))
+            x = frame.coordinates(z)
             value, grad = evaluate(x)
             total += num_chains
             h_bar, anchor, average = 0.0, np.log(10.0) + log_step, log_step
@@ -130,7 +128,7 @@ def short_chains(
         probability = np.exp(np.minimum(change, 0.0))
         if not warm:
             divergent.append((change < -1000).mean())
-            where.append(mean + x[change < -1000] @ scale.T)
+            where.append(frame.points(x[change < -1000]))
         accept = np.log(rng.uniform(size=num_chains)) < change
         x = np.where(accept[:, None], q, x)
         value, grad = np.where(accept, new_value, value), np.where(accept[:, None], new_grad, grad)
@@ -142,7 +140,7 @@ def short_chains(
             )
             average = t**-0.75 * log_step + (1 - t**-0.75) * average if t > 1 else log_step
         else:
-            out[:, kept] = mean + x @ scale.T
+            out[:, kept] = frame.points(x)
             kept += 1
             accepts.append(probability.mean())
     return Chains(

@@ -18,14 +18,13 @@ class Elsewhere:
     distance: float
 
 
-def search(density, mean, scale, radius, rng, leads=None, num_starts=8, callback=None) -> list[Elsewhere]:
+def search(density, frame, radius, rng, leads=None, num_starts=8, callback=None) -> list[Elsewhere]:
     """Loose fits in the frame of the guide, from points far outside of it.
 
     Parameters
     ----------
     density : callable
-    mean, scale : numpy.ndarray
-        Frame ``z = mean + scale x``.
+    frame : Dense or Sparse
     radius : float
         Distance in the frame within which the draws lie.
     leads : numpy.ndarray, shape (K, dim), optional
@@ -36,19 +35,19 @@ def search(density, mean, scale, radius, rng, leads=None, num_starts=8, callback
     list of Elsewhere
         Ends outside the draws whose mean-field ELBO is within 7 nats of the one at the guide.
     """
-    dim = len(mean)
+    dim = len(frame.mean)
 
     def framed(x):
-        value, grad = density(mean + x @ scale.T)
-        return value, grad @ scale
+        value, grad = density(frame.points(x))
+        return value, frame.gradients(grad)
 
-    wide = np.linalg.solve(scale, (rng.uniform(-2, 2, (num_starts // 2, dim)) - mean).T).T
+    wide = frame.coordinates(rng.uniform(-2, 2, (num_starts // 2, dim)))
     far = rng.standard_normal((num_starts - num_starts // 2, dim)) * rng.uniform(
         4, 15, (num_starts - num_starts // 2, 1)
     )
     points = [np.zeros((1, dim)), wide, far]
     if leads is not None and len(leads):
-        points.append(np.linalg.solve(scale, (leads - mean).T).T)
+        points.append(frame.coordinates(leads))
     points = np.concatenate(points)
     with np.errstate(all="ignore"):
         ends = loose_fits(framed, points, rng, sd=0.5, max_iterations=60, tolerance=0.5, callback=callback)
@@ -67,7 +66,9 @@ def search(density, mean, scale, radius, rng, leads=None, num_starts=8, callback
         away = elsewhere(ends)
     return [
         Elsewhere(
-            mean + scale @ ends.mean[k], float(ends.elbo[k] - home), float(np.linalg.norm(ends.mean[k]))
+            frame.points(ends.mean[k : k + 1])[0],
+            float(ends.elbo[k] - home),
+            float(np.linalg.norm(ends.mean[k])),
         )
         for k in away
     ]
@@ -78,11 +79,11 @@ def reach(radius: float) -> float:
     return 1.2 * radius + 1
 
 
-def at_home(z, mean, scale, radius, symmetries, depth=3, most=256) -> bool:
+def at_home(z, frame, radius, symmetries, depth=3, most=256) -> bool:
     """Whether a few symmetries carry the place `z` to where the draws lie: an equal mode, and known."""
     places = seen = z[None]
     for _ in range(depth if symmetries else 0):
         places = np.concatenate([symmetry.apply(places)[0] for symmetry in symmetries])[:most]
         seen = np.unique(np.concatenate([seen, places]).round(9), axis=0)
-    distance = np.linalg.norm(np.linalg.solve(scale, (seen - mean).T), axis=0)
+    distance = np.linalg.norm(frame.coordinates(seen), axis=1)
     return bool((distance <= reach(radius)).any())

@@ -9,6 +9,7 @@ from elboroom.inference.evidence.estimates import estimate
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.evidence.psis import khat_threshold, smooth
 from elboroom.inference.evidence.stein import stein
+from elboroom.inference.frame import Dense
 from elboroom.inference.lbfgs import minimise
 from elboroom.inference.natural import natural_gradient, polish
 
@@ -129,7 +130,7 @@ def test_chains_find_a_gaussian_from_a_wrong_start():
     rng = np.random.default_rng(0)
     root = np.linalg.cholesky(covariance)
     start = mean + (0.3 * rng.normal(size=(128, 4)) + 1.0) @ root.T
-    chains = short_chains(density, start, mean, root, rng)
+    chains = short_chains(density, start, Dense(mean, root), rng)
     draws = chains.z.reshape(-1, 4)
     size = len(draws) / inefficiency(chains.z)
     sd = np.sqrt(np.diag(covariance))
