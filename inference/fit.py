@@ -18,7 +18,8 @@ from ..ppl.model import Model, Program
 from .evidence import psis
 from .evidence.finding import Finding
 from .evidence.verdicts import KHAT_TRUSTED, MIRRORED
-from .ladder import Climb, quantity_values, verdicts_of
+from .frame import Coordinates, Sparse
+from .ladder import LARGEST_BLOCK, Climb, quantity_values, verdicts_of
 from .posterior import Posterior
 from .trail import Rung, Trail
 from .watch import Watch
@@ -137,7 +138,11 @@ def fit(
     if outcome.law.kind == "mcmc" and outcome.khat < KHAT_TRUSTED:
         at_pool, _ = quantity_values(target, outcome.pool.z)
     mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0], values)
-    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored)
+    known = None
+    if isinstance(outcome.frame, Sparse):
+        sd = np.sqrt(outcome.frame.factor.variances())
+        known = Coordinates.of(target, layout, outcome.frame.mean, sd)
+    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known)
     for symmetry, gaps in zip(outcome.symmetries, mirrored, strict=True):
         if gaps.max() > MIRRORED and sum(f.name == "symmetry" for f in findings) < 5:
             findings.append(
@@ -151,7 +156,8 @@ def fit(
                     "modes. Order or anchor these parameters; quantities that do not change stay valid.",
                 )
             )
-    chosen = outcome.law.resample(num_draws, rng)
+    most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), 100)
+    chosen = outcome.law.resample(min(num_draws, most), rng)
     cost = Cost(
         target.counter.num_densities,
         target.counter.num_gradients,

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.special import ndtri
 
 from ..guides.sparse import Factor, Layout
+from .evidence.estimates import PROBABILITIES, Estimates
 
+FEW = 32  # elements of a site that others may depend on as a whole
 LARGEST_DENSE = 1000  # dimensions up to which frames are dense
 
 
@@ -81,6 +84,76 @@ class Sparse:
     def start(self) -> dict:
         """What `Guide.init` takes."""
         return {"mean": self.mean, "factor": self.factor, "sd": 1 / np.sqrt(self.precision)}
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """What quantities are made of.
+
+    Attributes
+    ----------
+    index : numpy.ndarray of int, shape (Q,)
+        The guide's coordinate that belongs to each quantity; -1 for none.
+    kind : numpy.ndarray of int, shape (Q,)
+        0: the coordinate itself; 1: a function of it; 2: of it and of the sites with few elements; 3: of any.
+    few : numpy.ndarray of int
+        Coordinates of sites with few elements.
+    mean, sd : numpy.ndarray, shape (dim,)
+        The guide's exact moments.
+    """
+
+    index: np.ndarray
+    kind: np.ndarray
+    few: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @classmethod
+    def of(cls, target, layout, mean, sd) -> Coordinates:
+        """Of quantities in the order of `layout`, pairs of site name and shape."""
+        sites, index, kind = {s.name: s for s in target.sites}, [], []
+        for name, shape in layout:
+            size, site = int(np.prod(shape, dtype=int)), sites.get(name)
+            own = site is not None and site.unconstrained_shape == site.shape
+            index.append(np.arange(size) + target.offsets[name].start if own else np.full(size, -1))
+            if not own:
+                kind.append(3)
+            elif name in target.centring:
+                kind.append(2)
+            else:
+                kind.append(
+                    0 if getattr(_base(site.constraint), "name", "") in {"real", "real_vector"} else 1
+                )
+            kind[-1] = np.full(size, kind[-1])
+        few = [np.arange(s.size) + target.offsets[s.name].start for s in target.sites if s.size <= FEW]
+        return cls(
+            np.concatenate(index), np.concatenate(kind), np.concatenate([np.zeros(0, int), *few]), mean, sd
+        )
+
+    def behind(self, values: np.ndarray) -> np.ndarray:
+        """Largest of the values, shape ``(dim,)``, of the coordinates behind each quantity."""
+        own = values[self.index]
+        shared = np.maximum(own, values[self.few].max(initial=0.0))
+        return np.select([self.kind <= 1, self.kind == 2], [own, shared], values.max())
+
+    def exactly(self, found: Estimates) -> Estimates:
+        """Estimates with the guide's exact moments where they are a quantity's."""
+        mean, sd, same = self.mean[self.index], self.sd[self.index], self.kind == 0
+        quantiles = mean + sd * ndtri(PROBABILITIES)[:, None]
+        return Estimates(
+            np.where(same, mean, found.mean),
+            np.where(same, sd, found.sd),
+            np.where(same, quantiles, found.quantiles),
+            np.where(same, 0.0, found.mean_se),
+            np.where(same, 0.0, found.sd_se),
+            np.where(same, 0.0, found.quantile_se),
+        )
+
+
+def _base(constraint):
+    while hasattr(constraint, "base"):
+        constraint = constraint.base
+    return constraint
 
 
 def independent(mean: np.ndarray, sd: np.ndarray) -> Dense | Sparse:

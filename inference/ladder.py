@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from ..ppl.target import BATCH
+from ..guides import MeanField
 from .centring import carry, shares
 from .designs import whitened
 from .evidence.chains import inefficiency, short_chains
@@ -17,7 +17,7 @@ from .evidence.estimates import estimate
 from .evidence.finding import Finding
 from .evidence.modes import at_home, search
 from .evidence.pool import Pool, draw_pool
-from .evidence.stein import Stein, directions, stein
+from .evidence.stein import MarginalStein, Stein, directions, marginal_stein, stein
 from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
 from .frame import Dense, Sparse, independent, sparse
@@ -100,7 +100,7 @@ class Outcome:
     law: Law
     khat: float
     elbo: tuple[float, float]
-    stein: Stein | None
+    stein: Stein | MarginalStein | None
     frame: Dense | Sparse
     pool: Pool | None
     condemned: str | None
@@ -155,7 +155,7 @@ class Climb:
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
 
-    def density(self, z, batch=BATCH):
+    def density(self, z, batch=None):
         """Log density and gradient with what is not finite marked as −inf."""
         with np.errstate(all="ignore"):
             value, grad = self.target.value_and_grad(z, batch=batch)
@@ -372,11 +372,12 @@ class Climb:
             guide = self.guide or self.family.bind(self.target, mean, sd)
 
             def keep(mean, factor):
-                self.best = sparse(mean, factor)
+                self.best, self.factor = sparse(mean, factor), factor
 
+            self.guide = guide
             found = sparse_newton(self.density, guide, mean, sd, rng, callback=stop, keep=keep)
             self.elbo_trace += found.trace
-            self.best, self.guide, self.factor = sparse(found.mean, found.factor), guide, found.factor
+            self.best, self.factor = sparse(found.mean, found.factor), found.factor
             self.settled = found.converged or stop()
             if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
                 break
@@ -408,6 +409,8 @@ class Climb:
 
     def _evidence(self) -> Outcome:
         family, frame = self.family, self.best
+        if family.name == "structured" and self.factor is None:  # interrupted before its first step
+            family = MeanField()
         guide = self.guide if family.name == "structured" else family.bind(self.target)
         if family.name == "delta":
             params = guide.init({"mean": frame.mean})
@@ -418,6 +421,7 @@ class Climb:
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng = self.rng(2)
         size = FIRST_POOL if not self.watch.stop() else 2_000
+        size = int(np.clip(2 * (LARGEST_BLOCK // (2 * len(frame.mean))), 200, size))
         try:
             pool = draw_pool(self.density, guide, params, size, rng)
         except KeyboardInterrupt:
@@ -476,6 +480,13 @@ class Climb:
         return [Symmetry(symmetry.words, across(symmetry.apply)) for symmetry in found]
 
     def _weigh(self, pool, guide, params, frame):
+        if isinstance(frame, Sparse):
+            law = (
+                Law("psis", pool.z, pool.weights)
+                if pool.khat < 0.7
+                else Law("guide", pool.z[pool.from_guide])
+            )
+            return law, marginal_stein(frame, pool, law.weights is not None), None
         residual = stein(frame.coordinates(pool.z), frame.gradients(pool.grad), pool.weights)
         condemned = None
         eig, vec = residual.curvature
@@ -512,9 +523,8 @@ class Climb:
         """Whether the weighted draws leave something to establish that chains could."""
         if law.kind != "psis" or pool.khat >= 0.4 or pool.size < 0.15 * len(pool.z):
             return True
-        location = np.abs(residual.location) + 2 * residual.location_se
-        scale = np.abs(np.diag(residual.scale)) + 2 * np.diag(residual.scale_se)
-        return bool(location.max() > 0.15 or scale.max() > 0.3)
+        location, scale = residual.worst
+        return bool(location > 0.15 or scale > 0.3)
 
     def _enlarge(self, pool, guide, params, frame, rng):
         law, residual, _ = self._weigh(pool, guide, params, frame)
@@ -565,20 +575,20 @@ class Climb:
         )
         return "another mode was reached by a dispersed start"
 
-    @property
-    def _work(self) -> int:
-        """Numbers that one gradient reads."""
-        leaves = self.target.program.leaves.values()
-        return self.target.dim + sum(leaf.value.size for leaf in leaves if leaf.traced)
-
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
-        count = NUM_CHAINS if self.target.dim <= 100 else 2 * NUM_CHAINS
+        wide, work = isinstance(frame, Sparse), self.target.work
+        count = NUM_CHAINS if self.target.dim <= 100 or wide else 2 * NUM_CHAINS
+        # seconds on any machine, and the same gradients on all: same seed, same result
+        budget, accept = int(np.clip(1e9 / work, 5e5, 1e6)), 0.8
+        if wide:
+            budget = int(min(2e10 / work, 5e5))
+            count = min(count, 4 * LARGEST_BLOCK // (80 * self.target.dim), budget // 800)
+            if count < 32:
+                return None
         chance = np.minimum(pool.weights, 4.0 / count)
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
-        # seconds on any machine, and the same gradients on all: same seed, same result
-        budget, accept = int(np.clip(1e9 / self._work, 5e5, 1e6)), 0.8
-        batch = NUM_CHAINS if NUM_CHAINS * self._work < CACHED else BATCH
+        batch = NUM_CHAINS if NUM_CHAINS * self.target.work < CACHED else None
         length, chains, result, held = 80, None, None, False
         while True:
             with np.errstate(all="ignore"):
@@ -592,7 +602,7 @@ class Climb:
                     callback=self.watch.stop,
                     target=accept,
                     step_size=chains.step_size if held else None,
-                    renew=chains is None,
+                    renew=chains is None and not wide,
                 )
             if not held and more.z.shape[1] < 40:
                 break
@@ -626,7 +636,7 @@ class Climb:
             if wild:
                 accept = 0.95
             length = drawn if held else 160
-            if not held:
+            if not held and not wide:
                 frame = Dense(
                     flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + 1e-12 * np.eye(flat.shape[1]))
                 )
@@ -690,7 +700,9 @@ def quantity_values(target, z) -> tuple[np.ndarray, list]:
     return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
 
 
-def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, at_pool=None, mirrored=None):
+def verdicts_of(
+    outcome: Outcome, values: np.ndarray, rng, at_divergences=None, at_pool=None, mirrored=None, known=None
+):
     """Estimates and verdicts of quantities given their values at the law's draws.
 
     Parameters
@@ -703,6 +715,8 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
         Their values at the importance pool: where its weights are usable, chains must agree with them.
     mirrored : numpy.ndarray, shape (symmetries, Q), optional
         How far their laws move under the posterior's symmetries, see `Outcome.mirrored`.
+    known : Coordinates, optional
+        Which quantities are coordinates of the guide; what a guide of many dimensions is judged by.
 
     Returns
     -------
@@ -713,7 +727,7 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
     found = estimate(values, law.weights, inflation)
     count = values.shape[1]
     zero = np.zeros(count)
-    location, scale, moved, missed = zero, zero, np.full(count, np.inf), zero
+    location, scale, moved, missed, alone = zero, zero, np.full(count, np.inf), zero, zero
     khat = outcome.khat if law.kind != "mcmc" else None
     if law.num_chains:
         moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
@@ -724,6 +738,11 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
             missed = np.ones(count)
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:
                 missed = np.abs(at_divergences.mean(0) - found.mean) / np.where(found.sd > 0, found.sd, 1.0)
+    elif isinstance(outcome.stein, MarginalStein):
+        location, scale = outcome.stein.of(known, count)
+        if law.weights is None:
+            khat, alone = None, np.ones(count)
+            found = found if known is None else known.exactly(found)
     elif outcome.stein is not None:
         x = outcome.frame.coordinates(law.z)
         weights = law.weights if law.weights is not None else np.full(len(x), 1 / len(x))
@@ -744,5 +763,5 @@ def verdicts_of(outcome: Outcome, values: np.ndarray, rng, at_divergences=None, 
     if mirrored is not None and len(mirrored):
         unequal = mirrored.max(0)
         words = [outcome.symmetries[k].words for k in mirrored.argmax(0)]
-    evidence = Evidence(khat, location, scale, drift, moved, missed, shape, condemned, unequal, words)
+    evidence = Evidence(khat, location, scale, drift, moved, missed, alone, shape, condemned, unequal, words)
     return found, judge(found, evidence)

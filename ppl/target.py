@@ -13,6 +13,7 @@ from .centring import KEY
 from .sites import ModelTrace, Site, element_labels
 
 BATCH = 32
+LARGEST_WORK = 2**17  # numbers read by one gradient up to which they go by whole batches
 
 
 @dataclass
@@ -36,7 +37,11 @@ class Target:
     dim : int
     dtype : numpy.dtype
     device : str
+    work : int
+        Numbers that one gradient reads.
     counter : Counter
+    batch : int
+        Rows per compiled call: fewer where one gradient reads much.
     centring : dict
         Location–scale sites in other coordinates than their values, see `centred`.
     """
@@ -52,6 +57,8 @@ class Target:
         self.data = density.device(program)
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
+        self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
+        self.batch = BATCH if self.work <= LARGEST_WORK else 8
 
     @classmethod
     def of(cls, program, backend: str = "jax", dtype=None, device: str = "auto") -> Target:
@@ -104,13 +111,13 @@ class Target:
 
     def prepare(self, *names: str) -> None:
         """Start compiling the named functions in threads of their own."""
-        z = np.zeros((BATCH, self.dim), self.dtype)
+        z = np.zeros((self.batch, self.dim), self.dtype)
         for name in names:
             getattr(self.density, name).prepare(z, self.data, self.weights)
 
-    def _batched(self, fn, z, *rest, batch=BATCH):
+    def _batched(self, fn, z, *rest, batch=None):
         z = np.asarray(z, self.dtype)
-        total = len(z)
+        total, batch = len(z), batch or self.batch
         batch = self.density.large_batch if total >= self.density.large_batch else batch
         pieces = []
         for start in range(0, total, batch):
@@ -122,13 +129,15 @@ class Target:
             pieces.append(fn(block, *rest))
         return pieces, total
 
-    def value_and_grad(self, z, data=None, weights=None, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
+    def value_and_grad(
+        self, z, data=None, weights=None, batch: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Log density and gradient.
 
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
-        batch : int
+        batch : int, optional
             Rows per call: each size is compiled once.
 
         Returns
@@ -210,11 +219,13 @@ class Target:
         """Hessian of the log density at each row of `z` times the same row of `v`, shape ``(B, dim)``."""
         z, v = np.asarray(z, self.dtype), np.asarray(v, self.dtype)
         out = []
-        for start in range(0, len(z), BATCH):
-            a, b = z[start : start + BATCH], v[start : start + BATCH]
-            pad = BATCH - len(a)
+        for start in range(0, len(z), self.batch):
+            a, b = z[start : start + self.batch], v[start : start + self.batch]
+            pad = self.batch - len(a)
             a, b = np.pad(a, ((0, pad), (0, 0)), mode="edge"), np.pad(b, ((0, pad), (0, 0)))
-            out.append(np.asarray(self.density.hessian_vector(a, b, self.data, self.weights))[: BATCH - pad])
+            out.append(
+                np.asarray(self.density.hessian_vector(a, b, self.data, self.weights))[: self.batch - pad]
+            )
         self.counter.num_gradients += 2 * len(z)
         return np.concatenate(out).astype(np.float64)
 
@@ -234,7 +245,7 @@ class Target:
     def constrain_batch(self) -> int:
         """Rows per call of `constrain`: few calls, within about 64 MB of output."""
         size = sum(int(np.prod(s.shape, dtype=int)) for s in self.trace.by_role("latent", "deterministic"))
-        return int(np.clip(2**23 // max(size, 1), BATCH, 1024))
+        return int(np.clip(2**23 // max(size, 1), self.batch, 1024))
 
     def responsibilities(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
         """Posterior probability of each value of each discrete site, shapes ``(B, count, *shape)``."""
@@ -248,7 +259,7 @@ class Target:
         data, weights = self._inputs(data, weights)
         values = {s.name: np.asarray(values[s.name], self.dtype) for s in self.sites}
         total = len(values[self.sites[0].name])
-        batch = BATCH if total <= BATCH else self.constrain_batch
+        batch = self.batch if total <= self.batch else self.constrain_batch
         out = []
         for start in range(0, total, batch):
             block = {k: v[start : start + batch] for k, v in values.items()}

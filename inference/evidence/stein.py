@@ -41,6 +41,12 @@ class Stein:
         return location, scale + 2 * error
 
     @property
+    def worst(self) -> tuple[float, float]:
+        """Largest residuals of the frame's coordinates, enlarged by two standard errors."""
+        location = np.abs(self.location) + 2 * self.location_se
+        return location.max(), (np.abs(np.diag(self.scale)) + 2 * np.diag(self.scale_se)).max()
+
+    @property
     def curvature(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues and vectors of ``−E[h xᵀ]``: near 0 in a direction that nothing holds."""
         matrix = np.eye(len(self.location)) - self.scale
@@ -57,6 +63,60 @@ def stein(x: np.ndarray, h: np.ndarray, weights: np.ndarray) -> Stein:
     second = (w2[:, None] * h**2).T @ x**2
     scale_se = np.sqrt(np.maximum(second - w2.sum() * moment**2, 0.0))
     return Stein(location, 0.5 * (moment + moment.T) + np.eye(x.shape[1]), location_se, scale_se)
+
+
+@dataclass
+class MarginalStein:
+    """Residuals of each coordinate of a sparse Gaussian, in sds and as a fraction of its variance.
+
+    With P its precision, ``E[P⁻¹ ∇log p]`` is the Newton step of the mean, and ``E[(z - m) P⁻¹ ∇log p]`` minus the
+    variance for an exact fit.
+    """
+
+    location: np.ndarray
+    scale: np.ndarray
+    location_se: np.ndarray
+    scale_se: np.ndarray
+
+    @property
+    def _bounds(self):
+        return np.abs(self.location) + 2 * self.location_se, np.abs(self.scale) + 2 * self.scale_se
+
+    @property
+    def worst(self) -> tuple[float, float]:
+        """Largest residuals, enlarged by two standard errors."""
+        location, scale = self._bounds
+        return location.max(), scale.max()
+
+    def of(self, known, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals of quantities, enlarged by two standard errors.
+
+        Parameters
+        ----------
+        known : Coordinates or None
+            What they are made of: a quantity gets the worst of the coordinates behind it, all where unknown.
+        count : int
+            Number of quantities.
+        """
+        if known is None:
+            return tuple(np.full(count, worst) for worst in self.worst)
+        return tuple(known.behind(values) for values in self._bounds)
+
+
+def marginal_stein(frame, pool, weighted: bool) -> MarginalStein:
+    """Residuals of a sparse Gaussian, at the guide's own draws of a pool or at all of them, weighted."""
+    rows = slice(None) if weighted else pool.from_guide
+    z, grad = pool.z[rows], pool.grad[rows]
+    weights = pool.weights if weighted else np.full(len(z), 1 / len(z))
+    centred = z - frame.mean
+    rest = centred + frame.factor.root(frame.factor.whiten(np.where(np.isfinite(grad), grad, 0.0)))
+    variance = frame.factor.variances()
+    location = weights @ rest
+    product = rest * centred / variance
+    scale, squared = weights @ product, weights**2
+    sd = np.sqrt(variance)
+    location_se = np.sqrt(squared @ (rest - location) ** 2) / sd
+    return MarginalStein(location / sd, scale, location_se, np.sqrt(squared @ (product - scale) ** 2))
 
 
 def directions(x: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:

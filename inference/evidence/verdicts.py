@@ -65,6 +65,8 @@ class Evidence:
         Autocorrelation times that every chain has moved; ``inf`` for independent draws.
     missed : numpy.ndarray, shape (Q,)
         How extreme the quantity is where transitions diverged, in sds.
+    alone : numpy.ndarray, shape (Q,)
+        One where nothing but the residual speaks for it.
     shape : numpy.ndarray, shape (Q,)
         Tail index: from 0.5 on, moments are not established.
     condemned : str or None
@@ -81,6 +83,7 @@ class Evidence:
     drift: np.ndarray
     moved: np.ndarray
     missed: np.ndarray
+    alone: np.ndarray
     shape: np.ndarray
     condemned: str | None
     unequal: np.ndarray
@@ -135,6 +138,12 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         "the chains have not moved enough ({:.2f} of their length)",
                     ),
                     (evidence.missed[j], 0.75, np.inf, "chains diverged where it is {:.1f} sds away"),
+                    (
+                        evidence.alone[j],
+                        0.5,
+                        np.inf,
+                        "only its gradient speaks for it: too many dimensions to weigh",
+                    ),
                     (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
                     (evidence.shape[j], 0.5, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
                 ]
