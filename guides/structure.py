@@ -275,11 +275,12 @@ def colours(pattern) -> tuple[np.ndarray, np.ndarray]:
     best = None
     for limit in sorted({int(q) for q in np.quantile(degree, [0.5, 0.75, 0.9, 1.0])}):
         hub = degree > 2 * limit if limit < degree.max() else np.zeros(dim, bool)
-        if best is not None and hub.sum() > best[0]:
-            continue
         rest = np.flatnonzero(~hub)
-        colour = np.full(dim, -1)
-        colour[rest] = _distance_two(pattern[rest][:, rest])
+        colour, among = np.full(dim, -1), pattern[rest][:, rest]
+        least = np.diff(among.indptr).max(initial=0)  # the neighbours of one all differ
+        if best is not None and hub.sum() + least >= best[0]:
+            continue
+        colour[rest] = _distance_two(among)
         used = colour.max() + 1 if len(rest) else 0
         colour[hub] = used + np.arange(hub.sum())
         if best is None or used + hub.sum() < best[0]:

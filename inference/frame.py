@@ -125,10 +125,7 @@ class Coordinates:
                     0 if getattr(_base(site.constraint), "name", "") in {"real", "real_vector"} else 1
                 )
             kind[-1] = np.full(size, kind[-1])
-        few = [np.arange(s.size) + target.offsets[s.name].start for s in target.sites if s.size <= FEW]
-        return cls(
-            np.concatenate(index), np.concatenate(kind), np.concatenate([np.zeros(0, int), *few]), mean, sd
-        )
+        return cls(np.concatenate(index), np.concatenate(kind), few_of(target), mean, sd)
 
     def behind(self, values: np.ndarray) -> np.ndarray:
         """Largest of the values, shape ``(dim,)``, of the coordinates behind each quantity."""
@@ -154,6 +151,12 @@ def _base(constraint):
     while hasattr(constraint, "base"):
         constraint = constraint.base
     return constraint
+
+
+def few_of(target) -> np.ndarray:
+    """Coordinates of sites with few elements."""
+    few = [np.arange(s.size) + target.offsets[s.name].start for s in target.sites if s.size <= FEW]
+    return np.concatenate([np.zeros(0, int), *few])
 
 
 def independent(mean: np.ndarray, sd: np.ndarray) -> Dense | Sparse:

@@ -20,7 +20,7 @@ from .evidence.pool import Pool, draw_pool
 from .evidence.stein import MarginalStein, Stein, directions, marginal_stein, stein
 from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
-from .frame import Dense, Sparse, independent, sparse
+from .frame import Dense, Sparse, few_of, independent, sparse
 from .lbfgs import minimise
 from .natural import natural_gradient, polish
 from .sparse_newton import sparse_newton
@@ -523,7 +523,8 @@ class Climb:
         """Whether the weighted draws leave something to establish that chains could."""
         if law.kind != "psis" or pool.khat >= 0.4 or pool.size < 0.15 * len(pool.z):
             return True
-        location, scale = residual.worst
+        wide = isinstance(residual, MarginalStein)
+        location, scale = residual.typical(few_of(self.target)) if wide else residual.worst
         return bool(location > 0.15 or scale > 0.3)
 
     def _enlarge(self, pool, guide, params, frame, rng):

@@ -88,6 +88,10 @@ class MarginalStein:
         location, scale = self._bounds
         return location.max(), scale.max()
 
+    def typical(self, few: np.ndarray) -> tuple[float, float]:
+        """As `worst`, of the coordinates `few` and of all but one in fifty of the others."""
+        return tuple(max(b[few].max(initial=0.0), np.quantile(b, 0.98)) for b in self._bounds)
+
     def of(self, known, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Residuals of quantities, enlarged by two standard errors.
 
