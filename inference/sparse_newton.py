@@ -121,7 +121,7 @@ def sparse_newton(
             if averaged > num_average:
                 reason = "converged" if converged else "no better bound with more draws"
                 break
-        rate = damping if not averaged else min(damping, 1.0 / (averaged + 1))
+        rate = min(damping, 1.0 / max(averaged, 1))
         trial = _step(layout, mean, precision, gradient, curvature, rate)
     if averaged:
         return SparseFit(mean, factor, trace[-1], converged, trace, reason)
