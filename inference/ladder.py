@@ -29,6 +29,7 @@ from .trail import Rung
 from .watch import Watch
 
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
+LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
 RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
@@ -199,7 +200,8 @@ class Climb:
         for share in ends:  # centred, then non-centred
             self._enter(centred.centred(dict.fromkeys(centred.centring, share)))
             with np.errstate(all="ignore"):
-                found.append((self.target, loose_fits(self.density, points, rng, callback=self.watch.stop)))
+                fits = loose_fits(self.density, points, rng, tolerance=LOOSE, callback=self.watch.stop)
+            found.append((self.target, fits))
             points = points[:2]
         target, best = max(found, key=lambda one: one[1].elbo[one[1].best])
         self._enter(target)
