@@ -523,9 +523,9 @@ class Climb:
 
     def _short(self, law, pool, residual) -> bool:
         """Whether the weighted draws leave something to establish that chains could."""
-        if law.kind != "psis" or pool.khat >= 0.4 or pool.size < 0.15 * len(pool.z):
-            return True
         wide = isinstance(residual, MarginalStein)
+        if law.kind != "psis" or pool.khat >= 0.4 or (pool.size < 0.15 * len(pool.z) and not wide):
+            return True
         location, scale = residual.typical(few_of(self.target)) if wide else residual.worst
         return bool(location > 0.15 or scale > 0.3)
 
@@ -585,7 +585,7 @@ class Climb:
         # seconds on any machine, and the same gradients on all: same seed, same result
         budget, accept = int(np.clip(1e9 / work, 5e5, 1e6)), 0.8
         if wide:
-            budget = int(min(2e10 / work, 5e5))
+            budget = int(min(4e9 / work, 5e5))
             count = min(count, 4 * LARGEST_BLOCK // (80 * self.target.dim), budget // 800)
             if count < 32:
                 return None

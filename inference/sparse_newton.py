@@ -62,7 +62,8 @@ def sparse_newton(
         Steps that are averaged at the end.
     """
     dim, layout = len(mean), guide.order
-    precision = sp.csr_array(sp.diags_array(1.0 / sd**2))
+    held = -guide.structure.hessian(density, np.array(mean, float)[None], sd).diagonal()
+    precision = sp.csr_array(sp.diags_array(np.where(held > 0, held, 1.0 / sd**2)))
     trial = (np.array(mean, float), precision, layout.factor(precision))
     damping, kept, best, stale = LARGEST_STEP, None, None, 0
     trace: list = []

@@ -17,16 +17,22 @@ from .psis import tail_index
 ORDER = ("trusted", "caution", "untrusted")
 MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
 KHAT_TRUSTED = 0.5
+STRICTNESS = 1.0  # share of its limits that the evidence may use; see benchmarks/calibration.py
 MIRRORED = 0.1  # sds by which a symmetry may move a quantity's law
 POINT_ESTIMATE = "a point estimate has no spread"
 
 
 @dataclass
 class Verdicts:
-    """Verdict and reason of Q quantities; None for constants."""
+    """Verdict and reason of Q quantities; None for constants.
+
+    ``score`` is the largest piece of evidence against each, in units of what *trusted* allows; infinite where
+    something condemns it.
+    """
 
     verdict: list
     reason: list
+    score: np.ndarray | None = None
 
 
 def worst(verdicts) -> str:
@@ -93,7 +99,7 @@ class Evidence:
 def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
     """Verdict and reason of each quantity."""
     noise = monte_carlo(estimates)
-    verdict, reason = [], []
+    verdict, reason, score = [], [], np.full(len(estimates.mean), np.inf)
     for j in range(len(estimates.mean)):
         sd = estimates.sd[j]
         if not np.isfinite(sd) or not np.isfinite(estimates.mean[j]):
@@ -101,6 +107,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
         elif sd <= 1e-12 * max(abs(estimates.mean[j]), 1e-300) and evidence.condemned != POINT_ESTIMATE:
             verdict.append(None)
             reason.append("constant")
+            score[j] = np.nan
             continue
         elif evidence.condemned is not None:
             v, r = "untrusted", evidence.condemned
@@ -110,7 +117,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                 f"symmetric under {evidence.symmetry[j]}: the draws show one of the equal modes",
             )
         else:
-            v, r = _grade(
+            v, r, score[j] = _grade(
                 [
                     (evidence.khat, KHAT_TRUSTED, 0.7, "importance weights are heavy-tailed (k̂ {:.2f})"),
                     (
@@ -150,18 +157,21 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
             )
         verdict.append(v)
         reason.append(r)
-    return Verdicts(verdict, reason)
+    return Verdicts(verdict, reason, score)
 
 
-def _grade(tests) -> tuple[str, str]:
-    found = ("trusted", "all evidence within its limits")
+def _grade(tests) -> tuple[str, str, float]:
+    found, score = ("trusted", "all evidence within its limits"), 0.0
     for value, trusted, caution, words in tests:
-        if value is None or value < trusted:
+        if value is None:
+            continue
+        score = max(score, value / trusted)
+        if value < trusted * STRICTNESS:
             continue
         v = "caution" if value < caution else "untrusted"
         if ORDER.index(v) > ORDER.index(found[0]):
             found = (v, words.format(value))
-    return found
+    return (*found, score)
 
 
 def tail_shapes(values: np.ndarray, weights: np.ndarray | None, rng) -> np.ndarray:

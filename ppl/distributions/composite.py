@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import constraints
 from ..constraints import Constraint
-from ..errors import ModelError, ShapeError, explain
+from ..errors import ModelError, ShapeError, SupportError, explain
 from .base import Distribution, check_parameter
 
 
@@ -138,6 +138,15 @@ class ImproperUniform(Distribution):
     def __post_init__(self):
         event_shape = _shape(self.event_shape, "ImproperUniform, parameter 'event_shape'")
         batch_shape = _shape(self.batch_shape, "ImproperUniform, parameter 'batch_shape'")
+        if not isinstance(self.support, Constraint):
+            raise SupportError(
+                explain(
+                    "ImproperUniform, parameter 'support'",
+                    "a constraint of elboroom.ppl.constraints, such as constraints.real",
+                    repr(self.support),
+                    "pass the constraint itself",
+                )
+            )
         missing = len(event_shape) - self.support.event_dim
         if missing < 0:
             raise ShapeError(
