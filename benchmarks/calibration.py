@@ -22,10 +22,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from elboroom.ppl import constraints
 from scipy.stats import beta as beta_law
 
 import elboroom as er
-from elboroom.ppl import constraints
 
 PROMISE = {"mean": 0.15, "sd": 0.15, "q5": 0.25, "q95": 0.25}
 TRUTH = 200_000
