@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-SMALL = 3  # elements up to which a site is linked as a whole
-WIDTHS = (1, 2, 4, 8)
+# What is supposed, one after the other: elements up to which a site is linked as a whole, and the width of bands.
+SUPPOSED = ((3, 1), (32, 1), (32, 2), (32, 4), (32, 8))
 LARGEST = 2**26  # links
 
 
@@ -96,45 +96,44 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
     tests = rng.standard_normal((2, dim)) * unit
     truth = density(np.concatenate([points + step * tests, points - step * tests]))[1]
     truth = (truth[:2] - truth[2:]) / (2 * step) * unit
-    for width in WIDTHS:
-        pattern, banded = links(target, width)
+    before = None
+    for small, width in SUPPOSED:
+        pattern = links(target, width, small)
         if pattern is None or pattern.nnz > 0.5 * dim**2:
-            return None
+            continue
+        if before is not None and pattern.nnz == before:  # nothing new
+            continue
+        before = pattern.nnz
         hub, colour = colours(pattern)
         found = Structure(pattern, colour, hub)
         if found.num_colours > 0.5 * dim + 8:
-            return None
+            continue
         error = 0.0
         for point, test, exact in zip(points, tests, truth, strict=True):
             guess = (found.hessian(density, point[None], unit, step) @ test) * unit
             error = max(error, np.abs(guess - exact).max() / max(np.abs(exact).max(), 1e-300))
         if error < (1e-4 if target.dtype == np.float64 else 1e-2):
             return found
-        if not banded:
-            return None
     return None
 
 
-def links(target, width: int) -> tuple[sp.csr_array | None, bool]:
+def links(target, width: int, small: int) -> sp.csr_array | None:
     """Links that the analysis of the model gives, with bands of `width` where it cannot tell.
 
-    Returns
-    -------
-    tuple
-        The pattern, None where it is too large, and whether a band was supposed.
+    Sites of at most `small` elements are linked as a whole. None where the pattern is too large.
     """
     program, dim, offsets = target.program, target.dim, target.offsets
     sites = {site.name: site for site in target.sites}
     accesses = program.accesses(target.backend)
-    pairs, banded, total = [(np.arange(dim), np.arange(dim))], False, 0
+    pairs, total = [(np.arange(dim), np.arange(dim))], 0
     for parts in accesses.values():
-        small: dict = {}
+        whole: dict = {}
         large: list = []
 
-        def add(name, axes, indices, small=small, large=large):
+        def add(name, axes, indices, whole=whole, large=large):
             site, start = sites[name], offsets[name].start
-            if site.size <= SMALL or axes is None:
-                small[name] = np.arange(start, start + site.size)
+            if site.size <= small or axes is None:
+                whole[name] = np.arange(start, start + site.size)
             else:
                 large.append((axes, start + indices, name))
             if name in target.centring:  # its value lies where its location and scale say
@@ -144,25 +143,23 @@ def links(target, width: int) -> tuple[sp.csr_array | None, bool]:
 
         for name, how in parts.get("log_prob", {}).items():
             if name in sites:
-                axes, indices, supposed = _positions(program, sites[name], how, width)
-                banded |= supposed
-                add(name, axes, indices)
-        every = np.concatenate([np.zeros(0, int), *small.values()])
+                add(name, *_positions(program, sites[name], how, width))
+        every = np.concatenate([np.zeros(0, int), *whole.values()])
         made = [_every(every, every)]
         for i, (axes, indices, name) in enumerate(large):
             made.append(_every(every, np.arange(offsets[name].start, offsets[name].stop)))
             made += [_joint(axes, indices, others, more) for others, more, _ in large[: i + 1]]
         if any(one is None for one in made):
-            return None, banded
+            return None
         pairs += made
         total += sum(len(one[0]) for one in made)
         if total > LARGEST:
-            return None, banded
+            return None
     rows, cols = (np.concatenate([p[k] for p in pairs]) for k in (0, 1))
     pattern = sp.coo_array((np.ones(2 * len(rows)), (np.r_[rows, cols], np.r_[cols, rows])), shape=(dim, dim))
     pattern = pattern.tocsr()
     pattern.data[:] = 1.0
-    return pattern, banded
+    return pattern
 
 
 def _behind(program, sites, parts, site) -> dict:
@@ -172,7 +169,7 @@ def _behind(program, sites, parts, site) -> dict:
         for parent, how in parts.get(part, {}).items():
             if parent not in sites or parent == site.name:
                 continue
-            axes, indices, _ = _positions(program, sites[parent], how, 1)
+            axes, indices = _positions(program, sites[parent], how, 1)
             same = indices.shape[-1] == 1 and all(name[0] == "value" for name in axes)
             if parent in out or not same or not axes:
                 out[parent] = None
@@ -196,13 +193,12 @@ def _positions(program, site, how, width):
     Returns
     -------
     tuple
-        Names of the position axes, element numbers along them (for a band one more axis, last), and whether a
-        band was supposed.
+        Names of the position axes, and element numbers along them; one more axis, last, for those seen together.
     """
     shape = site.unconstrained_shape
     axes: list = []
     index: list = []
-    window, supposed = None, False
+    window = None
     for i, size in enumerate(shape):
         access = how.axes[i] if i < len(how.axes) else None
         kind = "mixed" if access is None or site.shape != shape else access.how
@@ -221,7 +217,7 @@ def _positions(program, site, how, width):
         elif kind == "summed" or size <= 8:
             name, positions = ("sum", size, i if kind != "summed" else 0), np.arange(size)
         else:
-            name, positions, window, supposed = ("near", size), np.arange(size), len(axes), True
+            name, positions, window = ("near", size), np.arange(size), len(axes)
         if kind not in {"aligned", "gathered", "summed"} and size <= 8:  # all of a short axis at once
             name = ("all", site.name, i)
         axes.append(name)
@@ -244,7 +240,7 @@ def _positions(program, site, how, width):
             for d in range(width + 1)
         ]
         out = np.concatenate(shifted, -1)
-    return names, out, supposed
+    return names, out
 
 
 def _joint(axes, indices, others, more):

@@ -13,7 +13,7 @@ from .centring import KEY
 from .sites import ModelTrace, Site, element_labels
 
 BATCH = 32
-LARGEST_WORK = 2**17  # numbers read by one gradient up to which they go by whole batches
+LARGEST_WORK = 2**17  # numbers read by one gradient above which rows go one by one, through the cache
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Target:
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
         self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
-        self.batch = BATCH if self.work <= LARGEST_WORK else 8
+        self.batch = BATCH if self.work <= LARGEST_WORK else 1
 
     @classmethod
     def of(cls, program, backend: str = "jax", dtype=None, device: str = "auto") -> Target:
