@@ -38,6 +38,9 @@ bench: setup
 	$(BIN)/python benchmarks/posteriordb.py
 	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/scaling.py --peers --free
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/real.py
 
 wheel: setup
 	rm -rf build dist

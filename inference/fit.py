@@ -65,8 +65,8 @@ def fit(
     program : Program
         A model bound to data.
     guide : str or Family
-        ``"auto"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, or a family object. With
-        a guide named by the user nothing richer is tried.
+        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, or a family
+        object. With a guide named by the user nothing richer is tried.
     backend : {"jax", "torch"}, optional
         JAX by default, and PyTorch for a Pyro model.
     device : {"auto", "cpu", "gpu"}

@@ -65,7 +65,7 @@ def sparse_newton(
     held = -guide.structure.hessian(density, np.array(mean, float)[None], sd).diagonal()
     precision = sp.csr_array(sp.diags_array(np.where(held > 0, held, 1.0 / sd**2)))
     trial = (np.array(mean, float), precision, layout.factor(precision))
-    damping, kept, best, stale = LARGEST_STEP, None, None, 0
+    damping, kept, best, stale, last = LARGEST_STEP, None, None, 0, None
     trace: list = []
     reason, converged, averaged, widened = "step limit", False, 0, 0
     for _ in range(max_steps):
@@ -112,8 +112,7 @@ def sparse_newton(
             damping = min(LARGEST_STEP, 1.6 * damping)
         kept = state
         a = factor.whiten(gradient[None])[0]
-        ratio = curvature.diagonal() / precision.diagonal()
-        still = np.abs(a).max() < 0.1 and np.abs(ratio - 1).max() < 0.15
+        still = np.abs(a).max() < 0.1 and _change(curvature, precision) < 0.15
         if stale >= 3 and not averaged and not still and widened < 3:
             num_draws, num_hessian, stale, widened = 2 * num_draws, 2 * num_hessian, 0, widened + 1
         elif averaged or still or stale >= 3:
@@ -122,13 +121,21 @@ def sparse_newton(
             if averaged > num_average:
                 reason = "converged" if converged else "no better bound with more draws"
                 break
-        rate = min(damping, 1.0 / max(averaged, 1))
+        # a Hessian that is the same everywhere is taken whole
+        steady = last is not None and _change(curvature, last) < 0.02
+        rate, last = min(1.0 if steady and averaged else damping, 1.0 / max(averaged, 1)), curvature
         trial = _step(layout, mean, precision, gradient, curvature, rate)
     if averaged:
         return SparseFit(mean, factor, trace[-1], converged, trace, reason)
     if best is None:
         return SparseFit(trial[0], trial[2], -np.inf, False, trace, "no finite draw")
     return SparseFit(best[1], best[2], best[0], False, trace, reason)
+
+
+def _change(new, old) -> float:
+    """Largest difference of two precisions' entries, relative to the diagonal."""
+    unit = sp.diags_array(1.0 / np.sqrt(old.diagonal()))
+    return float(np.abs((unit @ (new - old) @ unit).data).max(initial=0.0))
 
 
 def _step(layout, mean, precision, gradient, curvature, damping):

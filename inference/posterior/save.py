@@ -125,6 +125,7 @@ def _write(posterior: Posterior, folder: Path) -> None:
     tensors = {f"params/{k}": v for k, v in posterior.params.items()}
     tensors |= {f"weights/{k}": v for k, v in posterior.weights.items()}
     tensors |= {f"centring/{k}": v for k, v in posterior.centring.items()}
+    tensors |= {f"layout/{k}": v for k, v in getattr(posterior.guide, "layout", {}).items()}
     tensors["z"] = posterior.z
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / GUIDE)
     record = _record(posterior)
@@ -297,7 +298,9 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         question=record["question"],
         sites=tuple(_site(s) for s in record["sites"]),
         coords={k: tuple(v) for k, v in record["coords"].items()},
-        guide=families[record["family"]]().bind(SimpleNamespace(dim=record["dim"])),
+        guide=families[record["family"]]().bind(
+            SimpleNamespace(dim=record["dim"], layout=_under(tensors, "layout/"))
+        ),
         params=_under(tensors, "params/"),
         law=record["law"],
         khat=_number(record["khat"]),

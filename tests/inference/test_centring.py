@@ -134,3 +134,29 @@ def test_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(again._target.constrain(again.z)["theta"], posterior.values["theta"])
     with pytest.raises(er.InferenceError, match="program"):
         er.load(tmp_path / "kept").log_prob(values)
+
+
+def test_a_structured_guide_is_saved_with_its_layout(tmp_path):
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(40), 5)
+    y = rng.normal(rng.normal(0, 1, 40)[group], 1.0)
+
+    @er.model
+    def groups(group, y):
+        tau = er.sample("tau", er.HalfNormal(2))
+        with er.plate("group", er.levels(group)):
+            a = er.sample("a", er.Normal(0, tau))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(a[group], 1), y)
+
+    posterior = er.fit(groups(group, y), progress=False)
+    assert posterior.guide.family.name == "structured"
+    assert posterior.guide.num_parameters < 150
+    posterior.save(tmp_path / "kept")
+    again = er.load(tmp_path / "kept", program=groups(group, y))
+    values = {k: v[:3] for k, v in posterior.values.items()}
+    np.testing.assert_allclose(again.log_prob(values), posterior.log_prob(values), rtol=1e-12)
+    mean, sd = again.guide.marginals(again.params)
+    dense_mean, covariance = posterior.guide.moments(posterior.params)
+    np.testing.assert_allclose(mean, dense_mean)
+    np.testing.assert_allclose(sd, np.sqrt(np.diag(covariance)), rtol=1e-9)
