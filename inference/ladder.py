@@ -196,11 +196,12 @@ class Climb:
         points = self._finite_points(points, rng)
         self.best = independent(points[0], np.full(dim, 0.1))
         centred, found = self.target, []
+        tolerance = LOOSE if self.plan.family.name in {"full-rank", "structured"} else 0.1
         ends = (1.0, 0.0) if centred.centring else (1.0,)
         for share in ends:  # centred, then non-centred
             self._enter(centred.centred(dict.fromkeys(centred.centring, share)))
             with np.errstate(all="ignore"):
-                fits = loose_fits(self.density, points, rng, tolerance=LOOSE, callback=self.watch.stop)
+                fits = loose_fits(self.density, points, rng, tolerance=tolerance, callback=self.watch.stop)
             found.append((self.target, fits))
             points = points[:2]
         target, best = max(found, key=lambda one: one[1].elbo[one[1].best])
