@@ -12,7 +12,7 @@ import numpy as np
 from ..guides import MeanField
 from .centring import carry, shares
 from .designs import whitened
-from .evidence.chains import inefficiency, short_chains
+from .evidence.chains import inefficiency, short_chains, slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
 from .evidence.modes import at_home, search
@@ -31,6 +31,7 @@ from .watch import Watch
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
 LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
 RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
+LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
 CACHED = 2**17  # numbers that fit into a core's cache: larger batches are slower
@@ -47,6 +48,8 @@ class Law:
     weights : numpy.ndarray or None
     num_chains : int
         Chains in `z`, chain-major; 0 for independent draws.
+    held : float
+        Autocorrelation times that the chains have moved along the direction that holds them most.
     """
 
     kind: str
@@ -55,6 +58,7 @@ class Law:
     num_chains: int = 0
     divergent: float = 0.0
     divergent_z: np.ndarray | None = None
+    held: float = np.inf
 
     def inflation(self, values: np.ndarray):
         """Draws per effective draw of each column."""
@@ -590,7 +594,8 @@ class Climb:
             count = min(count, 4 * LARGEST_BLOCK // (80 * self.target.dim), budget // 800)
             if count < 32:
                 return None
-        chance = np.minimum(pool.weights, 4.0 / count)
+        # weights that fail say little of where the mass is: then from where the guide has it
+        chance = np.minimum(pool.weights, 4.0 / count) if pool.khat < 0.7 else 1.0 * pool.from_guide
         start = pool.z[rng.choice(len(pool.z), count, p=chance / chance.sum())]
         batch = NUM_CHAINS if NUM_CHAINS * self.target.work < CACHED else None
         length, chains, result, held = 80, None, None, False
@@ -612,7 +617,8 @@ class Climb:
                 break
             chains = chains.joined(more) if held else more
             flat = chains.z.reshape(-1, self.target.dim)
-            law = Law("mcmc", flat, None, count, chains.divergent, chains.divergent_z)
+            held_by = slowest(frame.coordinates(flat).reshape(count, -1, self.target.dim))
+            law = Law("mcmc", flat, None, count, chains.divergent, chains.divergent_z, held_by)
             values, _ = self.values(law)
             inflation = law.inflation(values)
             noise = monte_carlo(estimate(values, None, inflation))
@@ -647,6 +653,19 @@ class Climb:
         if result is None:
             return None
         law, chains = result
+        if chains.accept < LEAST_ACCEPTANCE:
+            law.held = 0.0
+            self.findings.append(
+                Finding(
+                    "short chains",
+                    "fit",
+                    chains.accept,
+                    LEAST_ACCEPTANCE,
+                    "untrusted",
+                    f"The chains accept {chains.accept:.0%} of their steps: no step size suits the whole of this "
+                    "posterior. Its tails may be very heavy, or its scales far apart.",
+                )
+            )
         if chains.divergent > DIVERGENT:
             self.findings.append(
                 Finding(
@@ -736,8 +755,12 @@ def verdicts_of(
     if law.num_chains:
         moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
         live = found.sd > 1e-12 * np.abs(found.mean)
-        if live.any() and moved[live].min() < 3:  # one direction that hardly moves may hold the others
+        if law.held < 3 or (
+            live.any() and moved[live].min() < 3
+        ):  # one direction that hardly moves may hold the others
             moved = np.minimum(moved, 9.0)
+        if law.held <= 0:
+            moved = np.zeros(count)
         if law.divergent > DIVERGENT:
             missed = np.ones(count)
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:

@@ -55,7 +55,8 @@ def natural_gradient(
 
     Notes
     -----
-    Stops when the worst direction has whitened gradient below 0.1 and whitened curvature within 0.15 of 1.
+    Stops when the worst direction has whitened gradient below 0.1 and whitened curvature within 0.15 of 1, and the
+    curvatures sum to the dimension within 1.
     """
     dim = len(mean)
     base = max(32, 2 * dim + dim % 2)
@@ -102,7 +103,9 @@ def natural_gradient(
                 keep(mu, scale)
         else:
             stale += 1
-        if np.abs(a).max() < gradient_tol and np.abs(eig - 1).max() < hessian_tol:
+        # small in every direction, and in all together: heavy tails in many dimensions hide a common scale
+        small = np.abs(eig - 1).max() < hessian_tol and abs(eig.sum() - dim) < 1.0
+        if np.abs(a).max() < gradient_tol and small:
             best, reason = (lower, state), "converged"
             # One more undamped step is free and lands closer still.
             mu, scale = _step(mu, scale, a, hessian, 1.0)

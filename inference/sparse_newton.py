@@ -112,7 +112,8 @@ def sparse_newton(
             damping = min(LARGEST_STEP, 1.6 * damping)
         kept = state
         a = factor.whiten(gradient[None])[0]
-        still = np.abs(a).max() < 0.1 and _change(curvature, precision) < 0.15
+        common = abs((curvature.diagonal() / precision.diagonal() - 1).sum())
+        still = np.abs(a).max() < 0.1 and _change(curvature, precision) < 0.15 and common < max(1, 0.01 * dim)
         if stale >= 3 and not averaged and not still and widened < 3:
             num_draws, num_hessian, stale, widened = 2 * num_draws, 2 * num_hessian, 0, widened + 1
         elif averaged or still or stale >= 3:

@@ -153,6 +153,23 @@ def short_chains(
     )
 
 
+def slowest(x: np.ndarray) -> float:
+    """Autocorrelation times that the chains have moved along the direction in which their means differ most.
+
+    Chains that sit in modes of their own differ along a direction that no single coordinate need show.
+
+    Parameters
+    ----------
+    x : numpy.ndarray, shape (N, T, dim)
+    """
+    means = x.mean(1)
+    _, _, axes = np.linalg.svd(means - means.mean(0), full_matrices=False)
+    along = x @ axes[:1].T
+    # even independent chains differ most along some direction
+    chance = (1 + np.sqrt(x.shape[2] / x.shape[0])) ** 2
+    return float(x.shape[1] / np.maximum(_time(along)[0] / chance, 1.0))
+
+
 def inefficiency(values: np.ndarray) -> np.ndarray:
     """Integrated autocorrelation time of each quantity, the worst of its bulk and its two 5% tails.
 

@@ -18,6 +18,7 @@ ORDER = ("trusted", "caution", "untrusted")
 MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
 KHAT_TRUSTED = 0.5
 STRICTNESS = 1.0  # share of its limits that the evidence may use; see benchmarks/calibration.py
+TAIL = 0.35  # tail index from which on the error of an sd is not known
 MIRRORED = 0.1  # sds by which a symmetry may move a quantity's law
 POINT_ESTIMATE = "a point estimate has no spread"
 
@@ -139,7 +140,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         "the chains drift or disagree with the importance weights, by {:.2f} sd",
                     ),
                     (
-                        1 / evidence.moved[j],
+                        1 / max(evidence.moved[j], 1e-9),
                         1 / 12,
                         0.5,
                         "the chains have not moved enough ({:.2f} of their length)",
@@ -152,7 +153,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         "only its gradient speaks for it: too many dimensions to weigh",
                     ),
                     (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
-                    (evidence.shape[j], 0.5, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
+                    (evidence.shape[j], TAIL, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
                 ]
             )
         verdict.append(v)
