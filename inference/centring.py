@@ -2,7 +2,7 @@
 
 Given the scale τ of a location–scale site, an element's posterior precision is ``1/τ² + w`` with w what the data
 add. In coordinates with share λ its spread then moves with τ as ``τ^(λ-1) (1 + w τ²)^(-1/2)``, which is flat at
-``λ = w τ² / (1 + w τ²)``.
+``λ = w / (1/τ² + w)``; the mean of ``1/τ²`` under the fit stands for it where τ is uncertain.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def shares(target, z: np.ndarray, precision: np.ndarray) -> tuple[dict, np.ndarr
     Parameters
     ----------
     target : Target
-    z : numpy.ndarray, shape (dim,)
-        Centre of a fit.
+    z : numpy.ndarray, shape (B, dim)
+        Draws of a fit.
     precision : numpy.ndarray, shape (dim,)
         Its precision along each coordinate, the others given.
 
@@ -38,19 +38,22 @@ def shares(target, z: np.ndarray, precision: np.ndarray) -> tuple[dict, np.ndarr
     tuple
         Site name to shares, and the logarithm by which each coordinate's unit shrinks, shape ``(dim,)``.
     """
-    names = list(target.centring)
-    values = target.constrain(z[None])
-    rows = {site.name: np.repeat(values[site.name], len(names) + 1, 0) for site in target.sites}
-    for i, name in enumerate(names):
-        rows[name][i + 1] += 1.0
-    u = target.centred(dict.fromkeys(names, 0.0)).unconstrain(rows)
+    names, count = list(target.centring), len(z)
+    values = target.constrain(z)
+    rows = {site.name: np.concatenate([values[site.name]] * (len(names) + 1)) for site in target.sites}
+    for i, name in enumerate(names, start=1):
+        rows[name][i * count : (i + 1) * count] += 1.0
+    u = target.centred(dict.fromkeys(names, 0.0)).unconstrain(rows).reshape(len(names) + 1, count, -1)
     found, units = {}, np.zeros(target.dim)
-    for i, name in enumerate(names):
+    for i, name in enumerate(names, start=1):
         where, before = target.offsets[name], target.centring[name].ravel()
         with np.errstate(all="ignore"):
-            log_scale = -np.log(u[i + 1, where] - u[0, where])
-            share = np.clip(1.0 - 1.0 / (precision[where] * np.exp(2.0 * before * log_scale)), 0.0, 1.0)
-        share = np.where(np.isfinite(share), share, before)
-        units[where] = np.where(np.isfinite(log_scale), (share - before) * log_scale, 0.0)
+            log_scales = -np.log(u[i][:, where] - u[0][:, where])
+            log_scale, spread = log_scales.mean(0), log_scales.var(0)
+            added = np.maximum(precision[where] * np.exp(2.0 * before * log_scale) - 1.0, 0.0)
+            share = added / (added + np.exp(2.0 * spread))
+        good = np.isfinite(share) & np.isfinite(log_scale)
+        share = np.where(good, share, before)
+        units[where] = np.where(good, (share - before) * log_scale, 0.0)
         found[name] = share.reshape(target.centring[name].shape)
     return found, units

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..guides import MeanField
 from .centring import carry, shares
-from .designs import whitened
+from .designs import antithetic, whitened
 from .evidence.chains import inefficiency, short_chains, slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
@@ -200,7 +200,8 @@ class Climb:
         points = self._finite_points(points, rng)
         self.best = independent(points[0], np.full(dim, 0.1))
         centred, found = self.target, []
-        tolerance = LOOSE if self.plan.family.name in {"full-rank", "structured"} else 0.1
+        loose = self.plan.family.name in {"full-rank", "structured"} and not centred.centring
+        tolerance = LOOSE if loose else 0.1
         ends = (1.0, 0.0) if centred.centring else (1.0,)
         for share in ends:  # centred, then non-centred
             self._enter(centred.centred(dict.fromkeys(centred.centring, share)))
@@ -244,7 +245,8 @@ class Climb:
             return False
         before, frame = self.target, self.best
         mean, precision = frame.mean, frame.precision
-        found, units = shares(before, mean, precision)
+        eps = antithetic(self.rng(8), 16, len(mean), unit=True)
+        found, units = shares(before, frame.points(eps), precision)
         change = max(np.abs(found[name] - before.centring[name]).max() for name in found)
         dense = isinstance(frame, Dense) and np.tril(frame.scale, -1).any()
         points = mean[None]

@@ -164,10 +164,7 @@ def slowest(x: np.ndarray) -> float:
     """
     means = x.mean(1)
     _, _, axes = np.linalg.svd(means - means.mean(0), full_matrices=False)
-    along = x @ axes[:1].T
-    # even independent chains differ most along some direction
-    chance = (1 + np.sqrt(x.shape[2] / x.shape[0])) ** 2
-    return float(x.shape[1] / np.maximum(_time(along)[0] / chance, 1.0))
+    return float(x.shape[1] / _time(x @ axes[:1].T)[0])
 
 
 def inefficiency(values: np.ndarray) -> np.ndarray:

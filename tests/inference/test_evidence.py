@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from elboroom.guides import FullRank
 from elboroom.inference.designs import antithetic, whitened
-from elboroom.inference.evidence.chains import inefficiency, short_chains
+from elboroom.inference.evidence.chains import inefficiency, short_chains, slowest
 from elboroom.inference.evidence.estimates import estimate
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.evidence.psis import khat_threshold, smooth
@@ -146,3 +146,28 @@ def test_inefficiency_of_an_autoregression():
     for t in range(1, 400):
         x[:, t] = rho * x[:, t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=(500, 1))
     assert abs(inefficiency(x)[0] - (1 + rho) / (1 - rho)) < 2.5
+
+
+def test_chains_that_sit_in_two_places_are_seen_along_no_single_coordinate():
+    rng = np.random.default_rng(3)
+    chains, steps, dim = 128, 100, 12
+    free = rng.normal(size=(chains, steps, dim))
+    assert slowest(free) > 40  # even independent chains differ most along some direction
+    direction = np.ones(dim) / np.sqrt(dim)
+    stuck = free + 6.0 * (rng.uniform(size=chains) < 0.02)[:, None, None] * direction
+    assert inefficiency(stuck).max() < 30  # each coordinate moves
+    assert slowest(stuck) < 3
+
+
+def test_heavy_tails_in_many_dimensions_do_not_hide_a_common_scale():
+    dim, df = 50, 6.0
+    rng = np.random.default_rng(0)
+
+    def density(z):
+        square = (z**2).sum(1)
+        return -0.5 * (df + dim) * np.log1p(square / df), -(df + dim) * z / (df + square)[:, None]
+
+    found = natural_gradient(density, rng.normal(size=dim), 3.0 * np.eye(dim), rng)
+    # every curvature is within a tenth of one from scale 1 to infinity; the optimum is near 1
+    scale = np.exp(np.log(np.diag(found.scale_tril)).mean())
+    assert 0.9 < scale < 1.2

@@ -258,3 +258,43 @@ def test_gamma_posterior():
     row = er.fit(rate(y), progress=False).summary().loc["lam"]
     assert row["verdict"] == "trusted"
     assert not wrong(row, (exact.mean(), exact.std(), *exact.ppf([0.05, 0.95])))
+
+
+def test_more_than_a_thousand_dimensions():
+    """Intercepts and slopes of 550 groups, against block elimination by hand."""
+    rng = np.random.default_rng(5)
+    size = 550
+    group = np.repeat(np.arange(size), 4)
+    x = rng.normal(size=len(group))
+    y = rng.normal(rng.normal(1, 1, size)[group] + rng.normal(0, 0.5, size)[group] * x, 1.0)
+
+    @er.model
+    def slopes(group, x, y):
+        mu = er.sample("mu", er.Normal(0, 5))
+        with er.plate("group", er.levels(group)):
+            a = er.sample("a", er.Normal(mu, 1.0))
+            b = er.sample("b", er.Normal(0, 0.5))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(a[group] + b[group] * x, 1.0), y)
+
+    posterior = er.fit(slopes(group, x, y), progress=False)
+    row = np.stack([np.ones_like(x), x], 1)
+    own, pull = np.zeros((size, 2, 2)), np.zeros((size, 2))
+    np.add.at(own, group, row[:, :, None] * row[:, None, :])
+    np.add.at(pull, group, row * y[:, None])
+    own = np.linalg.inv(own + np.diag([1.0, 4.0]))
+    precision = 1 / 25 + size - own[:, 0, 0].sum()
+    mean = (own @ pull[..., None])[:, 0, 0].sum() / precision
+    local = (own @ (pull + [mean, 0.0])[..., None])[..., 0]
+    sd = np.sqrt(np.stack([own[:, k, k] + own[:, k, 0] ** 2 / precision for k in (0, 1)], 1))
+    table = posterior.summary()
+    assert posterior.guide.family.name == "structured" and posterior.guide.num_parameters < 7 * size
+    assert (table["verdict"] == "trusted").all()
+    assert abs(table.loc["mu", "mean"] - mean) < 0.1 / np.sqrt(precision)
+    found = table.loc[[f"a[{i}]" for i in range(size)] + [f"b[{i}]" for i in range(size)]]
+    np.testing.assert_allclose(found["mean"], local.T.ravel(), atol=0.1 * sd.max())
+    np.testing.assert_allclose(found["sd"], sd.T.ravel(), rtol=0.1)
+    exact_mean, exact_sd = posterior.guide.marginals(posterior.params)
+    where = posterior._target.offsets
+    np.testing.assert_allclose(exact_mean[where["b"]], local[:, 1], atol=1e-3)
+    np.testing.assert_allclose(exact_sd[where["b"]], sd[:, 1], rtol=1e-4)
