@@ -185,7 +185,7 @@ def share_false(records, strict) -> float:
     )
 
 
-def fitted(records, allowed=1 / 400) -> float:
+def fitted(records, allowed=1 / 100) -> float:
     """Largest share of the limits, at most all of them, with at most the allowed share of targets falsely trusted."""
     grid = np.linspace(1.0, 0.05, 96)
     return next((float(c) for c in grid if share_false(records, c) <= allowed), 0.0)
