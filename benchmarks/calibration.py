@@ -4,7 +4,7 @@
 
 A verdict follows from the largest piece of evidence against a quantity, in units of its limit. The one number of the
 rule, the share of those limits that may be used, is fitted on all kinds but one, as the largest that leaves at most
-one target in 400 with a false trust there, and reported on the kind left out. A trusted quantity is false where its
+one target in 100 with a false trust there, and reported on the kind left out. A trusted quantity is false where its
 mean is off by 0.15 sds, its sd by 15%, or its 5% or 95% quantile by 0.25 sds. Where a mode carries mass and no draw
 is near it, no local evidence can tell: these stand in a column of their own.
 

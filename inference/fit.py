@@ -328,6 +328,15 @@ def _data_findings(program, trace, target):
         yield Finding(
             "missing values", name, float(count), None, "ok", f"{count} values of '{name}' are {words}."
         )
+    for name in program.graph(target.backend).uninformed:
+        yield Finding(
+            "no data",
+            name,
+            None,
+            None,
+            "ok",
+            f"No outcome depends on '{name}' or on what it depends on: its posterior is its prior.",
+        )
     if trace.weights:
         yield Finding(
             "learnable arrays",

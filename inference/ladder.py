@@ -32,6 +32,7 @@ FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
 LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
 RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
+FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
 CACHED = 2**17  # numbers that fit into a core's cache: larger batches are slower
@@ -454,6 +455,7 @@ class Climb:
             if condemned is None and self._short(law, pool, residual) and not self.named:
                 with self.watch.showing("short chains from the guide"):
                     law = self._chains(pool, frame, rng) or law
+            self._directions(law, frame)
             before, begin = self.target.counter.num_gradients, time.perf_counter()
             symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
             if condemned is None:
@@ -470,6 +472,43 @@ class Climb:
         outcome.symmetries = symmetries
         outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
         return outcome
+
+    def _directions(self, law, frame) -> None:
+        """Findings on what the data do not hold apart, or do not hold at all."""
+        far = law.z.std(0)
+        known = any(f.name == "flat direction" for f in self.findings)
+        if law.held < 3 and far.max() > FAR and not known:
+            names = [self.target.labels[i] for i in np.argsort(-far)[:3] if far[i] > FAR]
+            self.findings.append(
+                Finding(
+                    "flat direction",
+                    names[0],
+                    float(far.max()),
+                    FAR,
+                    "untrusted",
+                    f"The posterior may be improper: {', '.join(names)} can grow without bound. Where a predictor "
+                    "separates the outcomes, or a site has no proper prior, give it one.",
+                )
+            )
+        if not isinstance(frame, Dense) or len(frame.mean) < 2:
+            return
+        covariance = frame.scale @ frame.scale.T
+        unit = 1 / np.sqrt(np.diag(covariance))
+        eig, vec = np.linalg.eigh(covariance * unit[:, None] * unit)
+        if eig[0] < COLLINEAR:
+            order = np.argsort(-np.abs(vec[:, 0]))
+            names = [self.target.labels[i] for i in order[:4] if abs(vec[i, 0]) > 0.1]
+            self.findings.append(
+                Finding(
+                    "collinear",
+                    names[0],
+                    float(eig[0]),
+                    COLLINEAR,
+                    "ok",
+                    f"The data hardly tell {', '.join(names)} apart: a combination of them is known a thousand "
+                    "times better than each. Look for predictors that are sums or copies of others.",
+                )
+            )
 
     def _symmetries(self, z) -> list[Symmetry]:
         """Symmetries at some points; they are looked for where every site is centred."""

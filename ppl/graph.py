@@ -188,6 +188,20 @@ class ModelGraph:
         return tuple(parent for parent in self.nodes if (parent, name) in self.links)
 
     @property
+    def uninformed(self) -> tuple[str, ...]:
+        """Latent sites that no data reach: neither they nor any site above them have an outcome below."""
+        import networkx as nx
+
+        network = self.network
+        likelihood = {name for name, node in self.nodes.items() if node["likelihood"]}
+        informing = likelihood.union(*(nx.ancestors(network, name) for name in likelihood))
+        return tuple(
+            name
+            for name, node in self.nodes.items()
+            if node["role"] == "latent" and informing.isdisjoint({name} | nx.ancestors(network, name))
+        )
+
+    @property
     def locals(self) -> tuple[str, ...]:
         """Latent sites in a plate, or with an axis of elements independent given the rest."""
         return tuple(

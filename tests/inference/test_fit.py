@@ -298,3 +298,59 @@ def test_more_than_a_thousand_dimensions():
     where = posterior._target.offsets
     np.testing.assert_allclose(exact_mean[where["b"]], local[:, 1], atol=1e-3)
     np.testing.assert_allclose(exact_sd[where["b"]], sd[:, 1], rtol=1e-4)
+
+
+def findings(program):
+    posterior = er.fit(program, progress=False)
+    return posterior, {f.name: f for f in posterior.findings}
+
+
+def test_a_site_that_no_data_reach_is_named():
+    @er.model
+    def ghosts(y):
+        mu = er.sample("mu", er.Normal(0, 1))
+        er.sample("sibling", er.Normal(mu, 1))
+        ghost = er.sample("ghost", er.Normal(0, 3))
+        er.sample("below", er.Normal(ghost, 1))
+        er.observe("y", er.Normal(mu, 1), y)
+
+    program = ghosts(np.zeros(10))
+    assert program.graph().uninformed == ("ghost", "below")  # the sibling is informed through mu
+    posterior, _ = findings(program)
+    assert {f.quantity for f in posterior.findings if f.name == "no data"} == {"ghost", "below"}
+    assert abs(posterior.summary().loc["ghost", "sd"] / 3 - 1) < 0.1
+
+
+def test_collinear_columns_are_named():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(60, 3))
+    x[:, 2] = x[:, 0] + x[:, 1]
+
+    @er.model
+    def regression(x, y):
+        beta = er.sample("beta", er.Normal(0, 1000).expand([3]).to_event(1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(x @ beta, 1), y)
+
+    posterior, found = findings(regression(x, rng.normal(size=60)))
+    assert "beta[0], beta[1]" in found["collinear"].advice.replace(
+        "beta[1], beta[0]", "beta[0], beta[1]"
+    ) or ("beta[2]" in found["collinear"].advice)
+    exact = np.linalg.inv(x.T @ x + np.eye(3) / 1e6)
+    sd = posterior.summary()["sd"].to_numpy()
+    np.testing.assert_allclose(sd, np.sqrt(np.diag(exact)), rtol=0.1)
+    assert posterior.verdict == "trusted"  # the prior holds them: a right answer to the model as declared
+
+
+def test_separated_outcomes_are_named():
+    @er.model
+    def logistic(x, y):
+        a = er.sample("a", er.ImproperUniform(real))
+        b = er.sample("b", er.ImproperUniform(real))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Bernoulli(logits=a + b * x), y)
+
+    x = np.linspace(-1, 1, 30)
+    posterior, found = findings(logistic(x, (x > 0).astype(int)))
+    assert posterior.verdict == "untrusted"
+    assert "b" in found["flat direction"].advice and "separates" in found["flat direction"].advice
