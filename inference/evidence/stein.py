@@ -90,7 +90,8 @@ class MarginalStein:
 
     def typical(self, few: np.ndarray) -> tuple[float, float]:
         """As `worst`, of the coordinates `few` and of all but one in fifty of the others."""
-        return tuple(max(b[few].max(initial=0.0), np.quantile(b, 0.98)) for b in self._bounds)
+        location, scale = (max(b[few].max(initial=0.0), np.quantile(b, 0.98)) for b in self._bounds)
+        return float(location), float(scale)
 
     def of(self, known, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Residuals of quantities, enlarged by two standard errors.
@@ -103,8 +104,10 @@ class MarginalStein:
             Number of quantities.
         """
         if known is None:
-            return tuple(np.full(count, worst) for worst in self.worst)
-        return tuple(known.behind(values) for values in self._bounds)
+            location, scale = self.worst
+            return np.full(count, location), np.full(count, scale)
+        location, scale = self._bounds
+        return known.behind(location), known.behind(scale)
 
 
 def marginal_stein(frame, pool, weighted: bool) -> MarginalStein:
