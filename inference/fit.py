@@ -158,6 +158,18 @@ def fit(
             )
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), 100)
     chosen = outcome.law.resample(min(num_draws, most), rng)
+    if most < num_draws:
+        findings.append(
+            Finding(
+                "fewer draws",
+                "fit",
+                float(most),
+                float(num_draws),
+                "ok",
+                f"{values.shape[1]} quantities: {most} draws are kept in place of {num_draws}. Summaries use all that were "
+                "made, and where they can the guide's exact moments.",
+            )
+        )
     cost = Cost(
         target.counter.num_densities,
         target.counter.num_gradients,
