@@ -63,8 +63,7 @@ class Layout:
             If the dense block would be larger than 4,096 coordinates.
         """
         dim = pattern.shape[0]
-        rest = sp.csr_array((np.ones(pattern.nnz), *_parts(sp.csr_array(pattern))), shape=(dim, dim))
-        rest = _cleared(rest + rest.T)
+        rest = _cleared(pattern)
         rng, level = np.random.default_rng(0), np.zeros(dim, int)
         left, rows, cols, step = np.arange(dim), [], [], 0
         while len(left) > SMALLEST_TAIL and rest.nnz < 0.5 * len(left) ** 2:
@@ -141,15 +140,19 @@ class Layout:
         return Factor(self, diagonal, links, lower)
 
 
-def _parts(matrix):
-    return matrix.indices, matrix.indptr
-
-
 def _cleared(matrix):
     """Ones where two different coordinates are linked."""
     matrix = matrix.tocoo()
     off = matrix.row != matrix.col
     return sp.csr_array((np.ones(off.sum()), (matrix.row[off], matrix.col[off])), shape=matrix.shape)
+
+
+def highest(graph, rank: np.ndarray) -> np.ndarray:
+    """Largest rank among the neighbours of each coordinate; zero for one without."""
+    if not graph.nnz:
+        return np.zeros(len(rank))
+    ranks = sp.csr_array((rank[graph.indices], graph.indices, graph.indptr), shape=graph.shape)
+    return np.asarray(ranks.max(axis=1).todense()).ravel()
 
 
 def _unlinked(graph, rng) -> np.ndarray:
@@ -159,9 +162,7 @@ def _unlinked(graph, rng) -> np.ndarray:
     chosen = np.zeros(len(degree), bool)
     for _ in range(3):
         rank = np.where(open_, rng.permutation(len(degree)) + 1, 0)
-        scaled = sp.csr_array((rank[graph.indices], graph.indices, graph.indptr), shape=graph.shape)
-        best = np.asarray(scaled.max(axis=1).todense()).ravel() if graph.nnz else np.zeros(len(degree))
-        new = open_ & (rank > best)
+        new = open_ & (rank > highest(graph, rank))
         chosen |= new
         open_ &= ~new & ~(graph @ new.astype(float) > 0)
         if not open_.any():

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from .sparse import highest
+
 # What is supposed, one after the other: elements up to which a site is linked as a whole, and the width of bands.
 SUPPOSED = ((3, 1), (32, 1), (32, 2), (32, 4), (32, 8))
 LARGEST = 2**26  # links
@@ -297,9 +299,7 @@ def _distance_two(pattern) -> np.ndarray:
         open_, chosen = np.ones(len(left), bool), np.zeros(len(left), bool)
         while open_.any():
             rank = np.where(open_, rng.permutation(len(left)) + 1, 0)
-            scaled = sp.csr_array((rank[graph.indices], graph.indices, graph.indptr), shape=graph.shape)
-            best = np.asarray(scaled.max(axis=1).todense()).ravel()
-            new = open_ & (rank >= best)
+            new = open_ & (rank >= highest(graph, rank))
             chosen |= new
             open_ &= ~(graph @ new.astype(float) > 0)
         colour[left[chosen]] = step

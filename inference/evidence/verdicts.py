@@ -75,7 +75,7 @@ class Evidence:
     alone : numpy.ndarray, shape (Q,)
         One where nothing but the residual speaks for it.
     shape : numpy.ndarray, shape (Q,)
-        Tail index: from 0.5 on, moments are not established.
+        Tail index: from `TAIL` on, moments are not established.
     condemned : str or None
         A reason that holds for all.
     unequal : numpy.ndarray, shape (Q,)

@@ -12,9 +12,27 @@ from most to least precise:
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..graph import Access, AxisAccess
+from ..graph import Access, AxisAccess, IndexProblem
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What reaches what in a model.
+
+    Attributes
+    ----------
+    access : dict
+        Node to part to source to `Access`.
+    problems : list of IndexProblem
+        Index arrays that reach outside the axis that they index.
+    """
+
+    access: dict[str, dict[str, dict[str, Access]]]
+    problems: list[IndexProblem] = field(default_factory=list)
+
 
 SUM, MIX = "summed", "mixed"
 

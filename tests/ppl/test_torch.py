@@ -173,26 +173,22 @@ def test_same_seed_same_draws_and_nothing_global_changes():
     program = PROGRAMS["schools"]()
     import pyro
 
-    before = (
-        torch.get_rng_state(),
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.distributions.Distribution._validate_args,
-        dict(pyro.get_param_store().items()),
-        torch.is_grad_enabled(),
-    )
+    def settings():
+        return (
+            torch.get_rng_state(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+            torch.distributions.Distribution._validate_args,
+            dict(pyro.get_param_store().items()),
+            torch.is_grad_enabled(),
+        )
+
+    before = settings()
     one, two = (er.fit(program, backend="torch", progress=False, seed=3) for _ in range(2))
     assert np.array_equal(one.values["mu"], two.values["mu"])
     first, second = (p.draws["posterior_predictive"]["y"].values for p in (one, two))
     assert np.array_equal(first, second)
-    after = (
-        torch.get_rng_state(),
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.distributions.Distribution._validate_args,
-        dict(pyro.get_param_store().items()),
-        torch.is_grad_enabled(),
-    )
+    after = settings()
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
 
 

@@ -7,33 +7,15 @@ to a fixpoint per component of the carry, so that a state-space site gets its ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import jax
 import numpy as np
 
-from ...graph import Access
-from ..reach import SUM, One, Reach, access_of, chosen, joined, mixed, route, source_state
+from ..reach import SUM, Analysis, One, Reach, access_of, chosen, joined, mixed, route, source_state
 from . import rules
-from .indices import IndexProblem, called, index_checks, is_literal
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What reaches what in a model.
-
-    Attributes
-    ----------
-    access : dict
-        Node to part to source to `Access`.
-    problems : list of IndexProblem
-        Index arrays that reach outside the axis that they index.
-    """
-
-    access: dict[str, dict[str, dict[str, Access]]]
-    problems: list[IndexProblem] = field(default_factory=list)
+from .indices import called, index_checks, is_literal
 
 
 def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any]) -> Analysis:

@@ -6,36 +6,19 @@ Dependencies come from what a model computes, never from names or from what it d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ...graph import Access, IndexProblem
+from ...graph import IndexProblem
 from ...primitives import scan_in_python
-from ..reach import access_of, joined, mixed, source_state
+from ..reach import Analysis, access_of, joined, mixed, source_state
 from .indices import arguments, indexed, is_position
 from .rules import Call, apply
 
 _POINTWISE = torch.Tag.pointwise
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What reaches what in a model.
-
-    Attributes
-    ----------
-    access : dict
-        Node to part to source to `Access`.
-    problems : list of IndexProblem
-        Index arrays that reach outside the axis that they index.
-    """
-
-    access: dict[str, dict[str, dict[str, Access]]]
-    problems: list[IndexProblem] = field(default_factory=list)
 
 
 def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str, torch.Tensor]) -> Analysis:
