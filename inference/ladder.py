@@ -593,20 +593,23 @@ class Climb:
         return pool, law, residual
 
     def _other_modes(self, law, pool, frame, symmetries, rng) -> str | None:
-        if self.watch.stop() or self.target.dim > 500:
+        if self.watch.stop() or self.target.work > 2**17:
             return None
-        distance = np.linalg.norm(frame.coordinates(law.z), axis=1)
-        if law.weights is None:
-            radius = float(np.quantile(distance, 0.999))
-        else:
-            order = np.argsort(distance)
+        x = frame.coordinates(law.z)
+
+        def within(size):
+            if law.weights is None:
+                return float(np.quantile(size, 0.999))
+            order = np.argsort(size)
             mass = np.cumsum(law.weights[order])
-            radius = float(distance[order][np.searchsorted(mass, 0.999 * mass[-1])])
+            return float(size[order][np.searchsorted(mass, 0.999 * mass[-1])])
+
+        radius, widest = within(np.linalg.norm(x, axis=1)), within(np.abs(x).max(1))
         outside = np.linalg.norm(frame.coordinates(pool.z), axis=1) > radius + 1
         leads = pool.z[outside][np.argsort(-pool.log_weights[outside])[:4]]
         leads = np.concatenate([leads, self.ends])
-        found = search(self.density, frame, radius, rng, leads, callback=self.watch.stop)
-        found = [f for f in found if not at_home(f.z, frame, radius, symmetries)]
+        found = search(self.density, frame, radius, widest, rng, leads, callback=self.watch.stop)
+        found = [f for f in found if not at_home(f.z, frame, radius, widest, symmetries)]
         if not found:
             return None
         best = max(found, key=lambda f: f.elbo_gap)

@@ -18,7 +18,7 @@ class Elsewhere:
     distance: float
 
 
-def search(density, frame, radius, rng, leads=None, num_starts=8, callback=None) -> list[Elsewhere]:
+def search(density, frame, radius, widest, rng, leads=None, num_starts=8, callback=None) -> list[Elsewhere]:
     """Loose fits in the frame of the guide, from points far outside of it.
 
     Parameters
@@ -27,6 +27,9 @@ def search(density, frame, radius, rng, leads=None, num_starts=8, callback=None)
     frame : Dense or Sparse
     radius : float
         Distance in the frame within which the draws lie.
+    widest : float
+        Size of the largest coordinate within which they do: in many dimensions a mode that is far along one
+        coordinate is near by its distance.
     leads : numpy.ndarray, shape (K, dim), optional
         More points to start from, unconstrained.
 
@@ -55,9 +58,9 @@ def search(density, frame, radius, rng, leads=None, num_starts=8, callback=None)
 
     def elsewhere(ends):
         distance = np.linalg.norm(ends.mean, axis=1)
-        return np.flatnonzero(
-            np.isfinite(ends.elbo) & (ends.elbo - home > -7) & (distance > 1.2 * radius + 1)
-        )
+        along = np.abs(ends.mean).max(1)
+        apart = (distance > reach(radius)) | (along > reach(widest))
+        return np.flatnonzero(np.isfinite(ends.elbo) & (ends.elbo - home > -7) & apart)
 
     away = elsewhere(ends)
     if len(away):  # on their way home still, or another mode?
@@ -79,11 +82,12 @@ def reach(radius: float) -> float:
     return 1.2 * radius + 1
 
 
-def at_home(z, frame, radius, symmetries, depth=3, most=256) -> bool:
+def at_home(z, frame, radius, widest, symmetries, depth=3, most=256) -> bool:
     """Whether a few symmetries carry the place `z` to where the draws lie: an equal mode, and known."""
     places = seen = z[None]
     for _ in range(depth if symmetries else 0):
         places = np.concatenate([symmetry.apply(places)[0] for symmetry in symmetries])[:most]
         seen = np.unique(np.concatenate([seen, places]).round(9), axis=0)
-    distance = np.linalg.norm(frame.coordinates(seen), axis=1)
-    return bool((distance <= reach(radius)).any())
+    x = frame.coordinates(seen)
+    near = (np.linalg.norm(x, axis=1) <= reach(radius)) & (np.abs(x).max(1) <= reach(widest))
+    return bool(near.any())
