@@ -54,13 +54,14 @@ def search(density, frame, radius, widest, rng, leads=None, num_starts=8, callba
     points = np.concatenate(points)
     with np.errstate(all="ignore"):
         ends = loose_fits(framed, points, rng, sd=0.5, max_iterations=60, tolerance=0.5, callback=callback)
-    home = ends.elbo[0]
+    home, home_se = ends.elbo[0], ends.elbo_se[0]
 
     def elsewhere(ends):
         distance = np.linalg.norm(ends.mean, axis=1)
         along = np.abs(ends.mean).max(1)
         apart = (distance > reach(radius)) | (along > reach(widest))
-        return np.flatnonzero(np.isfinite(ends.elbo) & (ends.elbo - home > -7) & apart)
+        noise = 3 * np.hypot(ends.elbo_se, home_se)  # of the bounds: large in many dimensions
+        return np.flatnonzero(np.isfinite(ends.elbo) & (ends.elbo - home + noise > -7) & apart)
 
     away = elsewhere(ends)
     if len(away):  # on their way home still, or another mode?

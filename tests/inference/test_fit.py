@@ -354,3 +354,17 @@ def test_separated_outcomes_are_named():
     posterior, found = findings(logistic(x, (x > 0).astype(int)))
     assert posterior.verdict == "untrusted"
     assert "b" in found["flat direction"].advice and "separates" in found["flat direction"].advice
+
+
+def test_a_mode_far_along_one_of_a_thousand_coordinates_is_seen():
+    @er.model
+    def two(y):
+        g = er.sample("g", er.Normal(0, 10))
+        with er.plate("row", len(y)):
+            a = er.sample("a", er.Normal(0, 1))
+            er.observe("y", er.Normal(a, 1), y)
+        one, other = (-0.5 * ((g - at) / 0.3) ** 2 for at in (-6.0, 6.0))
+        er.factor("modes", er.math.logaddexp(np.log(0.3) + one, np.log(0.7) + other))
+
+    posterior, found = findings(two(np.random.default_rng(0).normal(size=1100)))
+    assert posterior.verdict == "untrusted" and "several modes" in found
