@@ -3,8 +3,8 @@
     python benchmarks/backends.py [--folder DIR] [--only NAME] [--chains 1] [--timeout 600] [--clock cpu]
 
 The same posteriors, declared in ``tests/models``, in float64. Every method runs in a process of its own on one
-thread, with an empty compilation cache. Seconds are those of the fit alone, imports excluded; elboroom fits twice
-in its process, the second time with everything compiled. Behind the time stands that of the processor, which is
+thread, with an empty compilation cache. Seconds are those of the fit alone, with the libraries that it uses imported
+before; elboroom fits twice in its process, the second time with everything compiled. Behind the time stands that of the processor, which is
 the one to compare (``--clock cpu``) where other programs run beside. A method that runs out of time is reported as
 a lower bound. Errors are against reference draws, in reference standard deviations.
 """
@@ -12,6 +12,7 @@ a lower bound. Errors are against reference draws, in reference standard deviati
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -36,6 +37,13 @@ NAMES = (
 QUANTITIES = ("mean", "sd", "q5", "q95")
 
 
+LIBRARIES = {
+    "jax": ("jax", "numpyro"),
+    "torch": ("pyro", "torch._dynamo", "torch.fx.experimental.proxy_tensor"),
+    "both": ("arviz_stats.base", "networkx", "scipy.stats"),
+}
+
+
 class Clock:
     """Seconds since it was made: by the clock on the wall, and of the processor."""
 
@@ -52,6 +60,8 @@ def run_elboroom(backend):
 
         import elboroom as er
 
+        for library in (*LIBRARIES[backend], *LIBRARIES["both"]):
+            importlib.import_module(library)
         seconds, reference = [], MODELS[name]
         for _ in range(2):
             clock = Clock()
@@ -69,6 +79,8 @@ def run_elboroom(backend):
 
 
 def pyro_model(name, data):
+    for library in LIBRARIES["torch"]:
+        importlib.import_module(library)
     import pyro
     import torch
     from models.pyro_ports import PORTS

@@ -29,6 +29,7 @@ from .trail import Rung
 from .watch import Watch
 
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
+ENOUGH = 0.6  # Monte Carlo error of the first pool, in what the promise allows, that needs no larger one
 LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
 RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
@@ -582,7 +583,7 @@ class Climb:
             noise = monte_carlo(estimate(values, law.weights))
             held = values.shape[1] * len(pool.z)
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-            if len(pool.z) >= 16_000 and (not moving.any() or noise[moving].max() < 0.9):
+            if not moving.any() or noise[moving].max() < ENOUGH:
                 break
             if held > LARGEST_BLOCK:
                 break

@@ -135,7 +135,7 @@ def sparse_newton(
 
 def _change(new, old) -> float:
     """Largest difference of two precisions' entries, relative to the diagonal."""
-    unit = sp.diags_array(1.0 / np.sqrt(old.diagonal()))
+    unit = sp.diags_array(1.0 / np.sqrt(np.abs(old.diagonal())))
     return float(np.abs((unit @ (new - old) @ unit).data).max(initial=0.0))
 
 
