@@ -5,10 +5,11 @@ from .delta import Delta
 from .family import Family, Guide, log_prob, sample
 from .full_rank import FullRank
 from .laplace import Laplace
+from .low_rank import LowRank
 from .mean_field import MeanField
 from .structured import Structured
 
-FAMILIES = (MeanField, Structured, FullRank, Laplace, Delta)
+FAMILIES = (MeanField, LowRank, Structured, FullRank, Laplace, Delta)
 
 __all__ = [
     "FAMILIES",
@@ -17,6 +18,7 @@ __all__ = [
     "FullRank",
     "Guide",
     "Laplace",
+    "LowRank",
     "MeanField",
     "Structured",
     "choose",

@@ -90,7 +90,7 @@ _NAMES = {
         "SupportError",
         "UnsupportedError",
     ),
-    "guides": ("Delta", "FullRank", "MeanField", "Structured"),
+    "guides": ("Delta", "FullRank", "LowRank", "MeanField", "Structured"),
     "inference.fit": ("fit",),
     "inference.posterior": ("Posterior",),
     "inference.posterior.save": ("load",),
