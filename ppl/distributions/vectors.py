@@ -12,7 +12,7 @@ from .. import math as m
 from ..errors import ModelError, explain
 from .base import concrete
 from .composite import _shape
-from .formula import CannotSampleError, Formula
+from .formula import Formula
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
 
@@ -140,8 +140,9 @@ class ICAR(Formula):
     Notes
     -----
     The log density is that of ``sum over edges of (x_i - x_j)**2``, with the power of `scale` that belongs
-    to a connected graph; its constant, which depends on the graph alone, is left out. It is no proper law
-    of all effects and cannot be sampled.
+    to a connected graph; its constant, which depends on the graph alone, is left out. Draws are normal with
+    covariance ``scale**2`` times the pseudo-inverse of the graph's Laplacian; their level is zero, or normal
+    with `zero_sum_scale`, independent of the rest. They cost a solution with one dense matrix of all regions.
 
     References
     ----------
@@ -223,11 +224,13 @@ class ICAR(Formula):
         return density - 0.5 * level * level - m.log(self.zero_sum_scale) - _LOG_ROOT_2PI
 
     def draw(self, random, shape):
-        raise CannotSampleError(
-            explain(
-                "ICAR",
-                "a proper law, where draws of the prior are needed",
-                "a density of differences between neighbours",
-                "condition on values of the site, or use MultivariateNormal with a proper covariance",
-            )
-        )
+        noise = random.normal((int(np.prod(shape)), np.shape(self.edges)[0]))
+        nodes = m.like(np.eye(self.num_nodes), noise)
+        steps = m.take(nodes, self.edges[..., 0], 0) - m.take(nodes, self.edges[..., 1], 0)
+        grounded = m.matmul(m.matrix_transpose(steps), steps) + 1 / self.num_nodes
+        value = m.matrix_transpose(m.linalg.solve(grounded, m.matrix_transpose(m.matmul(noise, steps))))
+        value = m.reshape(value - m.mean(value, -1, keepdims=True), (*shape, self.num_nodes))
+        value = m.expand_dims(self.scale, -1) * value
+        if self.zero_sum_scale is None:
+            return value
+        return value + m.expand_dims(self.zero_sum_scale * random.normal(shape), -1)

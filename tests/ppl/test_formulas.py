@@ -165,6 +165,7 @@ STEPS = np.arange(1.0, 5.0)
 PHI = np.array([0.6, -0.3, 0.2])
 INNOVATIONS = np.linalg.inv(np.eye(4) - sum(c * np.eye(4, k=-1 - i) for i, c in enumerate(PHI)))
 EDGES = np.array([[0, 1], [1, 2], [0, 2], [2, 3]])
+LEVELLED = np.linalg.pinv(np.array([[2, -1, -1, 0], [-1, 2, -1, 0], [-1, -1, 3, -1], [0, 0, -1, 1.0]]))
 CENTRED = PATHS - PATHS.mean(-1, keepdims=True)
 CORRELATIONS = np.array([[[1, 0.5, -0.2], [0.5, 1, 0.3], [-0.2, 0.3, 1]], np.eye(3)])
 POISSON, NEGATIVE_BINOMIAL = stats.poisson(3.5), stats.nbinom(2.0, 0.4)
@@ -348,7 +349,10 @@ ROWS: dict[str, Row] = {
         -0.5 * ((CENTRED[:, EDGES[:, 0]] - CENTRED[:, EDGES[:, 1]]) ** 2).sum(-1) / [0.25, 4, 9]
         - 3 * np.log(np.sqrt(2 * np.pi) * np.array([0.5, 2.0, 3.0])),
         er.ICAR(EDGES, 4),
-        (),
+        (
+            (lambda x: x[:, 3], stats.norm(0, np.sqrt(LEVELLED[3, 3])).cdf),
+            (lambda x: ((x[:, EDGES[:, 0]] - x[:, EDGES[:, 1]]) ** 2).sum(-1), stats.chi2(3).cdf),
+        ),
     ),
     "ICAR soft": Row(
         er.ICAR(EDGES, 4, zero_sum_scale=0.1),
@@ -357,7 +361,11 @@ ROWS: dict[str, Row] = {
         - 1.5 * np.log(2 * np.pi)
         + stats.norm(0, 0.1).logpdf(PATHS.mean(-1)),
         er.ICAR(EDGES, 4, zero_sum_scale=0.1),
-        (),
+        (
+            (lambda x: x.mean(-1), stats.norm(0, 0.1).cdf),
+            (lambda x: x[:, 3], stats.norm(0, np.sqrt(LEVELLED[3, 3] + 0.01)).cdf),
+            (lambda x: ((x[:, EDGES[:, 0]] - x[:, EDGES[:, 1]]) ** 2).sum(-1), stats.chi2(3).cdf),
+        ),
     ),
     "Wishart": matrix_law(er.Wishart, stats.wishart, np.array([1.0, -2.0, 0.5])),
     "InverseWishart": matrix_law(er.InverseWishart, stats.invwishart, np.array([1.0, -2.0, 0.5])),
@@ -542,7 +550,7 @@ def test_autoregression_that_is_not_stationary():
     assert lower(er.AR(np.array([[0.2], [0.4]]), 1.0, 5)).batch_shape == (2,)
 
 
-def test_graphs_are_checked_and_cannot_be_sampled():
+def test_graphs_are_checked():
     adjacency = np.zeros((4, 4), int)
     adjacency[tuple(EDGES.T)] = adjacency[tuple(EDGES[:, ::-1].T)] = 1
     np.testing.assert_array_equal(np.sort(er.ICAR.from_adjacency(adjacency).edges, 0), np.sort(EDGES, 0))
@@ -552,8 +560,6 @@ def test_graphs_are_checked_and_cannot_be_sampled():
         er.ICAR(EDGES[:3], 4).validate("x")
     with pytest.raises(ModelError, match="numbers below 3"):
         er.ICAR(EDGES, 3).validate("x")
-    with pytest.raises(UnsupportedError, match="a proper law"):
-        lower(er.ICAR(EDGES, 4)).sample(jax.random.key(0))
     traced = jax.jit(lambda edges: lower(er.ICAR(edges, 4)).log_prob(jnp.asarray(CENTRED)))
     np.testing.assert_allclose(traced(EDGES), lower(er.ICAR(EDGES, 4)).log_prob(CENTRED))
 
