@@ -7,6 +7,7 @@ from .full_rank import FullRank
 from .laplace import Laplace
 from .low_rank import LowRank
 from .mean_field import MeanField
+from .mixture import Mixture
 from .structured import Structured
 
 FAMILIES = (MeanField, LowRank, Structured, FullRank, Laplace, Delta)
@@ -20,6 +21,7 @@ __all__ = [
     "Laplace",
     "LowRank",
     "MeanField",
+    "Mixture",
     "Structured",
     "choose",
     "log_prob",
