@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..ppl.errors import GuideError, explain
 
 FULL_RANK_LIMIT = 400
-SPARSE = 0.7  # share of a dense covariance's numbers up to which a sparse one is taken
+SPARSE, SAVED = (
+    0.7,
+    400,
+)  # share of a dense covariance's numbers, and how many fewer, for which a sparse one is taken
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Plan:
         except GuideError:
             return self
         numbers, dense = guide.num_parameters, target.dim + target.dim * (target.dim + 1) // 2
-        if numbers > SPARSE * dense:
+        if numbers > SPARSE * dense or dense - numbers < SAVED:
             return self
         words = f"{target.dim} dimensions, few of them linked: {numbers} numbers in place of {dense}"
         return Plan(Structured(), words, next=self.family, guide=guide)
@@ -56,16 +60,22 @@ def choose(guide: Any, target) -> Plan:
 
     Parameters
     ----------
-    guide : str or Family
-        ``"auto"``, a family's name, or a family object.
+    guide : str, Family, or mapping of str to str
+        ``"auto"``, a family's name, a family object, or the names of sites with a family's name each.
     target : Target
 
     Raises
     ------
     GuideError
-        For an unknown name.
+        For an unknown name, or a family that cannot stand where it is asked for.
     """
     from . import FAMILIES
+    from .structured import Structured, blocks
+
+    if isinstance(guide, Mapping):
+        blocks(target, guide)  # before anything is computed
+        words = ", ".join(f"{name} {getattr(family, 'name', family)}" for name, family in guide.items())
+        return Plan(Structured(sites=dict(guide)), f"given by the user: {words}")
 
     families = {family.name: family for family in FAMILIES}
     spelled = {name.replace("-", ""): name for name in families} | {"map": "delta"}
@@ -81,7 +91,7 @@ def choose(guide: Any, target) -> Plan:
             raise GuideError(
                 explain(
                     "guide",
-                    "a name or a family object such as er.FullRank()",
+                    "a name, a family object such as er.FullRank(), or a mapping from sites to names",
                     f"{guide!r}",
                     "pass an instance",
                 )

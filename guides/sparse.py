@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import solve_triangular
 
-SMALLEST_TAIL, LARGEST_TAIL = 32, 4096
+SMALLEST_TAIL, LARGEST_TAIL = 4, 4096
 
 
 class TooDense(ValueError):
@@ -68,6 +68,7 @@ class Layout:
         left, rows, cols, step = np.arange(dim), [], [], 0
         while len(left) > SMALLEST_TAIL and rest.nnz < 0.5 * len(left) ** 2:
             chosen = _unlinked(rest, rng)
+            chosen[-1] &= not chosen.all()  # the dense block holds one at least
             keep = ~chosen
             links = rest[chosen][:, keep].tocoo()
             rows.append(left[chosen][links.row])
@@ -128,6 +129,8 @@ class Layout:
             if not (pivots > 0).all():
                 raise NotPositiveDefinite("a pivot is not positive")
             diagonal[members] = np.sqrt(pivots)
+            if where.start == where.stop:
+                continue
             values = np.asarray(rest[self.rows[where], self.cols[where]]).ravel() / diagonal[self.rows[where]]
             links[where] = values
             one = sp.csr_array((values, (place, self.cols[where])), shape=(len(members), self.dim))

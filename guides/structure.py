@@ -37,11 +37,32 @@ class Structure:
         Coordinates of one colour are perturbed together.
     hub : numpy.ndarray of bool, shape (dim,)
         Coordinates with a colour of their own, from whose column their links are read.
+    block : numpy.ndarray of int, shape (dim,), optional
+        Links between coordinates of different blocks are left out of the guide.
     """
 
     pattern: sp.csr_array
     colour: np.ndarray
     hub: np.ndarray
+    block: np.ndarray | None = None
+
+    @classmethod
+    def dense(cls, dim: int) -> Structure:
+        """Every coordinate linked with every other."""
+        return cls(sp.csr_array(np.ones((dim, dim))), np.arange(dim), np.zeros(dim, bool))
+
+    @property
+    def links(self) -> sp.csr_array:
+        """The pattern of the guide's precision."""
+        return self._within(self.pattern)
+
+    def _within(self, matrix):
+        if self.block is None:
+            return matrix
+        found = matrix.tocoo()
+        kept = self.block[found.row] == self.block[found.col]
+        rows, cols = found.row[kept], found.col[kept]
+        return sp.csr_array((found.data[kept], (rows, cols)), shape=matrix.shape)
 
     @property
     def num_colours(self) -> int:
@@ -49,7 +70,7 @@ class Structure:
         return int(self.colour.max()) + 1
 
     def hessian(self, density, z: np.ndarray, unit: np.ndarray, step: float = 1e-3) -> sp.csr_array:
-        """Mean Hessian of the log density over points, by differences of gradients.
+        """Mean Hessian of the log density over points within the blocks, by differences of gradients.
 
         Parameters
         ----------
@@ -72,7 +93,7 @@ class Structure:
         one, other = np.where(flip, cols, rows), np.where(flip, rows, cols)
         values = products[self.colour[other], one] / unit[other]
         matrix = sp.csr_array((values, (rows, cols)), shape=(dim, dim))
-        return 0.5 * (matrix + matrix.T)
+        return self._within(sp.csr_array(0.5 * (matrix + matrix.T)))
 
     @property
     def _coordinates(self):
@@ -101,7 +122,7 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
     before = None
     for small, width in SUPPOSED:
         pattern = links(target, width, small)
-        if pattern is None or pattern.nnz > 0.5 * dim**2:
+        if pattern is None or pattern.nnz > 0.9 * dim**2:
             continue
         if before is not None and pattern.nnz == before:  # nothing new
             continue

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from .sparse import Factor, Layout, TooDense
 from .structure import Structure, structure
 
 LARGEST_COVARIANCE = 4096
+LARGEST_DENSE = 400  # dimensions up to which a Hessian without structure is differenced column by column
+JOINT = ("mean-field", "structured", "full-rank")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,12 @@ class Structured:
     independent given what they share. Each is then Gaussian given those eliminated after it: cost and number of
     parameters are linear in the length of such an axis, or of a chain.
 
+    Parameters
+    ----------
+    sites : mapping of str to str, optional
+        A family for some sites by name: elements of ``"mean-field"`` sites are independent of everything, sites
+        under ``"full-rank"`` are linked with each other only, and so are all the others, ``"structured"``.
+
     References
     ----------
     Tan & Nott (2018), Gaussian variational approximation with sparse precision matrices, Statistics and
@@ -29,6 +38,7 @@ class Structured:
     """
 
     name: str = "structured"
+    sites: Mapping[str, str] | None = None
 
     def bind(self, target, centre=None, unit=None) -> StructuredGuide:
         """Find the links of a target.
@@ -51,8 +61,12 @@ class Structured:
         centre = np.zeros(target.dim) if centre is None else centre
         unit = np.ones(target.dim) if unit is None else unit
         found = structure(target, target.value_and_grad, centre, unit, np.random.default_rng(0))
+        if self.sites is not None:
+            if found is None and target.dim <= LARGEST_DENSE:
+                found = Structure.dense(target.dim)
+            found = found and replace(found, block=blocks(target, self.sites))
         try:
-            layout = None if found is None else Layout.of(found.pattern)
+            layout = None if found is None else Layout.of(found.links)
         except TooDense:
             layout = None
         if layout is None:
@@ -65,6 +79,36 @@ class Structured:
                 )
             )
         return StructuredGuide(self, target.dim, layout, found)
+
+
+def blocks(target, sites: Mapping[str, str]) -> np.ndarray:
+    """A number per coordinate: those of different numbers are independent under the guide.
+
+    Raises
+    ------
+    GuideError
+        For a site that the model does not have, or a family that holds no site on its own.
+    """
+    known = {site.name for site in target.sites}
+    block = np.zeros(target.dim, int)
+    for name, family in sites.items():
+        if name not in known:
+            raise GuideError(
+                explain("guide", f"latent sites among {sorted(known)}", repr(name), "correct the name")
+            )
+        spelled = str(getattr(family, "name", family)).lower().replace("_", "-")
+        if spelled not in JOINT:
+            raise GuideError(
+                explain(
+                    f"guide for site '{name}'",
+                    f"one of {list(JOINT)}",
+                    repr(family),
+                    "give one of them; every other family speaks of all sites at once, as guide='...'",
+                )
+            )
+        own = np.arange(target.offsets[name].start, target.offsets[name].stop)
+        block[own] = {"structured": 0, "full-rank": 1}.get(spelled, own + 2)
+    return block
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,9 +64,10 @@ def fit(
     ----------
     program : Program
         A model bound to data.
-    guide : str or Family
-        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, or a family
-        object. With a guide named by the user nothing richer is tried.
+    guide : str, Family, or mapping of str to str
+        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, a family
+        object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
+        different families are independent. With a guide named by the user nothing richer is tried.
     backend : {"jax", "torch"}, optional
         JAX by default, and PyTorch for a Pyro model.
     device : {"auto", "cpu", "gpu"}

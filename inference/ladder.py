@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from ..guides import MeanField
+from ..guides.sparse import NotPositiveDefinite
 from .centring import carry, shares
 from .designs import antithetic, whitened
 from .evidence.chains import inefficiency, short_chains, slowest
@@ -36,6 +38,10 @@ LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
 FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
+SCOUTS = 2**19  # numbers of the ascents that look for narrow modes
+FEW_DIMENSIONS = 20  # up to which they can meet one
+LARGEST_SEARCH = 2**17  # numbers per gradient from which on few places are searched for other modes
+FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
 CACHED = 2**17  # numbers that fit into a core's cache: larger batches are slower
 
 
@@ -178,6 +184,16 @@ class Climb:
             Rung(name, guide, num_gradients=count, seconds=time.perf_counter() - begin, **values)
         )
 
+    @contextmanager
+    def attempt(self, name: str, guide: str):
+        """A rung that may fail: then it is a line in the trail, and the climb goes on with what it has."""
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        try:
+            yield
+        except FAILURES as error:
+            words = (str(error).splitlines() or [""])[0][:200]
+            self.rung(name, guide, before, begin, reason=f"failed: {type(error).__name__}: {words}")
+
     def run(self) -> Outcome:
         """Climb, and keep what was reached when time or patience ends."""
         try:
@@ -300,7 +316,7 @@ class Climb:
     def _fit(self):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         plan = self.plan.refined(self.target, self.best.mean, 1 / np.sqrt(self.best.precision))
-        self.family, self.guide = plan.family, plan.guide
+        self.family, self.guide, lower = plan.family, plan.guide, self.rungs[-1].elbo
         fits = {
             "mean-field": self._mean_field,
             "laplace": self._mode,
@@ -310,13 +326,24 @@ class Climb:
         }
         if self.family.name not in fits:
             self._foreign()
-        words = fits[self.family.name](self.rng(1))
-        self.rung("fit", self.family.name, before, begin, reason=f"{plan.reason}. {words}")
-        if self.family.name == "structured" and not self.settled and plan.next is not None:
-            before, begin = self.target.counter.num_gradients, time.perf_counter()
-            self.family = plan.next
+        self.settled = False
+        with self.attempt("fit", self.family.name):
             words = fits[self.family.name](self.rng(1))
-            reason = f"the structured fit found no rest. {words}"
+            self.rung("fit", self.family.name, before, begin, reason=f"{plan.reason}. {words}")
+            if self.family.name != "structured":
+                self.settled = True
+        if self.settled or self.watch.stop():
+            return
+        poorer = plan.next if plan.next is not None else MeanField()
+        if self.factor is not None and (
+            plan.next is None or (poorer.name == "mean-field" and self.elbo_trace[-1] > lower)
+        ):
+            return  # not at rest, but better than what comes next
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        self.family = poorer
+        with self.attempt("fit", self.family.name):
+            words = fits[self.family.name](self.rng(1))
+            reason = f"the fit before it found no rest. {words}"
             self.rung("fit", self.family.name, before, begin, reason=reason)
 
     def _scaled(self):
@@ -433,16 +460,20 @@ class Climb:
         rng = self.rng(2)
         size = FIRST_POOL if not self.watch.stop() else 2_000
         size = int(np.clip(2 * (LARGEST_BLOCK // (2 * len(frame.mean))), 200, size))
+        pool = None
         try:
-            pool = draw_pool(self.density, guide, params, size, rng)
+            with self.attempt("evidence", f"{family.name} + psis"):
+                pool = draw_pool(self.density, guide, params, size, rng)
         except KeyboardInterrupt:
             self.watch.interrupted = True
-            pool = draw_pool(self.density, guide, params, 1_000, rng)
+        if pool is None:
+            pool = draw_pool(self.density, guide, params, min(size, 1_000), rng)
         law, residual, condemned = self._weigh(pool, guide, params, frame)
         symmetries: list[Symmetry] = []
         try:
             if condemned is None and not self._short(law, pool, residual) and pool.khat < 0.7:
-                pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
+                with self.attempt("evidence", f"{family.name} + psis"):
+                    pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
             self.rung(
                 "evidence",
                 f"{family.name} + psis",
@@ -454,17 +485,22 @@ class Climb:
                 reason=f"{len(pool.z)} fresh draws, effective {pool.size:.0f}",
             )
             if condemned is None and self._short(law, pool, residual) and not self.named:
-                with self.watch.showing("short chains from the guide"):
+                with self.watch.showing("short chains from the guide"), self.attempt("short chains", "hmc"):
                     law = self._chains(pool, frame, rng) or law
             self._directions(law, frame)
             before, begin = self.target.counter.num_gradients, time.perf_counter()
-            symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
-            if condemned is None:
-                condemned = self._other_modes(law, pool, frame, symmetries, rng)
-            words = "nothing elsewhere" if condemned is None else condemned
-            if symmetries:
-                words += f"; symmetric under {symmetries[0].words}"
-            self.rung("other modes", "mean-field", before, begin, reason=words)
+            searched = False
+            with self.attempt("other modes", "mean-field"):
+                symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
+                if condemned is None:
+                    condemned = self._other_modes(law, pool, frame, symmetries, rng)
+                words = "nothing elsewhere" if condemned is None else condemned
+                if symmetries:
+                    words += f"; symmetric under {symmetries[0].words}"
+                self.rung("other modes", "mean-field", before, begin, reason=words)
+                searched = True
+            if not searched and condemned is None:
+                condemned = "the search for other modes failed"
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
@@ -594,7 +630,7 @@ class Climb:
         return pool, law, residual
 
     def _other_modes(self, law, pool, frame, symmetries, rng) -> str | None:
-        if self.watch.stop() or self.target.work > 2**17:
+        if self.watch.stop():
             return None
         x = frame.coordinates(law.z)
 
@@ -609,8 +645,17 @@ class Climb:
         outside = np.linalg.norm(frame.coordinates(pool.z), axis=1) > radius + 1
         leads = pool.z[outside][np.argsort(-pool.log_weights[outside])[:4]]
         leads = np.concatenate([leads, self.ends])
-        found = search(self.density, frame, radius, widest, rng, leads, callback=self.watch.stop)
-        found = [f for f in found if not at_home(f.z, frame, radius, widest, symmetries)]
+        count = 2 * int(np.clip(LARGEST_SEARCH // self.target.work, 4, 16))
+        if self.target.work > LARGEST_SEARCH:
+            leads, count = self.ends[:1], 2
+        scouts = int(np.clip(SCOUTS // self.target.work, 64, 512)) if self.target.dim <= FEW_DIMENSIONS else 0
+
+        def mass(inside):
+            return inside(x).mean() if law.weights is None else law.weights[inside(x)].sum()
+
+        stop, mass = self.watch.stop, mass if scouts else None
+        found = search(self.density, frame, radius, widest, rng, leads, count, scouts, mass, stop)
+        found = [f for f in found if f.among or not at_home(f.z, frame, radius, widest, symmetries)]
         if not found:
             return None
         best = max(found, key=lambda f: f.elbo_gap)
@@ -830,7 +875,9 @@ def verdicts_of(
         error = np.hypot(weighed.mean_se, found.mean_se)
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = (np.abs(weighed.mean - found.mean) - 4 * error) / found.sd
-        drift = np.maximum(drift, np.nan_to_num(gap, nan=0.0))
+            noise = np.hypot(weighed.sd_se, found.sd_se)
+            spread = 0.5 * (np.abs(weighed.sd - found.sd) - 4 * noise) / found.sd
+        drift = np.maximum(drift, np.nan_to_num(np.maximum(gap, spread), nan=0.0))
     unequal, words = zero, [""] * count
     if mirrored is not None and len(mirrored):
         unequal = mirrored.max(0)
