@@ -38,7 +38,7 @@ LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
 FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
-SCOUTS = 2**19  # numbers of the ascents that look for narrow modes
+SCOUTS = 2**21  # numbers among which places are looked for from where narrow modes are met
 FEW_DIMENSIONS = 20  # up to which they can meet one
 LARGEST_SEARCH = 2**17  # numbers per gradient from which on few places are searched for other modes
 FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
@@ -648,7 +648,9 @@ class Climb:
         count = 2 * int(np.clip(LARGEST_SEARCH // self.target.work, 4, 16))
         if self.target.work > LARGEST_SEARCH:
             leads, count = self.ends[:1], 2
-        scouts = int(np.clip(SCOUTS // self.target.work, 64, 512)) if self.target.dim <= FEW_DIMENSIONS else 0
+        scouts = (
+            int(np.clip(SCOUTS // self.target.work, 256, 2048)) if self.target.dim <= FEW_DIMENSIONS else 0
+        )
 
         def mass(inside):
             return inside(x).mean() if law.weights is None else law.weights[inside(x)].sum()

@@ -105,16 +105,22 @@ def search(
     ]
 
 
-def scouted(framed, dim, beyond, rng, count, callback=None, most=8) -> np.ndarray:
-    """Different places, in the frame, where ascents of the density from further away than `beyond` end."""
+def scouted(framed, dim, beyond, rng, count, callback=None, num_ascents=48, most=8) -> np.ndarray:
+    """Different places, in the frame, where ascents of the density end.
+
+    Of `count` points near and far those are taken from where the gradient points least towards the centre.
+    """
     if not count:
         return np.zeros((0, dim))
     x = rng.standard_normal((count, dim))
     x /= np.linalg.norm(x, axis=1)[:, None]
-    x *= np.exp(rng.uniform(np.log(beyond), np.log(max(FARTHEST, 4 * beyond)), (count, 1)))
+    radius = np.exp(rng.uniform(np.log(2), np.log(max(FARTHEST, 4 * beyond)), count))
     with np.errstate(all="ignore"):
-        down = lambda x, which: tuple(-v for v in framed(x))  # noqa: E731
-        ends = minimise(down, x, 30, 0.1, callback=callback).x
+        value, grad = framed(x * radius[:, None])
+        homewards = -(x * grad).sum(1) / np.linalg.norm(grad, axis=1)
+        order = np.argsort(np.where(np.isfinite(value) & np.isfinite(homewards), homewards, np.inf))
+        first = (x * radius[:, None])[order[:num_ascents]]
+        ends = minimise(lambda x, _: tuple(-v for v in framed(x)), first, 30, 0.1, callback=callback).x
     different: list = []
     for end in ends[np.isfinite(ends).all(1)]:
         if all(np.linalg.norm(end - one) > 1 + 0.1 * np.linalg.norm(end) for one in different):
