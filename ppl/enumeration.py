@@ -20,6 +20,7 @@ from . import math
 from .errors import UnsupportedError, explain
 
 LARGEST = 2**27  # numbers in one joint table
+IMPOSSIBLE = -1e30  # in place of minus infinity, sums of which have no gradient
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Discrete:
     batch_shape : tuple of int
         Elements that are summed over one by one.
     transition : array, optional
-        Log transition probabilities ``(..., count, count)`` of a Markov chain along the last batch axis.
+        Log transition probabilities of a Markov chain along the last batch axis, ``(count, count)`` or one such
+        matrix for each move.
     """
 
     name: str
@@ -166,20 +168,17 @@ def _forward(joint, site, axis, scan):
     # steps first, values second: (T, K, *rest)
     ndim = len(np.shape(joint))
     order = (ndim - 1, ndim + axis, *(i for i in range(ndim - 1) if i != ndim + axis))
-    steps = math.permute_dims(joint, order)
-    move = site.transition  # (K, K), from row to column
+    steps = math.maximum(math.permute_dims(joint, order), IMPOSSIBLE)
+    shape = np.shape(site.transition)  # (K, K) or (T - 1, K, K), from row to column
+    move = math.maximum(math.reshape(site.transition, (*shape, *[1] * (ndim - 2))), IMPOSSIBLE)
+    varies = len(shape) == 3
 
-    def step(alpha, term):
-        moved = math.logsumexp(math.expand_dims(alpha, 1) + _tailed(move, alpha), axis=0)
-        return moved + term, None
+    def step(alpha, inputs):
+        term, moved = inputs if varies else (inputs, move)
+        return math.logsumexp(math.expand_dims(alpha, 1) + moved, axis=0) + term, None
 
-    last, _ = scan(step, steps[0], steps[1:], None)
+    last, _ = scan(step, steps[0], (steps[1:], move) if varies else steps[1:], None)
     total = math.logsumexp(last, axis=0)  # (*rest,)
-    shape = list(np.shape(joint))
-    shape[axis] = shape[-1] = 1
-    return math.reshape(total, tuple(shape))
-
-
-def _tailed(move, alpha):
-    """The transition matrix with trailing axes of length one, as many as `alpha` has beyond its first."""
-    return math.reshape(move, (*np.shape(move), *([1] * (len(np.shape(alpha)) - 1))))
+    kept = list(np.shape(joint))
+    kept[axis] = kept[-1] = 1
+    return math.reshape(math.where(total > 0.5 * IMPOSSIBLE, total, -np.inf), tuple(kept))

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import math
 from .data import Levels, holes
-from .distributions.chain import MarkovChain
+from .distributions.chain import MarkovChain, log_probs
 from .enumeration import Discrete
 from .errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 
@@ -159,7 +159,7 @@ class Deciding:
         position, count = len(self.record.discrete), len(values)
         batch = tuple(fn.batch_shape) + ((chain.num_steps,) if chain else ())
         batch = batch[len(batch) - min(self.num_batch, len(batch)) :]
-        move = math.log(chain.transition_probs) if chain else None
+        move = log_probs(chain.transition_probs) if chain else None
         self.record.discrete.append(Discrete(name, position, count, batch, move))
         return values.reshape((count,) + (1,) * (position + self.num_batch))
 
@@ -171,7 +171,7 @@ class Deciding:
         lead = (site.count,) + (1,) * site.position
         shape = lead + (1,) * (self.num_batch - len(site.batch_shape)) + tuple(site.batch_shape)
         if site.transition is not None:
-            first = math.reshape(math.log(is_chain(fn).initial_probs), lead + (1,) * self.num_batch)
+            first = math.reshape(log_probs(is_chain(fn).initial_probs), lead + (1,) * self.num_batch)
             term = math.broadcast_to(math.where(np.arange(shape[-1]) == 0, first, 0.0), shape)
         else:
             term = fn.log_prob(fn.enumerate_support(expand=False).reshape(lead + (1,) * self.num_batch))

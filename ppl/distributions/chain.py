@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from ..errors import ShapeError, explain
 from .formula import Formula
 
 
@@ -23,10 +24,16 @@ class MarkovChain(Formula):
     ----------
     initial_probs : array_like, shape (K,)
         Probability of each state at the first step.
-    transition_probs : array_like, shape (K, K)
-        Probability of the column's state after the row's.
+    transition_probs : array_like, shape (K, K) or (num_steps - 1, K, K)
+        Probability of the column's state after the row's; one matrix, or one for each move, as where
+        covariates drive the switching. Zeros are moves that never happen.
     num_steps : int
         Length of the path.
+
+    Raises
+    ------
+    ShapeError
+        For other shapes, once the site is declared.
 
     References
     ----------
@@ -37,6 +44,9 @@ class MarkovChain(Formula):
     >>> chain = MarkovChain([0.5, 0.5], [[0.9, 0.1], [0.2, 0.8]], num_steps=3)
     >>> round(float(np.exp(chain.log_density([0, 0, 1]))), 3)
     0.045
+    >>> moves = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]]])
+    >>> round(float(np.exp(MarkovChain([0.5, 0.5], moves, num_steps=3).log_density([0, 0, 1]))), 3)
+    0.225
     """
 
     arg_constraints = {
@@ -57,22 +67,61 @@ class MarkovChain(Formula):
         return constraints.independent(constraints.integer_interval(0, self.num_values - 1), 1)
 
     @property
+    def batch_shape(self):
+        return ()
+
+    @property
     def event_shape(self):
         return (self.num_steps,)
 
+    def validate(self, site):
+        count = self.num_values if np.ndim(self.initial_probs) else 0
+        one = (count, count)
+        self._check_shape(site, "initial_probs", "one probability for each state", (count,))
+        self._check_shape(
+            site, "transition_probs", "one matrix, or one for each move", one, (self.num_steps - 1, *one)
+        )
+        super().validate(site)
+
+    def _check_shape(self, site, name, what, *allowed):
+        shape = tuple(np.shape(getattr(self, name)))
+        if shape not in allowed or not shape:
+            raise ShapeError(
+                explain(
+                    f"site '{site}', parameter '{name}' of MarkovChain",
+                    f"{what}, shape {' or '.join(map(str, allowed))}",
+                    f"shape {shape}",
+                    "declare one site for each chain; its probabilities depend on no other discrete site",
+                )
+            )
+
     def log_density(self, value):
         is_state = m.expand_dims(m.reshape(value, np.shape(value)), -1) == np.arange(self.num_values)
-        first = m.sum(m.where(is_state[..., 0, :], m.log(self.initial_probs), 0.0), axis=-1)
+        first = m.sum(m.where(is_state[..., 0, :], log_probs(self.initial_probs), 0.0), axis=-1)
         moved = m.expand_dims(is_state[..., :-1, :], -1) & m.expand_dims(is_state[..., 1:, :], -2)
-        return first + m.sum(m.where(moved, m.log(self.transition_probs), 0.0), axis=(-3, -2, -1))
+        return first + m.sum(m.where(moved, log_probs(self.transition_probs), 0.0), axis=(-3, -2, -1))
 
     def draw(self, random, shape):
-        uniform = random.uniform((*shape, self.num_steps))
+        uniform = random.uniform((self.num_steps, *shape))
         first, moves = m.cumulative_sum(self.initial_probs, -1), m.cumulative_sum(self.transition_probs, -1)
-        last = self.num_values - 1
-        state = m.minimum(m.sum(uniform[..., :1] > first, axis=-1), last)
-        path = [state]
-        for i in range(1, self.num_steps):
-            state = m.minimum(m.sum(uniform[..., i : i + 1] > m.take(moves, state, axis=0), axis=-1), last)
-            path.append(state)
-        return 1.0 * m.stack(path, axis=-1)
+        moves = m.broadcast_to(moves, (self.num_steps - 1, *np.shape(moves)[-2:]))
+
+        def reached(bounds, u):
+            return m.minimum(m.sum(m.expand_dims(u, -1) > bounds, axis=-1), self.num_values - 1)
+
+        def step(state, inputs):
+            bounds, u = inputs
+            state = reached(m.take(bounds, state, axis=0), u)
+            return state, state
+
+        start = reached(first, uniform[0])
+        path = m.expand_dims(start, 0)
+        if self.num_steps > 1:
+            path = m.concat([path, m.scan(step, start, (moves, uniform[1:]))[1]], 0)
+        return 1.0 * m.moveaxis(path, 0, -1)
+
+
+def log_probs(probs: Any) -> Any:
+    """Logarithms of probabilities, whose gradient is zero where a probability is zero."""
+    possible = m.asarray(probs) > 0
+    return m.where(possible, m.log(m.where(possible, probs, 1.0)), -np.inf)
