@@ -1,12 +1,15 @@
 """Backends side by side: elboroom on JAX and on PyTorch, Pyro's AutoNormal and Pyro's NUTS, in one run.
 
     python benchmarks/backends.py [--folder DIR] [--only NAME] [--chains 1] [--timeout 600] [--clock cpu]
+    python benchmarks/backends.py --parity
 
 The same posteriors, declared in ``tests/models``, in float64. Every method runs in a process of its own on one
 thread, with an empty compilation cache. Seconds are those of the fit alone, with the libraries that it uses imported
 before; elboroom fits twice in its process, the second time with everything compiled. Behind the time stands that of the processor, which is
 the one to compare (``--clock cpu``) where other programs run beside. A method that runs out of time is reported as
 a lower bound. Errors are against reference draws, in reference standard deviations.
+
+``--parity`` fits every declared model on both backends and compares verdicts and estimates.
 """
 
 from __future__ import annotations
@@ -219,6 +222,32 @@ def ratios(results, clock):
             print(f"{title}: {words}; median {np.median(found):.2f}{least}")
 
 
+def parity(options):
+    """Fits of every declared model on both backends: their verdicts, and estimates against their errors."""
+    from models import MODELS
+
+    import elboroom as er
+
+    agree = count = 0
+    for name in (n for n in MODELS if options.only in n):
+        path = options.folder / "data" / f"{name.split(',')[0]}.json"
+        if not path.exists():
+            continue
+        reference = MODELS[name]
+        program = reference.model(**reference.data(json.loads(path.read_text())))
+        one, other = (er.fit(program, backend=b, progress=False).table for b in ("jax", "torch"))
+        moving = [i for i, v in enumerate(one["verdict"]) if v is not None]
+        same = sum(one["verdict"][i] == other["verdict"][i] for i in moving)
+        mean, sd = ([np.asarray(t[key], float)[moving] for t in (one, other)] for key in ("mean", "sd"))
+        print(
+            f"{name[:50]:50s} verdicts alike {same:4d} of {len(moving):4d}, means apart by at most "
+            f"{(np.abs(mean[0] - mean[1]) / sd[0]).max():.3f} sd, sds by {np.abs(sd[1] / sd[0] - 1).max():.1%}",
+            flush=True,
+        )
+        agree, count = agree + same, count + len(moving)
+    print(f"\nverdicts alike: {agree} of {count}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
@@ -226,6 +255,7 @@ def main():
     )
     parser.add_argument("--only", default="")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--parity", action="store_true")
     parser.add_argument("--steps", type=int, default=10_000, help="of Adam, for AutoNormal")
     parser.add_argument("--chains", type=int, default=1, help="of NUTS, one after the other")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds per method")
@@ -237,6 +267,9 @@ def main():
     options.folder = Path(options.folder).resolve()
     if not (options.folder / "data").is_dir():
         print(f"skipped: no reference posteriors in {options.folder} (pass --folder)")
+        return
+    if options.parity:
+        parity(options)
         return
     if options.worker:
         data = json.loads((options.folder / "data" / f"{options.only}.json").read_text())

@@ -1,6 +1,7 @@
 """Reference posteriors side by side: elboroom, NumPyro's AutoNormal and NumPyro's NUTS, in one run.
 
     python benchmarks/posteriordb.py [--folder DIR] [--only NAME] [--seeds 5] [--peers] [--warm] [--arbitrate]
+    python benchmarks/posteriordb.py --guides
 
 Errors are against reference draws, in reference standard deviations. Every timed method runs in a process
 of its own on one thread, with an empty compilation cache, or with ``--warm`` a second time with a full one.
@@ -8,6 +9,8 @@ of its own on one thread, with an empty compilation cache, or with ``--warm`` a 
 References are long runs of a sampler and can be wrong themselves, where a hierarchical model was sampled in
 coordinates whose funnel it does not reach. ``--arbitrate`` runs a long NUTS with every hierarchical site non-centred
 where a trusted quantity lies outside its promise, and prints how far the reference and our answer are from it.
+
+``--guides`` compares the guide that follows the graph with a dense one: ELBOs and numbers of parameters.
 """
 
 from __future__ import annotations
@@ -210,6 +213,7 @@ def main():
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--warm", action="store_true")
     parser.add_argument("--arbitrate", action="store_true")
+    parser.add_argument("--guides", action="store_true")
     parser.add_argument("--worker", choices=sorted(METHODS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -224,6 +228,8 @@ def main():
     names = sorted(p.stem for p in (folder / "reference").glob("*.json") if options.only in p.stem)
     if options.peers:
         side_by_side(folder, names, options)
+    elif options.guides:
+        guides(folder, names)
     else:
         accuracy(folder, names, options)
 
@@ -285,6 +291,44 @@ def accuracy(folder, names, options):
                     f"{name} seed {seed} {quantity}: long NUTS, effective size {effective:.0f}: "
                     + ", ".join(words)
                 )
+
+
+def guides(folder, names):
+    """ELBO and numbers of the structured and of the dense Gaussian."""
+    import elboroom as er
+
+    print(
+        f"{'posterior':42s} {'ELBO structured':>22s} {'full rank':>22s} {'gap':>6s} {'numbers':>8s} {'dense':>8s}"
+    )
+    worse = []
+    for name in names:
+        model, kwargs = load(folder, name)
+        program = er.from_numpyro(model)(**kwargs)
+        found = {}
+        for family in ("structured", "full-rank"):
+            try:
+                posterior = er.fit(program, guide=family, progress=False)
+            except er.GuideError:
+                continue
+            evidence = next(rung for rung in posterior.trail if rung.name == "evidence")
+            found[family] = evidence.elbo, evidence.elbo_se, posterior.guide
+        dense, dim = found["full-rank"], found["full-rank"][2].dim
+        numbers = dim + dim * (dim + 1) // 2
+        if "structured" not in found:
+            print(
+                f"{name[:42]:42s} {'all are linked':>22s} {dense[0]:14.2f} ± {dense[1]:5.2f} {'':15s} {numbers:8d}"
+            )
+            continue
+        own = found["structured"]
+        gap = own[0] - dense[0]
+        if gap < -0.1 - 3 * np.hypot(own[1], dense[1]) or own[2].num_parameters > numbers:
+            worse.append(name)
+        print(
+            f"{name[:42]:42s} {own[0]:14.2f} ± {own[1]:5.2f} {dense[0]:14.2f} ± {dense[1]:5.2f} {gap:6.2f} "
+            f"{own[2].num_parameters:8d} {numbers:8d}",
+            flush=True,
+        )
+    print(f"\nstructured worse by more than 0.1 nat, or larger: {', '.join(worse) or 'none'}")
 
 
 def side_by_side(folder, names, options):
