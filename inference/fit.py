@@ -121,7 +121,7 @@ def fit(
     start_z = _start(target, start)
     local = engine.local_sites(program)
     try:
-        climb = Climb(target, plan, seed, watch, start_z, named=guide != "auto")
+        climb = Climb(target, plan, seed, watch, start_z, guide != "auto", num_draws)
         outcome = climb.run()
         target = climb.target
     finally:

@@ -31,7 +31,7 @@ from .trail import Rung
 from .watch import Watch
 
 FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
-ENOUGH = 0.6  # Monte Carlo error of the first pool, in what the promise allows, that needs no larger one
+LEAST = 4  # draws of the pool for each that is kept
 LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
 RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
@@ -154,9 +154,9 @@ def moved(before: np.ndarray, after: np.ndarray, inflation) -> np.ndarray:
 class Climb:
     """State of one fit; `run` gives the outcome."""
 
-    def __init__(self, target, plan, seed: int, watch: Watch, start=None, judged=None, named=False):
+    def __init__(self, target, plan, seed: int, watch: Watch, start=None, named=False, num_draws=4000):
         self.target, self.plan, self.seed, self.watch = target, plan, seed, watch
-        self.start, self.judged, self.named = start, judged, named
+        self.start, self.named, self.least = start, named, min(LEAST * num_draws, LARGEST_POOL)
         self.rungs: list[Rung] = []
         self.findings: list[Finding] = []
         self.elbo_trace: list = []
@@ -619,7 +619,7 @@ class Climb:
             noise = monte_carlo(estimate(values, law.weights))
             held = values.shape[1] * len(pool.z)
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-            if not moving.any() or noise[moving].max() < ENOUGH:
+            if len(pool.z) >= self.least and (not moving.any() or noise[moving].max() < 0.9):
                 break
             if held > LARGEST_BLOCK:
                 break

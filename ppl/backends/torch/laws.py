@@ -399,10 +399,11 @@ class Gamma(dist.Gamma):
 
 
 class Bernoulli(dist.Bernoulli):
-    """Pyro's, for values of any type."""
+    """Pyro's, for values of any type, and in one pass over the rows."""
 
     def log_prob(self, value):
-        return super().log_prob(value.to(self.logits.dtype))
+        sign = 2 * value.to(self.logits.dtype) - 1
+        return torch.nn.functional.logsigmoid(sign * self.logits)
 
 
 class Binomial(dist.Binomial):
