@@ -422,7 +422,10 @@ class Independent(Constraint):
     def words(self):
         return f"in each element {self.base.words}"
 
-    def _holds(self, array):
+    def check(self, value):
+        array = np.asarray(value)
+        if array.ndim < self.event_dim:
+            return np.zeros((), dtype=bool)
         return self.base.check(array).all(axis=tuple(range(-self.num_axes, 0)))
 
     def as_dict(self):
