@@ -105,6 +105,11 @@ class Mixed:
         size = np.linalg.norm(np.stack(x), axis=2)
         return float(np.maximum(size, size.T)[~np.eye(len(size), dtype=bool)].min())
 
+    def scattered(self, rng) -> np.ndarray:
+        """A draw from every component, shape ``(K, dim)``: what holds near one mode need not hold near all."""
+        eps = rng.standard_normal(self.params["mean"].shape)
+        return self.params["mean"] + np.einsum("kij,kj->ki", self.params["scale_tril"], eps)
+
     def enlarged(self, density, rng) -> Mixed:
         """With twice as many draws."""
         more = draw(density, self.guide, self.params, len(self.pool.z), rng)
@@ -289,7 +294,9 @@ def _places(density, frame: Dense, points, sd, rng, callback) -> list[Part]:
         return value, frame.gradients(grad)
 
     with np.errstate(all="ignore"):
-        ends = loose_fits(framed, frame.coordinates(points), rng, sd, tolerance=0.5, callback=callback)
+        ends = loose_fits(
+            framed, frame.coordinates(points), rng, sd, max_iterations=100, tolerance=0.5, callback=callback
+        )
     scale = np.log(np.abs(np.diag(frame.scale))).sum() - 0.5 * len(frame.mean) * np.log(2 * np.pi * np.e)
     good = np.isfinite(ends.elbo) & np.isfinite(ends.mean).all(1)
     return [
