@@ -5,6 +5,8 @@ Every function takes data and weights as arguments. All are batched over the lea
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pyro
 import torch
@@ -17,6 +19,7 @@ from ...primitives import scan_in_python
 from ...running import Record
 from .arrays import Function, to_device
 from .execute import Run, execute
+from .laws import LKJCholesky
 from .namespace import asarray
 from .static import on_host
 from .transforms import is_real, transform_to
@@ -230,7 +233,7 @@ class Density:
     @staticmethod
     def _draw(name, fn):
         try:
-            return fn.sample()
+            return _drawable(fn).sample()
         except NotImplementedError:
             raise UnsupportedError(
                 explain(
@@ -270,6 +273,19 @@ class Density:
         record = self._execute(data, self._run(self._draw, weights, predict=self._draw, joint=True))
         values = {n.name: n.value for n in record.nodes.values() if n.role in {"latent", "deterministic"}}
         return {**values, **self._outcomes(record)}
+
+
+def _drawable(fn):
+    """A law whose draws have its density: a Pyro model's own LKJ, also under wrappers, is replaced."""
+    if type(fn) is pyro.distributions.LKJCholesky:
+        return LKJCholesky(fn.dim, fn.concentration, validate_args=False)
+    base = getattr(fn, "base_dist", None)
+    other = None if base is None else _drawable(base)
+    if other is base:
+        return fn
+    made = copy.copy(fn)
+    made.base_dist = other
+    return made
 
 
 def density_of(program, trace, dtype) -> Density:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer.reparam import LocScaleReparam
+from scipy import stats
 
 import elboroom as er
 
@@ -168,3 +169,27 @@ def test_enumerated_sites_are_summed_out():
     expected = torch.logsumexp(each, -1).sum(-1) + dist.Normal(0.0 * loc, 3.0).log_prob(loc).sum(-1)
     np.testing.assert_allclose(found["log_density"] - found["log_jacobian"], expected, rtol=1e-9)
     assert not target.density.looped
+
+
+def test_prior_draws_of_correlations_have_their_density():
+    """PyTorch's own do not from three rows on; also in plates, and under the wrappers of a law."""
+
+    def model(y):
+        with pyro.plate("group", 2):
+            factor = pyro.sample("factor", dist.LKJCholesky(4, torch.tensor(0.7, dtype=torch.float64)))
+        matrix = pyro.sample("matrix", dist.LKJ(4, torch.tensor(0.7, dtype=torch.float64)))
+        masked = pyro.sample(
+            "masked", dist.LKJCholesky(4, torch.tensor(0.7)).expand([3]).to_event(1).mask(True)
+        )
+        pyro.deterministic("others", masked @ masked.mT)
+        with pyro.plate("row", len(y)):
+            pyro.sample("y", dist.Normal(factor[..., 1, 0].sum() + matrix[1, 0], 1.0), obs=y)
+
+    drawn = er.from_pyro(model)(Y).prior_predictive(4000)["prior"]
+    factor = drawn["factor"].values[0]
+    law = stats.beta(0.7 + 1, 0.7 + 1, -1, 2)  # of every correlation, with four rows
+    for found in (factor @ np.swapaxes(factor, -1, -2), drawn["matrix"].values[0], drawn["others"].values[0]):
+        found = found.reshape(4000, -1, 4, 4)
+        for k, i, j in np.ndindex(found.shape[1], 4, 4):
+            if i > j:
+                assert stats.kstest(found[:, k, i, j], law.cdf).pvalue > 1e-5
