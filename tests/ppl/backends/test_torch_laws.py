@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+from elboroom.ppl import constraints
 from elboroom.ppl import distributions as er
 from elboroom.ppl.backends.jax import lowering as on_jax
 from elboroom.ppl.backends.torch import lowering as on_torch
@@ -116,6 +117,31 @@ def test_the_bijection_is_that_on_jax(name):
     )
     np.testing.assert_allclose(here.inv(x).numpy(), z, rtol=1e-7, atol=1e-7)
     assert np.isfinite(ours.log_prob(x).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        constraints.lower_cholesky,
+        constraints.corr_matrix,
+        constraints.circular,
+        constraints.positive_definite,
+        constraints.less_than(2.0),
+    ],
+)
+def test_bijections_have_their_jacobian(constraint):
+    transform = transform_to(on_torch.to_torch_constraint(constraint))
+    shape = (3, 3) if constraint.event_dim == 2 else ()
+    z = torch.randn(tuple(transform.inverse_shape(torch.Size(shape))), dtype=torch.float64)
+    x = transform(z)
+    assert constraint.check(x.numpy()).all()
+    jacobian = torch.func.jacfwd(transform)(z).reshape(x.numel(), max(z.numel(), 1))
+    if constraint.event_dim == 2:
+        rows = np.tril_indices(3, -1 if constraint is constraints.corr_matrix else 0)
+        jacobian = jacobian.reshape(3, 3, -1)[rows]
+    found = transform.log_abs_det_jacobian(z, x).sum()
+    np.testing.assert_allclose(found.item(), torch.linalg.slogdet(jacobian)[1].item(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(transform.inv(x).numpy(), z.numpy(), rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.plain is None])
