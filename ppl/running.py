@@ -83,6 +83,15 @@ class Record:
         return site
 
 
+def weighed(site, value, scale):
+    """A term per element of a site, times the scale of its plates: one number each, or one per element."""
+    for plate in site.plates if scale else ():
+        if plate in scale and plate in site.dims:
+            extra, axis = scale[plate], site.dims.index(plate)
+            value = value * (extra.reshape(-1, *[1] * (value.ndim - axis - 1)) if extra.ndim else extra)
+    return value
+
+
 def is_discrete(fn) -> bool:
     """Whether values are counts or codes."""
     return bool(getattr(fn.support, "is_discrete", False))

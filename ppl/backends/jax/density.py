@@ -16,7 +16,7 @@ from ...centring import KEY, coordinates, place
 from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
-from ...running import Record
+from ...running import Record, weighed
 from .arrays import Function, precision, to_device
 from .execute import Run, execute, scan, transform_of
 
@@ -88,7 +88,7 @@ class Density:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         return eliminate(terms, record.discrete, self._num_batch, scan)
 
-    def _latent_from(self, z, weights, jacobian=None):
+    def _latent_from(self, z, weights, jacobian=None, scale=None):
         jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
 
         def latent(name, fn):
@@ -102,14 +102,14 @@ class Density:
                 return u
             transform = transform_of(fn)
             x = transform(u)
-            jacobian.append(jnp.sum(transform.log_abs_det_jacobian(u, x)))
+            jacobian.append(jnp.sum(weighed(self._trace[name], transform.log_abs_det_jacobian(u, x), scale)))
             return x
 
         return latent
 
     def _parts(self, z, data, weights, scale):
         jacobian: list = []
-        run = self._run(self._latent_from(z, weights, jacobian), weights, scale=scale)
+        run = self._run(self._latent_from(z, weights, jacobian, scale), weights, scale=scale)
         record = self._execute(data, run)
         prior = likelihood = factors = jnp.zeros(())
         if record.discrete and scale:
@@ -131,8 +131,12 @@ class Density:
             "log_jacobian": sum(jacobian, jnp.zeros(())),
         }
 
+    def scaled_total(self, z, data, weights, scale):
+        """Log density with the densities in some plates scaled, as a minibatch needs it."""
+        return sum(self._parts(z, data, weights, scale).values())
+
     def _total(self, z, data, weights):
-        return sum(self._parts(z, data, weights, {}).values())
+        return self.scaled_total(z, data, weights, {})
 
     def _hvp(self, z, v, data, weights):
         return jax.jvp(lambda x: jax.grad(self._total)(x, data, weights), (z,), (v,))[1]

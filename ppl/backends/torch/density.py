@@ -16,7 +16,7 @@ from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
 from ...primitives import scan_in_python
-from ...running import Record
+from ...running import Record, weighed
 from .arrays import Function, to_device
 from .execute import Run, execute
 from .laws import LKJCholesky
@@ -108,7 +108,7 @@ class Density:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         return eliminate(terms, record.discrete, self._num_batch, scan_in_python)
 
-    def _latent_from(self, z, weights, jacobian=None):
+    def _latent_from(self, z, weights, jacobian=None, scale=None):
         jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
 
         def latent(name, fn):
@@ -122,14 +122,15 @@ class Density:
                 return u
             transform = transform_to(fn.support)
             x = transform(u)
-            jacobian.append(transform.log_abs_det_jacobian(u, x).sum())
+            jacobian.append(weighed(self._trace[name], transform.log_abs_det_jacobian(u, x), scale).sum())
             return x
 
         return latent
 
     def _parts(self, z, data, weights, scale):
         jacobian: list = []
-        record = self._execute(data, self._run(self._latent_from(z, weights, jacobian), weights, scale=scale))
+        latent = self._latent_from(z, weights, jacobian, scale)
+        record = self._execute(data, self._run(latent, weights, scale=scale))
         prior = likelihood = factors = self._zero()
         if record.discrete and scale:
             raise UnsupportedError(
@@ -150,8 +151,12 @@ class Density:
             "log_jacobian": sum(jacobian, self._zero()),
         }
 
+    def scaled_total(self, z, data, weights, scale):
+        """Log density with the densities in some plates scaled, as a minibatch needs it."""
+        return sum(self._parts(z, data, weights, scale).values())
+
     def _total(self, z, data, weights):
-        return sum(self._parts(z, data, weights, {}).values())
+        return self.scaled_total(z, data, weights, {})
 
     def _hvp(self, z, v, data, weights):
         gradient = torch.func.grad(lambda x: self._total(x, data, weights))

@@ -334,6 +334,7 @@ _RULES = {
         "neg clone _to_copy detach alias contiguous lift_fresh lift_fresh_copy positive tril triu".split(),
         _linear,
     ),
+    "log_sigmoid_forward": _elementwise,
     **dict.fromkeys(("add", "sub", "rsub"), _add),
     "mul": _mul,
     "div": _div,
