@@ -146,8 +146,8 @@ def low_rank(
             mean = centre
             if keep is not None:
                 keep(mean, factor)
-    elbo = _bound(counted, mean, factor, eps)
-    return LowRankFit(mean, factor, *elbo, converged, trace, reason, curvature, dropped, spent)
+    elbo, error = _bound(counted, mean, factor, eps)
+    return LowRankFit(mean, factor, elbo, error, converged, trace, reason, curvature, dropped, spent)
 
 
 def _inner(basis, image):
@@ -264,14 +264,11 @@ class _Surrogate:
 
     def _diagonal(self, guide):
         """Estimate the diagonal of H again: exact on V, elsewhere its difference from a guide's precision is probed."""
-        span, image = self.span, self.image
+        span = self.span
         there = guide.precision(span.T).T
-        value, vector = scipy.linalg.eigh(_inner(span, image), _inner(span, there))
-        span, image, there = span @ vector, image @ vector, there @ vector
-        # dualᵀ span = I; of H on a stiff direction nothing is left beside it
-        dual = np.where(value > 1.0, image / np.maximum(value, 1.0), there)
-        known = ((2 * image - dual * value) * dual).sum(1)
-        rest = guide.precision_diagonal - ((2 * there - dual) * dual).sum(1)
+        dual = np.linalg.solve(_inner(span, there), there.T).T  # dualᵀ span = I
+        known = ((2 * self.image - dual @ _inner(span, self.image)) * dual).sum(1)
+        rest = guide.precision_diagonal - (there * dual).sum(1)
         sign = self.rng.choice([-1.0, 1.0], (self.num_probes, len(guide.scale))) * guide.scale
         beside = sign - (sign @ dual) @ span.T
         outside = self.product(beside, single=True) - guide.precision(beside)

@@ -59,6 +59,9 @@ def test_response_knows_how_far_it_is(correlated, rng, num_iterations):
     limit = 8 + num_iterations * 16 * (len(chosen) + 1)
     found = linear_response(gaussian(precision, mean), mean, factor, chosen, rng, 8, limit, tolerance=1e-3)
     missing = 1 - found.sd / exact
+    lacking = np.linalg.inv(precision)[np.ix_(chosen, chosen)] - found.covariance
+    lacking /= np.outer(exact, exact)
+    assert np.linalg.eigvalsh(lacking)[0] > -1e-6  # no linear function is given too large a variance either
     assert np.all(missing > -1e-6) and found.num_gradients <= limit
     assert np.all(missing[found.converged] < 2e-3)
     if num_iterations <= 2:
