@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ppl.errors import GuideError, explain
 
-FULL_RANK_LIMIT = 400
+FULL_RANK_LIMIT, LOW_RANK_LIMIT = 400, 10_000
 SPARSE, SAVED = (
     0.7,
     400,
@@ -101,4 +101,6 @@ def choose(guide: Any, target) -> Plan:
         words = f"{target.dim} dimensions: a dense covariance is affordable"
         return Plan(families["full-rank"](), words, auto=True)
     words = f"{target.dim} dimensions: a dense covariance is out of reach"
+    if target.dim <= LOW_RANK_LIMIT:
+        return Plan(families["low-rank"](), words, next=families["mean-field"](), auto=True)
     return Plan(families["mean-field"](), words, auto=True)

@@ -200,6 +200,11 @@ class Factor:
         return float(np.log(self.diagonal[members]).sum() + np.log(np.diag(self.lower)).sum())
 
     @property
+    def widest(self) -> float:
+        """Largest sd of a coordinate, given those eliminated after it."""
+        return float(1 / min(self.diagonal.min(), np.diag(self.lower).min()))
+
+    @property
     def precision_diagonal(self) -> np.ndarray:
         """Diagonal of the precision."""
         layout, out = self.layout, np.array(self.diagonal) ** 2

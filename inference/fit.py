@@ -65,8 +65,8 @@ def fit(
     program : Program
         A model bound to data.
     guide : str, Family, or mapping of str to str
-        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"mean-field"``, ``"laplace"``, ``"delta"``, a family
-        object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
+        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"laplace"``,
+        ``"delta"``, a family object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
         different families are independent. With a guide named by the user nothing richer is tried.
     backend : {"jax", "torch"}, optional
         JAX by default, and PyTorch for a Pyro model.
@@ -141,8 +141,7 @@ def fit(
     mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0], values)
     known = None
     if isinstance(outcome.frame, Sparse):
-        sd = np.sqrt(outcome.frame.factor.variances())
-        known = Coordinates.of(target, layout, outcome.frame.mean, sd)
+        known = Coordinates.of(target, layout, outcome.frame.mean, outcome.sd)
     estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known)
     for symmetry, gaps in zip(outcome.symmetries, mirrored, strict=True):
         if gaps.max() > MIRRORED and sum(f.name == "symmetry" for f in findings) < 5:

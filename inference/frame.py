@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtri
 
+from ..guides.low_rank import LowRankFactor
 from ..guides.sparse import Factor, Layout
 from .evidence.estimates import PROBABILITIES, Estimates
 
@@ -53,10 +54,10 @@ class Dense:
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """``z = mean + L⁻ᵀ x`` with a sparse factor of the precision."""
+    """``z = mean + L⁻ᵀ x`` with a sparse factor of the precision, or a low-rank one of the covariance."""
 
     mean: np.ndarray
-    factor: Factor
+    factor: Factor | LowRankFactor
 
     def points(self, x: np.ndarray) -> np.ndarray:
         """Points at frame coordinates, shape ``(B, dim)``."""
@@ -78,7 +79,7 @@ class Sparse:
     @property
     def widest(self) -> float:
         """Largest sd of a coordinate, given those eliminated after it."""
-        return float(1 / min(self.factor.diagonal.min(), np.diag(self.factor.lower).min()))
+        return self.factor.widest
 
     @property
     def start(self) -> dict:
@@ -167,8 +168,8 @@ def independent(mean: np.ndarray, sd: np.ndarray) -> Dense | Sparse:
     return Sparse(mean, Factor(layout, 1 / sd, np.zeros(0), np.diag(1 / sd[layout.tail])))
 
 
-def sparse(mean: np.ndarray, factor: Factor) -> Dense | Sparse:
-    """The frame of a Gaussian with a sparse precision."""
+def sparse(mean: np.ndarray, factor: Factor | LowRankFactor) -> Dense | Sparse:
+    """The frame of a Gaussian with a sparse precision, or a covariance of low rank beside its diagonal."""
     if len(mean) > LARGEST_DENSE:
         return Sparse(mean, factor)
     root = factor.root(np.eye(len(mean)))

@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 
 from ..guides import MeanField
-from ..guides.sparse import NotPositiveDefinite
+from ..guides.low_rank import LowRankFactor
+from ..guides.sparse import Factor, NotPositiveDefinite
 from .centring import carry, shares
 from .designs import antithetic, whitened
 from .evidence.chains import inefficiency, short_chains, slowest
@@ -24,7 +25,9 @@ from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, monte_carlo, tail_shapes
 from .frame import Dense, Sparse, few_of, independent, sparse
 from .lbfgs import minimise
+from .low_rank import low_rank
 from .natural import natural_gradient, polish
+from .response import linear_response
 from .sparse_newton import sparse_newton
 from .starts import dispersed, loose_fits
 from .trail import Rung
@@ -38,6 +41,7 @@ LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
 FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 LARGEST_BLOCK = 2**25  # values held at once
+MOST_RESPONSES = 64  # coordinates whose covariance linear response is asked for
 SCOUTS = 2**21  # numbers among which places are looked for from where narrow modes are met
 FEW_DIMENSIONS = 20  # up to which they can meet one
 LARGEST_SEARCH = 2**17  # numbers per gradient from which on few places are searched for other modes
@@ -122,6 +126,15 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     symmetries: list[Symmetry] = field(default_factory=list)
     twins: tuple[np.ndarray, list[np.ndarray]] = (np.zeros(0, int), [])
+    response: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Sd of each coordinate: the guide's, or linear response's where it was asked for."""
+        out = np.sqrt(self.frame.factor.variances())
+        if self.response is not None:
+            out[self.response[0]] = self.response[1]
+        return out
 
     def mirrored(self, quantities: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
         """How far each quantity's law moves under the symmetries, beyond its noise: ``(symmetry, quantity)``.
@@ -164,6 +177,7 @@ class Climb:
         self.last_bad: np.ndarray | None = None
         self.ends = np.zeros((0, target.dim))
         self.family, self.guide, self.factor, self.settled = plan.family, None, None, True
+        self.response: tuple[np.ndarray, np.ndarray] | None = None
 
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
@@ -323,6 +337,7 @@ class Climb:
             "delta": self._mode,
             "full-rank": self._full_rank,
             "structured": self._structured,
+            "low-rank": self._low_rank,
         }
         if self.family.name not in fits:
             self._foreign()
@@ -330,8 +345,7 @@ class Climb:
         with self.attempt("fit", self.family.name):
             words = fits[self.family.name](self.rng(1))
             self.rung("fit", self.family.name, before, begin, reason=f"{plan.reason}. {words}")
-            if self.family.name != "structured":
-                self.settled = True
+            self.settled = self.settled or self.family.name != "structured"
         if self.settled or self.watch.stop():
             return
         poorer = plan.next if plan.next is not None else MeanField()
@@ -424,13 +438,24 @@ class Climb:
             f"{found.reason} after {len(found.trace)} steps"
         )
 
+    def _low_rank(self, rng) -> str:
+        def keep(mean, factor):
+            self.best, self.factor = sparse(mean, factor), factor
+
+        mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+        found = low_rank(self.density, mean, sd, rng, self.family.rank, callback=self.watch.stop, keep=keep)
+        self.elbo_trace += found.trace
+        keep(found.mean, found.factor)
+        words = "" if found.complete else "; other directions are left out, the sds may be too small"
+        return f"{len(found.factor.width)} directions; {found.reason} after {len(found.trace)} steps{words}"
+
     def _foreign(self):
         from ..ppl.errors import GuideError, explain
 
         raise GuideError(
             explain(
                 "guide",
-                "a family that fit can optimise: structured, full-rank, mean-field, laplace or delta",
+                "a family that fit can optimise: structured, full-rank, low-rank, mean-field, laplace or delta",
                 repr(self.family),
                 "choose one of them",
             )
@@ -447,14 +472,15 @@ class Climb:
 
     def _evidence(self) -> Outcome:
         family, frame = self.family, self.best
-        if family.name == "structured" and self.factor is None:  # interrupted before its first step
-            family = MeanField()
+        factored = family.name in {"structured", "low-rank"}
+        if factored and self.factor is None:  # interrupted before its first step
+            family, factored = MeanField(), False
         guide = self.guide if family.name == "structured" else family.bind(self.target)
         if family.name == "delta":
             params = guide.init({"mean": frame.mean})
             law = Law("guide", np.repeat(frame.mean[None], 2, 0))
             return self._outcome(guide, params, law, np.nan, (-np.inf, np.nan), None, None, POINT_ESTIMATE)
-        start = frame.start | ({"factor": self.factor} if family.name == "structured" else {})
+        start = frame.start | ({"factor": self.factor} if factored else {})
         params = dict(guide.init(start))
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng = self.rng(2)
@@ -501,14 +527,46 @@ class Climb:
                 searched = True
             if not searched and condemned is None:
                 condemned = "the search for other modes failed"
+            if law.kind == "guide" and isinstance(frame, Sparse) and isinstance(residual, MarginalStein):
+                with self.attempt("linear response", family.name):
+                    law = self._respond(law, frame)
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
         outcome = self._outcome(guide, params, law, pool.khat, pool.elbo, residual, pool, condemned)
         rows = law.resample(min(4000, len(law.z)), self.rng(6))
-        outcome.symmetries = symmetries
+        outcome.symmetries, outcome.response = symmetries, self.response
         outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
         return outcome
+
+    def _respond(self, law, frame) -> Law:
+        """The guide's draws, the covariance of the sites with few elements corrected by linear response."""
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        few = few_of(self.target)
+        if self.family.name == "structured" or not 0 < len(few) <= MOST_RESPONSES:
+            return law
+        factor = frame.factor
+        if isinstance(factor, Factor):
+            factor = LowRankFactor.diagonal(1 / np.sqrt(factor.precision_diagonal))
+        stop = self.watch.stop
+        found = linear_response(self.density, frame.mean, factor, few, self.rng(10), callback=stop)
+        sd = np.sqrt(factor.variances()[few])
+        known = np.isfinite(found.error).all() and found.converged.all()
+        ratio = found.sd / sd
+        words = (
+            f"sds of {len(few)} quantities times {ratio.min():.2f} to {ratio.max():.2f}"
+            if known
+            else "no answer: the mean curvature is not positive, or too many steps"
+        )
+        self.rung("linear response", self.family.name, before, begin, reason=words)
+        if not known:
+            return law
+        x = law.z[:, few] - frame.mean[few]
+        own = np.linalg.cholesky(np.cov(x.T).reshape(len(few), -1))
+        z = law.z.copy()
+        z[:, few] = frame.mean[few] + np.linalg.solve(own, x.T).T @ np.linalg.cholesky(found.covariance).T
+        self.response = few, found.sd
+        return Law("guide", z)
 
     def _directions(self, law, frame) -> None:
         """Findings on what the data do not hold apart, or do not hold at all."""

@@ -443,3 +443,27 @@ def test_a_mode_far_along_one_of_a_thousand_coordinates_is_seen():
 
     posterior, found = findings(two(np.random.default_rng(0).normal(size=1100)))
     assert posterior.verdict == "untrusted" and "several modes" in found
+
+
+@er.model
+def common_cause(load, y):
+    shift = er.sample("shift", er.Normal(0, 1))
+    x = er.sample("x", er.Normal(0, 1).expand([len(load)]).to_event(1))
+    er.observe("y", er.Normal((load * x).sum() + shift, 0.5), y)
+
+
+@pytest.mark.parametrize("size", [450, 1100])
+def test_a_large_dense_posterior_gets_directions_of_its_own(size):
+    load = np.random.default_rng(3).normal(size=size)
+    posterior = er.fit(common_cause(load, 4.0), progress=False)
+    assert posterior.guide.family.name == "low-rank"
+    whole = np.append(load, 1.0)
+    gain = whole / (0.25 + whole @ whole)
+    mean, sd = 4.0 * gain, np.sqrt(1 - gain * whole)
+    table = posterior.summary().loc[[*(f"x[{i}]" for i in range(size)), "shift"]]
+    assert (table["verdict"] != "untrusted").all()
+    # the direction that the datum holds: 0.5 in place of the 29 of independent sites
+    values = posterior.draws["posterior"]
+    held = values["x"].values.reshape(-1, size) @ load + values["shift"].values.ravel()
+    assert abs(held.std() / 0.5 - 1) < 0.1 and abs(held.mean() - whole @ mean) < 0.1
+    np.testing.assert_allclose(table["sd"], sd, rtol=0.1)
