@@ -20,7 +20,6 @@ from scipy.linalg import solve_triangular
 from ..guides.mixture import Mixture, MixtureGuide
 from .evidence.modes import at_home
 from .evidence.pool import TAIL_DF, Pool
-from .evidence.psis import smooth
 from .evidence.stein import Stein, directions, stein
 from .frame import Dense
 from .lbfgs import minimise
@@ -76,16 +75,18 @@ class Mixed:
     guide, params
         Their mixture, with masses from the pool.
     pool : Pool
-    khat : float
-        The worst of the pool's and of its parts'.
     stein : LocalStein
     """
 
     guide: MixtureGuide
     params: dict
     pool: Pool
-    khat: float
     stein: LocalStein
+
+    @property
+    def khat(self) -> float:
+        """Of the pool's weights."""
+        return self.pool.khat
 
     @property
     def masses(self) -> np.ndarray:
@@ -355,19 +356,13 @@ def draw(density, guide: MixtureGuide, params, num_draws: int, rng) -> Pool:
 
 
 def judged(guide: MixtureGuide, params, pool: Pool) -> Mixed:
-    """A pool with its k̂, the worst of all and of every component's, and its residuals."""
-    member = guide.responsibilities(params, pool.z)
-    share = pool.weights @ member
-    khat = pool.khat
-    for k in np.flatnonzero(share > 0.02):
-        own = member[:, k] > 0.5
-        if own.sum() >= 100:
-            khat = max(khat, smooth(pool.log_weights[own])[1])
-    return Mixed(guide, params, pool, float(khat), local_stein(guide, params, pool, member))
+    """A pool with its residuals."""
+    return Mixed(guide, params, pool, local_stein(guide, params, pool))
 
 
-def local_stein(guide: MixtureGuide, params, pool: Pool, member: np.ndarray) -> LocalStein:
+def local_stein(guide: MixtureGuide, params, pool: Pool) -> LocalStein:
     """Residuals of the weighted pool within every component that has mass."""
+    member = guide.responsibilities(params, pool.z)
     pull = []
     for k, scale in enumerate(params["scale_tril"]):
         pull.append(-solve_triangular(scale, guide.coordinates(params, pool.z, k).T, lower=True, trans="T").T)
