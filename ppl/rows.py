@@ -48,7 +48,7 @@ def subset(target, rows: Mapping[str, np.ndarray]):
                 )
             )
     analysis = program.accesses(target.backend)
-    along, into = _alignment(trace, analysis, sizes)
+    along, into = alignment(trace, analysis, sizes)
     arguments = dict(program.arguments)
     for label, axes in along.items():
         value = np.asarray(program.leaves[label].value)
@@ -92,7 +92,7 @@ def subset(target, rows: Mapping[str, np.ndarray]):
     return type(target).of(small, target.backend, target.dtype, target.device)
 
 
-def _alignment(trace, access, sizes):
+def alignment(trace, access, sizes):
     """Which axis of which data argument runs along which plate, and which codes point into one."""
     along: dict[str, dict[int, str]] = {}
     into: dict[str, str] = {}

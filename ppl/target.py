@@ -95,6 +95,15 @@ class Target:
         )
         return other
 
+    def to_device(self, value):
+        """An array where the target computes, in its precision."""
+        return self._engine.to_device(value, self.dtype)
+
+    @property
+    def loops(self):
+        """The backend's loops over many steps."""
+        return self._engine.loops
+
     @property
     def labels(self) -> list[str]:
         """Label of each unconstrained coordinate."""

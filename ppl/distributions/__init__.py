@@ -40,6 +40,7 @@ from .counts import (
 )
 from .discrete import Bernoulli, Binomial, Categorical, NegativeBinomial, OrderedLogistic, Poisson
 from .half_line import ChiSquare, Pareto, VonMises, Weibull
+from .intervals import IntervalCensored
 from .line import AsymmetricLaplace, Gumbel, Logistic, SkewNormal
 from .matrices import LKJ, InverseWishart, Wishart
 from .mixture import Mixture
@@ -75,6 +76,7 @@ __all__ = [
     "HurdlePoisson",
     "ICAR",
     "ImproperUniform",
+    "IntervalCensored",
     "InverseGamma",
     "InverseWishart",
     "LKJ",

@@ -450,7 +450,7 @@ def double_precision():
         yield
 
 
-ELSEWHERE = {er.MarkovChain}
+ELSEWHERE = {er.IntervalCensored, er.MarkovChain}
 """Formulas with a test file of their own."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import loops
 from .arrays import to_device
 from .density import density_of
 from .trace import trace
@@ -14,6 +15,7 @@ __all__ = [
     "density_of",
     "graph",
     "index_problems",
+    "loops",
     "resolve_device",
     "to_device",
     "trace",

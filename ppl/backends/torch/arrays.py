@@ -176,6 +176,11 @@ class Function:
             self._last = ((first.shape, first.dtype), args[1:], lambda z: call(z, *flat_rest))
         return to_host(found)
 
+    def on_device(self, *tensors):
+        """The same for tensors, which stay where they are."""
+        call, flat = self._recorded(tensors)
+        return call(*flat)
+
     def _recorded(self, tensors):
         flat, tree = pytree.tree_flatten(tensors)
         key = tree, tuple((tuple(t.shape), t.dtype) if isinstance(t, torch.Tensor) else t for t in flat)

@@ -1,0 +1,43 @@
+"""Loops that stay on the device: many steps in one compiled call."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from .arrays import Function
+
+
+def loop(step, dtype, clock) -> Function:
+    """``fn(state, inputs, constants) -> (state, outputs)``: `step` over the first axis of `inputs`.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+    """
+
+    def run(state, inputs, constants):
+        return jax.lax.scan(lambda carry, one: step(carry, one, constants), state, inputs)
+
+    return Function(run, dtype, clock)
+
+
+def normal(seed, shape, dtype):
+    """Standard normal draws that an integer seed fixes."""
+    return jax.random.normal(jax.random.key(seed), shape, dtype)
+
+
+def put(array, index, values):
+    """`array` with `values` at the places `index` of its last axis."""
+    return array.at[..., index].set(values, unique_indices=True)
+
+
+def mapped_gradient(density):
+    """``fn(z, data, weights, scale) -> (values, gradients)`` over rows of `z`, to be used inside a loop."""
+    return jax.vmap(jax.value_and_grad(density.scaled_total), (0, None, None, None))
+
+
+def to_host(tree):
+    """NumPy arrays of a mapping of device arrays."""
+    return jax.tree_util.tree_map(lambda x: jax.device_get(jnp.asarray(x)), tree)

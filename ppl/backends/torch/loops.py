@@ -1,0 +1,65 @@
+"""Loops that stay on the device: many steps, recorded once, without Python between their operations."""
+
+from __future__ import annotations
+
+import torch
+import torch.utils._pytree as pytree
+
+from .arrays import Function, to_device
+
+
+class loop:  # noqa: N801  called as a function is, in both backends
+    """``fn(state, inputs, constants) -> (state, outputs)``: `step` over the first axis of `inputs`.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+    """
+
+    def __init__(self, step, dtype, clock):
+        self._step, self._dtype = step, dtype
+
+    def __call__(self, state, inputs, constants):
+        def tensor(x):
+            return x if isinstance(x, torch.Tensor) else to_device(x, self._dtype)
+
+        state, inputs, constants = (pytree.tree_map(tensor, x) for x in (state, inputs, constants))
+        count = len(pytree.tree_leaves(inputs)[0])
+        outputs = []
+        with torch.no_grad():
+            for i in range(count):
+                state, out = self._step(state, pytree.tree_map(lambda x, i=i: x[i], inputs), constants)
+                outputs.append(out)
+        return state, pytree.tree_map(lambda *parts: torch.stack(parts), *outputs)
+
+
+def normal(seed, shape, dtype):
+    """Standard normal draws that an integer seed fixes."""
+    generator = torch.Generator().manual_seed(int(seed))
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(_of(dtype))
+
+
+def _of(dtype):
+    return torch.float64 if str(dtype) == "float64" else torch.float32
+
+
+def put(array, index, values):
+    """`array` with `values` at the places `index` of its last axis; in place, as nothing else holds it."""
+    array[..., index] = values
+    return array
+
+
+def mapped_gradient(density):
+    """``fn(z, data, weights, scale) -> (values, gradients)`` over rows of `z`, to be used inside a loop."""
+
+    def one(z, data, weights, scale):
+        grad, value = torch.func.grad_and_value(lambda z: density.scaled_total(z, data, weights, scale))(z)
+        return value, grad
+
+    return Function(one, (0, None, None, None), density.dtype, density.clock).on_device
+
+
+def to_host(tree):
+    """NumPy arrays of a mapping of tensors."""
+    return pytree.tree_map(lambda x: x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x, tree)

@@ -1,0 +1,110 @@
+"""Minibatches against every batch of a small set."""
+
+import itertools
+
+import numpy as np
+import pytest
+from elboroom.inference.minibatch import Batches, Minibatch
+
+import elboroom as er
+
+CODES = np.array([0, 0, 1, 2, 2, 2, 0])
+
+
+@er.model
+def grouped(y, x, group):
+    mu = er.sample("mu", er.Normal(0, 1))
+    with er.plate("group", er.levels(group)):
+        a = er.sample("a", er.Normal(mu, 1))
+        s = er.sample("s", er.HalfNormal(1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[group] + x, s[group]), y)
+
+
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def target(request):
+    rng = np.random.default_rng(0)
+    return grouped(rng.normal(size=7), rng.normal(size=7), CODES).target(request.param)
+
+
+def density(batches, given, z):
+    small = batches.target
+    data = {name: small.to_device(value) for name, value in given["data"].items()}
+    return small.log_density(z[None][:, given["where"]], data=data, scale=given["scale"])["log_density"][0]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_batches_are_unbiased(target, size):
+    batches = Batches.of(target, Minibatch("row", size))
+    z = np.random.default_rng(1).normal(size=target.dim)
+    every = [
+        density(batches, batches.inputs(np.array(rows)), z) for rows in itertools.combinations(range(7), size)
+    ]
+    assert np.mean(every) == pytest.approx(target.log_density(z[None])["log_density"][0], abs=1e-9)
+
+
+def test_rows_are_distinct_and_all_alike(target):
+    batches, rng = Batches.of(target, Minibatch("row", 3)), np.random.default_rng(2)
+    drawn = np.array([batches.sample(rng) for _ in range(4000)])
+    assert all(len(set(rows)) == 3 for rows in drawn)
+    share = np.bincount(drawn.ravel(), minlength=7) / 4000
+    assert np.abs(share - 3 / 7).max() < 4 * np.sqrt(3 / 7 * 4 / 7 / 4000)
+
+
+def test_bad_batches_are_refused(target):
+    with pytest.raises(er.InferenceError, match="minibatch of 'row'.*1 to 7 rows, got 8"):
+        Batches.of(target, Minibatch("row", 8))
+    with pytest.raises(er.InferenceError, match="a plate among .*'row'.*got 'rows'"):
+        Batches.of(target, Minibatch("rows", 2))
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_absent_elements_stay_as_they_are(backend):
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(50), 4)
+    svi = er.SVI(
+        grouped(rng.normal(size=200), rng.normal(size=200), group),
+        minibatch=er.Minibatch("row", 6),
+        backend=backend,
+    )
+    svi.run(20)
+    before = {name: np.asarray(value).copy() for name, value in svi.state.items()}
+    rows = svi.batches.sample(np.random.default_rng(9))
+    svi.batches.__dict__["sample"] = lambda rng: rows
+    svi.run(5)
+    absent = np.setdiff1d(np.arange(50), group[rows])
+    offsets = svi.target.offsets
+    where = np.concatenate([offsets[name].start + absent for name in ("a", "s")])
+    there = np.setdiff1d(np.arange(svi.target.dim), where)
+    for name, value in svi.state.items():
+        np.testing.assert_array_equal(np.asarray(value)[..., where], before[name][..., where])
+        assert (np.asarray(value)[..., there] != before[name][..., there]).all()
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("size", [None, 100])
+def test_a_conjugate_posterior_is_found(backend, size):
+    rng = np.random.default_rng(5)
+    y = rng.normal(2.0, 1.0, 1000)
+    group = np.repeat(np.arange(10), 100)
+
+    @er.model
+    def means(y, group):
+        with er.plate("group", er.levels(group)):
+            a = er.sample("a", er.Normal(0, 10))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(a[group], 1), y)
+
+    svi = er.SVI(means(y, group), size and er.Minibatch("row", size), backend=backend)
+    svi.run(3000)
+    found = []
+    for svi.rate in (0.02, 0.005):
+        for _ in range(20):
+            svi.run(100)
+            found.append(np.stack([svi.params["mean"], svi.params["log_sd"]]))
+    mean, log_sd = np.mean(found[20:], axis=0)
+    exact = np.array([y[group == k].sum() / (100 + 0.01) for k in range(10)])
+    noise = 0.02 if size is None else 0.35  # in sds: averaged gradients of batches
+    assert np.abs(mean - exact).max() < noise * 0.1
+    assert np.abs(log_sd - np.log(0.1)).max() < (0.02 if size is None else 0.15)
+    assert svi.importance_bound() >= svi.elbo()[0] - 3 * svi.elbo()[1] - 1e-9
