@@ -36,10 +36,14 @@ types: setup
 
 bench: setup
 	$(BIN)/python benchmarks/posteriordb.py
+	$(BIN)/python benchmarks/posteriordb.py --guides
 	$(BIN)/python benchmarks/backends.py
+	$(BIN)/python benchmarks/backends.py --parity
+	$(BIN)/python benchmarks/language.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/scaling.py --peers --free
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/real.py
 
 wheel: setup
