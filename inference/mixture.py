@@ -314,7 +314,8 @@ def _fitted(density, start: Dense, rng, callback) -> Part | str:
     if found.reason in {"flat direction", "no finite draw"}:
         return f"the fit of one of the modes found no rest ({found.reason})"
     if not found.converged:  # its weights will tell
-        better = polish(density, found.mean, found.scale_tril, rng, callback=callback)
+        with np.errstate(all="ignore"):
+            better = polish(density, found.mean, found.scale_tril, rng, callback=callback)
         if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
             found = better
     return Part(Dense(found.mean, found.scale_tril), float(found.elbo))
