@@ -9,7 +9,7 @@ import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
-from .ascent import compiled, start
+from . import ascent
 from .minibatch import Batches, Minibatch
 
 
@@ -34,6 +34,8 @@ class SVI:
     backend : {"jax", "torch"}, optional
     seed : int
         Same seed, same steps.
+    start : tuple of numpy.ndarray, optional
+        Mean and standard deviation of every unconstrained coordinate; by default zero and `sd`.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class SVI:
         backend: str | None = None,
         dtype: Any = None,
         seed: int = 0,
+        start: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         for name, value in (("rate", rate), ("sd", sd), ("num_particles", num_particles)):
             if not value > 0:
@@ -77,15 +80,15 @@ class SVI:
         self.rate, self.num_steps = float(rate), 0
         small = self.target if self.batches is None else self.batches.target
         origin = np.zeros(self.target.dim)
-        self._run = compiled(small, num_particles)
+        self._start = (origin, origin + sd) if start is None else start
+        self._run = ascent.compiled(small, num_particles)
         self._constants = {
             "data": {} if self.batches else self.target.data,
             "weights": self.target.weights,
-            "mean": self.target.to_device(origin),
-            "sd": self.target.to_device(origin + sd),
+            "mean": self.target.to_device(self._start[0]),
+            "sd": self.target.to_device(self._start[1]),
         }
-        self._start = origin, origin + sd
-        self.state: Mapping[str, Any] = {k: self.target.to_device(v) for k, v in start(*self._start).items()}
+        self.state: Mapping[str, Any] = {k: self.target.to_device(v) for k, v in ascent.start(*self._start).items()}
         self._rng = np.random.default_rng(seed)
 
     def step(self) -> float:
@@ -102,6 +105,10 @@ class SVI:
             num_steps -= count
             self.num_steps += count
         return np.concatenate(elbos)
+
+    def copied(self, state) -> dict[str, Any]:
+        """The state in arrays of its own: steps may write into those that they are given."""
+        return {name: self.target.to_device(np.array(value)) for name, value in state.items()}
 
     def _inputs(self, count):
         given = {
