@@ -44,6 +44,7 @@ bench: setup
 	$(BIN)/python benchmarks/scaling.py --peers --free
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/modes.py
+	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/real.py
 
 wheel: setup

@@ -52,11 +52,17 @@ class Guide(Protocol):
 
 def sample(guide: Guide, params: Params, num_draws: int, rng: np.random.Generator) -> np.ndarray:
     """Independent draws, shape ``(num_draws, dim)``."""
+    own = getattr(guide, "sample", None)  # of a law that is no image of a base law
+    if own is not None:
+        return own(params, num_draws, rng)
     return guide.forward(params, rng.standard_normal((num_draws, guide.dim)))[0]
 
 
 def log_prob(guide: Guide, params: Params, z) -> np.ndarray:
     """Log density of the guide at `z`, shape ``(B,)``."""
+    own = getattr(guide, "log_prob", None)
+    if own is not None:
+        return own(params, z)
     eps, log_jacobian = guide.inverse(params, z)
     return guide.base(eps) + log_jacobian
 

@@ -18,7 +18,7 @@ from .designs import antithetic, whitened
 from .evidence.chains import inefficiency, short_chains, slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
-from .evidence.modes import at_home, search
+from .evidence.modes import Elsewhere, at_home, search
 from .evidence.pool import Pool, draw_pool
 from .evidence.stein import MarginalStein, Stein, directions, marginal_stein, stein
 from .evidence.symmetry import Symmetry, find
@@ -26,6 +26,7 @@ from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, Evidence, judge, mo
 from .frame import Dense, Sparse, few_of, independent, sparse
 from .lbfgs import minimise
 from .low_rank import low_rank
+from .mixture import LARGEST, LocalStein, Mixed, gather, weigh
 from .natural import natural_gradient, polish
 from .response import linear_response
 from .sparse_newton import sparse_newton
@@ -44,6 +45,8 @@ LARGEST_BLOCK = 2**25  # values held at once
 MOST_RESPONSES = 64  # coordinates whose covariance linear response is asked for
 SCOUTS = 2**21  # numbers among which places are looked for from where narrow modes are met
 FEW_DIMENSIONS = 20  # up to which they can meet one
+SEARCHED = 5  # dimensions up to which, where there are several modes, none much narrower is missed
+ELSEWHERE = "another mode was reached by a dispersed start"
 LARGEST_SEARCH = 2**17  # numbers per gradient from which on few places are searched for other modes
 FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
 CACHED = 2**17  # numbers that fit into a core's cache: larger batches are slower
@@ -117,7 +120,7 @@ class Outcome:
     law: Law
     khat: float
     elbo: tuple[float, float]
-    stein: Stein | MarginalStein | None
+    stein: Stein | MarginalStein | LocalStein | None
     frame: Dense | Sparse
     pool: Pool | None
     condemned: str | None
@@ -496,6 +499,8 @@ class Climb:
             pool = draw_pool(self.density, guide, params, min(size, 1_000), rng)
         law, residual, condemned = self._weigh(pool, guide, params, frame)
         symmetries: list[Symmetry] = []
+        found: list[Elsewhere] = []
+        khat: float | None = None
         try:
             if condemned is None and not self._short(law, pool, residual) and pool.khat < 0.7:
                 with self.attempt("evidence", f"{family.name} + psis"):
@@ -519,21 +524,33 @@ class Climb:
             with self.attempt("other modes", "mean-field"):
                 symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
                 if condemned is None:
-                    condemned = self._other_modes(law, pool, frame, symmetries, rng)
-                words = "nothing elsewhere" if condemned is None else condemned
+                    found = self._other_modes(law, pool, frame, symmetries, rng)
+                words = f"{len(found)} starts ended elsewhere" if found else "nothing elsewhere"
                 if symmetries:
                     words += f"; symmetric under {symmetries[0].words}"
                 self.rung("other modes", "mean-field", before, begin, reason=words)
                 searched = True
             if not searched and condemned is None:
                 condemned = "the search for other modes failed"
+            if condemned is None and (found or self._stuck(law)):
+                mixed: Mixed | str = "the fit of the modes failed"
+                condemned = ELSEWHERE if found else None  # until all of them are weighed
+                with self.attempt("modes", "mixture"):
+                    mixed = self._modes(law, found, frame, symmetries)
+                if isinstance(mixed, Mixed):
+                    guide, params, pool, residual = mixed.guide, mixed.params, mixed.pool, mixed.stein
+                    law, khat, self.best = Law("psis", pool.z, pool.weights), mixed.khat, mixed.frame
+                    symmetries, condemned = self._symmetries(mixed.scattered(self.rng(5))), None
+                elif found:
+                    self._tell(found, mixed)
             if law.kind == "guide" and isinstance(frame, Sparse) and isinstance(residual, MarginalStein):
                 with self.attempt("linear response", family.name):
                     law = self._respond(law, frame)
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
-        outcome = self._outcome(guide, params, law, pool.khat, pool.elbo, residual, pool, condemned)
+        khat = pool.khat if khat is None else khat
+        outcome = self._outcome(guide, params, law, khat, pool.elbo, residual, pool, condemned)
         rows = law.resample(min(4000, len(law.z)), self.rng(6))
         outcome.symmetries, outcome.response = symmetries, self.response
         outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
@@ -687,9 +704,10 @@ class Climb:
                 break
         return pool, law, residual
 
-    def _other_modes(self, law, pool, frame, symmetries, rng) -> str | None:
+    def _other_modes(self, law, pool, frame, symmetries, rng) -> list[Elsewhere]:
+        """Places away from the draws, or narrow ones among them, that hold comparable mass."""
         if self.watch.stop():
-            return None
+            return []
         x = frame.coordinates(law.z)
 
         def within(size):
@@ -706,18 +724,80 @@ class Climb:
         count = 2 * int(np.clip(LARGEST_SEARCH // self.target.work, 4, 16))
         if self.target.work > LARGEST_SEARCH:
             leads, count = self.ends[:1], 2
-        scouts = (
-            int(np.clip(SCOUTS // self.target.work, 256, 2048)) if self.target.dim <= FEW_DIMENSIONS else 0
-        )
+        scouts = self._scouts if self.target.dim <= FEW_DIMENSIONS else 0
 
         def mass(inside):
             return inside(x).mean() if law.weights is None else law.weights[inside(x)].sum()
 
         stop, mass = self.watch.stop, mass if scouts else None
         found = search(self.density, frame, radius, widest, rng, leads, count, scouts, mass, stop)
-        found = [f for f in found if f.among or not at_home(f.z, frame, radius, widest, symmetries)]
-        if not found:
-            return None
+        return [f for f in found if f.among or not at_home(f.z, frame, radius, widest, symmetries)]
+
+    @property
+    def _scouts(self) -> int:
+        return int(np.clip(SCOUTS // self.target.work, 256, 2048))
+
+    def _stuck(self, law) -> bool:
+        """Whether chains leave something open that several modes would explain."""
+        if law.kind != "mcmc":
+            return False
+        values, _ = self.values(law)
+        live = values.std(0) > 1e-12 * np.abs(values.mean(0))
+        if not live.any():
+            return False
+        inflation = law.inflation(values)
+        moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, live.shape)
+        return bool(law.held < 3 or moved[live].min() < 12 or law.drift(values, inflation)[live].max() > 0.1)
+
+    def _modes(self, law, found, frame, symmetries) -> Mixed | str:
+        """Gaussians at all modes, weighed; or why that does not establish their masses."""
+        if self.named or not isinstance(frame, Dense) or len(frame.mean) > LARGEST:
+            return "no mixture is fitted beside a guide named by the user, or in many dimensions"
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        rng, stop = self.rng(10), self.watch.stop
+        leads = np.stack([f.z for f in found]) if found else law.z[law.resample(16, rng)]
+        mixed: Mixed | str
+        with self.watch.showing("fitting the other modes"):
+            parts = gather(self.density, frame, leads, rng, symmetries, self._scouts, stop)
+            if isinstance(parts, str):
+                mixed = parts
+            elif len(parts) == 1:
+                mixed = "fits from there did not end at another mode"
+            else:
+                mixed = weigh(self.density, parts, FIRST_POOL, rng)
+                while mixed.khat < 0.7 and len(mixed.pool.z) < LARGEST_POOL and not stop():
+                    values, _ = quantity_values(self.target, mixed.pool.z)
+                    noise = monte_carlo(estimate(values, mixed.pool.weights))
+                    moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
+                    enough = len(mixed.pool.z) >= self.least and noise[moving].max(initial=0.0) < 0.9
+                    if enough or values.size > LARGEST_BLOCK:
+                        break
+                    mixed = mixed.enlarged(self.density, rng)
+        words, measured = mixed, {}
+        if isinstance(mixed, Mixed):
+            masses = ", ".join(f"{mass:.2g}" for mass in mixed.masses)
+            words = f"{len(mixed.masses)} Gaussians with masses {masses}"
+            measured = {"elbo": mixed.pool.elbo[0], "elbo_se": mixed.pool.elbo[1], "khat": mixed.khat}
+            if mixed.khat >= (0.7 if found else KHAT_TRUSTED):
+                words = mixed = f"the weights of {words} are heavy-tailed (k̂ {mixed.khat:.2f})"
+        self.rung("modes", "mixture", before, begin, reason=words, **measured)
+        if isinstance(mixed, Mixed) and mixed.apart > 3:
+            self.findings.append(
+                Finding(
+                    "several modes",
+                    "fit",
+                    float(len(mixed.masses)),
+                    None,
+                    "ok",
+                    f"The posterior has {len(mixed.masses)} modes, with masses {masses}; the nearest lie "
+                    f"{mixed.apart:.0f} sds apart. They are fitted and weighed together. Means and sds describe "
+                    "no single mode: look at the draws. A much narrower mode, in many dimensions above all, may be "
+                    "met by no start.",
+                )
+            )
+        return mixed
+
+    def _tell(self, found, why) -> None:
         best = max(found, key=lambda f: f.elbo_gap)
         self.findings.append(
             Finding(
@@ -727,11 +807,10 @@ class Climb:
                 -7.0,
                 "untrusted",
                 f"A start ended {best.distance:.0f} sds away with an ELBO {best.elbo_gap:+.1f} nats from "
-                "the fit's: the posterior seems to have another mode. Check for symmetries (labels, signs) "
-                "and order or anchor the parameters.",
+                f"the fit's: the posterior seems to have another mode, and its mass is not known: {why}. "
+                "Check for symmetries (labels, signs) and order or anchor the parameters.",
             )
         )
-        return "another mode was reached by a dispersed start"
 
     def _chains(self, pool, frame, rng):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
@@ -901,6 +980,7 @@ def verdicts_of(
     count = values.shape[1]
     zero = np.zeros(count)
     location, scale, moved, missed, alone = zero, zero, np.full(count, np.inf), zero, zero
+    obstacle: dict[str, str] = {}
     khat = outcome.khat if law.kind != "mcmc" else None
     if law.num_chains:
         moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
@@ -915,6 +995,13 @@ def verdicts_of(
             missed = np.ones(count)
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:
                 missed = np.abs(at_divergences.mean(0) - found.mean) / np.where(found.sd > 0, found.sd, 1.0)
+    elif isinstance(outcome.stein, LocalStein):
+        location, scale = outcome.stein.of(values)
+        if outcome.guide.dim > SEARCHED:
+            alone, obstacle = (
+                np.ones(count),
+                {"words": "several modes were found, and others may have been missed"},
+            )
     elif isinstance(outcome.stein, MarginalStein):
         location, scale = outcome.stein.of(known, count)
         if law.weights is None:
@@ -942,5 +1029,7 @@ def verdicts_of(
     if mirrored is not None and len(mirrored):
         unequal = mirrored.max(0)
         words = [outcome.symmetries[k].words for k in mirrored.argmax(0)]
-    evidence = Evidence(khat, location, scale, drift, moved, missed, alone, shape, condemned, unequal, words)
+    evidence = Evidence(
+        khat, location, scale, drift, moved, missed, alone, shape, condemned, unequal, words, **obstacle
+    )
     return found, judge(found, evidence)

@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 
 from ..guides.mixture import Mixture, MixtureGuide
 from .evidence.modes import at_home
-from .evidence.pool import TAIL_DF, Pool
+from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
 from .frame import Dense
 from .lbfgs import minimise
@@ -113,7 +113,7 @@ class Mixed:
 
     def enlarged(self, density, rng) -> Mixed:
         """With twice as many draws."""
-        more = draw(density, self.guide, self.params, len(self.pool.z), rng)
+        more = draw_pool(density, self.guide, self.params, len(self.pool.z), rng)
         return judged(self.guide, self.params, self.pool.joined(more))
 
 
@@ -342,18 +342,11 @@ def weigh(density, parts: list[Part], num_draws: int, rng) -> Mixed:
         )
     )
     for count in (max(num_draws // 4, 250 * len(parts)), num_draws):
-        pool = draw(density, guide, params, count, rng)
+        pool = draw_pool(density, guide, params, count, rng)
         mass = pool.weights @ guide.responsibilities(params, pool.z)
         params["log_weight"] = np.log(np.maximum(mass, 1e-12) / np.maximum(mass, 1e-12).sum())
     pool.log_ratio = pool.log_density - guide.log_prob(params, pool.z)
     return judged(guide, params, pool)
-
-
-def draw(density, guide: MixtureGuide, params, num_draws: int, rng) -> Pool:
-    """A pool from the mixture of Gaussians and Student t laws around all components."""
-    z, proposal, own, from_guide = guide.propose(params, num_draws, rng, TAIL_DF)
-    value, grad = density(z)
-    return Pool(z, z, value, grad, value - proposal, value - own, from_guide)
 
 
 def judged(guide: MixtureGuide, params, pool: Pool) -> Mixed:

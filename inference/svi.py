@@ -88,7 +88,9 @@ class SVI:
             "mean": self.target.to_device(self._start[0]),
             "sd": self.target.to_device(self._start[1]),
         }
-        self.state: Mapping[str, Any] = {k: self.target.to_device(v) for k, v in ascent.start(*self._start).items()}
+        self.state: Mapping[str, Any] = {
+            k: self.target.to_device(v) for k, v in ascent.start(*self._start).items()
+        }
         self._rng = np.random.default_rng(seed)
 
     def step(self) -> float:

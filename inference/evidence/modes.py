@@ -45,7 +45,8 @@ def search(
         Loose fits, and ascents of the density alone, which are cheaper and find narrow modes in few dimensions.
     mass : callable, optional
         ``mass(inside)`` is the share of the draws at whose frame coordinates ``inside`` holds. With it a mode
-        that lies among the draws, and is narrower, is seen: its bound promises more mass there than they have.
+        that lies among the draws, narrower or where few of them are, is seen: its bound promises more mass there
+        than they have.
 
     Returns
     -------
@@ -85,6 +86,7 @@ def search(
     def hidden(ends, k):
         promised = np.exp(ends.elbo[k] - np.logaddexp(home, ends.elbo[k]))
         narrow = (ends.sd[k] < 0.5 * home_sd).any()
+        narrow |= np.linalg.norm(ends.mean[k] / (home_sd + ends.sd[k])) > 2  # or where only few draws are
         within = lambda x: (((x - ends.mean[k]) / ends.sd[k]) ** 2).sum(1) < chi2.ppf(0.9, dim)  # noqa: E731
         return narrow and promised > LEAST_MASS and mass(within) < 0.25 * promised
 

@@ -84,10 +84,15 @@ def draw_pool(density, guide, params, num_draws: int, rng: np.random.Generator) 
     density : callable
         ``density(z) -> (log density, gradient)``.
     guide, params
-        A fitted guide with a standard-normal base.
+        A fitted guide with a standard-normal base, or with a `propose` of its own.
     num_draws : int
         Even number of draws.
     """
+    propose = getattr(guide, "propose", None)
+    if propose is not None:
+        z, proposal, own, from_guide = propose(params, num_draws, rng, TAIL_DF)
+        value, grad = density(z)
+        return Pool(z, z, value, grad, value - proposal, value - own, from_guide)
     eps, from_guide = base_draws(num_draws, guide.dim, rng)
     z, log_jacobian = guide.forward(params, eps)
     value, grad = density(z)

@@ -73,7 +73,7 @@ class Evidence:
     missed : numpy.ndarray, shape (Q,)
         How extreme the quantity is where transitions diverged, in sds.
     alone : numpy.ndarray, shape (Q,)
-        One where nothing but the residual speaks for it.
+        One where something stands in the way of trust that no number measures, and `words` what.
     shape : numpy.ndarray, shape (Q,)
         Tail index: from `TAIL` on, moments are not established.
     condemned : str or None
@@ -95,6 +95,7 @@ class Evidence:
     condemned: str | None
     unequal: np.ndarray
     symmetry: list[str]
+    words: str = "only its gradient speaks for it: too many dimensions to weigh"
 
 
 def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
@@ -150,7 +151,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         evidence.alone[j],
                         0.5,
                         np.inf,
-                        "only its gradient speaks for it: too many dimensions to weigh",
+                        evidence.words,
                     ),
                     (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
                     (evidence.shape[j], TAIL, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),

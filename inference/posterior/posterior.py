@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...guides import log_prob as guide_log_prob
+from ...guides import sample as guide_sample
 from ...ppl.errors import InferenceError, UnsupportedError, explain
 from ...ppl.sites import Site, element_labels
 from ..evidence.estimates import Estimates, estimate
@@ -318,7 +319,7 @@ class Posterior:
         from ..evidence.pool import draw_pool
 
         if self.law == "guide":
-            z = self.guide.forward(self.params, rng.standard_normal((num_draws, self.guide.dim)))[0]
+            z = guide_sample(self.guide, self.params, num_draws, rng)
         else:
             pool = draw_pool(self._target.value_and_grad, self.guide, self.params, 4 * num_draws, rng)
             law = Law("psis", pool.z, pool.weights)

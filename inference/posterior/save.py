@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...guides import FAMILIES
+from ...guides import FAMILIES, Mixture
 from ...ppl import constraints
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
@@ -277,7 +277,7 @@ def _rebuild(path: Path, record: dict) -> Posterior:
 
     groups = _read_groups(path / DRAWS)
     tensors = load_file(path / GUIDE)
-    families = {cls.name: cls for cls in FAMILIES}
+    families = {cls.name: cls for cls in (*FAMILIES, Mixture)}
     if record["family"] not in families:
         raise InferenceError(
             explain(
