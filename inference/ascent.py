@@ -11,7 +11,9 @@ Roeder, Wu & Duvenaud (2017), Sticking the landing, NeurIPS. Kingma & Ba (2015),
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -93,3 +95,76 @@ def compiled(target, num_particles: int):
     gradient = loops.mapped_gradient(target.density)
     one = partial(step, gradient, loops.normal, loops.put, num_particles, target.dtype)
     return loops.loop(one, target.dtype, target.density.clock)
+
+
+class Ascent:
+    """An ascent under way: its state, and steps on all rows or on batches of them.
+
+    Parameters
+    ----------
+    target : Target
+    batches : Batches or None
+    begin : tuple of numpy.ndarray, shapes (dim,)
+        Mean and sd of the guide at the start, unconstrained.
+    """
+
+    chunk = 200  # steps per compiled call
+
+    def __init__(self, target, batches, begin, num_particles: int = 1, rate: float = 0.05, seed: int = 0):
+        self.target, self.batches, self.begin = target, batches, begin
+        self.rate, self.num_steps = float(rate), 0
+        self._run = compiled(target if batches is None else batches.target, num_particles)
+        self._constants = {
+            "data": {} if batches else target.data,
+            "weights": target.weights,
+            "mean": target.to_device(begin[0]),
+            "sd": target.to_device(begin[1]),
+        }
+        self.state: Mapping[str, Any] = {k: target.to_device(v) for k, v in start(*begin).items()}
+        self._rng = np.random.default_rng(seed)
+
+    def step(self) -> float:
+        """One step; the bound's estimate."""
+        return float(self.run(1)[0])
+
+    def run(self, num_steps: int) -> np.ndarray:
+        """Many steps; the bound's estimates, shape ``(num_steps,)``."""
+        elbos = [np.zeros(0)]
+        while num_steps > 0:
+            count = min(self.chunk, num_steps)
+            self.state, elbo = self._run(self.state, self._inputs(count), self._constants)
+            elbos.append(np.asarray(elbo, np.float64))
+            num_steps -= count
+            self.num_steps += count
+        return np.concatenate(elbos)
+
+    def copied(self, state) -> dict[str, Any]:
+        """The state in arrays of its own: steps may write into those that they are given."""
+        return {name: self.target.to_device(np.array(value)) for name, value in state.items()}
+
+    def _inputs(self, count):
+        given = {
+            "seed": self._rng.integers(0, 2**31, count),
+            "rate": np.full(count, self.rate, self.target.dtype),
+        }
+        if self.batches is not None:
+            each = [self.batches.inputs(self.batches.sample(self._rng)) for _ in range(count)]
+            given |= {key: _stacked([one[key] for one in each], self.target.dtype) for key in each[0]}
+            if not self.batches.groups:  # every coordinate is in every batch
+                del given["where"], given["weight"]
+        return given
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """The guide's: ``mean`` and ``log_sd``, unconstrained, in the order of ``target.sites``."""
+        moved = np.asarray(self.state["params"], np.float64)
+        mean, sd = self.begin
+        return {"mean": mean + sd * moved[0], "log_sd": np.log(sd) + moved[1]}
+
+
+def _stacked(values, dtype):
+    """Arrays, or mappings of them, along a new first axis; floats in the target's precision."""
+    if isinstance(values[0], dict):
+        return {key: _stacked([value[key] for value in values], dtype) for key in values[0]}
+    made = np.stack(values)
+    return made.astype(dtype) if made.dtype.kind == "f" else made

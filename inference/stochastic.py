@@ -37,31 +37,31 @@ class Ascended:
     reason: str
 
 
-def ascend(svi, callback=None) -> Ascended:
-    """Run an `SVI` until it has settled.
+def ascend(ascent, callback=None) -> Ascended:
+    """Run an `Ascent` until it has settled.
 
     Parameters
     ----------
-    svi : SVI
+    ascent : Ascent
     callback : callable, optional
         Asked after every few steps whether to stop.
     """
     stop = callback or (lambda: False)
-    svi.rate, trace, num_bad = _piloted(svi), [], 0
+    ascent.rate, trace, num_bad = _piloted(ascent), [], 0
     before, iterates, reason = None, [], "step limit"
-    good, rollbacks = (svi.state, svi.num_steps), 0
-    while svi.num_steps < MOST_STEPS:
-        elbo = svi.run(EVERY)
+    good, rollbacks = (ascent.state, ascent.num_steps), 0
+    while ascent.num_steps < MOST_STEPS:
+        elbo = ascent.run(EVERY)
         trace.append(elbo)
         bad = ~np.isfinite(elbo)
         num_bad += int(bad.sum())
-        now = np.stack([svi.params["mean"], svi.params["log_sd"]])
+        now = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
         if bad.all() or not np.isfinite(now).all():
             rollbacks += 1
             if rollbacks > ROLLBACKS:
                 reason = "no rate keeps the bound finite"
                 break
-            svi.state, svi.rate, iterates = good[0], 0.5 * svi.rate, []
+            ascent.state, ascent.rate, iterates = good[0], 0.5 * ascent.rate, []
             continue
         iterates.append(now)
         if stop():
@@ -75,34 +75,34 @@ def ascend(svi, callback=None) -> Ascended:
             if len(trace) % (4 * WINDOW):
                 continue
         average = window.mean(0)
-        good, iterates = (svi.state, svi.num_steps), []
+        good, iterates = (ascent.state, ascent.num_steps), []
         if before is not None:
             sd = np.exp(average[1])
             change = np.maximum(np.abs(average[0] - before[0]) / sd, np.abs(average[1] - before[1]))
             if np.quantile(change, SHARE) < SETTLED:
                 before, reason = average, "settled"
                 break
-        before, svi.rate = average, 0.5 * svi.rate
-        if svi.rate < 1e-5:
+        before, ascent.rate = average, 0.5 * ascent.rate
+        if ascent.rate < 1e-5:
             reason = "the rate is spent"
             break
     if iterates and reason in {"stopped", "step limit"}:
         before = np.mean(iterates[-WINDOW:], axis=0)
     if before is None:
-        before = np.stack([svi.params["mean"], svi.params["log_sd"]])
-    return Ascended(before[0], before[1], np.concatenate(trace), svi.num_steps, num_bad, reason)
+        before = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
+    return Ascended(before[0], before[1], np.concatenate(trace), ascent.num_steps, num_bad, reason)
 
 
-def _piloted(svi) -> float:
+def _piloted(ascent) -> float:
     """The rate whose pilot ends with the highest bound; the ascent goes on from there."""
-    start, best = svi.state, None
+    start, best = ascent.state, None
     for rate in PILOTS:
-        svi.state, svi.rate = svi.copied(start), rate
-        elbo = svi.run(PILOT_STEPS)[-PILOT_STEPS // 4 :]
+        ascent.state, ascent.rate = ascent.copied(start), rate
+        elbo = ascent.run(PILOT_STEPS)[-PILOT_STEPS // 4 :]
         score = np.median(elbo) if np.isfinite(elbo).all() else -np.inf
         if best is None or score > best[0]:
-            best = score, rate, svi.state
-    svi.state = best[2]
+            best = score, rate, ascent.state
+    ascent.state = best[2]
     return best[1]
 
 

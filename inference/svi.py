@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
-from . import ascent
+from .ascent import Ascent
 from .minibatch import Batches, Minibatch
 
 
-class SVI:
+class SVI(Ascent):
     """Stochastic ascent of the evidence lower bound of a mean-field guide, on all rows or on batches of them.
 
     Many steps run in one compiled call on the device. `fit` needs none of this: it has no rate and no number of steps.
@@ -58,8 +57,6 @@ class SVI:
     Automatic differentiation variational inference, JMLR 18. Roeder, Wu & Duvenaud (2017), Sticking the landing.
     """
 
-    chunk = 200  # steps per compiled call
-
     def __init__(
         self,
         program,
@@ -75,61 +72,10 @@ class SVI:
         for name, value in (("rate", rate), ("sd", sd), ("num_particles", num_particles)):
             if not value > 0:
                 raise InferenceError(explain(name, "a positive number", repr(value), "correct it"))
-        self.target = program.target(backend or program.backend, dtype)
-        self.batches = None if minibatch is None else Batches.of(self.target, minibatch)
-        self.rate, self.num_steps = float(rate), 0
-        small = self.target if self.batches is None else self.batches.target
-        origin = np.zeros(self.target.dim)
-        self._start = (origin, origin + sd) if start is None else start
-        self._run = ascent.compiled(small, num_particles)
-        self._constants = {
-            "data": {} if self.batches else self.target.data,
-            "weights": self.target.weights,
-            "mean": self.target.to_device(self._start[0]),
-            "sd": self.target.to_device(self._start[1]),
-        }
-        self.state: Mapping[str, Any] = {
-            k: self.target.to_device(v) for k, v in ascent.start(*self._start).items()
-        }
-        self._rng = np.random.default_rng(seed)
-
-    def step(self) -> float:
-        """One step; the bound's estimate."""
-        return float(self.run(1)[0])
-
-    def run(self, num_steps: int) -> np.ndarray:
-        """Many steps; the bound's estimates, shape ``(num_steps,)``."""
-        elbos = [np.zeros(0)]
-        while num_steps > 0:
-            count = min(self.chunk, num_steps)
-            self.state, elbo = self._run(self.state, self._inputs(count), self._constants)
-            elbos.append(np.asarray(elbo, np.float64))
-            num_steps -= count
-            self.num_steps += count
-        return np.concatenate(elbos)
-
-    def copied(self, state) -> dict[str, Any]:
-        """The state in arrays of its own: steps may write into those that they are given."""
-        return {name: self.target.to_device(np.array(value)) for name, value in state.items()}
-
-    def _inputs(self, count):
-        given = {
-            "seed": self._rng.integers(0, 2**31, count),
-            "rate": np.full(count, self.rate, self.target.dtype),
-        }
-        if self.batches is not None:
-            each = [self.batches.inputs(self.batches.sample(self._rng)) for _ in range(count)]
-            given |= {key: _stacked([one[key] for one in each], self.target.dtype) for key in each[0]}
-            if not self.batches.groups:  # every coordinate is in every batch
-                del given["where"], given["weight"]
-        return given
-
-    @property
-    def params(self) -> dict[str, np.ndarray]:
-        """The guide's: ``mean`` and ``log_sd``, unconstrained, in the order of ``target.sites``."""
-        moved = np.asarray(self.state["params"], np.float64)
-        mean, sd = self._start
-        return {"mean": mean + sd * moved[0], "log_sd": np.log(sd) + moved[1]}
+        target = program.target(backend or program.backend, dtype)
+        batches = None if minibatch is None else Batches.of(target, minibatch)
+        origin = np.zeros(target.dim)
+        super().__init__(target, batches, start or (origin, origin + sd), num_particles, rate, seed)
 
     @property
     def guide(self):
@@ -164,11 +110,3 @@ class SVI:
             guide.init({"mean": self.params["mean"], "sd": np.exp(self.params["log_sd"])}), eps
         )
         return self.target.value_and_grad(z)[0] + log_jacobian - guide.base(eps)
-
-
-def _stacked(values, dtype):
-    """Arrays, or mappings of them, along a new first axis; floats in the target's precision."""
-    if isinstance(values[0], dict):
-        return {key: _stacked([value[key] for value in values], dtype) for key in values[0]}
-    made = np.stack(values)
-    return made.astype(dtype) if made.dtype.kind == "f" else made
