@@ -140,7 +140,7 @@ class Ascent:
 
     def copied(self, state) -> dict[str, Any]:
         """The state in arrays of its own: steps may write into those that they are given."""
-        return {name: self.target.to_device(np.array(value)) for name, value in state.items()}
+        return {name: self.target.to_device(np.array(np.asarray(value))) for name, value in state.items()}
 
     def _inputs(self, count):
         given = {

@@ -20,7 +20,9 @@ from .evidence.finding import Finding
 from .evidence.verdicts import KHAT_TRUSTED, MIRRORED
 from .frame import Coordinates, Sparse
 from .ladder import LARGEST_BLOCK, Climb, quantity_values, verdicts_of
+from .minibatch import Minibatch
 from .posterior import Posterior
+from .subsampled import Subsampled, subsampled
 from .trail import Rung, Trail
 from .watch import Watch
 
@@ -83,6 +85,8 @@ def fit(
         Names of the quantities that ``posterior.verdict`` judges; by default globals and deterministics.
     refine : {"auto", "always", False}
         Warm-started MCMC is not part of this version; ``"auto"`` leaves a line in the trail.
+    minibatch : Minibatch, optional
+        Fit a mean-field guide on some rows of a plate at a time; evidence and predictions speak of all rows.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
     progress : bool
@@ -108,8 +112,8 @@ def fit(
     engine = load(backend, program.model.language)
     with _no_collection():
         target = _target(program, backend, dtype, device)
-        plan = choose(guide, target)
-        if plan.recentres:
+        plan = choose(guide, target) if minibatch is None else subsampled(guide, minibatch)
+        if plan.recentres and minibatch is None:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         watch = Watch(max_seconds, progress)
         compile_before = target.density.clock["compile"]
@@ -121,7 +125,11 @@ def fit(
     start_z = _start(target, start)
     local = engine.local_sites(program)
     try:
-        climb = Climb(target, plan, seed, watch, start_z, guide != "auto", num_draws)
+        named = guide != "auto"
+        if minibatch is None:
+            climb = Climb(target, plan, seed, watch, start_z, named, num_draws)
+        else:
+            climb = Subsampled(target, plan, seed, watch, start_z, named, num_draws, minibatch)
         outcome = climb.run()
         target = climb.target
     finally:
@@ -259,14 +267,15 @@ def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, c
         raise UnsupportedError(
             explain("refine", "'auto' or False", repr(refine), "MCMC refinement is not part of this version")
         )
-    if minibatch is not None or checkpoint is not None:
-        raise UnsupportedError(
+    if minibatch is not None and not isinstance(minibatch, Minibatch):
+        raise InferenceError(
             explain(
-                "minibatch and checkpoint",
-                "None",
-                "a value",
-                "they are not part of this version: leave them out",
+                "minibatch", "er.Minibatch('plate', size=...)", repr(minibatch), "pass one, or leave it out"
             )
+        )
+    if checkpoint is not None:
+        raise UnsupportedError(
+            explain("checkpoint", "None", repr(checkpoint), "it is not part of this version: leave it out")
         )
     if max_seconds is not None and not max_seconds > 0:
         raise InferenceError(explain("max_seconds", "a positive number", repr(max_seconds), "correct it"))

@@ -41,6 +41,7 @@ RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
 FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
+DEAREST = 2**33  # numbers that a first pool reads
 LARGEST_BLOCK = 2**25  # values held at once
 MOST_RESPONSES = 64  # coordinates whose covariance linear response is asked for
 SCOUTS = 2**21  # numbers among which places are looked for from where narrow modes are met
@@ -489,6 +490,7 @@ class Climb:
         rng = self.rng(2)
         size = FIRST_POOL if not self.watch.stop() else 2_000
         size = int(np.clip(2 * (LARGEST_BLOCK // (2 * len(frame.mean))), 200, size))
+        size = int(np.clip(2 * (DEAREST // (2 * self.target.work)), min(size, 1_000), size))
         pool = None
         try:
             with self.attempt("evidence", f"{family.name} + psis"):
@@ -689,12 +691,13 @@ class Climb:
 
     def _enlarge(self, pool, guide, params, frame, rng):
         law, residual, _ = self._weigh(pool, guide, params, frame)
+        least = min(self.least, DEAREST // self.target.work)
         while len(pool.z) < LARGEST_POOL and not self.watch.stop():
             values, _ = self.values(law)
             noise = monte_carlo(estimate(values, law.weights))
             held = values.shape[1] * len(pool.z)
             moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-            if len(pool.z) >= self.least and (not moving.any() or noise[moving].max() < 0.9):
+            if len(pool.z) >= least and (not moving.any() or noise[moving].max() < 0.9):
                 break
             if held > LARGEST_BLOCK:
                 break
@@ -818,8 +821,8 @@ class Climb:
         count = NUM_CHAINS if self.target.dim <= 100 or wide else 2 * NUM_CHAINS
         # seconds on any machine, and the same gradients on all: same seed, same result
         budget, accept = int(np.clip(1e9 / work, 5e5, 1e6)), 0.8
-        if wide:
-            budget = int(min(4e9 / work, 5e5))
+        if wide or work > LARGEST_SEARCH:
+            budget = int(min((4e9 if wide else 4e10) / work, 5e5))
             count = min(count, 4 * LARGEST_BLOCK // (80 * self.target.dim), budget // 800)
             if count < 32:
                 return None

@@ -251,7 +251,7 @@ class Scouts:
         own = frame.gradients(self.grad)
         others = np.stack([frame.gradients(part.pull(self.points)) for part in parts], 1)
         size, sizes = np.linalg.norm(own, axis=1)[:, None], np.linalg.norm(others, axis=2)
-        apart = np.linalg.norm(others - own[:, None], axis=2) / np.maximum(size, sizes)
+        apart = np.linalg.norm(others - own[:, None], axis=2) / np.maximum(np.maximum(size, sizes), 1e-300)
         return np.einsum("bd,bkd->bk", own, others) / np.maximum(size * sizes, 1e-300), apart
 
     def hits(self, parts: list[Part]) -> np.ndarray:

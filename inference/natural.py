@@ -145,7 +145,8 @@ def _step(mean, scale, a, hessian, damping):
     # The mean takes Newton's step in full: a ceiling on the curvature would make it overshoot.
     move = damping * vec @ ((vec.T @ a) / np.maximum(eig, 0.25))
     eig = np.clip(eig, 0.25, 4.0)
-    size = np.sqrt((move**2).mean())
+    with np.errstate(over="ignore"):
+        size = np.sqrt((move**2).mean())
     if size > 1.5:
         move *= 1.5 / size
     spread = (vec / np.sqrt(1 + damping * (eig - 1))) @ vec.T

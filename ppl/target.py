@@ -139,7 +139,7 @@ class Target:
         return pieces, total
 
     def value_and_grad(
-        self, z, data=None, weights=None, batch: int | None = None
+        self, z, data=None, weights=None, batch: int | None = None, scale: Mapping | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Log density and gradient.
 
@@ -148,6 +148,8 @@ class Target:
         z : numpy.ndarray, shape (B, dim)
         batch : int, optional
             Rows per call: each size is compiled once.
+        scale : mapping, optional
+            Plate name to what its densities are multiplied by, a number or one per element.
 
         Returns
         -------
@@ -155,7 +157,12 @@ class Target:
             Shapes ``(B,)`` and ``(B, dim)``, float64.
         """
         data, weights = self._inputs(data, weights)
-        pieces, total = self._batched(self.density.value_and_grad, z, data, weights, batch=batch)
+        if scale is None:
+            pieces, total = self._batched(self.density.value_and_grad, z, data, weights, batch=batch)
+        else:
+            scale = {name: self.to_device(value) for name, value in scale.items()}
+            function = self.density.scaled_value_and_grad
+            pieces, total = self._batched(function, z, data, weights, scale, batch=batch)
         self.counter.num_gradients += total
         self.counter.num_densities += total
         value = np.concatenate([np.asarray(p[0], np.float64) for p in pieces])[:total]

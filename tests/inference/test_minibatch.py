@@ -108,3 +108,43 @@ def test_a_conjugate_posterior_is_found(backend, size):
     assert np.abs(mean - exact).max() < noise * 0.1
     assert np.abs(log_sd - np.log(0.1)).max() < (0.02 if size is None else 0.15)
     assert svi.importance_bound() >= svi.elbo()[0] - 3 * svi.elbo()[1] - 1e-9
+
+
+@er.model
+def sizes(y, group):
+    mu = er.sample("mu", er.Normal(0, 10))
+    with er.plate("group", er.levels(group)):
+        a = er.sample("a", er.Normal(mu, 2.0))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[group], 1), y)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_fit_on_batches_speaks_of_all_rows(backend):
+    rng = np.random.default_rng(6)
+    group = rng.permutation(np.repeat(np.arange(20), 100))
+    y = 5 * rng.normal(size=20)[group] + rng.normal(size=2000)
+    posterior = er.fit(sizes(y, group), minibatch=er.Minibatch("row", 200), backend=backend, progress=False)
+    count, total = np.bincount(group), np.bincount(group, y)
+    pooled = 1 / (1 / count + 4.0)
+    precision = pooled.sum() + 0.01
+    mu = (pooled * total / count).sum() / precision
+    precise = count + 0.25
+    mean = (total + 0.25 * mu) / precise
+    sd = np.sqrt(1 / precise + (0.25 / precise) ** 2 / precision)
+    table = posterior.summary()
+    assert posterior.verdict == "trusted"
+    # Monte Carlo errors of trusted quantities are a quarter of their promise at most
+    assert abs(table.loc["mu", "mean"] - mu) < 0.15 / np.sqrt(precision)
+    assert abs(table.loc["mu", "sd"] * np.sqrt(precision) - 1) < 0.15
+    found = table.loc[[f"a[{i}]" for i in range(20)]]
+    assert np.abs((found["mean"] - mean) / sd).max() < 0.15 and np.abs(found["sd"] / sd - 1).max() < 0.15
+    assert "stochastic steps" in posterior.trail[1].reason and len(posterior.observed_data["y"]) == 2000
+
+
+def test_richer_guides_on_batches_are_refused():
+    program = sizes(np.zeros(20), np.arange(20))
+    with pytest.raises(er.GuideError, match="'mean-field' with minibatches"):
+        er.fit(program, guide="full-rank", minibatch=er.Minibatch("row", 5), progress=False)
+    with pytest.raises(er.InferenceError, match="1 to 20 rows"):
+        er.fit(program, minibatch=er.Minibatch("row", 21), progress=False)

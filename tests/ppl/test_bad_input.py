@@ -103,7 +103,7 @@ def test_errors(program, error, words):
         (dict(quantities=["b"]), er.InferenceError, ["quantities", "'b'"]),
         (dict(start={"b": 1}), er.InferenceError, ["start", "a"]),
         (dict(refine="always"), er.UnsupportedError, ["refine"]),
-        (dict(minibatch=3), er.UnsupportedError, ["minibatch"]),
+        (dict(minibatch=3), er.InferenceError, ["minibatch", "er.Minibatch"]),
         (dict(device="gpu"), er.BackendError, ["GPU"]),
     ],
 )

@@ -46,6 +46,8 @@ class Density:
         self._num_batch = num_batch(trace)
         self._kept = {site.name for site in trace.sites}
         self.value_and_grad = self._function(jax.vmap(jax.value_and_grad(self._total), (0, None, None)))
+        scaled = jax.value_and_grad(self.scaled_total)
+        self.scaled_value_and_grad = self._function(jax.vmap(scaled, (0, None, None, None)))
         self.value = self._function(jax.vmap(self._total, (0, None, None)))
         self.parts = self._function(jax.vmap(self._parts, (0, None, None, None)))
         self.site_priors = self._function(jax.vmap(self._site_priors, (0, None, None)))

@@ -56,7 +56,12 @@ class Density:
             grad, value = torch.func.grad_and_value(lambda z: self._total(z, data, weights))(z)
             return value, grad
 
+        def scaled(z, data, weights, scale):
+            grad, value = torch.func.grad_and_value(lambda z: self.scaled_total(z, data, weights, scale))(z)
+            return value, grad
+
         self.value_and_grad = self._function(value_and_grad, one)
+        self.scaled_value_and_grad = self._function(scaled, (0, None, None, None))
         self.value = self._function(self._total, one)
         self.parts = self._function(self._parts, (0, None, None, None))
         self.site_priors = self._function(self._site_priors, one)
