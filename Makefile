@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/real.py
+	$(BIN)/python benchmarks/svi.py --torch
 
 wheel: setup
 	rm -rf build dist

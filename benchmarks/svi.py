@@ -1,0 +1,174 @@
+"""Stochastic steps per second: elboroom's SVI against NumPyro's and Pyro's, in one run.
+
+    python benchmarks/svi.py [--folder DIR] [--rows 1000000] [--steps 2000] [--torch]
+
+Mean-field guides, one draw per step, Adam, float64, one thread, compilation left out on both sides: each method runs
+twice and the second run counts. Batches are drawn anew for every step. NumPyro runs without its progress bar, which
+costs it more than its steps. Every ratio is theirs over ours: above one, elboroom makes more steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy as np  # noqa: E402  after the number of threads
+
+import elboroom as er  # noqa: E402
+
+
+@er.model
+def logistic(x, y):
+    b = er.sample("b", er.Normal(0, 1).expand([x.shape[1]]).to_event(1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Bernoulli(logits=x @ b), y)
+
+
+@er.model
+def radon(county, floor, log_radon):
+    mu, tau = er.sample("mu", er.Normal(0, 10)), er.sample("tau", er.HalfNormal(1))
+    beta, sigma = er.sample("beta", er.Normal(0, 10)), er.sample("sigma", er.HalfNormal(1))
+    with er.plate("county", er.levels(county)):
+        alpha = er.sample("alpha", er.Normal(mu, tau))
+    with er.plate("row", len(county)):
+        er.observe("y", er.Normal(alpha[county] + beta * floor, sigma), log_radon)
+
+
+def numpyro_logistic(size):
+    import numpyro
+    import numpyro.distributions as dist
+
+    def model(x, y):
+        b = numpyro.sample("b", dist.Normal(0, 1).expand([x.shape[1]]).to_event(1))
+        with numpyro.plate("row", x.shape[0], subsample_size=size):
+            if size:
+                x, y = numpyro.subsample(x, 1), numpyro.subsample(y, 0)
+            numpyro.sample("y", dist.Bernoulli(logits=x @ b), obs=y)
+
+    return model
+
+
+def numpyro_radon(num_counties):
+    import numpyro
+    import numpyro.distributions as dist
+
+    def model(county, floor, log_radon):
+        mu, tau = numpyro.sample("mu", dist.Normal(0, 10)), numpyro.sample("tau", dist.HalfNormal(1))
+        beta, sigma = numpyro.sample("beta", dist.Normal(0, 10)), numpyro.sample("sigma", dist.HalfNormal(1))
+        with numpyro.plate("county", num_counties):
+            alpha = numpyro.sample("alpha", dist.Normal(mu, tau))
+        with numpyro.plate("row", len(county)):
+            numpyro.sample("y", dist.Normal(alpha[county] + beta * floor, sigma), obs=log_radon)
+
+    return model
+
+
+def pyro_logistic(size):
+    import pyro
+    import pyro.distributions as dist
+
+    def model(x, y):
+        b = pyro.sample("b", dist.Normal(0, 1).expand([x.shape[1]]).to_event(1))
+        with pyro.plate("row", x.shape[0], subsample_size=size) as chosen:
+            pyro.sample("y", dist.Bernoulli(logits=x[chosen] @ b), obs=y[chosen])
+
+    return model
+
+
+def timed(run, steps):
+    run(steps)
+    begin = time.perf_counter()
+    run(steps)
+    return (time.perf_counter() - begin) / steps
+
+
+def ours(program, size, backend, steps):
+    svi = er.SVI(program, minibatch=size and er.Minibatch("row", size), backend=backend)
+    return timed(svi.run, steps)
+
+
+def numpyro_svi(model, arguments, steps):
+    import jax
+    import numpyro
+    from numpyro.infer import SVI, Trace_ELBO
+    from numpyro.infer.autoguide import AutoNormal
+
+    numpyro.enable_x64()
+    svi = SVI(model, AutoNormal(model), numpyro.optim.Adam(0.01), Trace_ELBO())
+    arguments = [jax.numpy.asarray(a) for a in arguments]
+    state = svi.init(jax.random.key(0), *arguments)
+
+    @jax.jit
+    def chunk(state, *arguments):
+        return jax.lax.scan(lambda s, _: svi.update(s, *arguments), state, None, length=steps)
+
+    def run(_):
+        jax.block_until_ready(chunk(state, *arguments)[1])
+
+    return timed(run, steps)
+
+
+def pyro_svi(model, arguments, steps):
+    import pyro
+    import torch
+    from pyro.infer import SVI, Trace_ELBO
+    from pyro.infer.autoguide import AutoNormal
+    from pyro.optim import Adam
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    pyro.clear_param_store()
+    svi = SVI(model, AutoNormal(model), Adam({"lr": 0.01}), Trace_ELBO())
+    arguments = [torch.as_tensor(a) for a in arguments]
+
+    def run(steps):
+        for _ in range(steps):
+            svi.step(*arguments)
+
+    return timed(run, steps)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--folder", type=Path, default=os.environ.get("ELBOROOM_POSTERIORDB", "../shared/posteriordb")
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--torch", action="store_true", help="PyTorch and Pyro too")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    cases = []
+    for rows, size in ((1000, None), (options.rows, 1024)):
+        x = rng.normal(size=(rows, 10))
+        y = (rng.uniform(size=rows) < 1 / (1 + np.exp(-x @ rng.normal(size=10)))).astype(float)
+        cases.append((f"logistic, {rows} rows, batch {size or 'all'}", logistic(x, y), size, (x, y)))
+    path = Path(options.folder) / "data" / "radon_mn-radon_hierarchical_intercept_centered.json"
+    if path.exists():
+        data = json.loads(path.read_text())
+        county = np.asarray(data["county_idx"]) - 1
+        floor, log_radon = (np.asarray(data[key], float) for key in ("floor_measure", "log_radon"))
+        cases.append(("radon, all rows", radon(county, floor, log_radon), None, (county, floor, log_radon)))
+    for title, program, size, arguments in cases:
+        model = numpyro_radon(int(arguments[0].max()) + 1) if len(arguments) == 3 else numpyro_logistic(size)
+        own = ours(program, size, "jax", options.steps)
+        peer = numpyro_svi(model, arguments, max(options.steps // (20 if size else 1), 50))
+        print(
+            f"{title}: {own * 1e6:.0f} µs a step, NumPyro {peer * 1e6:.0f}, ratio {peer / own:.1f}",
+            flush=True,
+        )
+        if options.torch and len(arguments) == 2:
+            own = ours(program, size, "torch", options.steps // 4)
+            peer = pyro_svi(pyro_logistic(size), arguments, max(options.steps // 20, 50))
+            print(f"    PyTorch {own * 1e6:.0f}, Pyro {peer * 1e6:.0f}, ratio {peer / own:.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
