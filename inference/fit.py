@@ -19,8 +19,9 @@ from .evidence import psis
 from .evidence.finding import Finding
 from .evidence.verdicts import KHAT_TRUSTED, MIRRORED
 from .frame import Coordinates, Sparse
-from .ladder import LARGEST_BLOCK, Climb, quantity_values, verdicts_of
+from .ladder import LARGEST_BLOCK, Climb
 from .minibatch import Minibatch
+from .outcome import quantity_values, verdicts_of
 from .posterior import Posterior
 from .subsampled import Subsampled, subsampled
 from .trail import Rung, Trail

@@ -15,7 +15,7 @@ from ...ppl.sites import Site, element_labels
 from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
 from ..evidence.verdicts import worst
-from ..ladder import Law, quantity_values, verdicts_of
+from ..outcome import Law, quantity_values, verdicts_of
 from ..trail import Trail
 
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")

@@ -168,7 +168,7 @@ def test_a_narrow_mode_is_looked_for_from_afar_and_among_the_draws(separation):
 
 
 def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
-    from elboroom.inference import ladder
+    from elboroom.inference import fitting, ladder
 
     def fails(*args, **kwargs):
         raise MemoryError("no room for it")
@@ -176,7 +176,7 @@ def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
     x, y = regression_data()
     for name in ("natural_gradient", "short_chains", "search"):
         with monkeypatch.context() as patch:
-            patch.setattr(ladder, name, fails)
+            patch.setattr(fitting if name == "natural_gradient" else ladder, name, fails)
             posterior = er.fit(regression(x, y), progress=False)
         failed = [rung for rung in posterior.trail if "failed: MemoryError: no room for it" in rung.reason]
         if name == "short_chains":  # not needed
@@ -267,12 +267,12 @@ def test_max_seconds_and_interrupt_return_the_best_so_far(monkeypatch):
     x, y = regression_data()
     posterior = er.fit(regression(x, y), max_seconds=1e-6, progress=False)
     assert len(posterior.draws["posterior"].draw) == 4000
-    from elboroom.inference import ladder
+    from elboroom.inference import fitting
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ladder, "natural_gradient", interrupted)
+    monkeypatch.setattr(fitting, "natural_gradient", interrupted)
     posterior = er.fit(regression(x, y), progress=False)
     assert "interrupt" in [rung.name for rung in posterior.trail]
     table = posterior.summary()

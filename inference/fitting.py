@@ -1,0 +1,315 @@
+"""The fits of a climb: dispersed starts, and the guide that the plan names."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..guides import MeanField
+from ..guides.sparse import NotPositiveDefinite
+from .centring import carry, shares
+from .designs import antithetic, whitened
+from .evidence.finding import Finding
+from .frame import Dense, Sparse, independent, sparse
+from .lbfgs import minimise
+from .low_rank import low_rank
+from .natural import natural_gradient, polish
+from .sparse_newton import sparse_newton
+from .starts import dispersed, loose_fits
+from .trail import Rung
+from .watch import Watch
+
+LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
+RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
+FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
+
+
+class Fitting:
+    """State of the fits: what is the best Gaussian so far, and what was tried."""
+
+    def __init__(self, target, plan, seed: int, watch: Watch, start=None):
+        self.target, self.plan, self.seed, self.watch = target, plan, seed, watch
+        self.start = start
+        self.rungs: list[Rung] = []
+        self.findings: list[Finding] = []
+        self.elbo_trace: list = []
+        self.best: Dense | Sparse | None = None
+        self.last_bad: np.ndarray | None = None
+        self.ends = np.zeros((0, target.dim))
+        self.family, self.guide, self.factor, self.settled = plan.family, None, None, True
+
+    def rng(self, stage: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stage])
+
+    def density(self, z, batch=None):
+        """Log density and gradient with what is not finite marked as −inf."""
+        with np.errstate(all="ignore"):
+            value, grad = self.target.value_and_grad(z, batch=batch)
+        bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
+        if bad.any():
+            value, grad = np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
+            self.last_bad = z[bad][:1]
+        return value, grad
+
+    def rung(self, name, guide, before, begin, **values):
+        count = self.target.counter.num_gradients - before
+        self.rungs.append(
+            Rung(name, guide, num_gradients=count, seconds=time.perf_counter() - begin, **values)
+        )
+
+    @contextmanager
+    def attempt(self, name: str, guide: str):
+        """A rung that may fail: then it is a line in the trail, and the climb goes on with what it has."""
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        try:
+            yield
+        except FAILURES as error:
+            words = (str(error).splitlines() or [""])[0][:200]
+            self.rung(name, guide, before, begin, reason=f"failed: {type(error).__name__}: {words}")
+
+    def _starts(self):
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        rng, dim = self.rng(0), self.target.dim
+        points = dispersed(rng, 3, dim)
+        if self.start is not None:
+            points = np.concatenate([np.atleast_2d(self.start), points[:2]])
+        points = self._finite_points(points, rng)
+        self.best = independent(points[0], np.full(dim, 0.1))
+        centred, found = self.target, []
+        loose = self.plan.family.name in {"full-rank", "structured"} and not centred.centring
+        tolerance = LOOSE if loose else 0.1
+        ends = (1.0, 0.0) if centred.centring else (1.0,)
+        for share in ends:  # centred, then non-centred
+            self._enter(centred.centred(dict.fromkeys(centred.centring, share)))
+            with np.errstate(all="ignore"):
+                fits = loose_fits(self.density, points, rng, tolerance=tolerance, callback=self.watch.stop)
+            found.append((self.target, fits))
+            points = points[:2]
+        target, best = max(found, key=lambda one: one[1].elbo[one[1].best])
+        self._enter(target)
+        k = best.best
+        places = [
+            carry(
+                one,
+                target,
+                fits.mean[np.isfinite(fits.elbo) & ((fits is not best) | (np.arange(len(fits.elbo)) != k))],
+            )
+            for one, fits in found
+        ]
+        self.ends = np.concatenate(places)
+        if np.isfinite(best.elbo[k]):
+            self.best = independent(best.mean[k], best.sd[k])
+            self._recentre()
+        self.rung(
+            "starts",
+            "mean-field",
+            before,
+            begin,
+            elbo=float(best.elbo[k]),
+            elbo_se=float(best.elbo_se[k]),
+            reason=f"{sum(len(f.elbo) for _, f in found)} dispersed starts, {best.num_iterations} iterations",
+        )
+
+    def _enter(self, target):
+        """Go on in the coordinates of `target`."""
+        self.ends = carry(self.target, target, self.ends)
+        self.target = target
+
+    def _recentre(self) -> bool:
+        """Take the coordinates that suit the best Gaussian, and carry it there; whether they are others."""
+        if not self.target.centring:
+            return False
+        before, frame = self.target, self.best
+        mean, precision = frame.mean, frame.precision
+        eps = antithetic(self.rng(8), 16, len(mean), unit=True)
+        found, units = shares(before, frame.points(eps), precision)
+        change = max(np.abs(found[name] - before.centring[name]).max() for name in found)
+        dense = isinstance(frame, Dense) and np.tril(frame.scale, -1).any()
+        points = mean[None]
+        if dense:
+            draws = whitened(self.rng(7), max(64, 4 * len(mean)), len(mean))
+            points = np.concatenate([points, frame.points(draws)])
+        after = before.centred(found)
+        moved = carry(before, after, points)
+        good = np.isfinite(moved).all(1)
+        if change < RECENTRED or not good[0] or good.mean() < 0.9:
+            return False
+        self._enter(after)
+        if dense:
+            moved = moved[1:][good[1:]]
+            self.best = Dense(moved.mean(0), np.linalg.cholesky(np.cov(moved.T).reshape(len(mean), -1)))
+        else:
+            self.best = independent(moved[0], np.exp(units) / np.sqrt(precision))
+        return True
+
+    def _finite_points(self, points, rng):
+        from ..ppl.errors import InferenceError, explain
+
+        for radius in (2.0, 1.0, 0.3, 0.05, 5.0, 10.0):
+            value, _ = self.density(points)
+            good = np.isfinite(value)
+            if good.all():
+                return points
+            if good.any():
+                return np.concatenate([points[good], points[good][:1].repeat((~good).sum(), 0)])
+            points = dispersed(rng, 8, self.target.dim, radius)
+        raise InferenceError(
+            explain(
+                f"model '{self.target.program.name}'",
+                "a log density that is finite somewhere near the origin of the unconstrained space",
+                f"none at 48 points tried; {self._culprit(points[0])}",
+                "check that the data lie in the support of the likelihood, or pass start=",
+            )
+        )
+
+    def _culprit(self, z) -> str:
+        values = {k: v[0] for k, v in self.target.constrain(z[None]).items()}
+        values = {s.name: values[s.name] for s in self.target.sites}
+        terms = self.target.log_joint_terms(values)
+        bad = {name: value for name, value in terms.items() if not np.isfinite(value)}
+        return "; ".join(f"site '{k}' gives {v}" for k, v in bad.items()) or "its gradient is not finite"
+
+    # -- fit ---------------------------------------------------------------------------------------
+
+    def _fit(self):
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        plan = self.plan.refined(self.target, self.best.mean, 1 / np.sqrt(self.best.precision))
+        self.family, self.guide, lower = plan.family, plan.guide, self.rungs[-1].elbo
+        fits = {
+            "mean-field": self._mean_field,
+            "laplace": self._mode,
+            "delta": self._mode,
+            "full-rank": self._full_rank,
+            "structured": self._structured,
+            "low-rank": self._low_rank,
+        }
+        if self.family.name not in fits:
+            self._foreign()
+        self.settled = False
+        with self.attempt("fit", self.family.name):
+            words = fits[self.family.name](self.rng(1))
+            self.rung("fit", self.family.name, before, begin, reason=f"{plan.reason}. {words}")
+            self.settled = self.settled or self.family.name != "structured"
+        if self.settled or self.watch.stop():
+            return
+        poorer = plan.next if plan.next is not None else MeanField()
+        if self.factor is not None and (
+            plan.next is None or (poorer.name == "mean-field" and self.elbo_trace[-1] > lower)
+        ):
+            return  # not at rest, but better than what comes next
+        before, begin = self.target.counter.num_gradients, time.perf_counter()
+        self.family = poorer
+        with self.attempt("fit", self.family.name):
+            words = fits[self.family.name](self.rng(1))
+            reason = f"the fit before it found no rest. {words}"
+            self.rung("fit", self.family.name, before, begin, reason=reason)
+
+    def _scaled(self):
+        """The density in units of the best sds, where quasi-Newton steps are well scaled."""
+        mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+
+        def framed(x):
+            value, grad = self.density(mean + x * sd)
+            return value, grad * sd
+
+        return framed, mean, sd
+
+    def _mean_field(self, rng) -> str:
+        framed, mean, sd = self._scaled()
+        origin = np.zeros((1, len(mean)))
+        found = loose_fits(framed, origin, rng, 1.0, 32, 300, 1e-4, callback=self.watch.stop)
+        self.best = independent(mean + sd * found.mean[0], sd * found.sd[0])
+        return f"{found.num_iterations} quasi-Newton steps on 32 fixed draws"
+
+    def _mode(self, rng) -> str:
+        framed, mean, sd = self._scaled()
+        origin = np.zeros((1, len(mean)))
+        down = lambda x, which: tuple(-v for v in framed(x))  # noqa: E731
+        found = minimise(down, origin, 300, 1e-9, callback=self.watch.stop)
+        mode = mean + sd * found.x[0]
+        if self.family.name == "laplace":
+            self.best = Dense(mode, self._curvature(mode))
+        else:
+            self.best = independent(mode, sd)
+        return "at the mode of the unconstrained density"
+
+    def _full_rank(self, rng) -> str:
+        stop = self.watch.stop
+
+        def keep(mean, scale):
+            self.best = Dense(mean, scale)
+
+        for last in (False, False, True):
+            found = natural_gradient(self.density, *self._dense(), rng, callback=stop, keep=keep)
+            self.elbo_trace += found.trace
+            self.best = Dense(found.mean, found.scale_tril)
+            if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
+                break
+        words = f"natural gradient: {found.reason} after {len(found.trace)} steps"
+        if not found.converged and found.reason not in {"flat direction", "stopped"}:
+            better = polish(self.density, *self._dense(), rng, callback=stop)
+            if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
+                self.elbo_trace += better.trace
+                self.best = Dense(better.mean, better.scale_tril)
+                words += "; polished on fixed draws"
+        return words
+
+    def _dense(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and lower-triangular scale of the best Gaussian."""
+        frame = self.best
+        scale = frame.scale if isinstance(frame, Dense) else np.diag(1 / np.sqrt(frame.precision))
+        return frame.mean, scale
+
+    def _structured(self, rng) -> str:
+        """Fit the sparse Gaussian, and again where other coordinates of hierarchical sites suit it better."""
+        stop = self.watch.stop
+        for last in (False, False, True):
+            mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+            guide = self.guide or self.family.bind(self.target, mean, sd)
+
+            def keep(mean, factor):
+                self.best, self.factor = sparse(mean, factor), factor
+
+            self.guide = guide
+            found = sparse_newton(self.density, guide, mean, sd, rng, callback=stop, keep=keep)
+            self.elbo_trace += found.trace
+            self.best, self.factor = sparse(found.mean, found.factor), found.factor
+            self.settled = found.converged or stop()
+            if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
+                break
+        return (
+            f"{guide.num_parameters} numbers, {guide.structure.num_colours} directions; natural gradient: "
+            f"{found.reason} after {len(found.trace)} steps"
+        )
+
+    def _low_rank(self, rng) -> str:
+        def keep(mean, factor):
+            self.best, self.factor = sparse(mean, factor), factor
+
+        mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+        found = low_rank(self.density, mean, sd, rng, self.family.rank, callback=self.watch.stop, keep=keep)
+        self.elbo_trace += found.trace
+        keep(found.mean, found.factor)
+        words = "" if found.complete else "; other directions are left out, the sds may be too small"
+        return f"{len(found.factor.width)} directions; {found.reason} after {len(found.trace)} steps{words}"
+
+    def _foreign(self):
+        from ..ppl.errors import GuideError, explain
+
+        raise GuideError(
+            explain(
+                "guide",
+                "a family that fit can optimise: structured, full-rank, low-rank, mean-field, laplace or delta",
+                repr(self.family),
+                "choose one of them",
+            )
+        )
+
+    def _curvature(self, mode):
+        dim = len(mode)
+        hessian = -self.target.hessian_vector(np.broadcast_to(mode, (dim, dim)), np.eye(dim))
+        eig, vec = np.linalg.eigh(0.5 * (hessian + hessian.T))
+        covariance = (vec / np.maximum(eig, 1e-8)) @ vec.T
+        return np.linalg.cholesky(0.5 * (covariance + covariance.T) + 1e-14 * np.eye(dim))
