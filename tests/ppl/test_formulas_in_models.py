@@ -73,9 +73,11 @@ def test_correlation_matrix():
 def test_what_has_no_sampler_says_so():
     @er.model
     def regions(edges):
+        level = er.sample("level", er.ImproperUniform())
         er.sample("phi", er.ICAR(edges, 4))
+        er.factor("pull", -0.5 * level * level)
 
     program = regions(edges=np.array([[0, 1], [1, 2], [2, 3]]))
-    assert program.target().dim == 3
-    with pytest.raises(er.UnsupportedError, match="ICAR|proper"):
+    assert program.target().dim == 4
+    with pytest.raises(er.UnsupportedError, match="level.*proper"):
         program.prior_predictive(num_draws=3)
