@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from ..ppl.errors import InferenceError, explain
-from ..ppl.rows import alignment, subset
+from ..ppl.rows import alignment, sizes_of, subset
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,7 @@ class Batches:
             For a plate that the model does not have or that no data follow, or a batch larger than it.
         """
         trace, program = full.trace, full.program
-        sizes = {
-            plate: site.shape[site.dims.index(plate)]
-            for site in trace.sites
-            for plate in site.plates
-            if plate in site.dims
-        }
+        sizes = sizes_of(trace)
         plate = minibatch.plate
         if plate not in sizes and plate in {site.name for site in trace.sites} and trace[plate].plates:
             plate = trace[plate].plates[-1]
@@ -112,10 +107,6 @@ class Batches:
         for owner, (codes, most, _) in groups.items():
             first[owner] = _members(codes[first[plate]], most, sizes[owner])[0]
         return cls(full, subset(full, first), plate, minibatch.size, total, groups, along, into)
-
-    def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
-        """Rows of `count` batches, and the elements of other plates in each."""
-        return [{self.rows: self.sample(rng)} for _ in range(count)]
 
     def sample(self, rng) -> np.ndarray:
         """Rows of one batch, distinct."""

@@ -32,12 +32,7 @@ def subset(target, rows: Mapping[str, np.ndarray]):
         For an unknown axis, an index out of range, or data that reach a row outside of the subset.
     """
     trace, program = target.trace, target.program
-    sizes = {
-        plate: site.shape[site.dims.index(plate)]
-        for site in trace.sites
-        for plate in site.plates
-        if plate in site.dims
-    }
+    sizes = sizes_of(trace)
     for name, index in rows.items():
         if name not in sizes:
             raise ShapeError(explain("rows", f"an axis among {sorted(sizes)}", repr(name), "name a plate"))
@@ -90,6 +85,16 @@ def subset(target, rows: Mapping[str, np.ndarray]):
     small = type(program)(program.model, arguments, program.fixed, program.intervened, level_counts=counts)
     small.sizes = {plate: len(index) for plate, index in rows.items()}
     return type(target).of(small, target.backend, target.dtype, target.device)
+
+
+def sizes_of(trace) -> dict[str, int]:
+    """Number of elements of each plate."""
+    return {
+        plate: site.shape[site.dims.index(plate)]
+        for site in trace.sites
+        for plate in site.plates
+        if plate in site.dims
+    }
 
 
 def alignment(trace, access, sizes):
