@@ -195,9 +195,8 @@ class Fitting:
         if self.settled or self.watch.stop():
             return
         poorer = plan.next if plan.next is not None else MeanField()
-        if self.factor is not None and (
-            plan.next is None or (poorer.name == "mean-field" and self.elbo_trace[-1] > lower)
-        ):
+        better = poorer.name == "mean-field" and self.elbo_trace and self.elbo_trace[-1] > lower
+        if self.factor is not None and (plan.next is None or better):
             return  # not at rest, but better than what comes next
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         self.family = poorer

@@ -187,6 +187,19 @@ def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
         assert posterior.verdict == ("trusted" if name == "natural_gradient" else "untrusted")
 
 
+def test_a_fit_that_fails_half_way_is_a_line_in_the_trail(monkeypatch):
+    from elboroom.inference import fitting
+
+    def fails(density, mean, sd, rng, rank, callback, keep):
+        keep(mean, er.guides.low_rank.LowRankFactor.diagonal(sd))
+        raise MemoryError("no room for it")
+
+    monkeypatch.setattr(fitting, "low_rank", fails)
+    posterior = er.fit(common_cause(np.random.default_rng(3).normal(size=450), 4.0), progress=False)
+    assert sum("failed: MemoryError" in rung.reason for rung in posterior.trail) == 1
+    assert posterior.guide.family.name == "mean-field"
+
+
 @er.model
 def two_sites(x, y):
     a = er.sample("a", er.Normal(0, 10).expand([2]).to_event(1))
