@@ -49,7 +49,7 @@ def ascend(ascent, callback=None) -> Ascended:
     stop = callback or (lambda: False)
     ascent.rate, trace, num_bad = _piloted(ascent), [], 0
     before, iterates, reason = None, [], "step limit"
-    good, rollbacks = (ascent.state, ascent.num_steps), 0
+    good, rollbacks = ascent.copied(ascent.state), 0
     while ascent.num_steps < MOST_STEPS:
         elbo = ascent.run(EVERY)
         trace.append(elbo)
@@ -61,7 +61,7 @@ def ascend(ascent, callback=None) -> Ascended:
             if rollbacks > ROLLBACKS:
                 reason = "no rate keeps the bound finite"
                 break
-            ascent.state, ascent.rate, iterates = good[0], 0.5 * ascent.rate, []
+            ascent.state, ascent.rate, iterates = ascent.copied(good), 0.5 * ascent.rate, []
             continue
         iterates.append(now)
         if stop():
@@ -75,7 +75,7 @@ def ascend(ascent, callback=None) -> Ascended:
             if len(trace) % (4 * WINDOW):
                 continue
         average = window.mean(0)
-        good, iterates = (ascent.state, ascent.num_steps), []
+        good, iterates = ascent.copied(ascent.state), []
         if before is not None:
             sd = np.exp(average[1])
             change = np.maximum(np.abs(average[0] - before[0]) / sd, np.abs(average[1] - before[1]))

@@ -148,3 +148,26 @@ def test_richer_guides_on_batches_are_refused():
         er.fit(program, guide="full-rank", minibatch=er.Minibatch("row", 5), progress=False)
     with pytest.raises(er.InferenceError, match="1 to 20 rows"):
         er.fit(program, minibatch=er.Minibatch("row", 21), progress=False)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_rollback_goes_to_where_the_numbers_were_finite(backend):
+    from elboroom.inference.stochastic import ascend
+
+    rng = np.random.default_rng(7)
+    group = rng.permutation(np.repeat(np.arange(20), 20))
+    svi = er.SVI(sizes(rng.normal(size=400), group), er.Minibatch("row", 50), backend=backend)
+    run, calls = svi.run, []
+
+    def spoiled(count):
+        calls.append(svi.rate)
+        elbo = run(count)
+        if len(calls) == 6:  # past the pilots: what a step made of an overflow
+            svi.state = {**svi.state, "params": svi.target.to_device(np.full((2, svi.target.dim), np.nan))}
+            return np.full(count, np.nan)
+        return elbo
+
+    svi.run = spoiled
+    found = ascend(svi)
+    assert calls[6] == 0.5 * calls[5] and found.num_bad == 25 and found.reason == "settled"
+    assert np.isfinite(found.mean).all() and np.isfinite(found.log_sd).all()
