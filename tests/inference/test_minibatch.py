@@ -162,8 +162,11 @@ def test_a_rollback_goes_to_where_the_numbers_were_finite(backend):
     def spoiled(count):
         calls.append(svi.rate)
         elbo = run(count)
-        if len(calls) == 6:  # past the pilots: what a step made of an overflow
+        if len(calls) == 6 and backend == "torch":  # past the pilots: steps write in place there
+            svi.state["params"].fill_(float("nan"))
+        elif len(calls) == 6:
             svi.state = {**svi.state, "params": svi.target.to_device(np.full((2, svi.target.dim), np.nan))}
+        if len(calls) == 6:
             return np.full(count, np.nan)
         return elbo
 
