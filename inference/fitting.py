@@ -171,8 +171,6 @@ class Fitting:
         bad = {name: value for name, value in terms.items() if not np.isfinite(value)}
         return "; ".join(f"site '{k}' gives {v}" for k, v in bad.items()) or "its gradient is not finite"
 
-    # -- fit ---------------------------------------------------------------------------------------
-
     def _fit(self):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         plan = self.plan.refined(self.target, self.best.mean, 1 / np.sqrt(self.best.precision))

@@ -21,7 +21,7 @@ from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, monte_carlo
 from .fitting import Fitting
 from .frame import Dense, Sparse, few_of
-from .mixture import LARGEST, Mixed, gather, weigh
+from .mixture import LARGEST, Mixed, gather, missed, weigh
 from .outcome import DIVERGENT, Law, Outcome, quantity_values
 from .response import linear_response
 from .trail import Rung
@@ -126,12 +126,14 @@ class Climb(Fitting):
                 mixed: Mixed | str = "the fit of the modes failed"
                 condemned = ELSEWHERE if found else None  # until all of them are weighed
                 with self.attempt("modes", "mixture"):
-                    mixed = self._modes(law, found, frame, symmetries)
+                    mixed, away = self._modes(law, found, frame, symmetries)
+                    found += away
                 if isinstance(mixed, Mixed):
                     guide, params, pool, residual = mixed.guide, mixed.params, mixed.pool, mixed.stein
                     law, khat, self.best = Law("psis", pool.z, pool.weights), mixed.khat, mixed.frame
                     symmetries, condemned = self._symmetries(mixed.scattered(self.rng(5))), None
                 elif found:
+                    condemned = ELSEWHERE
                     self._tell(found, mixed)
             if law.kind == "guide" and isinstance(frame, Sparse) and isinstance(residual, MarginalStein):
                 with self.attempt("linear response", family.name):
@@ -340,10 +342,10 @@ class Climb(Fitting):
         moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, live.shape)
         return bool(law.held < 3 or moved[live].min() < 12 or law.drift(values, inflation)[live].max() > 0.1)
 
-    def _modes(self, law, found, frame, symmetries) -> Mixed | str:
-        """Gaussians at all modes, weighed; or why that does not establish their masses."""
+    def _modes(self, law, found, frame, symmetries) -> tuple[Mixed | str, list[Elsewhere]]:
+        """Gaussians at all modes, weighed; or why that does not establish their masses, and what the law misses."""
         if self.named or not isinstance(frame, Dense) or len(frame.mean) > LARGEST:
-            return "no mixture is fitted beside a guide named by the user, or in many dimensions"
+            return "no mixture is fitted beside a guide named by the user, or in many dimensions", []
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng, stop = self.rng(10), self.watch.stop
         leads = np.stack([f.z for f in found]) if found else law.z[law.resample(16, rng)]
@@ -386,7 +388,8 @@ class Climb(Fitting):
                     "met by no start.",
                 )
             )
-        return mixed
+        refused = isinstance(mixed, str) and isinstance(parts, list) and law.kind == "mcmc"
+        return mixed, missed(parts, law.z) if refused else []
 
     def _tell(self, found, why) -> None:
         best = max(found, key=lambda f: f.elbo_gap)

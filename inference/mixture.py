@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.stats import chi2
 
 from ..guides.mixture import Mixture, MixtureGuide
-from .evidence.modes import at_home
+from .evidence.modes import LEAST_MASS, Elsewhere, at_home
 from .evidence.pool import Pool, draw_pool
 from .evidence.stein import Stein, directions, stein
 from .frame import Dense
@@ -55,6 +56,10 @@ class Part:
         there = np.linalg.norm(self.frame.coordinates(other.frame.mean[None]))
         back = np.linalg.norm(other.frame.coordinates(self.frame.mean[None]))
         return bool(max(there, back) < limit)
+
+    def holds(self, z) -> float:
+        """Share of some points that lie in its ball of 99%."""
+        return float(((self.frame.coordinates(z) ** 2).sum(1) < chi2.ppf(0.99, z.shape[1])).mean())
 
     def covers(self, parts: list[Part]) -> bool:
         """Whether it is spread over several others, which together hold as much."""
@@ -204,6 +209,20 @@ def gather(
         total = sum(scouts.blind.sum() for scouts in sent)
         return f"of {total} points {min(rare)} lead to one of {len(kept)} modes: others may be missed"
     return sorted(kept, key=lambda p: -p.elbo)
+
+
+def missed(parts: list[Part], z) -> list[Elsewhere]:
+    """Components with mass of which the draws `z`, of equal weight, hold much less than it promises."""
+    promised = np.exp([part.elbo - np.logaddexp.reduce([one.elbo for one in parts]) for part in parts])
+    return [
+        Elsewhere(
+            part.frame.mean,
+            part.elbo - _best(parts),
+            float(np.linalg.norm(part.frame.coordinates(z.mean(0)[None]))),
+        )
+        for part, mass in zip(parts, promised, strict=True)
+        if mass > LEAST_MASS and part.holds(z) < 0.1 * mass
+    ]
 
 
 def _limit(dim: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from elboroom.inference.evidence.symmetry import Symmetry
 from elboroom.inference.frame import Dense
-from elboroom.inference.mixture import gather, judged, weigh
+from elboroom.inference.mixture import Part, gather, judged, missed, weigh
 from scipy.special import logsumexp
 
 
@@ -135,3 +135,15 @@ def test_time_and_number_are_bounded():
     centre = np.array([[12.0 * i, 12.0 * j] for i in range(4) for j in range(3)])
     many = Modes(centre, np.ones(12), np.full(12, 1 / 12))
     assert gather(many, many.home, centre[1:], rng) == "more than 8 modes"
+
+
+def test_a_component_with_mass_that_the_draws_do_not_hold_is_missed():
+    centres = [np.zeros(2), np.array([8.0, 0.0]), np.array([0.0, 9.0])]
+    parts = [
+        Part(Dense(mean, np.eye(2)), elbo) for mean, elbo in zip(centres, (0.0, -1.0, -8.0), strict=True)
+    ]
+    rng = np.random.default_rng(0)
+    here, there = (mean + rng.standard_normal((500, 2)) for mean in centres[:2])
+    (away,) = missed(parts, here)
+    assert np.array_equal(away.z, centres[1]) and abs(away.distance - 8) < 0.2
+    assert not missed(parts, np.concatenate([here, there]))  # the third promises less than a thousandth
