@@ -2,11 +2,13 @@
 
 The gradient is the one that sticks to the landing: the score of the guide is left out, so that its noise vanishes
 where the guide is the posterior. Parameters are those of the elements in the batch; all others, with their moments,
-stay as they are.
+stay as they are. That is why Adam is written here, once for both backends: those of the libraries move every
+parameter at every step.
 
 References
 ----------
-Roeder, Wu & Duvenaud (2017), Sticking the landing, NeurIPS. Kingma & Ba (2015), Adam, ICLR.
+Roeder, Wu & Duvenaud (2017), Sticking the landing, NeurIPS. Kingma & Ba (2015), Adam, ICLR. Tucker, Lawson, Gu &
+Maddison (2019), Doubly reparameterized gradient estimators for Monte Carlo objectives, ICLR.
 """
 
 from __future__ import annotations
@@ -20,25 +22,20 @@ import numpy as np
 from ..ppl import math as m
 
 DECAY, SECOND, TINY = 0.9, 0.999, 1e-8  # Adam's
+HALF_LOG = 0.5 * np.log(2 * np.pi)
+CHUNK, CHUNK_BYTES = 200, 2**26  # steps per compiled call, and what their batches may hold
 
 
-def start(mean: np.ndarray, sd: np.ndarray) -> dict[str, np.ndarray]:
-    """State of an ascent: the guide in units of where it starts, and Adam's moments, by coordinate.
+def start(dim: int) -> dict[str, np.ndarray]:
+    """State of an ascent: the guide in units of where it starts, and Adam's moments with the share of each known.
 
-    Parameters
-    ----------
-    mean, sd : numpy.ndarray, shape (dim,)
+    Mean and log sd of each coordinate lie in the first and the second row.
     """
-    return {
-        "params": np.zeros((2, len(mean))),
-        "first": np.zeros((2, len(mean))),
-        "second": np.zeros((2, len(mean))),
-        "count": np.zeros(len(mean)),
-    }
+    return {name: np.zeros((2, dim)) for name in ("params", "first", "second", "known")}
 
 
-def step(gradient, normal, put, num_particles: int, dtype, state, given, constants):
-    """One step of Adam on the bound.
+def step(gradient, normal, put, objective, optimiser, num_particles, dtype, state, given, constants):
+    """One step on the bound.
 
     Parameters
     ----------
@@ -46,6 +43,10 @@ def step(gradient, normal, put, num_particles: int, dtype, state, given, constan
         ``gradient(z, data, weights, scale)``: values and gradients of the log density, batched over ``z``.
     normal, put : callable
         The backend's.
+    objective : callable
+        Of `OBJECTIVES`.
+    optimiser : object or None
+        The backend's optimiser; None for Adam.
     num_particles : int
         Draws per step.
     state : mapping
@@ -54,47 +55,84 @@ def step(gradient, normal, put, num_particles: int, dtype, state, given, constan
         Of this step: ``seed``, ``rate``; with a batch, ``data``, ``scale`` by plate, ``where`` its coordinates lie
         among all, and the ``weight`` of each.
     constants : mapping
-        ``data`` that every step sees, ``weights`` of the model, ``mean`` and ``sd`` of the start.
+        ``data`` that every step sees, ``weights`` of the model, ``mean``, ``sd`` and ``log_sd`` of the start.
 
     Returns
     -------
     tuple
-        The state, and the bound's estimate.
+        The state; the bound's estimate, the norm of its gradient, and the number of coordinates where it is not
+        finite.
     """
     data = {**constants["data"], **given.get("data", {})}
     where, scale, weight = given.get("where"), given.get("scale", {}), given.get("weight", 1.0)
     own = (lambda x: x) if where is None else (lambda x: x[..., where])
-    params, first, second = own(state["params"]), own(state["first"]), own(state["second"])
-    count = own(state["count"]) + 1.0
+    here = {name: own(value) for name, value in state.items() if name != "optimiser"}
     unit = own(constants["sd"])
-    mean, log_sd = own(constants["mean"]) + unit * params[0], m.log(unit) + params[1]
+    mean = own(constants["mean"]) + unit * here["params"][0]
+    log_sd = own(constants["log_sd"]) + here["params"][1]
     sd = m.exp(log_sd)
     eps = normal(given["seed"], (num_particles, mean.shape[0]), dtype)
     value, grad = gradient(mean + sd * eps, data, constants["weights"], scale)
-    elbo = m.mean(value) + m.sum(weight * log_sd) + m.sum(weight * (0.0 * mean + HALF_LOG))
-    path = grad + weight * eps / sd  # what is left of the entropy's score along the path
-    g = m.stack([m.mean(path, axis=0) * unit, m.mean(path * eps, axis=0) * sd])
+    ratio = value + m.sum(weight * (log_sd + 0.5 * eps * eps + HALF_LOG), axis=1)
+    bound, share = objective(ratio)
+    path = share[:, None] * (grad + weight * eps / sd)  # what is left of the entropy's score along the path
+    g = m.stack([m.sum(path, axis=0) * unit, m.sum(path * eps, axis=0) * sd])
     there = 0.0 * mean + weight > 0  # the others only fill the batch
-    g = m.where(m.isfinite(g) & there, g, 0.0) / m.where(there, weight, 1.0)
-    first, second = DECAY * first + (1 - DECAY) * g, SECOND * second + (1 - SECOND) * g * g
-    move = first / (1 - DECAY**count) / (m.sqrt(second / (1 - SECOND**count)) + TINY)
-    found = {"params": params + given["rate"] * move, "first": first, "second": second, "count": count}
+    finite = m.isfinite(g)
+    g = m.where(finite & there, g, 0.0) / m.where(there, weight, 1.0)
+    seen = {
+        "elbo": bound,
+        "gradient_norm": m.sqrt(m.sum(g * g)),
+        "not_finite": m.sum(m.where(finite, 0.0, 1.0)),
+    }
+    if optimiser is not None:
+        params, inner = optimiser.update(here["params"], g, state["optimiser"])
+        return {"params": params, "optimiser": inner}, seen
+    found = adam(here, g, given["rate"])
     if where is None:
-        return found, elbo
-    return {
-        name: put(state[name], where, m.where(there, found[name], own(state[name]))) for name in state
-    }, elbo
+        return found, seen
+    return {name: put(state[name], where, m.where(there, found[name], here[name])) for name in state}, seen
 
 
-HALF_LOG = 0.5 * (1.0 + np.log(2 * np.pi))
+def adam(state, g, rate):
+    """Adam's step up the gradient `g`; what it knows of its moments stands in place of a count of steps."""
+    first = DECAY * state["first"] + (1 - DECAY) * g
+    second = SECOND * state["second"] + (1 - SECOND) * g * g
+    known = m.stack([DECAY * state["known"][0] + (1 - DECAY), SECOND * state["known"][1] + (1 - SECOND)])
+    move = first / known[0] / (m.sqrt(second / known[1]) + TINY)
+    return {"params": state["params"] + rate * move, "first": first, "second": second, "known": known}
 
 
-def compiled(target, num_particles: int):
-    """``fn(state, inputs, constants) -> (state, bounds)`` of many steps on the target's device."""
-    loops = target.loops
+def elbo(ratio):
+    """The evidence lower bound, and the share of each draw in its gradient."""
+    return m.mean(ratio), 0.0 * ratio + 1.0 / ratio.shape[0]
+
+
+def importance(ratio):
+    """The importance-weighted bound, and the share of each draw in its doubly reparametrised gradient."""
+    top = m.max(ratio)
+    weights = m.exp(ratio - top)
+    total = m.sum(weights)
+    return top + m.log(total / ratio.shape[0]), (weights / total) ** 2
+
+
+OBJECTIVES = {"elbo": elbo, "importance": importance}
+
+
+def compiled(target, num_particles: int, objective: str = "elbo", optimiser=None):
+    """``fn(state, inputs, constants) -> (state, traces)`` of many steps, compiled once for targets of equal shapes."""
+    loops, key = target.loops, (num_particles, objective)
+    known = target.density.ascents
+    if optimiser is None and key in known:
+        return known[key]
     gradient = loops.mapped_gradient(target.density)
-    one = partial(step, gradient, loops.normal, loops.put, num_particles, target.dtype)
-    return loops.loop(one, target.dtype, target.density.clock)
+    one = partial(
+        step, gradient, loops.normal, loops.put, OBJECTIVES[objective], optimiser, num_particles, target.dtype
+    )
+    made = loops.loop(one, target.dtype, target.density.clock)
+    if optimiser is None:
+        known[key] = made
+    return made
 
 
 class Ascent:
@@ -106,22 +144,43 @@ class Ascent:
     batches : Batches or None
     begin : tuple of numpy.ndarray, shapes (dim,)
         Mean and sd of the guide at the start, unconstrained.
+    num_particles : int
+        Draws per step.
+    rate : float
+        Adam's, in units of the sd at the start.
+    objective : {"elbo", "importance"}
+    optimiser : object, optional
+        Made by the backend's ``loops.optimiser``, in place of Adam; on all rows only.
     """
 
-    chunk = 200  # steps per compiled call
-
-    def __init__(self, target, batches, begin, num_particles: int = 1, rate: float = 0.05, seed: int = 0):
+    def __init__(
+        self,
+        target,
+        batches,
+        begin,
+        num_particles: int = 1,
+        rate: float = 0.05,
+        seed: int = 0,
+        objective: str = "elbo",
+        optimiser=None,
+    ):
         self.target, self.batches, self.begin = target, batches, begin
         self.rate, self.num_steps = float(rate), 0
-        self._run = compiled(target if batches is None else batches.target, num_particles)
+        self._run = compiled(
+            target if batches is None else batches.target, num_particles, objective, optimiser
+        )
+        mean, sd = (np.asarray(x, np.float64) for x in begin)
         self._constants = {
             "data": {} if batches else target.data,
             "weights": target.weights,
-            "mean": target.to_device(begin[0]),
-            "sd": target.to_device(begin[1]),
+            **{k: target.to_device(v) for k, v in (("mean", mean), ("sd", sd), ("log_sd", np.log(sd)))},
         }
-        self.state: Mapping[str, Any] = {k: target.to_device(v) for k, v in start(*begin).items()}
+        self.state: Mapping[str, Any] = {k: target.to_device(v) for k, v in start(target.dim).items()}
+        if optimiser is not None:
+            params = self.state["params"]
+            self.state = {"params": params, "optimiser": optimiser.init(params)}
         self._rng = np.random.default_rng(seed)
+        self.chunk = CHUNK if batches is None else int(np.clip(CHUNK_BYTES // batches.num_bytes, 1, CHUNK))
 
     def step(self) -> float:
         """One step; the bound's estimate."""
@@ -129,18 +188,22 @@ class Ascent:
 
     def run(self, num_steps: int) -> np.ndarray:
         """Many steps; the bound's estimates, shape ``(num_steps,)``."""
-        elbos = [np.zeros(0)]
+        return self.advance(num_steps)["elbo"]
+
+    def advance(self, num_steps: int) -> dict[str, np.ndarray]:
+        """Many steps; what each saw: ``elbo``, ``gradient_norm`` and ``not_finite``, shapes ``(num_steps,)``."""
+        seen: list = []
         while num_steps > 0:
             count = min(self.chunk, num_steps)
-            self.state, elbo = self._run(self.state, self._inputs(count), self._constants)
-            elbos.append(np.asarray(elbo, np.float64))
+            self.state, found = self._run(self.state, self._inputs(count), self._constants)
+            seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
             num_steps -= count
             self.num_steps += count
-        return np.concatenate(elbos)
+        return {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
 
-    def copied(self, state) -> dict[str, Any]:
-        """The state in arrays of its own: steps may write into those that they are given."""
-        return {name: self.target.to_device(np.array(np.asarray(value))) for name, value in state.items()}
+    def copied(self, state) -> Any:
+        """The state in arrays of its own: steps write into those that they are given."""
+        return self.target.loops.copy(state)
 
     def _inputs(self, count):
         given = {
@@ -148,23 +211,49 @@ class Ascent:
             "rate": np.full(count, self.rate, self.target.dtype),
         }
         if self.batches is not None:
-            each = [self.batches.inputs(self.batches.sample(self._rng)) for _ in range(count)]
-            given |= {key: _stacked([one[key] for one in each], self.target.dtype) for key in each[0]}
+            given |= self.batches.many(self._rng, count)
             if not self.batches.groups:  # every coordinate is in every batch
                 del given["where"], given["weight"]
-        return given
+        return _single(given) if self.target.dtype == np.float32 else given
 
     @property
     def params(self) -> dict[str, np.ndarray]:
         """The guide's: ``mean`` and ``log_sd``, unconstrained, in the order of ``target.sites``."""
-        moved = np.asarray(self.state["params"], np.float64)
+        moved = self.target.loops.to_host(self.copied(self.state["params"])).astype(np.float64)
         mean, sd = self.begin
         return {"mean": mean + sd * moved[0], "log_sd": np.log(sd) + moved[1]}
 
+    def saved(self) -> dict[str, np.ndarray]:
+        """All that the next step needs, as named arrays."""
+        state = self.target.loops.to_host(self.copied(self.state))
+        words = self._rng.bit_generator.state
+        numbers = [words["state"]["state"], words["state"]["inc"]]
+        halves = [number >> shift & MASK for number in numbers for shift in (64, 0)]
+        return {
+            **{f"state.{name}": value for name, value in state.items()},
+            "rng": np.array([*halves, words["has_uint32"], words["uinteger"]], np.uint64),
+            "rate": np.float64(self.rate),
+            "num_steps": np.int64(self.num_steps),
+        }
 
-def _stacked(values, dtype):
-    """Arrays, or mappings of them, along a new first axis; floats in the target's precision."""
-    if isinstance(values[0], dict):
-        return {key: _stacked([value[key] for value in values], dtype) for key in values[0]}
-    made = np.stack(values)
-    return made.astype(dtype) if made.dtype.kind == "f" else made
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `saved` gave."""
+        self.state = {name: self.target.to_device(saved[f"state.{name}"]) for name in self.state}
+        words = [int(word) for word in saved["rng"]]
+        self._rng.bit_generator.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": words[0] << 64 | words[1], "inc": words[2] << 64 | words[3]},
+            "has_uint32": words[4],
+            "uinteger": words[5],
+        }
+        self.rate, self.num_steps = float(saved["rate"]), int(saved["num_steps"])
+
+
+MASK = 2**64 - 1
+
+
+def _single(given):
+    """The same with floats in single precision."""
+    if isinstance(given, dict):
+        return {key: _single(value) for key, value in given.items()}
+    return given.astype(np.float32) if given.dtype.kind == "f" else given

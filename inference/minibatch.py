@@ -117,6 +117,15 @@ class Batches:
             chosen = np.unique(np.append(chosen, rng.integers(0, self.total, self.size)))
         return np.sort(rng.permutation(chosen)[: self.size])
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the data of one batch."""
+        return sum(leaf.value.nbytes for leaf in self.target.program.leaves.values() if leaf.traced)
+
+    def many(self, rng, count: int) -> dict:
+        """The `inputs` of many steps, along a new first axis."""
+        return _stacked([self.inputs(self.sample(rng)) for _ in range(count)])
+
     def inputs(self, rows: np.ndarray) -> dict:
         """What one step takes: sliced ``data``, ``scale`` by plate, ``where`` its coordinates lie, their ``weight``."""
         chosen, scale = {self.rows: rows}, {self.rows: np.float64(self.total / self.size)}
@@ -152,6 +161,13 @@ class Batches:
             "where": np.concatenate(where),
             "weight": np.concatenate(weight),
         }
+
+
+def _stacked(values):
+    """Arrays, or mappings of them, along a new first axis."""
+    if isinstance(values[0], dict):
+        return {key: _stacked([value[key] for value in values]) for key in values[0]}
+    return np.stack(values)
 
 
 def _members(codes, most, total):

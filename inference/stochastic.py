@@ -12,7 +12,9 @@ Welandawe et al. (2022), A framework for improving the reliability of black-box 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +25,26 @@ DRIFT = 1.1  # R̂ of the halves of a window below which a parameter stands stil
 SETTLED = 0.05  # sds, and change of a log sd, between averages that are taken to agree
 SHARE = 0.95  # of the parameters that must do so
 ROLLBACKS = 8
+SEEN = ("elbo", "gradient_norm", "not_finite")
 
 
 @dataclass(frozen=True)
 class Ascended:
-    """Where an ascent ended: mean and log sd of each coordinate, unconstrained."""
+    """Where an ascent ended: mean and log sd of each coordinate, unconstrained.
+
+    Attributes
+    ----------
+    trace : numpy.ndarray
+        The bound's estimate at each step.
+    gradient_norm, not_finite : numpy.ndarray
+        Of the gradient at each step: its norm, and the coordinates where it was not finite.
+    num_bad : int
+        Steps at which the bound or its gradient was not finite.
+    culprit : str
+        The sites that were not finite there, in words; empty where all was well.
+    reason : str
+        Why it ended.
+    """
 
     mean: np.ndarray
     log_sd: np.ndarray
@@ -35,9 +52,60 @@ class Ascended:
     num_steps: int
     num_bad: int
     reason: str
+    gradient_norm: np.ndarray
+    not_finite: np.ndarray
+    culprit: str = ""
 
 
-def ascend(ascent, callback=None) -> Ascended:
+@dataclass
+class Course:
+    """What an ascent remembers between blocks of steps."""
+
+    good: Any
+    before: np.ndarray | None = None
+    iterates: list = field(default_factory=list)
+    rollbacks: int = 0
+    seen: list = field(default_factory=list)
+    culprit: str = ""
+
+    def saved(self, ascent) -> dict[str, np.ndarray]:
+        """All that the next block needs, as named arrays."""
+        shape = (0, 2, len(ascent.begin[0]))
+        before = [] if self.before is None else [self.before]
+        good = ascent.target.loops.to_host(self.good)
+        return {
+            **ascent.saved(),
+            **{f"good.{name}": value for name, value in good.items()},
+            **{f"seen.{name}": self.of(name) for name in SEEN},
+            "iterates": np.reshape(self.iterates, (-1, *shape[1:])),
+            "before": np.reshape(before, (-1, *shape[1:])),
+            "rollbacks": np.int64(self.rollbacks),
+            "culprit": np.array(self.culprit),
+        }
+
+    @classmethod
+    def restored(cls, ascent, saved: Mapping[str, np.ndarray]) -> Course:
+        """What `saved` gave, with the ascent where it was."""
+        ascent.restore(saved)
+        good = {name: ascent.target.to_device(saved[f"good.{name}"]) for name in ascent.state}
+        seen = {name: np.asarray(saved[f"seen.{name}"]) for name in SEEN}
+        blocks = [seen] if len(seen["elbo"]) else []
+        before = saved["before"][0] if len(saved["before"]) else None
+        return cls(
+            good, before, list(saved["iterates"]), int(saved["rollbacks"]), blocks, str(saved["culprit"])
+        )
+
+    def of(self, name: str) -> np.ndarray:
+        """One of the traces over all steps so far."""
+        return np.concatenate([np.zeros(0), *(block[name] for block in self.seen)])
+
+
+def ascend(
+    ascent,
+    callback: Callable[[], bool] | None = None,
+    saved: Mapping[str, np.ndarray] | None = None,
+    save: Callable[[Callable[[], dict[str, np.ndarray]]], None] | None = None,
+) -> Ascended:
     """Run an `Ascent` until it has settled.
 
     Parameters
@@ -45,52 +113,73 @@ def ascend(ascent, callback=None) -> Ascended:
     ascent : Ascent
     callback : callable, optional
         Asked after every few steps whether to stop.
+    saved : mapping, optional
+        What a call of an earlier, equal ascent handed to `save`: it goes on from there, to the same result.
+    save : callable, optional
+        ``save(make)`` after every few steps; ``make()`` gives the named arrays to go on from.
     """
     stop = callback or (lambda: False)
-    ascent.rate, trace, num_bad = _piloted(ascent), [], 0
-    before, iterates, reason = None, [], "step limit"
-    good, rollbacks = ascent.copied(ascent.state), 0
-    while ascent.num_steps < MOST_STEPS:
-        elbo = ascent.run(EVERY)
-        trace.append(elbo)
-        bad = ~np.isfinite(elbo)
-        num_bad += int(bad.sum())
-        now = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
-        if bad.all() or not np.isfinite(now).all():
-            rollbacks += 1
-            if rollbacks > ROLLBACKS:
-                reason = "no rate keeps the bound finite"
-                break
-            ascent.state, ascent.rate, iterates = ascent.copied(good), 0.5 * ascent.rate, []
-            continue
-        iterates.append(now)
-        if stop():
+    if saved is None:
+        ascent.rate = _piloted(ascent)
+        course = Course(ascent.copied(ascent.state))
+    else:
+        course = Course.restored(ascent, saved)
+    reason = ""
+    while not reason:
+        reason = _block(ascent, course)
+        if save is not None:
+            save(lambda: course.saved(ascent))
+        if not reason and ascent.num_steps >= MOST_STEPS:
+            reason = "step limit"
+        if not reason and stop():
             reason = "stopped"
-            break
-        if len(iterates) < WINDOW:
-            continue
-        window = np.stack(iterates[-WINDOW:])
-        if np.quantile(_halves(window), SHARE) > DRIFT:
-            iterates = iterates[-WINDOW:]
-            if len(trace) % (4 * WINDOW):
-                continue
-        average = window.mean(0)
-        good, iterates = ascent.copied(ascent.state), []
-        if before is not None:
-            sd = np.exp(average[1])
-            change = np.maximum(np.abs(average[0] - before[0]) / sd, np.abs(average[1] - before[1]))
-            if np.quantile(change, SHARE) < SETTLED:
-                before, reason = average, "settled"
-                break
-        before, ascent.rate = average, 0.5 * ascent.rate
-        if ascent.rate < 1e-5:
-            reason = "the rate is spent"
-            break
-    if iterates and reason in {"stopped", "step limit"}:
-        before = np.mean(iterates[-WINDOW:], axis=0)
-    if before is None:
-        before = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
-    return Ascended(before[0], before[1], np.concatenate(trace), ascent.num_steps, num_bad, reason)
+    found = course.before
+    if course.iterates and reason in {"stopped", "step limit"}:
+        found = np.mean(course.iterates[-WINDOW:], axis=0)
+    if found is None:
+        found = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
+    bound, count = course.of("elbo"), course.of("not_finite")
+    return Ascended(
+        found[0],
+        found[1],
+        bound,
+        ascent.num_steps,
+        int((~np.isfinite(bound) | (count > 0)).sum()),
+        reason,
+        course.of("gradient_norm"),
+        count,
+        course.culprit,
+    )
+
+
+def _block(ascent, course: Course) -> str:
+    """Some steps, and what they say; the reason to end, where there is one."""
+    seen = ascent.advance(EVERY)
+    course.seen.append(seen)
+    now = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
+    if not np.isfinite(seen["elbo"]).any() or not np.isfinite(now).all():
+        course.rollbacks += 1
+        if course.rollbacks > ROLLBACKS:
+            return "no rate keeps the bound finite"
+        ascent.state, ascent.rate, course.iterates = ascent.copied(course.good), 0.5 * ascent.rate, []
+        return ""
+    course.iterates.append(now)
+    if len(course.iterates) < WINDOW:
+        return ""
+    window = np.stack(course.iterates[-WINDOW:])
+    if np.quantile(_halves(window), SHARE) > DRIFT:
+        course.iterates = course.iterates[-WINDOW:]
+        if ascent.num_steps // EVERY % (4 * WINDOW):
+            return ""
+    average, before = window.mean(0), course.before
+    course.good, course.iterates, course.before = ascent.copied(ascent.state), [], average
+    if before is not None:
+        sd = np.exp(average[1])
+        change = np.maximum(np.abs(average[0] - before[0]) / sd, np.abs(average[1] - before[1]))
+        if np.quantile(change, SHARE) < SETTLED:
+            return "settled"
+    ascent.rate *= 0.5
+    return "the rate is spent" if ascent.rate < 1e-5 else ""
 
 
 def _piloted(ascent) -> float:
@@ -98,7 +187,7 @@ def _piloted(ascent) -> float:
     start, best = ascent.state, None
     for rate in PILOTS:
         ascent.state, ascent.rate = ascent.copied(start), rate
-        elbo = ascent.run(PILOT_STEPS)[-PILOT_STEPS // 4 :]
+        elbo = np.concatenate([ascent.run(EVERY) for _ in range(PILOT_STEPS // EVERY)])[-PILOT_STEPS // 4 :]
         score = np.median(elbo) if np.isfinite(elbo).all() else -np.inf
         if best is None or score > best[0]:
             best = score, rate, ascent.state

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from elboroom.inference.minibatch import Batches, Minibatch
+from elboroom.inference.stochastic import EVERY, PILOT_STEPS, ascend
 
 import elboroom as er
 
@@ -152,25 +153,43 @@ def test_richer_guides_on_batches_are_refused():
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_rollback_goes_to_where_the_numbers_were_finite(backend):
-    from elboroom.inference.stochastic import ascend
-
     rng = np.random.default_rng(7)
     group = rng.permutation(np.repeat(np.arange(20), 20))
     svi = er.SVI(sizes(rng.normal(size=400), group), er.Minibatch("row", 50), backend=backend)
-    run, calls = svi.run, []
+    advance, calls, sixth = svi.advance, [], 3 * PILOT_STEPS // EVERY + 3
 
     def spoiled(count):
         calls.append(svi.rate)
-        elbo = run(count)
-        if len(calls) == 6 and backend == "torch":  # past the pilots: steps write in place there
+        seen = advance(count)
+        if len(calls) == sixth and backend == "torch":  # past the pilots: steps write in place there
             svi.state["params"].fill_(float("nan"))
-        elif len(calls) == 6:
+        elif len(calls) == sixth:
             svi.state = {**svi.state, "params": svi.target.to_device(np.full((2, svi.target.dim), np.nan))}
-        if len(calls) == 6:
-            return np.full(count, np.nan)
-        return elbo
+        if len(calls) == sixth:
+            seen["elbo"] = np.full(count, np.nan)
+        return seen
 
-    svi.run = spoiled
+    svi.advance = spoiled
     found = ascend(svi)
-    assert calls[6] == 0.5 * calls[5] and found.num_bad == 25 and found.reason == "settled"
+    assert calls[sixth] == 0.5 * calls[sixth - 1] and found.num_bad == 25 and found.reason == "settled"
     assert np.isfinite(found.mean).all() and np.isfinite(found.log_sd).all()
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("size", [None, 50])
+def test_an_ascent_resumed_is_the_unbroken_one(backend, size):
+    rng = np.random.default_rng(8)
+    group = rng.permutation(np.repeat(np.arange(20), 20))
+    program = sizes(rng.normal(size=400), group)
+
+    def svi():
+        return er.SVI(program, size and er.Minibatch("row", size), backend=backend, seed=3)
+
+    kept = []
+    whole = ascend(svi(), save=lambda make: kept.append(make()))
+    assert len(kept) > 20
+    for saved in (kept[4], kept[-3]):  # before and after the first average
+        assert all(isinstance(value, np.ndarray | np.generic) for value in saved.values())
+        again = ascend(svi(), saved=saved)
+        for name, value in vars(whole).items():
+            np.testing.assert_array_equal(getattr(again, name), value)

@@ -84,8 +84,8 @@ class Function:
     a thread of its own (`prepare`).
     """
 
-    def __init__(self, fn, dtype, clock=None):
-        self._jit = jax.jit(fn)
+    def __init__(self, fn, dtype, clock=None, donate=()):
+        self._jit = jax.jit(fn, donate_argnums=donate)
         self._dtype = np.dtype(dtype)
         self._ready: dict = {}
         self._last: tuple = (None, (), None)  # the call before: the same data again need no lookup

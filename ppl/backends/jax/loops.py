@@ -15,12 +15,16 @@ def loop(step, dtype, clock) -> Function:
     ----------
     step : callable
         ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+
+    Notes
+    -----
+    The state that is given is written over, so that a step on few of its elements costs as much as they do.
     """
 
     def run(state, inputs, constants):
         return jax.lax.scan(lambda carry, one: step(carry, one, constants), state, inputs)
 
-    return Function(run, dtype, clock)
+    return Function(run, dtype, clock, donate=(0,))
 
 
 def normal(seed, shape, dtype):
@@ -38,6 +42,12 @@ def mapped_gradient(density):
     return jax.vmap(jax.value_and_grad(density.scaled_total), (0, None, None, None))
 
 
+def copy(tree):
+    """The same arrays again, in memory of their own."""
+    with jax.enable_x64(True):
+        return jax.tree_util.tree_map(jnp.copy, tree)
+
+
 def to_host(tree):
     """NumPy arrays of a mapping of device arrays."""
-    return jax.tree_util.tree_map(lambda x: jax.device_get(jnp.asarray(x)), tree)
+    return jax.tree_util.tree_map(jax.device_get, tree)

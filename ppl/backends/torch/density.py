@@ -41,6 +41,7 @@ class Density:
         self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
         self.static = {k: on_host(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced}
         self.clock = {"compile": 0.0, "count": 0}
+        self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         offsets, start = {}, 0
         for site in trace.latents:
             offsets[site.name] = (start, start + site.size, site.unconstrained_shape)

@@ -15,6 +15,10 @@ class loop:  # noqa: N801  called as a function is, in both backends
     ----------
     step : callable
         ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+
+    Notes
+    -----
+    The state that is given is written over, so that a step on few of its elements costs as much as they do.
     """
 
     def __init__(self, step, dtype, clock):
@@ -58,6 +62,11 @@ def mapped_gradient(density):
         return value, grad
 
     return Function(one, (0, None, None, None), density.dtype, density.clock).on_device
+
+
+def copy(tree):
+    """The same tensors again, in memory of their own."""
+    return pytree.tree_map(torch.clone, tree)
 
 
 def to_host(tree):
