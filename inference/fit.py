@@ -6,7 +6,6 @@ import gc
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,34 +14,15 @@ from ..guides import choose
 from ..ppl.backends import load
 from ..ppl.errors import InferenceError, ModelError, ShapeError, UnsupportedError, explain
 from ..ppl.model import Model, Program
+from .conclude import Cost, conclude
 from .evidence import psis
 from .evidence.finding import Finding
-from .evidence.verdicts import KHAT_TRUSTED, MIRRORED
-from .frame import Coordinates, Sparse
-from .ladder import LARGEST_BLOCK, Climb
+from .ladder import Climb
 from .minibatch import Minibatch
-from .outcome import quantity_values, verdicts_of
 from .posterior import Posterior
+from .refine import refine_where_it_pays, sampled
 from .subsampled import Subsampled, subsampled
-from .trail import Rung, Trail
 from .watch import Watch
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a fit cost.
-
-    Attributes
-    ----------
-    num_densities, num_gradients : int
-        Rows of every batched call: starts, fit and evidence; padding not included.
-    compile_seconds, run_seconds : float
-    """
-
-    num_densities: int
-    num_gradients: int
-    compile_seconds: float
-    run_seconds: float
 
 
 def fit(
@@ -70,7 +50,8 @@ def fit(
     guide : str, Family, or mapping of str to str
         ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"laplace"``,
         ``"delta"``, a family object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
-        different families are independent. With a guide named by the user nothing richer is tried.
+        different families are independent. With a guide named by the user nothing richer is tried. None for
+        chains of NUTS alone.
     backend : {"jax", "torch"}, optional
         JAX by default, and PyTorch for a Pyro model.
     device : {"auto", "cpu", "gpu"}
@@ -85,7 +66,8 @@ def fit(
     quantities : sequence of str, optional
         Names of the quantities that ``posterior.verdict`` judges; by default globals and deterministics.
     refine : {"auto", "always", False}
-        Warm-started MCMC is not part of this version; ``"auto"`` leaves a line in the trail.
+        Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
+        *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
         Fit a mean-field guide on some rows of a plate at a time; evidence and predictions speak of all rows.
     max_seconds : float, optional
@@ -108,11 +90,17 @@ def fit(
     JMLR 25.
     """
     _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint)
+    if guide is None and refine is False:
+        raise InferenceError(explain("guide", "a guide where refine=False", "None", "leave one of them out"))
     begin = time.perf_counter()
     backend = backend or program.backend
     engine = load(backend, program.model.language)
     with _no_collection():
         target = _target(program, backend, dtype, device)
+        if guide is None:
+            settings = _settings(program, engine, backend, seed, num_draws, quantities)
+            data = list(_data_findings(program, target.trace, target))
+            return sampled(program, target, seed, settings, data, max_seconds=max_seconds, progress=progress)
         plan = choose(guide, target) if minibatch is None else subsampled(guide, minibatch)
         if plan.recentres and minibatch is None:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
@@ -124,7 +112,6 @@ def fit(
         psis.array_stats()  # slow to import: while XLA compiles
     trace = target.trace
     start_z = _start(target, start)
-    local = engine.local_sites(program)
     try:
         named = guide != "auto"
         if minibatch is None:
@@ -135,75 +122,29 @@ def fit(
         target = climb.target
     finally:
         watch.close()
-    findings = [*_data_findings(program, trace, target), *outcome.findings]
-    rungs = list(outcome.rungs)
-    if refine == "auto" and guide == "auto":
-        rungs.append(Rung("refine", "nuts", reason="MCMC refinement is not part of this version"))
-    rng = np.random.default_rng([seed, 9])
-    values, layout = quantity_values(target, outcome.law.z)
-    at_divergences = None
-    if outcome.law.divergent_z is not None and len(outcome.law.divergent_z):
-        at_divergences, _ = quantity_values(target, outcome.law.divergent_z)
-    at_pool = None
-    if outcome.law.kind == "mcmc" and outcome.khat < KHAT_TRUSTED:
-        at_pool, _ = quantity_values(target, outcome.pool.z)
-    mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0], values)
-    known = None
-    if isinstance(outcome.frame, Sparse):
-        known = Coordinates.of(target, layout, outcome.frame.mean, outcome.sd)
-    estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known)
-    for symmetry, gaps in zip(outcome.symmetries, mirrored, strict=True):
-        if gaps.max() > MIRRORED and sum(f.name == "symmetry" for f in findings) < 5:
-            findings.append(
-                Finding(
-                    "symmetry",
-                    "fit",
-                    float(gaps.max()),
-                    MIRRORED,
-                    "untrusted",
-                    f"The posterior is symmetric under {symmetry.words}, and the draws show one of its equal "
-                    "modes. Order or anchor these parameters; quantities that do not change stay valid.",
-                )
-            )
-    most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), 100)
-    chosen = outcome.law.resample(min(num_draws, most), rng)
-    if most < num_draws:
-        findings.append(
-            Finding(
-                "fewer draws",
-                "fit",
-                float(most),
-                float(num_draws),
-                "ok",
-                f"{values.shape[1]} quantities: {most} draws are kept in place of {num_draws}. Summaries use all that were "
-                "made, and where they can the guide's exact moments.",
-            )
-        )
+    settings = _settings(program, engine, backend, seed, num_draws, quantities)
     cost = Cost(
         target.counter.num_densities,
         target.counter.num_gradients,
         target.density.clock["compile"] - compile_before,
         time.perf_counter() - begin,
     )
-    return Posterior.of(
-        program,
-        target,
-        outcome,
-        estimates,
-        verdicts,
-        values[chosen],
-        layout,
-        outcome.law.z[chosen],
-        Trail(rungs),
-        tuple(findings),
-        cost,
-        dict(
-            seed=seed,
-            backend=backend,
-            num_draws=num_draws,
-            quantities=None if quantities is None else list(quantities),
-            local=sorted(local),
-        ),
+    found = conclude(program, target, outcome, _data_findings(program, trace, target), cost, settings)
+    left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
+    if refine is False or watch.stop():
+        return found
+    if refine == "auto":
+        return refine_where_it_pays(found, progress, left) if guide == "auto" else found
+    return found.refine(progress=progress, max_seconds=left)
+
+
+def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:
+    return dict(
+        seed=seed,
+        backend=backend,
+        num_draws=num_draws,
+        quantities=None if quantities is None else list(quantities),
+        local=sorted(engine.local_sites(program)),
     )
 
 
@@ -264,10 +205,6 @@ def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, c
             )
     if refine not in ("auto", "always", True, False):
         raise InferenceError(explain("refine", "'auto', 'always' or False", repr(refine), "choose one"))
-    if refine in ("always", True):
-        raise UnsupportedError(
-            explain("refine", "'auto' or False", repr(refine), "MCMC refinement is not part of this version")
-        )
     if minibatch is not None and not isinstance(minibatch, Minibatch):
         raise InferenceError(
             explain(

@@ -10,6 +10,7 @@ import numpy as np
 from .evidence.chains import inefficiency
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
+from .evidence.mixing import effective_sizes, split_rhat
 from .evidence.pool import Pool
 from .evidence.stein import MarginalStein, Stein, directions
 from .evidence.symmetry import Symmetry
@@ -19,6 +20,7 @@ from .mixture import LocalStein
 from .trail import Rung
 
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
+FEW = 32  # chains below which each is long
 SEARCHED = 5  # dimensions up to which, where there are several modes, none much narrower is missed
 
 
@@ -35,6 +37,8 @@ class Law:
         Chains in `z`, chain-major; 0 for independent draws.
     held : float
         Autocorrelation times that the chains have moved along the direction that holds them most.
+    stats : dict of numpy.ndarray, shape (num_chains, T)
+        What NUTS says of each transition.
     """
 
     kind: str
@@ -44,12 +48,27 @@ class Law:
     divergent: float = 0.0
     divergent_z: np.ndarray | None = None
     held: float = np.inf
+    stats: dict[str, np.ndarray] | None = None
+
+    @property
+    def long(self) -> bool:
+        """Whether the chains are few and long."""
+        return 0 < self.num_chains < FEW
 
     def inflation(self, values: np.ndarray):
         """Draws per effective draw of each column."""
         if not self.num_chains:
             return 1.0
-        return inefficiency(values.reshape(self.num_chains, -1, values.shape[1]))
+        chains = values.reshape(self.num_chains, -1, values.shape[1])
+        if self.long:
+            return len(values) / np.minimum(*effective_sizes(chains))
+        return inefficiency(chains)
+
+    def rhat(self, values: np.ndarray) -> np.ndarray:
+        """R̂ of each column; 1 where the spread of many short chains is in `inflation` already."""
+        if not self.long:
+            return np.ones(values.shape[1])
+        return split_rhat(values.reshape(self.num_chains, -1, values.shape[1]))
 
     def drift(self, values: np.ndarray, inflation) -> np.ndarray:
         """Change of mean, spread and 5% tails between the halves of the chains, beyond its noise, in sds."""
@@ -69,8 +88,12 @@ class Law:
         return np.maximum.reduce([shift, spread, tails, np.zeros_like(shift)])
 
     def resample(self, num_draws: int, rng) -> np.ndarray:
-        """Indices of draws that have this law, each of equal weight, in random order."""
+        """Indices of draws that have this law, each of equal weight, in random order; of long chains in theirs."""
         count = len(self.z)
+        if self.long:  # chain by chain, in their order
+            each = count // self.num_chains
+            rows = np.linspace(0, each - 1, min(each, -(-num_draws // self.num_chains))).astype(int)
+            return (np.arange(self.num_chains)[:, None] * each + rows).ravel()
         if self.weights is None:
             if num_draws <= count:
                 return rng.permutation(np.linspace(0, count - 1, num_draws).astype(int))
@@ -100,6 +123,8 @@ class Outcome:
     symmetries: list[Symmetry] = field(default_factory=list)
     twins: tuple[np.ndarray, list[np.ndarray]] = (np.zeros(0, int), [])
     response: tuple[np.ndarray, np.ndarray] | None = None
+    guide_errors: tuple[np.ndarray, np.ndarray] | None = None
+    without: bool = False
 
     @property
     def sd(self) -> np.ndarray:
@@ -218,7 +243,7 @@ def verdicts_of(
     with np.errstate(all="ignore"):
         shape = tail_shapes(values, law.weights, rng)
     condemned = outcome.condemned
-    if outcome.guide.family.name == "delta":
+    if outcome.guide.family.name == "delta" and law.kind == "guide":
         condemned = POINT_ESTIMATE
     drift = law.drift(values, inflation)
     if at_pool is not None and law.num_chains and outcome.khat < KHAT_TRUSTED:
@@ -234,6 +259,18 @@ def verdicts_of(
         unequal = mirrored.max(0)
         words = [outcome.symmetries[k].words for k in mirrored.argmax(0)]
     evidence = Evidence(
-        khat, location, scale, drift, moved, missed, alone, shape, condemned, unequal, words, **obstacle
+        khat,
+        location,
+        scale,
+        drift,
+        moved,
+        missed,
+        alone,
+        shape,
+        condemned,
+        unequal,
+        words,
+        law.rhat(values) - 1,
+        **obstacle,
     )
     return found, judge(found, evidence)

@@ -104,6 +104,10 @@ class Target:
         """The backend's loops over many steps."""
         return self._engine.loops
 
+    def sampler(self, num_warmup: int, metric: str | None):
+        """The backend's NUTS on this density, compiled once for the same settings."""
+        return self._engine.sampler(self.density, num_warmup, metric)
+
     @property
     def labels(self) -> list[str]:
         """Label of each unconstrained coordinate."""

@@ -185,7 +185,7 @@ def _html(posterior, content) -> str:
         predictive=[(name, Markup(picture)) for name, picture in figures.predictive(posterior)],
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in observed.items()},
-        law=LAWS[posterior.law],
+        law=LAWS["long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law],
         sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],
         trail_columns=["name", "guide", "elbo", "khat", "num_gradients", "seconds", "verdict", "reason"],
@@ -196,6 +196,7 @@ LAWS = {
     "guide": "draws of the fitted guide",
     "psis": "importance-corrected draws of the fitted guide",
     "mcmc": "short Markov chains started at the fitted guide",
+    "long": "a few long Markov chains",
 }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .estimates import Estimates
+from .mixing import RHAT
 from .psis import tail_index
 
 ORDER = ("trusted", "caution", "untrusted")
@@ -82,6 +83,8 @@ class Evidence:
         How far its law moves under a symmetry of the posterior, in sds; zero for the exact posterior.
     symmetry : list of str
         Which symmetry that is.
+    rhat : numpy.ndarray, shape (Q,)
+        R̂ of few long chains, less one.
     """
 
     khat: float | None
@@ -95,6 +98,7 @@ class Evidence:
     condemned: str | None
     unequal: np.ndarray
     symmetry: list[str]
+    rhat: np.ndarray
     words: str = "only its gradient speaks for it: too many dimensions to weigh"
 
 
@@ -146,6 +150,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         0.5,
                         "the chains have not moved enough ({:.2f} of their length)",
                     ),
+                    (evidence.rhat[j], RHAT - 1, 0.05, "the chains disagree (R̂ − 1 is {:.3f})"),
                     (evidence.missed[j], 0.75, np.inf, "chains diverged where it is {:.1f} sds away"),
                     (
                         evidence.alone[j],

@@ -15,6 +15,7 @@ LARGEST_GROUP = 2**27
 NUM_PRIOR_DRAWS = 1000
 LEAST_DRAWS = 200  # fewer cannot show a tail probability of 1%
 BLOCK = 256
+FIT = ("elbo", "khat", "log_weights", "guide_mean", "guide_sd")
 _kinds: list = []
 
 
@@ -92,19 +93,20 @@ def _tree_class():
 def _at_once(posterior) -> dict:
     dims = {s.name: s.dims for s in posterior.sites}
     coords = posterior.coords
-    values = {k: np.asarray(v)[None] for k, v in posterior.values.items()}
+    values = {k: chained(posterior, np.asarray(v)) for k, v in posterior.values.items()}
     groups = {"posterior": dataset(values, dims, coords)}
     if posterior.observed_data:
         groups["observed_data"] = dataset(posterior.observed_data, dims, coords, ())
     if posterior.constant_data:
         groups["constant_data"] = dataset(posterior.constant_data, {}, {}, ())
-    density = log_density(posterior)
-    if density is not None:
-        groups["sample_stats"] = dataset({"lp": density[None]}, {}, {})
-    record = posterior.fit_record
+    density, record = log_density(posterior), posterior.fit_record
+    stats = {k.removeprefix("stats/"): v for k, v in record.items() if k.startswith("stats/")}
+    stats |= {} if density is None else {"lp": density}
+    if stats:
+        groups["sample_stats"] = dataset({k: chained(posterior, v) for k, v in stats.items()}, {}, {})
     groups["fit"] = dataset(
-        {k: np.asarray(record[k]) for k in ("elbo", "khat", "log_weights") if k in record},
-        {"elbo": ("step",), "log_weights": ("pool",)},
+        {k: np.asarray(record[k]) for k in FIT if k in record},
+        {"elbo": ("step",), "log_weights": ("pool",), "guide_mean": ("quantity",), "guide_sd": ("quantity",)},
         {},
         (),
     )
@@ -145,18 +147,30 @@ def compute(posterior, name: str) -> dict:
     return {name: make[name](posterior)}
 
 
+def num_chains(posterior) -> int:
+    """Chains that the draws are shown as: those of NUTS, else one."""
+    return posterior.settings.get("num_chains", 1)
+
+
+def chained(posterior, values: np.ndarray) -> np.ndarray:
+    """Values of draws, chain by chain: ``(chain, draw, …)``."""
+    return values.reshape(num_chains(posterior), -1, *values.shape[1:])
+
+
 def kept(posterior, size: int) -> np.ndarray:
     """Draws that a group of `size` numbers per draw is computed for: all, or evenly spaced ones."""
-    count = len(posterior.z)
-    keep = int(np.clip(LARGEST_GROUP // max(size, 1), min(LEAST_DRAWS, count), count))
-    return np.unique(np.linspace(0, count - 1, keep).astype(int))
+    chains = num_chains(posterior)
+    count = len(posterior.z) // chains
+    keep = int(np.clip(LARGEST_GROUP // max(size * chains, 1), min(LEAST_DRAWS, count), count))
+    rows = np.unique(np.linspace(0, count - 1, keep).astype(int))
+    return (np.arange(chains)[:, None] * count + rows).ravel()
 
 
 def _dataset(posterior, values, rows):
     trace = posterior._target.trace
     dims = {s.name: s.dims for s in trace.sites}
-    out = dataset({k: v[None] for k, v in values.items()}, dims, trace.coords)
-    return out.assign_coords(draw=rows) if values else out
+    out = dataset({k: chained(posterior, v) for k, v in values.items()}, dims, trace.coords)
+    return out.assign_coords(draw=rows[: out.sizes["draw"]]) if values else out
 
 
 def _size(trace) -> int:
@@ -192,4 +206,4 @@ def _log_prior(posterior):
 
     z = posterior.z.astype(target.dtype)
     found = in_blocks(terms, z, len(z), BLOCK)
-    return dataset({name: value[None].astype(float) for name, value in found.items()}, {}, {})
+    return dataset({name: chained(posterior, value).astype(float) for name, value in found.items()}, {}, {})

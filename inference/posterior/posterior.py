@@ -79,7 +79,7 @@ class Posterior:
                 for name, shape in layout
                 for label in element_labels(name, shape, trace[name].dims, trace.coords)
             ],
-            **_columns(estimates, verdicts),
+            **columns(estimates, verdicts),
         }
         pool = outcome.pool
         record = {
@@ -87,6 +87,10 @@ class Posterior:
             "khat": np.asarray(outcome.khat, float),
             "log_weights": np.zeros(0) if pool is None else pool.log_weights,
         }
+        if outcome.guide_errors is not None:
+            record["guide_mean"], record["guide_sd"] = outcome.guide_errors
+        if outcome.law.stats is not None:
+            record |= _thinned(outcome.law, len(z))
         observed = {
             s.name: np.asarray(program.leaves[s.argument].value)
             for s in trace.by_role("observed")
@@ -133,7 +137,7 @@ class Posterior:
         )
         made._check_quantities()
         verdict = made.verdict
-        last = max((i for i, r in enumerate(trail) if r.guide not in {"nuts", ""}), default=None)
+        last = max((i for i, r in enumerate(trail) if r.guide), default=None)
         if last is not None:
             from dataclasses import replace
 
@@ -265,7 +269,7 @@ class Posterior:
             estimates, verdicts = verdicts_of(self._outcome, values, rng, mirrored=mirrored)
         else:
             estimates, verdicts = _from_draws(self, values)
-        return pd.DataFrame(_columns(estimates, verdicts), index=pd.Index(labels))
+        return pd.DataFrame(columns(estimates, verdicts), index=pd.Index(labels))
 
     def discrete(self):
         """Posterior probabilities of the discrete sites, which the fit summed out.
@@ -401,21 +405,68 @@ class Posterior:
 
         return predict(self, new_groups, var_names, num_draws, do, seed, new_data)
 
-    def refine(self, *args, **kwargs):
-        """Warm-started MCMC; not part of this version.
+    def refine(
+        self,
+        num_chains: int = 4,
+        num_draws: int | None = None,
+        max_seconds: float | None = None,
+        kernel: str = "nuts",
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> Posterior:
+        """Chains of NUTS that start at draws of this posterior, and the posterior that they give.
+
+        They run until effective sizes of bulk and tails pass 400, R̂ is below 1.01 and the Monte Carlo error of every
+        judged quantity is a quarter of what *trusted* promises. Where the evidence speaks for the fit, its covariance
+        is the metric and a short warm-up sets the step size; otherwise only the starting points are used.
+
+        Parameters
+        ----------
+        num_chains : int
+            At most 31.
+        num_draws : int, optional
+            Draws of each chain, in place of the rule above.
+        max_seconds : float, optional
+        kernel : {"nuts"}
+        seed : int, optional
+            That of the fit by default.
+        progress : bool
+
+        Returns
+        -------
+        Posterior
+            A new one, whose `guide_errors` say how far the guide had been off. An interrupt keeps the draws so far.
 
         Raises
         ------
-        UnsupportedError
+        InferenceError
+            For a posterior without its program, or arguments out of range.
+
+        References
+        ----------
+        Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Vehtari et al. (2021), Bayesian Analysis 16.
         """
-        raise UnsupportedError(
-            explain(
-                "refine",
-                "a version with MCMC refinement",
-                "this one, which has none",
-                "use the draws with their verdicts, or run NUTS from posterior.draws",
-            )
-        )
+        from ..refine import refine
+
+        if kernel != "nuts":
+            raise UnsupportedError(explain("kernel", "'nuts'", repr(kernel), "leave it at its default"))
+        return refine(self, num_chains, num_draws, max_seconds, seed, progress)
+
+    @property
+    def guide_errors(self):
+        """How far the guide's own mean and sd had been off, once chains have shown it; None before.
+
+        Returns
+        -------
+        pandas.DataFrame or None
+            Per quantity ``mean``, the guide's less the chains' in their sds, and ``sd``, the guide's over theirs.
+        """
+        import pandas as pd
+
+        if "guide_mean" not in self.fit_record:
+            return None
+        columns = {"mean": self.fit_record["guide_mean"], "sd": self.fit_record["guide_sd"]}
+        return pd.DataFrame(columns, index=pd.Index(self.table["label"]))
 
     def check(self) -> tuple[Finding, ...]:
         """Findings about the model: does it fit the data?"""
@@ -456,6 +507,12 @@ class Posterior:
         return html(self)
 
 
+def _thinned(law: Law, count: int) -> dict[str, np.ndarray]:
+    """NUTS's statistics of the draws that are kept, chain by chain."""
+    rows = law.resample(count, None)
+    return {f"stats/{name}": value.ravel()[rows] for name, value in law.stats.items()}
+
+
 def _derived(fn, inputs) -> tuple[list[str], np.ndarray]:
     """Labels and values ``(S, Q)`` of what `fn` makes of the draws."""
     result = fn(inputs)
@@ -487,7 +544,7 @@ def _split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
     return out
 
 
-def _columns(estimates: Estimates, verdicts) -> dict[str, Any]:
+def columns(estimates: Estimates, verdicts) -> dict[str, Any]:
     return {
         "mean": estimates.mean,
         "sd": estimates.sd,

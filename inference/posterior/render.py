@@ -17,6 +17,7 @@ LAWS = {
     "guide": "draws of the fitted guide",
     "psis": "importance-corrected draws of the guide",
     "mcmc": "draws of short chains started from the guide",
+    "long": "draws of a few long chains",
 }
 COLOURS = {"trusted": "#1a7f37", "caution": "#9a6700", "untrusted": "#cf222e"}
 
@@ -45,11 +46,11 @@ def shares(posterior) -> str:
 def head(posterior) -> tuple[str, str]:
     """Two lines: the verdict in words, and where the draws come from."""
     khat = posterior.khat
-    known = f", k̂ {khat:.2f}" if np.isfinite(khat) else ""
+    law = "long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law
+    known = f", k̂ {khat:.2f}" if np.isfinite(khat) and law != "long" else ""
     return (
         WORDS[posterior.verdict],
-        f"{len(posterior.z)} {LAWS.get(posterior.law, posterior.law)}{known}; "
-        f"scalar quantities: {shares(posterior)}",
+        f"{len(posterior.z)} {LAWS.get(law, law)}{known}; scalar quantities: {shares(posterior)}",
     )
 
 

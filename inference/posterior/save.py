@@ -127,7 +127,7 @@ def _write(posterior: Posterior, folder: Path) -> None:
     tensors |= {f"centring/{k}": v for k, v in posterior.centring.items()}
     tensors |= {f"layout/{k}": v for k, v in getattr(posterior.guide, "layout", {}).items()}
     tensors["z"] = posterior.z
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / GUIDE)
+    save_file({k: np.asarray(v, order="C") for k, v in tensors.items()}, folder / GUIDE)
     record = _record(posterior)
     record["files"] = {name: _digest(folder / name) for name in (DRAWS, GUIDE)}
     text = json.dumps(_plain(record), indent=1, allow_nan=False, ensure_ascii=False)
@@ -273,7 +273,7 @@ def _read_record(path: Path) -> dict:
 def _rebuild(path: Path, record: dict) -> Posterior:
     from safetensors.numpy import load_file
 
-    from ..fit import Cost
+    from ..conclude import Cost
 
     groups = _read_groups(path / DRAWS)
     tensors = load_file(path / GUIDE)
@@ -289,8 +289,8 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         )
     fit = groups["fit"]
     fit_record = {k: fit[k].values for k in fit.data_vars}
-    if "sample_stats" in groups:
-        fit_record["lp"] = groups["sample_stats"]["lp"].values[0]
+    for name, value in groups.get("sample_stats", {}).items():
+        fit_record["lp" if name == "lp" else f"stats/{name}"] = value.values.ravel()
     table = record["table"]
     numbers = {k: np.array([_number(v) for v in table[k]], float) for k in COLUMNS[:5]}
     posterior = Posterior(
@@ -304,7 +304,7 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         params=_under(tensors, "params/"),
         law=record["law"],
         khat=_number(record["khat"]),
-        values=_variables(groups, "posterior", record["values"], 0),
+        values=_variables(groups, "posterior", record["values"], chains=True),
         z=tensors["z"],
         table={**table, **numbers},
         trail=Trail(_filled(Rung, r) for r in record["trail"]),
@@ -331,9 +331,9 @@ def _read_groups(file: Path) -> dict:
         return {name: node.to_dataset().load() for name, node in tree.children.items()}
 
 
-def _variables(groups, group: str, names, pick=None) -> dict[str, np.ndarray]:
+def _variables(groups, group: str, names, chains=False) -> dict[str, np.ndarray]:
     found = {name: groups[group][variable_name(name)].values for name in names}
-    return found if pick is None else {k: v[pick] for k, v in found.items()}
+    return {k: v.reshape(-1, *v.shape[2:]) for k, v in found.items()} if chains else found
 
 
 def _under(tensors, prefix: str) -> dict[str, np.ndarray]:

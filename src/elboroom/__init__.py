@@ -96,6 +96,7 @@ _NAMES = {
     "inference.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),
     "inference.posterior": ("Posterior",),
+    "inference.imported": ("from_datatree",),
     "inference.posterior.save": ("load",),
     "inference.evidence.finding": ("Finding",),
 }

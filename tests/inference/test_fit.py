@@ -82,7 +82,7 @@ def test_new_data_of_equal_shapes_compiles_nothing(fitted):
 def test_trail_and_cost(fitted):
     posterior, *_ = fitted
     names = [rung.name for rung in posterior.trail]
-    assert names[:3] == ["starts", "fit", "evidence"] and names[-1] == "refine"
+    assert names[:3] == ["starts", "fit", "evidence"] and "refine" not in names
     assert sum(rung.num_gradients for rung in posterior.trail) == posterior.cost.num_gradients
     fit = sum(r.num_gradients for r in posterior.trail if r.name in {"starts", "fit"})
     assert fit < 3000

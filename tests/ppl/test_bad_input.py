@@ -102,7 +102,7 @@ def test_errors(program, error, words):
         (dict(max_seconds=-1), er.InferenceError, ["max_seconds"]),
         (dict(quantities=["b"]), er.InferenceError, ["quantities", "'b'"]),
         (dict(start={"b": 1}), er.InferenceError, ["start", "a"]),
-        (dict(refine="always"), er.UnsupportedError, ["refine"]),
+        (dict(refine="often"), er.InferenceError, ["refine"]),
         (dict(minibatch=3), er.InferenceError, ["minibatch", "er.Minibatch"]),
         (dict(device="gpu"), er.BackendError, ["GPU"]),
     ],

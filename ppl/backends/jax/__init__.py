@@ -17,6 +17,7 @@ __all__ = [
     "index_problems",
     "loops",
     "resolve_device",
+    "sampler",
     "to_device",
     "trace",
     "unconstrain_sites",
@@ -41,6 +42,17 @@ def resolve_device(device: str) -> str:
     if device == "gpu" and available != "gpu":
         raise BackendError(explain("device", "a GPU that JAX sees", f"only {available}", "use device='cpu'"))
     return available if device == "auto" else device
+
+
+def sampler(density, num_warmup: int, metric: str | None):
+    """NUTS on a density; the same settings give the same object, so that nothing compiles twice."""
+    from .nuts import Sampler
+
+    kept = density.__dict__.setdefault("samplers", {})
+    key = num_warmup, metric
+    if key not in kept:
+        kept[key] = Sampler(density, *key)
+    return kept[key]
 
 
 def default_dtype(device: str) -> np.dtype:

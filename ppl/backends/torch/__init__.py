@@ -20,6 +20,7 @@ __all__ = [
     "loops",
     "local_sites",
     "resolve_device",
+    "sampler",
     "to_device",
     "trace",
     "unconstrain_sites",
@@ -43,6 +44,17 @@ def resolve_device(device: str) -> str:
             explain("device", "'cpu' on the torch backend", "'gpu'", "use backend='jax' for a GPU")
         )
     return "cpu"
+
+
+def sampler(density, num_warmup: int, metric: str | None):
+    """NUTS on a density; the same settings give the same object, so that nothing compiles twice."""
+    from .nuts import Sampler
+
+    kept = density.__dict__.setdefault("samplers", {})
+    key = num_warmup, metric
+    if key not in kept:
+        kept[key] = Sampler(density, *key)
+    return kept[key]
 
 
 def default_dtype(device: str) -> np.dtype:

@@ -1,0 +1,69 @@
+"""How well a few long chains have mixed: effective sizes, R̂, and the energy's fraction of missing information.
+
+References
+----------
+Vehtari et al. (2021), Rank-normalization, folding, and localization: an improved R̂, Bayesian Analysis 16. Betancourt
+(2016), Diagnosing suboptimal cotangent disintegrations in Hamiltonian Monte Carlo.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .chains import inefficiency
+from .psis import array_stats
+
+MANY = 1000  # quantities from which on batch means replace the estimates one by one
+BATCHES = 20  # of a chain
+RHAT = 1.01
+ENOUGH = 400  # effective draws, in the bulk and in the tails
+BFMI = 0.3
+
+
+def effective_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Effective sizes of the bulk and of the two 5% tails.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (C, T, Q)
+
+    Returns
+    -------
+    tuple of numpy.ndarray, shape (Q,)
+        As many as there are draws for a constant.
+    """
+    chains, draws, count = values.shape
+    if count > MANY:
+        rows = draws // BATCHES * BATCHES
+        parts = values[:, :rows].reshape(chains * BATCHES, -1, count)
+        size = chains * draws / inefficiency(parts)
+        return size, size
+    stats, x = array_stats(), np.moveaxis(values, 2, 0)
+    with np.errstate(all="ignore"):
+        bulk, tail = stats.ess(x, method="bulk"), stats.ess(x, method="tail", prob=(0.05, 0.95))
+    total = float(chains * draws)
+    constant = np.ptp(values, axis=(0, 1)) == 0
+    bulk, tail = (np.where(constant, total, np.nan_to_num(size, nan=1.0)) for size in (bulk, tail))
+    return np.clip(bulk, 1.0, total), np.clip(tail, 1.0, total)
+
+
+def split_rhat(values: np.ndarray) -> np.ndarray:
+    """R̂ of each quantity, shape ``(Q,)``, from values of shape ``(C, T, Q)``; 1 for a constant."""
+    chains, draws, count = values.shape
+    constant = np.ptp(values, axis=(0, 1)) == 0
+    if count > MANY:
+        half = draws // 2
+        parts = np.concatenate([values[:, :half], values[:, half : 2 * half]])
+        within, between = parts.var(1, ddof=1).mean(0), parts.mean(1).var(0, ddof=1)
+        with np.errstate(all="ignore"):
+            found = np.sqrt((half - 1) / half + between / within)
+    else:
+        with np.errstate(all="ignore"):
+            found = array_stats().rhat(np.moveaxis(values, 2, 0))
+    return np.where(constant, 1.0, np.nan_to_num(found, nan=np.inf))
+
+
+def energy_information(energy: np.ndarray) -> float:
+    """Least E-BFMI of the chains, from their energies ``(C, T)``: below 0.3 the momenta explore too slowly."""
+    with np.errstate(all="ignore"):
+        return float(np.nan_to_num(np.min(array_stats().bfmi(energy)), nan=0.0))

@@ -1,0 +1,455 @@
+"""Refinement: chains of NUTS that start where the fit ended, until every judged quantity is known well enough.
+
+Where the evidence speaks for the fit, its covariance becomes the metric and the warm-up only sets the step size; an
+unsettled fit gives starting points and nothing else, since a wrong metric that is kept costs more than none.
+
+References
+----------
+Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Zhang et al. (2022), Pathfinder, JMLR 23. Vehtari et al.
+(2021), Rank-normalization, folding, and localization: an improved R̂, Bayesian Analysis 16.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from ..guides import MeanField
+from ..ppl.errors import InferenceError, explain
+from .conclude import Cost, conclude
+from .evidence.chains import slowest
+from .evidence.estimates import estimate
+from .evidence.finding import Finding
+from .evidence.mixing import BFMI, ENOUGH, RHAT, effective_sizes, energy_information, split_rhat
+from .evidence.verdicts import ORDER, monte_carlo
+from .fitting import Fitting
+from .frame import Dense, independent
+from .mixture import LocalStein
+from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
+from .posterior import Posterior
+from .starts import dispersed
+from .trail import Rung, Trail
+from .watch import Watch
+
+CHUNK = 50  # iterations of a compiled call
+WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
+FIRST = 200  # draws of each chain before they are first judged
+MOST = 20_000  # draws of each chain
+LARGEST_DENSE, FREE_DENSE = (
+    300,
+    50,
+)  # dimensions up to which a metric is dense: the fit's, and one that is found
+ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
+AFFORDABLE, TIMES = 60.0, 10.0  # seconds, or times the fit's, that refinement may take by itself
+HELD = 2**27  # values held at once
+NOT_RUN = "no chain was run"
+SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energy", "chains disagree"}
+
+
+@dataclass
+class Chains:
+    """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
+
+    target: object
+    frame: tuple[np.ndarray, np.ndarray]
+    gated: bool
+    accept: float = ACCEPT[0]
+    state: object = None
+    z: list = field(default_factory=list)
+    stats: list = field(default_factory=list)
+    num_warmup: int = 0
+
+    @property
+    def sampler(self):
+        """The backend's, in this metric."""
+        if self.gated:
+            return self.target.sampler(WARMUP, None)
+        metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
+        return self.target.sampler(LONG_WARMUP, metric)
+
+    def warmed(self, start: np.ndarray, rng, stop) -> None:
+        """Begin at `start`, shape ``(C, dim)``, and adapt."""
+        mean, scale = self.frame
+        x = (start - mean) / scale if scale.ndim == 1 else Dense(mean, scale).coordinates(start)
+        step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
+        value, grad = self.target.value_and_grad(start)
+        grad = grad * scale if scale.ndim == 1 else grad @ scale
+        seeds, own = rng.integers(0, 2**31, len(start)), self.target
+        given = self.frame, own.data, own.weights
+        self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
+        for _ in range((WARMUP if self.gated else LONG_WARMUP) // CHUNK):
+            if stop():
+                return
+            self._chunk()
+            self.num_warmup += CHUNK
+
+    def _chunk(self):
+        self.state, found = self.sampler.run(self.state, CHUNK)
+        count = int(found["num_steps"].sum())
+        self.target.counter.num_gradients += count
+        self.target.counter.num_densities += count
+        return found
+
+    def extended(self, count: int, stop) -> None:
+        """Draw `count` more of each chain, in whole chunks, unless the time is up."""
+        mean, scale = self.frame
+        for _ in range(-(-count // CHUNK)):
+            if stop():
+                return
+            found = self._chunk()
+            x = found.pop("x")
+            self.z.append(mean + (x * scale if scale.ndim == 1 else x @ scale.T))
+            self.stats.append(found)
+
+    def law(self) -> Law:
+        """What the draws are."""
+        z = np.concatenate(self.z, 1)
+        stats = self.joined
+        flat = z.reshape(-1, z.shape[2])
+        diverging = stats["diverging"].ravel().astype(bool)
+        sd = flat.std(0)
+        held = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
+        return Law("mcmc", flat, None, len(z), float(diverging.mean()), flat[diverging], held, stats)
+
+    @property
+    def joined(self) -> dict[str, np.ndarray]:
+        """NUTS's statistics, ``(C, T)`` each."""
+        return {name: np.concatenate([s[name] for s in self.stats], 1) for name in self.stats[0]}
+
+
+def refine(
+    posterior: Posterior,
+    num_chains: int = 4,
+    num_draws: int | None = None,
+    max_seconds: float | None = None,
+    seed: int | None = None,
+    progress: bool = True,
+    affordable: float | None = None,
+) -> Posterior:
+    """Chains of NUTS from where a fit ended, see `Posterior.refine`.
+
+    Parameters
+    ----------
+    affordable : float, optional
+        Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
+    """
+    _check(posterior, num_chains, num_draws, max_seconds)
+    begin, target = time.perf_counter(), posterior._target
+    watch = Watch(max_seconds, progress)
+    outcome = posterior._outcome or _remembered(posterior)
+    rng = np.random.default_rng([posterior.seed if seed is None else seed, 31])
+    before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
+    judged = posterior._judged()
+    chains, why = _metric(target, outcome)
+    start = _starts(target, outcome, num_chains, rng)
+    try:
+        with watch.showing("refining with NUTS"):
+            words = _run(chains, start, num_draws, judged, rng, watch, affordable)
+    except KeyboardInterrupt:
+        watch.interrupted, words = True, "interrupted: the draws so far"
+    finally:
+        watch.close()
+    seconds = time.perf_counter() - begin
+    count = target.counter.num_gradients - before[0]
+    if not chains.z or words.startswith("not affordable"):
+        reason = words if chains.z else "ended before the first draws"
+        rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds, reason=reason)
+        return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
+    law = chains.law()
+    drawn = len(law.z) // num_chains
+    errors = _guide_errors(target, outcome, law, posterior)
+    off = "" if errors is None else f"; {errors[2]}"
+    rung = Rung(
+        "refine",
+        "nuts",
+        num_gradients=count,
+        seconds=seconds,
+        reason=f"{num_chains} chains × {drawn} draws after {chains.num_warmup}, {why}: {words}{off}",
+    )
+    moved = replace(
+        outcome,
+        law=law,
+        rungs=[*posterior.trail, rung],
+        findings=[
+            *(f for f in posterior.findings if f.name not in SHORT_CHAINS),
+            *_findings(law, chains, target, posterior, words),
+        ],
+        twins=_twins(outcome, law, rng),
+        guide_errors=None if errors is None else errors[:2],
+    )
+    if outcome.without:
+        sd = np.maximum(law.z.std(0), 1e-300)
+        moved.params = dict(outcome.guide.init({"mean": law.z.mean(0), "sd": sd}))
+    cost = Cost(
+        posterior.cost.num_densities + target.counter.num_densities - before[1],
+        posterior.cost.num_gradients + count,
+        posterior.cost.compile_seconds + target.density.clock["compile"] - before[2],
+        posterior.cost.run_seconds + seconds,
+    )
+    return conclude(posterior.program, target, moved, (), cost, posterior.settings)
+
+
+def sampled(program, target, seed: int, settings: dict, findings=(), **options) -> Posterior:
+    """The posterior by chains of NUTS alone, from dispersed points.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        About the data.
+    **options
+        As `refine` takes them.
+    """
+    begin, guide = time.perf_counter(), MeanField().bind(target)
+    seek = Fitting(target, SimpleNamespace(family=guide.family), seed, Watch())
+    rng = seek.rng(0)
+    points = seek._finite_points(dispersed(rng, 16, target.dim), rng)
+    frame = independent(np.zeros(target.dim), np.ones(target.dim))
+    outcome = Outcome(
+        guide, guide.init({"mean": frame.mean, "sd": np.ones(target.dim)}), Law("guide", points), np.nan,
+        (np.nan, np.nan), None, frame, None, NOT_RUN, [], without=True,
+    )  # fmt: skip
+    cost = Cost(target.counter.num_densities, target.counter.num_gradients, 0.0, time.perf_counter() - begin)
+    none = conclude(program, target, outcome, findings, cost, settings)
+    none._outcome.condemned = None
+    return refine(none, **options)
+
+
+def refine_where_it_pays(
+    posterior: Posterior, progress: bool = True, max_seconds: float | None = None
+) -> Posterior:
+    """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
+    affordable cost."""
+    if posterior.verdict == "trusted":
+        return posterior
+    hopeless = _hopeless(posterior)
+    if hopeless:
+        return replace(posterior, trail=Trail([*posterior.trail, Rung("refine", "nuts", reason=hopeless)]))
+    limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
+    seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
+    refined = refine(posterior, progress=progress, max_seconds=seconds, affordable=limit)
+    if refined.law == "mcmc" and _trust(refined) < _trust(posterior):
+        last = replace(refined.trail[-1], reason=f"{refined.trail[-1].reason}; no better, left aside")
+        return replace(posterior, trail=Trail([*posterior.trail, last]), cost=refined.cost, _groups={})
+    return refined
+
+
+def _hopeless(posterior) -> str | None:
+    """Why chains that start at the fit could not mend what is short of trusted; None where they could."""
+    outcome, table = posterior._outcome, posterior.table
+    if outcome.condemned is not None:
+        return f"not run: {outcome.condemned}"
+    if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
+        return "not run: chains would stay in the mode where they start"
+    short = [table["reason"][i] for i in posterior._judged() if table["verdict"][i] in ORDER[1:]]
+    if all(reason.startswith("symmetric under") for reason in short):
+        return "not run: chains would show one of the equal modes"
+    return None
+
+
+def _trust(posterior) -> tuple:
+    verdicts = [posterior.table["verdict"][i] for i in posterior._judged()]
+    return -ORDER.index(posterior.verdict), sum(v == "trusted" for v in verdicts)
+
+
+def _check(posterior, num_chains, num_draws, max_seconds):
+    posterior._need_program("refine")
+    if posterior._target is None:
+        raise InferenceError(
+            explain(
+                "refine", "the program bound to the data that were fitted", "other data", "fit these data"
+            )
+        )
+    for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, 1)):
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and (not whole or value < least):
+            raise InferenceError(explain(name, f"an integer of at least {least}", repr(value), "correct it"))
+    if num_chains >= FEW:
+        raise InferenceError(explain("num_chains", f"fewer than {FEW}", repr(num_chains), "use fewer chains"))
+    if max_seconds is not None and not max_seconds >= 0:
+        raise InferenceError(explain("max_seconds", "a number of seconds", repr(max_seconds), "correct it"))
+
+
+def _metric(target, outcome: Outcome) -> tuple[Chains, str]:
+    """Chains in the frame that the evidence allows, and the reason in words."""
+    law, dim = outcome.law, target.dim
+    free = Chains(target, (np.zeros(dim), np.ones(dim)), False)
+    if law.kind == "mcmc":
+        if law.held < 3:
+            return free, "a metric of their own, as the short chains had hardly moved"
+    elif outcome.without:
+        return free, "from dispersed points"
+    elif not outcome.khat < 0.7:
+        return free, "a metric of their own, as the fit's weights are heavy-tailed"
+    elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
+        location, scale = outcome.stein.worst
+        if location > 0.5 or scale > 1.0:
+            return free, "a metric of their own, as the fit's residuals are large"
+    weights = law.weights if law.weights is not None else np.full(len(law.z), 1 / len(law.z))
+    mean = weights @ law.z
+    centred = law.z - mean
+    if dim > LARGEST_DENSE or 1 / np.sum(weights**2) < 5 * dim:
+        sd = np.sqrt(weights @ centred**2)
+        if not (np.isfinite(sd).all() and (sd > 0).all()):
+            return free, "a metric of their own, as the fit has no spread"
+        return Chains(target, (mean, sd), True), "in the fit's sds"
+    try:
+        scale = np.linalg.cholesky((centred * weights[:, None]).T @ centred)
+    except np.linalg.LinAlgError:
+        return free, "a metric of their own, as the fit's covariance is singular"
+    return Chains(target, (mean, scale), True), "in the fit's metric"
+
+
+def _starts(target, outcome, num_chains, rng) -> np.ndarray:
+    """Draws of the law at which the density and its gradient are finite."""
+    law = outcome.law
+    points = law.z[law.resample(16 * num_chains, rng)]
+    with np.errstate(all="ignore"):
+        value, grad = target.value_and_grad(points)
+    good = np.isfinite(value) & np.isfinite(grad).all(1)
+    if not good.any():
+        raise InferenceError(
+            explain(
+                "refine", "a finite density at some draw of the fit", "none", "fit again with another seed"
+            )
+        )
+    return points[good][np.arange(num_chains) % good.sum()]
+
+
+def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable) -> str:
+    """Warm up and draw until it is enough; why it ended."""
+    begin, compiled = time.perf_counter(), chains.target.density.clock["compile"]
+    stop = watch.stop
+    chains.warmed(start, rng, stop)
+    first = FIRST if num_draws is None else num_draws
+    chains.extended(min(first, FIRST), stop)
+    for accept in ACCEPT[1:]:
+        if not chains.z or stop() or np.mean(chains.joined["diverging"]) < DIVERGENT / 2:
+            break
+        last = chains.z[-1][:, -1]
+        chains.accept, chains.z, chains.stats = accept, [], []
+        chains.warmed(last, rng, stop)
+        chains.extended(min(first, FIRST), stop)
+    while not stop():
+        drawn = sum(z.shape[1] for z in chains.z)
+        if num_draws is not None:
+            if drawn >= num_draws:
+                return "as many as were asked for"
+            chains.extended(num_draws - drawn, stop)
+            continue
+        needed, values = _needed(chains, judged)
+        if needed <= 1:
+            return "enough"
+        compile_seconds = chains.target.density.clock["compile"] - compiled
+        spent = time.perf_counter() - begin - compile_seconds
+        if affordable is not None and needed * spent > affordable:
+            return f"not affordable: a pilot projects {needed * spent:.0f} s, more than {affordable:.0f} s"
+        if drawn >= MOST or values * 2 > HELD:
+            return "the most that is kept"
+        chains.extended(int(min(drawn * np.clip(1.1 * needed, 1.25, 4.0) - drawn, MOST - drawn)), stop)
+    return "the time was up"
+
+
+def _needed(chains: Chains, judged) -> tuple[float, int]:
+    """How many times as many draws the judged quantities need, and how many values are held."""
+    law = chains.law()
+    values, _ = quantity_values(chains.target, law.z)
+    held, values = values.size, values[:, judged]
+    moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
+    if not moving.any():
+        return 0.0, held
+    values = values[:, moving]
+    shaped = values.reshape(law.num_chains, -1, values.shape[1])
+    size = np.minimum(*effective_sizes(shaped))
+    noise = monte_carlo(estimate(values, None, len(values) / size)).max()
+    apart = 2.0 if split_rhat(shaped).max() > RHAT else 0.0
+    return max(float((noise / 0.95) ** 2), ENOUGH / size.min(), apart), held
+
+
+def _twins(outcome, law, rng):
+    rows = law.resample(min(4000, len(law.z)), rng)
+    return rows, [symmetry.apply(law.z[rows])[0] for symmetry in outcome.symmetries]
+
+
+def _guide_errors(target, outcome, law, posterior):
+    """How far the guide's own mean and sd were off, per quantity: in sds and as a factor; and the worst in words."""
+    if outcome.pool is None:
+        return None
+    own = outcome.pool.z[outcome.pool.from_guide]
+    guess, _ = quantity_values(target, own)
+    exact, _ = quantity_values(target, law.z)
+    sd = exact.std(0)
+    moving = sd > 1e-12 * np.abs(exact.mean(0))
+    with np.errstate(all="ignore"):
+        shift = np.where(moving, (guess.mean(0) - exact.mean(0)) / sd, 0.0)
+        ratio = np.where(moving, guess.std(0) / sd, 1.0)
+    labels = posterior.table["label"]
+    k, j = int(np.abs(shift).argmax()), int(np.abs(np.log(np.maximum(ratio, 1e-300))).argmax())
+    words = (
+        f"the guide's means were off by up to {abs(shift[k]):.2f} sd ({labels[k]}), its sds by a factor of up to "
+        f"{ratio[j]:.2f} ({labels[j]})"
+    )
+    return shift, ratio, words
+
+
+def _findings(law: Law, chains: Chains, target, posterior, words):
+    stats = law.stats
+    if law.divergent > DIVERGENT:
+        yield Finding(
+            "divergences",
+            "fit",
+            law.divergent,
+            DIVERGENT,
+            "caution",
+            f"{law.divergent:.1%} of NUTS's transitions diverged: a region of high curvature is not explored. A "
+            "non-centred parametrisation often mends it.",
+        )
+    known = energy_information(stats["energy"])
+    if known < BFMI:
+        yield Finding(
+            "energy",
+            "fit",
+            known,
+            BFMI,
+            "caution",
+            f"E-BFMI is {known:.2f}: the chains move slowly between levels of energy. Heavy tails or a hierarchy's "
+            "scale are the usual causes: reparametrise.",
+        )
+    values, _ = quantity_values(target, law.z)
+    judged = posterior._judged()
+    values = values[:, judged]
+    apart = law.rhat(values)
+    worst = int(apart.argmax())
+    if apart[worst] > RHAT:
+        label = posterior.table["label"][judged[worst]]
+        yield Finding(
+            "chains disagree",
+            label,
+            float(apart[worst]),
+            RHAT,
+            "caution" if apart[worst] < 1.05 else "untrusted",
+            f"R̂ of {label} is {apart[worst]:.3f}: the chains have not come together. Give them more time, or look for "
+            "several modes.",
+        )
+
+
+def _remembered(posterior) -> Outcome:
+    """What a posterior that was loaded still knows of its fit."""
+    law = Law("psis" if posterior.law == "psis" else posterior.law, posterior.z)
+    if posterior.law == "mcmc":
+        law.held = np.inf if posterior.verdict != "untrusted" else 0.0
+    frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-12)))
+    return Outcome(
+        posterior.guide,
+        posterior.params,
+        law,
+        posterior.khat,
+        (np.nan, np.nan),
+        None,
+        frame,
+        None,
+        None,
+        list(posterior.fit_record.get("elbo", [])),
+    )

@@ -1,0 +1,107 @@
+"""NumPyro's NUTS on a density, in coordinates of an affine frame, chains in lockstep."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.infer.hmc import hmc
+from numpyro.infer.util import ParamInfo
+
+from .arrays import Function, precision, to_device
+
+FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
+
+
+class Sampler:
+    """Chains of NUTS on ``z = mean + scale x``.
+
+    Parameters
+    ----------
+    density : Density
+    num_warmup : int
+        Iterations that set the step size, and the metric where it is adapted.
+    metric : {None, "diagonal", "dense"}
+        The metric in x that the warm-up adapts; None leaves the identity.
+    """
+
+    def __init__(self, density, num_warmup: int, metric: str | None):
+        self._density, self._settings = density, (num_warmup, metric)
+        self.dtype = density.dtype
+        self._begin = Function(
+            jax.vmap(self._first, (0, 0, 0, 0, None, None, None)), self.dtype, density.clock
+        )
+        self._run = Function(self._many, self.dtype, density.clock)
+
+    def _kernel(self, place, step_size, accept, key, given):
+        num_warmup, metric = self._settings
+        x = place.z
+        begin, sample = hmc(potential_fn_gen=self._potential, algo="NUTS")
+        state = begin(
+            place,
+            num_warmup,
+            step_size=step_size,
+            inverse_mass_matrix=None if metric else jnp.ones(x.shape, x.dtype),
+            adapt_mass_matrix=metric is not None,
+            dense_mass=metric == "dense",
+            target_accept_prob=accept,
+            model_args=given,
+            rng_key=key,
+        )
+        return state, sample
+
+    def _potential(self, frame, data, weights):
+        mean, scale = frame
+
+        def potential(x):
+            z = mean + (scale @ x if scale.ndim == 2 else scale * x)
+            return -self._density.scaled_total(z, data, weights, {})
+
+        return potential
+
+    def _first(self, seed, x, value, grad, step_size, accept, given):
+        return self._kernel(ParamInfo(x, -value, -grad), step_size, accept, jax.random.key(seed), given)[0]
+
+    def _many(self, state, accept, count, given):
+        # what the kernel keeps of its beginning belongs to the trace that made it
+        one = jax.tree_util.tree_map(lambda leaf: leaf[0], state)
+        place = ParamInfo(one.z, one.potential_energy, one.z_grad)
+        _, sample = self._kernel(place, one.adapt_state.step_size, accept, one.rng_key, given)
+
+        def step(state, _):
+            state = jax.vmap(lambda s: sample(s, given, {}))(state)
+            return state, (state.z, *(getattr(state, name) for name in FIELDS))
+
+        return jax.lax.scan(step, state, count)
+
+    def begin(self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights):
+        """State of chains that start at `x`, shape ``(C, dim)``.
+
+        Parameters
+        ----------
+        value, grad : numpy.ndarray, shapes (C,) and (C, dim)
+            Log density there and its gradient in x.
+        accept : float
+            Acceptance that the step size aims at.
+        """
+        real = self.dtype.type
+        frame = tuple(to_device(part, self.dtype) for part in frame)
+        places = (np.asarray(part, self.dtype) for part in (x, value, grad))
+        given = frame, data, weights
+        state = self._begin(np.asarray(seeds), *places, real(step_size), real(accept), given)
+        return state, real(accept), given
+
+    def run(self, state, count: int):
+        """The state after `count` more iterations, and what they gave.
+
+        Returns
+        -------
+        tuple
+            The state, and a mapping of arrays ``(C, count, …)``: ``x`` and NUTS's statistics.
+        """
+        state, accept, given = state
+        state, out = self._run(state, accept, np.zeros(count), given)
+        named = dict(zip(("x", *FIELDS), out, strict=True))
+        with precision(self.dtype):
+            found = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in named.items()}
+        return (state, accept, given), found

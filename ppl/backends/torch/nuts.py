@@ -1,0 +1,149 @@
+"""Pyro's NUTS on a density, in coordinates of an affine frame, one chain after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pyro.infer.mcmc import NUTS
+
+from .arrays import to_device
+
+FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
+
+
+class Potential(torch.autograd.Function):
+    """Minus the compiled density, whose gradient is known with its value."""
+
+    @staticmethod
+    def forward(ctx, x, density, frame, data, weights):
+        mean, scale = frame
+        z = mean + (scale @ x if scale.ndim == 2 else scale * x)
+        value, grad = density.value_and_grad.on_device(z[None], data, weights)
+        grad = grad[0] @ scale if scale.ndim == 2 else grad[0] * scale
+        ctx.save_for_backward(grad)
+        return -value[0]
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (grad,) = ctx.saved_tensors
+        return -upstream * grad, None, None, None, None
+
+
+class Counter:
+    """A potential that counts its calls, as each is one gradient."""
+
+    def __init__(self, *given):
+        self.given, self.calls = given, 0
+
+    def __call__(self, params):
+        self.calls += 1
+        return Potential.apply(params["x"], *self.given)
+
+
+class Counted(NUTS):
+    """NUTS that remembers what each transition was like."""
+
+    def sample(self, params):
+        steps, diverged = self.potential_fn.calls, len(self._divergences)
+        mean, warm = self._mean_accept_prob, self._t < self._warmup_steps
+        out = super().sample(params)
+        n = self._t if warm else self._t - self._warmup_steps
+        self.last = {
+            "num_steps": self.potential_fn.calls - steps,
+            "accept_prob": mean + n * (self._mean_accept_prob - mean) if n > 1 else self._mean_accept_prob,
+            "diverging": len(self._divergences) > diverged,
+            "energy": float(self.first_energy),
+        }
+        if self._t == self._warmup_steps:
+            self.end_warmup()
+        return out
+
+    def _kinetic_energy(self, r_unscaled):
+        found = super()._kinetic_energy(r_unscaled)
+        if self.fresh:  # the first of a transition is that of its new momentum
+            self.first_energy, self.fresh = found + self._potential_energy_last, False
+        return found
+
+    def _sample_r(self, name):
+        self.fresh = True
+        return super()._sample_r(name)
+
+
+@dataclass
+class Chain:
+    """One chain under way: its kernel, its place, and the state of its random numbers."""
+
+    kernel: Counted
+    x: dict
+    random: torch.Tensor
+
+
+class Sampler:
+    """Chains of NUTS on ``z = mean + scale x``.
+
+    Parameters
+    ----------
+    density : Density
+    num_warmup : int
+        Iterations that set the step size, and the metric where it is adapted.
+    metric : {None, "diagonal", "dense"}
+        The metric in x that the warm-up adapts; None leaves the identity.
+    """
+
+    def __init__(self, density, num_warmup: int, metric: str | None):
+        self._density, self._settings = density, (num_warmup, metric)
+        self.dtype = density.dtype
+
+    def begin(self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights):
+        """State of chains that start at `x`, shape ``(C, dim)``.
+
+        Parameters
+        ----------
+        value, grad : numpy.ndarray, shapes (C,) and (C, dim)
+            Log density there and its gradient in x: Pyro computes them again.
+        accept : float
+            Acceptance that the step size aims at.
+        """
+        num_warmup, metric = self._settings
+        frame = tuple(to_device(part, self.dtype) for part in frame)
+        chains = []
+        for seed, start in zip(seeds, x, strict=True):
+            kernel = Counted(
+                potential_fn=Counter(self._density, frame, data, weights),
+                step_size=step_size,
+                adapt_mass_matrix=metric is not None,
+                full_mass=metric == "dense",
+                target_accept_prob=accept,
+            )
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(seed))
+                place = {"x": to_device(start, self.dtype)}
+                kernel.initial_params = place
+                kernel.setup(num_warmup)
+                chains.append(Chain(kernel, place, torch.get_rng_state()))
+        return chains
+
+    def run(self, state, count: int):
+        """The state after `count` more iterations, and what they gave.
+
+        Returns
+        -------
+        tuple
+            The state, and a mapping of arrays ``(C, count, …)``: ``x`` and NUTS's statistics.
+        """
+        out: dict[str, list] = {name: [] for name in ("x", *FIELDS)}
+        for chain in state:
+            rows: dict[str, list] = {name: [] for name in out}
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(chain.random)
+                for _ in range(count):
+                    chain.x = chain.kernel.sample(chain.x)
+                    rows["x"].append(chain.x["x"].numpy().copy())
+                    for name in FIELDS:
+                        rows[name].append(chain.kernel.last[name])
+                chain.random = torch.get_rng_state()
+            for name, values in rows.items():
+                out[name].append(np.array(values))
+        return state, {name: np.stack(values) for name, values in out.items()}

@@ -1,0 +1,230 @@
+"""Refinement against known answers: metric, gate, stopping, what the guide got wrong, and bad input."""
+
+import numpy as np
+import pytest
+from elboroom.inference import refine as room
+from elboroom.inference.evidence.mixing import effective_sizes, split_rhat
+from elboroom.inference.evidence.verdicts import MEAN, QUANTILE, SD
+from elboroom.ppl.constraints import real
+from scipy.stats import norm
+
+import elboroom as er
+
+SCALE = np.array([1e-3, 1.0, 300.0])
+
+
+@er.model
+def scales(centre):
+    """Sites whose order is not that of their names, with sds far apart."""
+    c = er.sample("c", er.Normal(centre[0], SCALE[0]))
+    a = er.sample("a", er.Normal(centre[1] + 300 * c, SCALE[1]))
+    er.sample("b", er.Normal(centre[2], SCALE[2]))
+    er.factor("data", 0.0 * a)
+
+
+CENTRE = np.array([1.0, -300.0, 5.0])
+TRUTH = {"c": (1.0, 1e-3), "a": (0.0, np.hypot(1.0, 0.3)), "b": (5.0, 300.0)}
+
+
+@er.model
+def pair(rho):
+    """A bivariate normal whose sds a mean field takes for too small, by sqrt(1 − rho²)."""
+    x = er.sample("x", er.Normal(0.0, 1.0))
+    er.sample("y", er.Normal(rho * x, er.math.sqrt(1 - rho**2)))
+    er.factor("data", 0.0 * x)
+
+
+@er.model
+def linked(covariance):
+    """The same as one site, whose coordinates the fit does not change."""
+    x = er.sample("x", er.MultivariateNormal(np.zeros(2), covariance_matrix=covariance))
+    er.factor("data", 0.0 * er.math.sum(x))
+
+
+@er.model
+def heavy(data):
+    """Student's t with many dimensions: no Gaussian's weights reach its tails."""
+    with er.plate("row", 20):
+        x = er.sample("x", er.StudentT(4.0, 0.0, 1.0))
+    er.factor("data", 0.0 * er.math.sum(x) * data[0])
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_it_keeps_what_it_promises_in_the_fits_metric(backend):
+    posterior = er.fit(scales(CENTRE), backend=backend, refine=False, progress=False)
+    refined = posterior.refine(num_draws=800 if backend == "jax" else 300, progress=False)
+    assert refined.law == "mcmc" and refined.draws["posterior"].sizes["chain"] == 4
+    steps = refined.draws["sample_stats"]["num_steps"].values
+    assert steps.mean() < 8  # a metric in another order, or none, takes hundreds
+    table = refined.summary()
+    for name, (mean, sd) in TRUTH.items():
+        draws = refined.draws["posterior"][name].values
+        size = min(float(s[0]) for s in effective_sizes(draws[..., None]))
+        assert abs(table.loc[name, "mean"] - mean) < 4 * sd / np.sqrt(size)
+        assert abs(table.loc[name, "sd"] / sd - 1) < 4 / np.sqrt(2 * size)
+
+
+def test_it_stops_when_every_judged_quantity_is_known():
+    refined = er.fit(pair(0.9), refine=False, progress=False).refine(progress=False)
+    assert refined.verdict == "trusted" and refined.trail[-1].name == "refine"
+    assert refined.trail[-1].reason.split(": ")[1].startswith("enough")
+    values = refined._outcome.law.z.reshape(4, -1, 2)
+    assert np.minimum(*effective_sizes(values)).min() > 400 and split_rhat(values).max() < 1.01
+    for name in ("x", "y"):
+        row = refined.summary().loc[name]
+        assert abs(row["mean"]) < MEAN and abs(row["sd"] - 1) < SD
+        assert abs(row["q5"] - norm.ppf(0.05)) < QUANTILE and abs(row["q95"] - norm.ppf(0.95)) < QUANTILE
+    again = er.fit(pair(0.9), refine=False, progress=False).refine(progress=False)
+    assert np.array_equal(again.z, refined.z)
+
+
+def test_it_says_how_far_the_guide_had_been_off(tmp_path):
+    rho = 0.9
+    posterior = er.fit(
+        linked(np.array([[1, rho], [rho, 1]])), guide="mean-field", refine=False, progress=False
+    )
+    assert posterior.guide_errors is None
+    refined = posterior.refine(progress=False)
+    errors = refined.guide_errors
+    assert list(errors.index) == ["x[0]", "x[1]"]
+    assert np.all(np.abs(errors["sd"] - np.sqrt(1 - rho**2)) < 0.05) and np.all(np.abs(errors["mean"]) < 0.15)
+    assert "the guide's means were off" in refined.trail[-1].reason
+    refined.save(tmp_path / "kept")
+    loaded = er.load(tmp_path / "kept")
+    assert loaded.guide_errors.equals(errors) and loaded.summary().equals(refined.summary())
+    assert loaded.draws["posterior"].sizes == refined.draws["posterior"].sizes
+    assert loaded.draws["sample_stats"]["energy"].equals(refined.draws["sample_stats"]["energy"])
+
+
+def test_a_second_refinement_compiles_nothing():
+    posterior = er.fit(pair(0.5), refine=False, progress=False)
+    posterior.refine(num_draws=100, progress=False)
+    before = posterior._target.density.clock["count"]
+    other = er.fit(pair(0.6), refine=False, progress=False)
+    other.refine(num_draws=100, progress=False)
+    assert other._target.density.clock["count"] == before
+
+
+def test_an_unsettled_fit_gives_no_metric():
+    from dataclasses import replace
+
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    target, good = posterior._target, posterior._outcome
+    assert room._metric(target, good)[0].gated
+    assert not room._metric(target, replace(good, khat=0.8))[0].gated
+    stein = replace(good.stein, location=good.stein.location + 1.0)
+    assert not room._metric(target, replace(good, stein=stein))[0].gated
+    stuck = replace(good.law, kind="mcmc", weights=None, num_chains=50, held=1.0)
+    assert not room._metric(target, replace(good, law=stuck))[0].gated
+
+
+def test_chains_in_modes_of_their_own_are_not_trusted():
+    @er.model
+    def modes():
+        x = er.sample("x", er.ImproperUniform(real, ()))
+        near, far = -0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2
+        er.factor("data", er.math.logaddexp(near, far))
+
+    posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
+    law = posterior._outcome.law
+    law.z = np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z
+    refined = posterior.refine(num_draws=300, progress=False)
+    assert set(refined.summary()["verdict"]) == {"untrusted"}
+    assert any(f.name == "chains disagree" and f.verdict == "untrusted" for f in refined.findings)
+
+
+def test_by_itself_it_runs_where_trust_is_missing_and_affordable(monkeypatch):
+    data = np.ones(1)
+    plain = er.fit(heavy(data), refine=False, progress=False)
+    monkeypatch.setattr(room, "_trust", lambda posterior: (0, posterior.law == "mcmc"))
+    plain.table["verdict"][0] = "untrusted"
+    plain.settings["quantities"] = ["x"]
+    refined = room.refine_where_it_pays(plain, progress=False)
+    assert refined.law == "mcmc" and refined.settings["num_chains"] == 4
+    dear = room.refine(plain, affordable=1e-3, progress=False)
+    assert dear.z is plain.z and "a pilot projects" in dear.trail[-1].reason
+
+
+def test_a_trusted_fit_is_left_alone_unless_asked():
+    assert "refine" not in [rung.name for rung in er.fit(pair(0.9), progress=False).trail]
+    always = er.fit(pair(0.9), refine="always", progress=False)
+    assert always.law == "mcmc" and always.trail[-1].name == "refine"
+    assert sum(rung.num_gradients for rung in always.trail) == always.cost.num_gradients
+
+
+def test_nuts_alone():
+    posterior = er.fit(pair(0.9), guide=None, progress=False)
+    assert [rung.name for rung in posterior.trail] == ["refine"] and posterior.verdict == "trusted"
+    table = posterior.summary()
+    assert np.all(np.abs(table["mean"]) < MEAN) and np.all(np.abs(table["sd"] - 1) < SD)
+    assert np.allclose(posterior.params["mean"], posterior._outcome.law.z.mean(0))
+    with pytest.raises(er.InferenceError, match="guide"):
+        er.fit(pair(0.9), guide=None, refine=False)
+
+
+def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    none = posterior.refine(max_seconds=0, progress=False)
+    assert none.z is posterior.z and none.trail[-1].reason == "ended before the first draws"
+    one = posterior.refine(num_chains=1, num_draws=200, progress=False)
+    assert one.draws["posterior"].sizes["chain"] == 1 and len(one.z) == 200
+    calls, chunk = [], room.Chains._chunk
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return chunk(self)
+
+    monkeypatch.setattr(room.Chains, "_chunk", interrupted)
+    part = posterior.refine(progress=False)
+    assert len(part.z) == 4 * 2 * room.CHUNK and "interrupted" in part.trail[-1].reason
+
+
+def test_a_start_where_the_density_is_not_finite_is_drawn_again():
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    target, rows = posterior._target, []
+    value_and_grad = target.value_and_grad
+
+    def holed(z, **options):
+        value, grad = value_and_grad(z, **options)
+        rows.append(len(z))
+        return np.where(np.arange(len(z)) % 2 == 0, -np.inf, value) if len(rows) == 1 else value, grad
+
+    target.value_and_grad = holed
+    try:
+        start = room._starts(target, posterior._outcome, 4, np.random.default_rng(0))
+    finally:
+        del target.value_and_grad
+    assert start.shape == (4, 2) and np.isfinite(start).all()
+
+
+def test_bad_input(tmp_path):
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    for options, words in (
+        ({"num_chains": 0}, "num_chains"),
+        ({"num_chains": 64}, "fewer than"),
+        ({"num_draws": 0}, "num_draws"),
+        ({"max_seconds": -1}, "max_seconds"),
+        ({"kernel": "gibbs"}, "kernel"),
+    ):
+        with pytest.raises(er.ElboroomError, match=words):
+            posterior.refine(**options)
+    posterior.save(tmp_path / "kept")
+    with pytest.raises(er.InferenceError, match="program"):
+        er.load(tmp_path / "kept").refine()
+    again = er.load(tmp_path / "kept", program=pair(0.9)).refine(num_draws=500, progress=False)
+    assert again.law == "mcmc" and abs(again.summary().loc["y", "sd"] - 1) < 0.15
+    with pytest.raises(er.InferenceError, match="other data"):
+        er.load(tmp_path / "kept", program=pair(0.2)).refine()
+
+
+def test_what_chains_cannot_mend_is_not_refined():
+    @er.model
+    def product():
+        a, b = er.sample("a", er.Normal(0, 2)), er.sample("b", er.Normal(0, 2))
+        er.factor("data", -0.5 * ((a * b - 2.5) / 0.05) ** 2)
+
+    posterior = er.fit(product(), progress=False)
+    assert posterior.verdict == "untrusted" and posterior.settings["num_chains"] == 1
+    assert posterior.trail[-1].reason.startswith("not run") and posterior.trail[-1].num_gradients == 0
