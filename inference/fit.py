@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -12,14 +13,16 @@ import numpy as np
 
 from ..guides import choose
 from ..ppl.backends import load
-from ..ppl.errors import InferenceError, ModelError, ShapeError, UnsupportedError, explain
+from ..ppl.errors import InferenceError, ModelError, ShapeError, explain
 from ..ppl.model import Model, Program
+from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .evidence import psis
 from .evidence.finding import Finding
 from .ladder import Climb
 from .minibatch import Minibatch
 from .posterior import Posterior
+from .refine import refine as run_refine
 from .refine import refine_where_it_pays, sampled
 from .subsampled import Subsampled, subsampled
 from .watch import Watch
@@ -72,6 +75,9 @@ def fit(
         Fit a mean-field guide on some rows of a plate at a time; evidence and predictions speak of all rows.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
+    checkpoint : str or path, optional
+        A folder that is written when a stage ends and every minute within a long one: the same call goes on from
+        there, to the same result. While chains run, ``checkpoint/posterior`` holds what `elboroom.load` takes.
     progress : bool
         Show a line on a terminal or in Jupyter.
 
@@ -100,7 +106,8 @@ def fit(
         if guide is None:
             settings = _settings(program, engine, backend, seed, num_draws, quantities)
             data = list(_data_findings(program, target.trace, target))
-            return sampled(program, target, seed, settings, data, max_seconds=max_seconds, progress=progress)
+            options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
+            return sampled(program, target, seed, settings, data, **options)
         plan = choose(guide, target) if minibatch is None else subsampled(guide, minibatch)
         if plan.recentres and minibatch is None:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
@@ -112,12 +119,26 @@ def fit(
         psis.array_stats()  # slow to import: while XLA compiles
     trace = target.trace
     start_z = _start(target, start)
+    kept = Checkpoint(
+        checkpoint,
+        {
+            "model": f"{program.model.source_hash} {_static(program)}",
+            "data": program.data_fingerprint,
+            "seed": seed,
+            "guide": guide,
+            "backend": f"{backend} {target.dtype} {target.device}",
+            "minibatch": minibatch,
+            "num_draws": num_draws,
+            "start": None if start_z is None else start_z.tolist(),
+        },
+    )
     try:
         named = guide != "auto"
         if minibatch is None:
             climb = Climb(target, plan, seed, watch, start_z, named, num_draws)
         else:
             climb = Subsampled(target, plan, seed, watch, start_z, named, num_draws, minibatch)
+        climb.checkpoint = kept
         outcome = climb.run()
         target = climb.target
     finally:
@@ -129,13 +150,14 @@ def fit(
         target.density.clock["compile"] - compile_before,
         time.perf_counter() - begin,
     )
-    found = conclude(program, target, outcome, _data_findings(program, trace, target), cost, settings)
+    findings = [*_data_findings(program, trace, target), *kept.findings]
+    found = conclude(program, target, outcome, findings, cost, settings)
     left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
     if refine is False or watch.stop():
         return found
     if refine == "auto":
-        return refine_where_it_pays(found, progress, left) if guide == "auto" else found
-    return found.refine(progress=progress, max_seconds=left)
+        return refine_where_it_pays(found, progress, left, kept) if guide == "auto" else found
+    return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
 
 
 def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:
@@ -146,6 +168,10 @@ def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:
         quantities=None if quantities is None else list(quantities),
         local=sorted(engine.local_sites(program)),
     )
+
+
+def _static(program) -> dict:
+    return {name: repr(leaf.value) for name, leaf in program.leaves.items() if not leaf.traced}
 
 
 @contextmanager
@@ -211,10 +237,8 @@ def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, c
                 "minibatch", "er.Minibatch('plate', size=...)", repr(minibatch), "pass one, or leave it out"
             )
         )
-    if checkpoint is not None:
-        raise UnsupportedError(
-            explain("checkpoint", "None", repr(checkpoint), "it is not part of this version: leave it out")
-        )
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise InferenceError(explain("checkpoint", "a folder", repr(checkpoint), "pass its path"))
     if max_seconds is not None and not max_seconds > 0:
         raise InferenceError(explain("max_seconds", "a positive number", repr(max_seconds), "correct it"))
 

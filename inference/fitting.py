@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import numpy as np
 
-from ..guides import MeanField
+from ..guides import FAMILIES, MeanField
 from ..guides.sparse import NotPositiveDefinite
 from .centring import carry, shares
 from .designs import antithetic, whitened
 from .evidence.finding import Finding
-from .frame import Dense, Sparse, independent, sparse
+from .frame import Dense, Sparse, independent, rooted, sparse
 from .lbfgs import minimise
 from .low_rank import low_rank
 from .natural import natural_gradient, polish
@@ -111,6 +112,41 @@ class Fitting:
             elbo_se=float(best.elbo_se[k]),
             reason=f"{sum(len(f.elbo) for _, f in found)} dispersed starts, {best.num_iterations} iterations",
         )
+
+    def snapshot(self) -> tuple[dict, dict]:
+        """What a stage has led to: JSON-ready values, and arrays."""
+        frame, counter = self.best, self.target.counter
+        dense = isinstance(frame, Dense)
+        values = {
+            "family": self.family.name,
+            "settled": self.settled,
+            "rungs": [asdict(rung) for rung in self.rungs],
+            "findings": [finding.as_dict() for finding in self.findings],
+            "counter": [counter.num_gradients, counter.num_densities],
+        }
+        arrays = {
+            "mean": frame.mean,
+            "scale": frame.scale if dense else np.sqrt(frame.precision),
+            "ends": self.ends,
+            "elbo_trace": self.elbo_trace,
+            **{f"centring/{name}": share for name, share in self.target.centring.items()},
+        }
+        return values, arrays
+
+    def restore(self, values: dict, arrays: dict) -> None:
+        """Go on from what `snapshot` gave."""
+        families = {family.name: family for family in FAMILIES}
+        if values["family"] != self.family.name:
+            self.family = families[values["family"]]()
+        self.settled = values["settled"]
+        self.rungs = [Rung(**rung) for rung in values["rungs"]]
+        self.findings = [Finding(**finding) for finding in values["findings"]]
+        centring = {k.removeprefix("centring/"): v for k, v in arrays.items() if k.startswith("centring/")}
+        self.target = self.target.centred(centring)
+        self.target.counter.num_gradients, self.target.counter.num_densities = values["counter"]
+        mean, scale = arrays["mean"], arrays["scale"]
+        self.best = Dense(mean, scale) if scale.ndim == 2 else rooted(mean, scale)
+        self.ends, self.elbo_trace = arrays["ends"], arrays["elbo_trace"].tolist()
 
     def _enter(self, target):
         """Go on in the coordinates of `target`."""

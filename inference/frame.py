@@ -162,10 +162,13 @@ def few_of(target) -> np.ndarray:
 
 def independent(mean: np.ndarray, sd: np.ndarray) -> Dense | Sparse:
     """The frame of independent Gaussians."""
-    if len(mean) <= LARGEST_DENSE:
-        return Dense(mean, np.diag(sd))
+    return Dense(mean, np.diag(sd)) if len(mean) <= LARGEST_DENSE else rooted(mean, 1 / sd)
+
+
+def rooted(mean: np.ndarray, root: np.ndarray) -> Sparse:
+    """The sparse frame of independent Gaussians with precisions ``root²``."""
     layout = Layout.diagonal(len(mean))
-    return Sparse(mean, Factor(layout, 1 / sd, np.zeros(0), np.diag(1 / sd[layout.tail])))
+    return Sparse(mean, Factor(layout, root, np.zeros(0), np.diag(root[layout.tail])))
 
 
 def sparse(mean: np.ndarray, factor: Factor | LowRankFactor) -> Dense | Sparse:

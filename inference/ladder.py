@@ -11,6 +11,7 @@ from ..guides import MeanField
 from ..guides.low_rank import LowRankFactor
 from ..guides.sparse import Factor
 from .centring import carry
+from .checkpoint import Checkpoint
 from .evidence.chains import short_chains, slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
@@ -46,21 +47,32 @@ class Climb(Fitting):
 
     def __init__(self, target, plan, seed: int, watch: Watch, start=None, named=False, num_draws=4000):
         super().__init__(target, plan, seed, watch, start)
+        self.checkpoint = Checkpoint(None, {})
         self.named, self.least = named, min(LEAST * num_draws, LARGEST_POOL)
         self.response: tuple[np.ndarray, np.ndarray] | None = None
 
     def run(self) -> Outcome:
         """Climb, and keep what was reached when time or patience ends."""
         try:
-            with self.watch.showing("looking for where the posterior lies"):
-                self._starts()
-            with self.watch.showing("fitting the guide"):
-                self._fit()
+            self._stage("starts", "looking for where the posterior lies", self._starts)
+            self._stage("fit", "fitting the guide", self._fit)
         except KeyboardInterrupt:
             self.watch.interrupted = True
             self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
         with self.watch.showing("measuring how wrong it may be"):
             return self._evidence()
+
+    def _stage(self, name: str, words: str, run) -> None:
+        """Run a stage, or take what it led to before the fit was broken off."""
+        kept = self.checkpoint
+        if kept.ended(name):
+            if kept.stage == name:
+                self.restore(*kept.state)
+            return
+        with self.watch.showing(words):
+            run()
+        if self.factor is None and not self.watch.stop():  # a sparse fit is soon made again
+            kept.finish(name, *self.snapshot())
 
     def _evidence(self) -> Outcome:
         family, frame = self.family, self.best

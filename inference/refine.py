@@ -19,6 +19,7 @@ import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
+from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .evidence.chains import slowest
 from .evidence.estimates import estimate
@@ -127,6 +128,7 @@ def refine(
     max_seconds: float | None = None,
     seed: int | None = None,
     progress: bool = True,
+    checkpoint=None,
     affordable: float | None = None,
 ) -> Posterior:
     """Chains of NUTS from where a fit ended, see `Posterior.refine`.
@@ -145,37 +147,48 @@ def refine(
     judged = posterior._judged()
     chains, why = _metric(target, outcome)
     start = _starts(target, outcome, num_chains, rng)
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint, {"model": posterior.name, "data": posterior.data_fingerprint})
+    seconds = lambda: time.perf_counter() - begin  # noqa: E731
+
+    def drawn(words):
+        return _drawn(posterior, outcome, chains, before, seconds(), f"{why}: {words}", rng)
+
+    checkpoint.posterior(lambda: posterior, now=affordable is None)
     try:
         with watch.showing("refining with NUTS"):
-            words = _run(chains, start, num_draws, judged, rng, watch, affordable)
+            keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
+            words = _run(chains, start, num_draws, judged, rng, watch, affordable, keep)
     except KeyboardInterrupt:
         watch.interrupted, words = True, "interrupted: the draws so far"
     finally:
         watch.close()
-    seconds = time.perf_counter() - begin
-    count = target.counter.num_gradients - before[0]
     if not chains.z or words.startswith("not affordable"):
         reason = words if chains.z else "ended before the first draws"
-        rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds, reason=reason)
+        count = target.counter.num_gradients - before[0]
+        rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds(), reason=reason)
         return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
-    law = chains.law()
-    drawn = len(law.z) // num_chains
+    found = drawn(words)
+    found.findings += tuple(checkpoint.findings)
+    checkpoint.posterior(lambda: found, now=True)
+    return found
+
+
+def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior:
+    """The posterior of the draws so far."""
+    target, law = chains.target, chains.law()
+    count = target.counter.num_gradients - before[0]
     errors = _guide_errors(target, outcome, law, posterior)
     off = "" if errors is None else f"; {errors[2]}"
-    rung = Rung(
-        "refine",
-        "nuts",
-        num_gradients=count,
-        seconds=seconds,
-        reason=f"{num_chains} chains × {drawn} draws after {chains.num_warmup}, {why}: {words}{off}",
-    )
+    reason = f"{law.num_chains} chains × {len(law.z) // law.num_chains} draws after {chains.num_warmup}, {words}{off}"
+    rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds, reason=reason)
     moved = replace(
         outcome,
         law=law,
         rungs=[*posterior.trail, rung],
         findings=[
             *(f for f in posterior.findings if f.name not in SHORT_CHAINS),
-            *_findings(law, chains, target, posterior, words),
+            *_findings(law, target, posterior),
         ],
         twins=_twins(outcome, law, rng),
         guide_errors=None if errors is None else errors[:2],
@@ -218,7 +231,7 @@ def sampled(program, target, seed: int, settings: dict, findings=(), **options) 
 
 
 def refine_where_it_pays(
-    posterior: Posterior, progress: bool = True, max_seconds: float | None = None
+    posterior: Posterior, progress: bool = True, max_seconds: float | None = None, checkpoint=None
 ) -> Posterior:
     """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
     affordable cost."""
@@ -229,7 +242,9 @@ def refine_where_it_pays(
         return replace(posterior, trail=Trail([*posterior.trail, Rung("refine", "nuts", reason=hopeless)]))
     limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
     seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
-    refined = refine(posterior, progress=progress, max_seconds=seconds, affordable=limit)
+    refined = refine(
+        posterior, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit
+    )
     if refined.law == "mcmc" and _trust(refined) < _trust(posterior):
         last = replace(refined.trail[-1], reason=f"{refined.trail[-1].reason}; no better, left aside")
         return replace(posterior, trail=Trail([*posterior.trail, last]), cost=refined.cost, _groups={})
@@ -318,10 +333,15 @@ def _starts(target, outcome, num_chains, rng) -> np.ndarray:
     return points[good][np.arange(num_chains) % good.sum()]
 
 
-def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable) -> str:
-    """Warm up and draw until it is enough; why it ended."""
+def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep) -> str:
+    """Warm up and draw until it is enough; why it ended. `keep` is called now and then."""
     begin, compiled = time.perf_counter(), chains.target.density.clock["compile"]
-    stop = watch.stop
+
+    def stop():
+        if len(chains.z):
+            keep()
+        return watch.stop()
+
     chains.warmed(start, rng, stop)
     first = FIRST if num_draws is None else num_draws
     chains.extended(min(first, FIRST), stop)
@@ -394,7 +414,7 @@ def _guide_errors(target, outcome, law, posterior):
     return shift, ratio, words
 
 
-def _findings(law: Law, chains: Chains, target, posterior, words):
+def _findings(law: Law, target, posterior):
     stats = law.stats
     if law.divergent > DIVERGENT:
         yield Finding(

@@ -98,7 +98,8 @@ class Subsampled(Climb):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
         ascent = Ascent(self.target, self.batches, (mean, sd), seed=int(self.rng(1).integers(2**31)))
-        found = ascend(ascent, self.watch.stop)
+        kept = self.checkpoint
+        found = ascend(ascent, self.watch.stop, kept.under_way, kept.keep)
         self.best = independent(found.mean, np.exp(found.log_sd))
         self.elbo_trace += found.trace[:: max(1, len(found.trace) // 1000)].tolist()
         rows = found.num_steps * self.batches.size

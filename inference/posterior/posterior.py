@@ -412,6 +412,7 @@ class Posterior:
         max_seconds: float | None = None,
         kernel: str = "nuts",
         seed: int | None = None,
+        checkpoint=None,
         progress: bool = True,
     ) -> Posterior:
         """Chains of NUTS that start at draws of this posterior, and the posterior that they give.
@@ -430,6 +431,8 @@ class Posterior:
         kernel : {"nuts"}
         seed : int, optional
             That of the fit by default.
+        checkpoint : str or path, optional
+            A folder in whose ``posterior`` the draws so far are written every minute, for `elboroom.load`.
         progress : bool
 
         Returns
@@ -450,7 +453,7 @@ class Posterior:
 
         if kernel != "nuts":
             raise UnsupportedError(explain("kernel", "'nuts'", repr(kernel), "leave it at its default"))
-        return refine(self, num_chains, num_draws, max_seconds, seed, progress)
+        return refine(self, num_chains, num_draws, max_seconds, seed, progress, checkpoint)
 
     @property
     def guide_errors(self):

@@ -1,0 +1,131 @@
+"""Checkpoints: a fit that is broken off ends, when it goes on, as an unbroken one; foreign or damaged ones are refused."""
+
+import json
+
+import numpy as np
+import pytest
+from elboroom.inference import checkpoint as room
+from elboroom.inference import ladder, refine, stochastic
+
+import elboroom as er
+
+RNG = np.random.default_rng(1)
+GROUP = RNG.integers(0, 8, 200)
+Y = 1 + RNG.normal(size=8)[GROUP] + RNG.normal(size=200)
+
+
+@er.model
+def groups(y, group):
+    mu = er.sample("mu", er.Normal(0, 5))
+    tau = er.sample("tau", er.HalfNormal(2))
+    with er.plate("group", 8):
+        a = er.sample("a", er.Normal(mu, tau))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[group], 1.0), y)
+
+
+class Killed(BaseException):
+    pass
+
+
+def broken(monkeypatch, module, name, after=1):
+    """Make a function end the process, so to speak, at its call number `after`."""
+    calls, run = [], getattr(module, name)
+
+    def dying(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == after:
+            raise Killed
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, dying)
+
+
+def fit(folder=None, **options):
+    return er.fit(groups(Y, GROUP), checkpoint=folder, refine=False, progress=False, **options)
+
+
+@pytest.mark.parametrize("stage", ["starts", "fit"])
+def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
+    whole = fit()
+    with monkeypatch.context() as patch:
+        broken(patch, ladder, "draw_pool") if stage == "fit" else broken(patch, ladder.Climb, "_fit")
+        with pytest.raises(Killed):
+            fit(tmp_path)
+    for skipped in {"starts": ["_starts"], "fit": ["_starts", "_fit"]}[stage]:
+        monkeypatch.setattr(ladder.Climb, skipped, None)
+    resumed = fit(tmp_path)
+    assert np.array_equal(resumed.z, whole.z) and resumed.summary().equals(whole.summary())
+    assert resumed.cost.num_gradients == whole.cost.num_gradients
+    assert [r.name for r in resumed.trail] == [r.name for r in whole.trail]
+
+
+@pytest.mark.parametrize("after", [3, 11])
+def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch, after):
+    monkeypatch.setattr(room, "EVERY", 0.0)
+    options = {"guide": "mean-field", "minibatch": er.Minibatch("row", 50)}
+    whole = fit(**options)
+    with monkeypatch.context() as patch:
+        broken(patch, stochastic, "_block", after)
+        with pytest.raises(Killed):
+            fit(tmp_path, **options)
+    resumed = fit(tmp_path, **options)
+    assert np.array_equal(resumed.z, whole.z) and resumed.summary().equals(whole.summary())
+
+
+def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
+    posterior = fit()
+    monkeypatch.setattr(room, "EVERY", 0.0)
+    chunk, calls = refine.Chains._chunk, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) == 6:
+            raise Killed
+        return chunk(self)
+
+    monkeypatch.setattr(refine.Chains, "_chunk", dying)
+    with pytest.raises(Killed):
+        posterior.refine(checkpoint=tmp_path, progress=False)
+    kept = er.load(tmp_path / "posterior")
+    assert kept.law == "mcmc" and len(kept.z) == 4 * 4 * refine.CHUNK
+    assert "under way" in kept.trail[-1].reason
+
+
+def test_a_foreign_one_is_refused_by_name(tmp_path):
+    fit(tmp_path)
+    for options, words in (({"seed": 3}, "another seed"), ({"guide": "mean-field"}, "another guide")):
+        with pytest.raises(er.InferenceError, match=words):
+            fit(tmp_path, **options)
+    with pytest.raises(er.InferenceError, match="another data"):
+        er.fit(groups(Y + 1, GROUP), checkpoint=tmp_path, progress=False)
+
+
+def test_a_damaged_one_is_refused_by_name(tmp_path):
+    fit(tmp_path)
+    file = tmp_path / room.FILE
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"nonsense"):
+        file.write_bytes(content)
+        with pytest.raises(er.InferenceError, match="damaged"):
+            fit(tmp_path)
+    record = {"format": "elboroom-checkpoint/99", "identity": {}, "state": {}}
+    np.savez(file, record=np.array(json.dumps(record)))
+    with pytest.raises(er.InferenceError, match="checkpoint/99"):
+        fit(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(er.InferenceError, match="a file"):
+        fit(tmp_path / "file")
+    with pytest.raises(er.InferenceError, match="checkpoint"):
+        fit(3)
+
+
+def test_without_room_the_fit_goes_on_and_says_so(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    posterior = fit(tmp_path)
+    found = next(f for f in posterior.findings if f.name == "no checkpoint")
+    assert "No space left" in found.advice and posterior.verdict in {"trusted", "caution"}
+    assert not list(tmp_path.iterdir())
