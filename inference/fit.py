@@ -138,7 +138,7 @@ def fit(
             climb = Climb(target, plan, seed, watch, start_z, named, num_draws)
         else:
             climb = Subsampled(target, plan, seed, watch, start_z, named, num_draws, minibatch)
-        climb.checkpoint = kept
+        climb.checkpoint, climb.lean = kept, refine in ("always", True)
         outcome = climb.run()
         target = climb.target
     finally:

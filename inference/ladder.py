@@ -28,7 +28,7 @@ from .response import linear_response
 from .trail import Rung
 from .watch import Watch
 
-FIRST_POOL, LARGEST_POOL, NUM_CHAINS = 8_000, 64_000, 128
+FIRST_POOL, LARGEST_POOL, LEAN_POOL, NUM_CHAINS = 8_000, 64_000, 1_000, 128
 LEAST = 4  # draws of the pool for each that is kept
 LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
 FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
@@ -48,6 +48,7 @@ class Climb(Fitting):
     def __init__(self, target, plan, seed: int, watch: Watch, start=None, named=False, num_draws=4000):
         super().__init__(target, plan, seed, watch, start)
         self.checkpoint = Checkpoint(None, {})
+        self.lean = False  # chains follow anyway: only what they start from is asked of the evidence
         self.named, self.least = named, min(LEAST * num_draws, LARGEST_POOL)
         self.response: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -88,7 +89,7 @@ class Climb(Fitting):
         params = dict(guide.init(start))
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng = self.rng(2)
-        size = FIRST_POOL if not self.watch.stop() else 2_000
+        size = LEAN_POOL if self.lean else FIRST_POOL if not self.watch.stop() else 2_000
         size = int(np.clip(2 * (LARGEST_BLOCK // (2 * len(frame.mean))), 200, size))
         size = int(np.clip(2 * (DEAREST // (2 * self.target.work)), min(size, 1_000), size))
         pool = None
@@ -104,7 +105,8 @@ class Climb(Fitting):
         found: list[Elsewhere] = []
         khat: float | None = None
         try:
-            if condemned is None and not self._short(law, pool, residual) and pool.khat < 0.7:
+            enlarged = condemned is None and not self.lean and pool.khat < 0.7
+            if enlarged and not self._short(law, pool, residual):
                 with self.attempt("evidence", f"{family.name} + psis"):
                     pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
             self.rung(
@@ -117,7 +119,8 @@ class Climb(Fitting):
                 khat=pool.khat,
                 reason=f"{len(pool.z)} fresh draws, effective {pool.size:.0f}",
             )
-            if condemned is None and self._short(law, pool, residual) and not self.named:
+            chains = condemned is None and not self.named and not self.lean
+            if chains and self._short(law, pool, residual):
                 with self.watch.showing("short chains from the guide"), self.attempt("short chains", "hmc"):
                     law = self._chains(pool, frame, rng) or law
             self._directions(law, frame)

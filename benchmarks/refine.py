@@ -1,0 +1,205 @@
+"""Warm-started NUTS against NumPyro's own on reference posteriors: what an effective size of 400 costs.
+
+    python benchmarks/refine.py [--folder DIR] [--only NAME] [--seeds 3]   gradients and seconds to a bulk ESS of 400
+    python benchmarks/refine.py --gate                                     fits stopped after 1, 3 and 10 steps
+
+Ours counts everything: starts, fit, importance draws, the search for other modes, warm-up and draws. The peer runs four
+chains in lockstep with a warm-up of 1,000, and draws until the same effective size or 64,000 draws are reached: where
+these end it, the ratio is a bound. Each runs in a process of its own on one thread with a compilation cache that a run
+before has filled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from posteriordb import errors, flat_summary, load
+
+ENOUGH, MOST = 400, 64_000
+
+
+def bulk(values) -> float:
+    """Least bulk ESS of arrays ``(C, T, …)``."""
+    from arviz_stats.base import array_stats
+
+    flat = np.concatenate([np.asarray(v, float).reshape(*v.shape[:2], -1) for v in values], 2)
+    live = np.ptp(flat, axis=(0, 1)) > 0
+    return float(np.nanmin(array_stats.ess(np.moveaxis(flat[:, :, live], 2, 0), method="bulk")))
+
+
+def ours(model, kwargs, seed, options):
+    """A lean fit and chains from it, to the effective size."""
+    from elboroom.inference import natural, refine
+    from elboroom.inference.outcome import quantity_values
+
+    import elboroom as er
+
+    def needed(chains, judged):
+        law = chains.law()
+        values, _ = quantity_values(chains.target, law.z)
+        return ENOUGH / bulk([values.reshape(law.num_chains, -1, values.shape[1])]), values.size
+
+    refine._needed = needed
+    if options.steps:
+        run = natural.natural_gradient
+
+        def stopped(*args, callback=None, **settings):
+            calls = []
+
+            def enough():
+                calls.append(1)
+                return len(calls) > options.steps
+
+            return run(*args, callback=enough, **settings)
+
+        from elboroom.inference import fitting
+
+        fitting.natural_gradient = stopped
+    program = er.from_numpyro(model)(**kwargs)
+    begin = time.perf_counter()
+    posterior = er.fit(program, refine="always", seed=seed, progress=False)
+    seconds = time.perf_counter() - begin
+    rows = {
+        label: {name: posterior.table[name][i] for name in ("mean", "sd", "q5", "q95")}
+        for i, label in enumerate(posterior.table["label"])
+    }
+    return {
+        "gradients": posterior.cost.num_gradients,
+        "seconds": seconds,
+        "rows": rows,
+        "reason": posterior.trail[-1].reason,
+    }
+
+
+def numpyros(model, kwargs, seed, options):
+    """NumPyro's NUTS with its defaults."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from numpyro.infer import MCMC, NUTS
+
+    begin = time.perf_counter()
+    settings = dict(num_chains=4, chain_method="vectorized", progress_bar=False)
+    mcmc = MCMC(NUTS(model), num_warmup=1000, num_samples=500, **settings)
+    mcmc.warmup(jax.random.PRNGKey(seed), extra_fields=("num_steps",), collect_warmup=True, **kwargs)
+    gradients = int(np.asarray(mcmc.get_extra_fields()["num_steps"]).sum())
+    kept, drawn = [], 0
+    while drawn < MOST:
+        mcmc.run(mcmc.post_warmup_state.rng_key, extra_fields=("num_steps",), **kwargs)
+        gradients += int(np.asarray(mcmc.get_extra_fields()["num_steps"]).sum())
+        kept.append({k: np.asarray(v) for k, v in mcmc.get_samples(group_by_chain=True).items()})
+        mcmc.post_warmup_state = mcmc.last_state
+        drawn += 2000
+        joined = {k: np.concatenate([one[k] for one in kept], 1) for k in kept[0]}
+        if bulk(joined.values()) >= ENOUGH:
+            break
+    seconds = time.perf_counter() - begin
+    flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in joined.items()}
+    rows = flat_summary(flat)
+    return {"gradients": gradients, "seconds": seconds, "rows": rows, "capped": drawn >= MOST}
+
+
+def run(name, worker, seed, cache, options):
+    env = {
+        **os.environ,
+        "ELBOROOM_CACHE": cache,
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    }
+    command = [sys.executable, __file__, "--folder", str(options.folder), "--only", name, "--worker", worker]
+    command += ["--seed", str(seed), "--steps", str(options.steps)]
+    if shutil.which("taskset"):
+        command = ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[-1]), *command]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = os.environ.get("ELBOROOM_POSTERIORDB", "../shared/posteriordb")
+    parser.add_argument("--folder", type=Path, default=default)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--gate", action="store_true")
+    parser.add_argument("--worker", choices=("ours", "numpyro"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=0)
+    options = parser.parse_args()
+    options.folder = Path(options.folder).resolve()
+    if not (options.folder / "models.py").exists():
+        print(f"skipped: no reference posteriors in {options.folder} (pass --folder)")
+        return
+    if options.worker:
+        model, kwargs = load(options.folder, options.only)
+        work = {"ours": ours, "numpyro": numpyros}[options.worker]
+        print(json.dumps(work(model, kwargs, options.seed, options)))
+        return
+    names = sorted(p.stem for p in (options.folder / "reference").glob("*.json") if options.only in p.stem)
+    if options.gate:
+        gate(names, options)
+        return
+    print(
+        f"{'posterior':42s} {'ours: gradients':>16s} {'s':>6s} {'err':>5s} {'NumPyro':>10s} {'s':>6s} {'err':>5s}  ratios"
+    )
+    ratios: dict[str, list] = {"gradients": [], "seconds": []}
+    for name in names:
+        reference = json.loads((options.folder / "reference" / f"{name}.json").read_text())
+        found: dict[str, list] = {"ours": [], "numpyro": []}
+        for worker, results in found.items():
+            with tempfile.TemporaryDirectory() as cache:
+                run(name, worker, 0, cache, options)
+                results += [run(name, worker, seed, cache, options) for seed in range(options.seeds)]
+
+        def mean(worker, key, found=found):
+            return float(np.exp(np.mean(np.log([one[key] for one in found[worker]]))))
+
+        worst = {
+            worker: max(
+                max(e["mean"], e["sd"]) for one in results for e in errors(one["rows"], reference).values()
+            )
+            for worker, results in found.items()
+        }
+        for key, values in ratios.items():
+            values.append(mean("numpyro", key) / mean("ours", key))
+        bound = ">" if any(one["capped"] for one in found["numpyro"]) else " "
+        print(
+            f"{name[:42]:42s} {mean('ours', 'gradients'):16.0f} {mean('ours', 'seconds'):6.2f} {worst['ours']:5.2f} "
+            f"{mean('numpyro', 'gradients'):10.0f} {mean('numpyro', 'seconds'):6.2f} {worst['numpyro']:5.2f}  "
+            f"{bound}{ratios['gradients'][-1]:.1f} {bound}{ratios['seconds'][-1]:.1f}",
+            flush=True,
+        )
+    for key, values in ratios.items():
+        print(f"{key}: median {np.median(values):.1f}, least {min(values):.2f}")
+
+
+def gate(names, options):
+    """Gradients of warm-started chains where the fit was stopped early, over NumPyro's."""
+    print(f"{'posterior':42s} {'NumPyro':>9s} {'whole':>7s} {'1 step':>7s} {'3':>7s} {'10':>7s}")
+    worst = []
+    for name in names:
+        with tempfile.TemporaryDirectory() as cache:
+            peer = run(name, "numpyro", 0, cache, options)["gradients"]
+            ratios = []
+            for options.steps in (0, 1, 3, 10):
+                ratios.append(run(name, "ours", 0, cache, options)["gradients"] / peer)
+        worst.append(max(ratios))
+        print(f"{name[:42]:42s} {peer:9d} " + " ".join(f"{r:7.3f}" for r in ratios), flush=True)
+    print(f"largest ratio: median {np.median(worst):.2f}, most {max(worst):.2f}")
+
+
+if __name__ == "__main__":
+    main()
