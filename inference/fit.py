@@ -20,7 +20,7 @@ from .conclude import Cost, conclude
 from .evidence import psis
 from .evidence.finding import Finding
 from .ladder import Climb
-from .minibatch import Minibatch
+from .minibatch import Batches, Minibatch
 from .posterior import Posterior
 from .refine import refine as run_refine
 from .refine import refine_where_it_pays, sampled
@@ -72,7 +72,8 @@ def fit(
         Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
         *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
-        Fit a mean-field guide on some rows of a plate at a time; evidence and predictions speak of all rows.
+        Fit on some rows of a plate at a time: a full-rank guide where every batch holds all of a few hundred
+        coordinates, else a mean-field one. Evidence and predictions speak of all rows.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
     checkpoint : str or path, optional
@@ -108,12 +109,14 @@ def fit(
             data = list(_data_findings(program, target.trace, target))
             options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
             return sampled(program, target, seed, settings, data, **options)
-        plan = choose(guide, target) if minibatch is None else subsampled(guide, minibatch)
+        batches = None if minibatch is None else Batches.of(target, minibatch)
+        plan = choose(guide, target) if batches is None else subsampled(guide, batches)
         if plan.recentres and minibatch is None:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         watch = Watch(max_seconds, progress)
         compile_before = target.density.clock["compile"]
-        target.prepare("value_and_grad")
+        if batches is None:
+            target.prepare("value_and_grad")
         z = np.zeros((target.constrain_batch, target.dim), target.dtype)
         target.density.constrain.prepare(z, target.data, target.weights)
         psis.array_stats()  # slow to import: while XLA compiles
@@ -134,10 +137,10 @@ def fit(
     )
     try:
         named = guide != "auto"
-        if minibatch is None:
+        if batches is None:
             climb = Climb(target, plan, seed, watch, start_z, named, num_draws)
         else:
-            climb = Subsampled(target, plan, seed, watch, start_z, named, num_draws, minibatch)
+            climb = Subsampled(target, plan, seed, watch, start_z, named, num_draws, batches)
         climb.checkpoint, climb.lean = kept, refine in ("always", True)
         outcome = climb.run()
         target = climb.target

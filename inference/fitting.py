@@ -27,6 +27,14 @@ RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
 FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
 
 
+def marked(value, grad):
+    """Values and gradients with what is not finite as −inf and 0, and where that is."""
+    bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
+    if bad.any():
+        value, grad = np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
+    return value, grad, bad
+
+
 class Fitting:
     """State of the fits: what is the best Gaussian so far, and what was tried."""
 
@@ -44,13 +52,15 @@ class Fitting:
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
 
+    def evaluate(self, z, batch=None):
+        """Log density and gradient as the target gives them."""
+        return self.target.value_and_grad(z, batch=batch)
+
     def density(self, z, batch=None):
         """Log density and gradient with what is not finite marked as −inf."""
         with np.errstate(all="ignore"):
-            value, grad = self.target.value_and_grad(z, batch=batch)
-        bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
+            value, grad, bad = marked(*self.evaluate(z, batch))
         if bad.any():
-            value, grad = np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
             self.last_bad = z[bad][:1]
         return value, grad
 
@@ -180,22 +190,24 @@ class Fitting:
             self.best = independent(moved[0], np.exp(units) / np.sqrt(precision))
         return True
 
-    def _finite_points(self, points, rng):
+    def _finite_points(self, points, rng, density=None):
+        """Points at which the density is finite, near those given where it can be."""
         from ..ppl.errors import InferenceError, explain
 
         for radius in (2.0, 1.0, 0.3, 0.05, 5.0, 10.0):
-            value, _ = self.density(points)
+            value, _ = (density or self.density)(points)
             good = np.isfinite(value)
             if good.all():
                 return points
             if good.any():
                 return np.concatenate([points[good], points[good][:1].repeat((~good).sum(), 0)])
-            points = dispersed(rng, 8, self.target.dim, radius)
+            points = dispersed(rng, 8, points.shape[1], radius)
+        culprit = self._culprit(points[0]) if density is None else "on a batch of the rows"
         raise InferenceError(
             explain(
                 f"model '{self.target.program.name}'",
                 "a log density that is finite somewhere near the origin of the unconstrained space",
-                f"none at 48 points tried; {self._culprit(points[0])}",
+                f"none at 48 points tried; {culprit}",
                 "check that the data lie in the support of the likelihood, or pass start=",
             )
         )
@@ -275,7 +287,7 @@ class Fitting:
             self.best = Dense(mean, scale)
 
         for last in (False, False, True):
-            found = natural_gradient(self.density, *self._dense(), rng, callback=stop, keep=keep)
+            found = self._natural(rng, keep)
             self.elbo_trace += found.trace
             self.best = Dense(found.mean, found.scale_tril)
             if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
@@ -288,6 +300,10 @@ class Fitting:
                 self.best = Dense(better.mean, better.scale_tril)
                 words += "; polished on fixed draws"
         return words
+
+    def _natural(self, rng, keep):
+        """The dense Gaussian, from the best so far."""
+        return natural_gradient(self.density, *self._dense(), rng, callback=self.watch.stop, keep=keep)
 
     def _dense(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and lower-triangular scale of the best Gaussian."""

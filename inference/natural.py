@@ -32,6 +32,30 @@ class Fitted:
     reason: str
 
 
+@dataclass(frozen=True)
+class State:
+    """A Gaussian with what its draws say of the target.
+
+    Attributes
+    ----------
+    mean, scale : numpy.ndarray, shapes (dim,) and (dim, dim)
+    gradient, curvature : numpy.ndarray, shapes (dim,) and (dim, dim)
+        Mean gradient and mean negative Hessian, whitened; see `whitened_moments`.
+    eps, grad : numpy.ndarray, shape (B, dim)
+        The whitened draws, and the target's gradient at ``mean + scale eps``.
+    elbo, elbo_se : float
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    gradient: np.ndarray
+    curvature: np.ndarray
+    eps: np.ndarray
+    grad: np.ndarray
+    elbo: float = np.nan
+    elbo_se: float = np.nan
+
+
 def natural_gradient(
     density,
     mean,
@@ -42,6 +66,7 @@ def natural_gradient(
     keep=None,
     gradient_tol=0.1,
     hessian_tol=0.15,
+    advance=None,
 ) -> Fitted:
     """Fit by guarded natural gradients.
 
@@ -52,17 +77,19 @@ def natural_gradient(
     mean, scale_tril : numpy.ndarray
         Start, shapes ``(dim,)`` and ``(dim, dim)``.
     rng : numpy.random.Generator
+    advance : callable, optional
+        ``advance(state, damping) -> (mean, scale)``: where a step leads from a `State`; by default `step`.
 
     Notes
     -----
     Stops when the worst direction has whitened gradient below 0.1 and whitened curvature within 0.15 of 1, and the
     curvatures sum to the dimension within 1.
     """
-    dim = len(mean)
+    dim, advance = len(mean), advance or step
     base = max(32, 2 * dim + dim % 2)
     batch = base
     damping, trace = 1.0, []
-    kept = None  # the last accepted state: mean, scale, its proposal (a, A), elbo, se
+    kept: State | None = None  # the last that was accepted
     best = None
     stale = 0
     widest = max(1.0, np.abs(np.diag(scale_tril)).max())
@@ -77,10 +104,10 @@ def natural_gradient(
         value, grad = density(mu + z @ scale.T)
         finite = np.isfinite(value).all() and np.isfinite(grad).all()
         if finite:
-            a, hessian = _stein(grad @ scale, z)
+            a, hessian = whitened_moments(grad @ scale, z)
             elbo = value.mean() + np.log(np.abs(np.diag(scale))).sum()
             se = _residual_sd(value, z, a, hessian) / np.sqrt(batch)
-        if not finite or (kept is not None and elbo < kept[4] - 3 * np.hypot(se, kept[5])):
+        if not finite or (kept is not None and elbo < kept.elbo - 3 * np.hypot(se, kept.elbo_se)):
             if kept is None:
                 scale = 0.5 * scale
                 if np.abs(np.diag(scale)).max() < 1e-12:
@@ -91,11 +118,11 @@ def natural_gradient(
             if damping < 1e-4:
                 reason = "no step raises the bound"
                 break
-            trial = _step(*kept[:4], damping)
+            trial = advance(kept, damping)
             continue
         trace.append(elbo)
         eig = np.linalg.eigvalsh(hessian)
-        state = (mu, scale, a, hessian, elbo, se)
+        state = State(mu, scale, a, hessian, z, grad, elbo, se)
         lower = elbo - se
         if best is None or lower > best[0] + 1e-3:
             best, stale = (lower, state), 0
@@ -108,7 +135,7 @@ def natural_gradient(
         if np.abs(a).max() < gradient_tol and small:
             best, reason = (lower, state), "converged"
             # One more undamped step is free and lands closer still.
-            mu, scale = _step(mu, scale, a, hessian, 1.0)
+            mu, scale = step(state, 1.0)
             return Fitted(mu, scale, elbo, True, trace, reason)
         if eig.min() < 1e-3 and np.abs(np.diag(scale)).max() > 1e6 * widest:
             reason = "flat direction"
@@ -121,14 +148,15 @@ def natural_gradient(
                 reason = "no better bound at the largest batch"
                 break
             batch, stale = 2 * batch, 0
-        trial = _step(mu, scale, a, hessian, damping)
+        trial = advance(state, damping)
     if best is None:
         return Fitted(trial[0], trial[1], -np.inf, False, trace, "no finite draw")
-    mu, scale, _, _, elbo, _ = best[1]
-    return Fitted(mu, scale, elbo, False, trace, reason)
+    state = best[1]
+    return Fitted(state.mean, state.scale, state.elbo, False, trace, reason)
 
 
-def _stein(h, z):
+def whitened_moments(h, z):
+    """Mean gradient, and by Stein's identity mean negative Hessian, from whitened gradients `h` at draws `z`."""
     a = h.mean(0)
     moment = h.T @ z / len(z)
     return a, -0.5 * (moment + moment.T)
@@ -140,8 +168,10 @@ def _residual_sd(value, z, a, hessian):
     return rest.std()
 
 
-def _step(mean, scale, a, hessian, damping):
-    eig, vec = np.linalg.eigh(hessian)
+def step(state: State, damping: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale after a step, damped by a factor in (0, 1]."""
+    mean, scale, a = state.mean, state.scale, state.gradient
+    eig, vec = np.linalg.eigh(state.curvature)
     # The mean takes Newton's step in full: a ceiling on the curvature would make it overshoot.
     move = damping * vec @ ((vec.T @ a) / np.maximum(eig, 0.25))
     eig = np.clip(eig, 0.25, 4.0)

@@ -6,46 +6,70 @@ import time
 
 import numpy as np
 
-from ..guides import MeanField
-from ..guides.choose import Plan
+from ..guides import FullRank, MeanField
+from ..guides.choose import FULL_RANK_LIMIT, Plan
 from ..ppl.errors import GuideError, explain
+from .anchored import anchored, stages
 from .ascent import Ascent
+from .blocks import Blocks, whole
 from .evidence.finding import Finding
-from .frame import independent
+from .fitting import marked
+from .frame import LARGEST_DENSE, Dense, independent
 from .ladder import Climb
-from .minibatch import Batches, Minibatch
+from .minibatch import Batches
+from .natural import natural_gradient
 from .starts import dispersed, loose_fits
 from .stochastic import ascend
 
+MOST_BATCHES, SHARE = 8, 16  # batches between anchors, and how many times over they must fit into all rows
 
-def subsampled(guide, minibatch: Minibatch) -> Plan:
+
+def subsampled(guide, batches: Batches) -> Plan:
     """The plan of a fit on minibatches.
 
     Raises
     ------
     GuideError
-        For any guide but the mean field.
+        For any guide but the full-rank Gaussian and the mean field, or a full-rank one that batches cannot reach.
     """
     name = str(getattr(guide, "name", guide)).lower().replace("_", "-")
-    if name not in {"auto", "mean-field", "meanfield"}:
-        raise GuideError(
-            explain(
-                "guide",
-                "'mean-field' with minibatches",
-                repr(guide),
-                "fit on all rows for a richer guide, or leave it at its default",
-            )
+    dim, dense = batches.full.dim, whole(batches)
+    words = f"batches of {batches.size} rows of '{batches.rows}'"
+    if name == "auto" and dense and dim <= FULL_RANK_LIMIT:
+        return Plan(FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable")
+    if name in {"full-rank", "fullrank"} and dense and dim <= LARGEST_DENSE:
+        return Plan(FullRank(), words)
+    if name == "auto":
+        why = "too many for a dense covariance" if dense else "of which a batch holds some"
+        return Plan(MeanField(), f"{words}, {dim} coordinates, {why}")
+    if name in {"mean-field", "meanfield"}:
+        return Plan(MeanField(), words)
+    raise GuideError(
+        explain(
+            "guide",
+            "'mean-field' with minibatches, or 'full-rank' where every batch holds all of at most "
+            f"{LARGEST_DENSE} coordinates",
+            repr(guide),
+            "fit on all rows for a richer guide, or leave it at its default",
         )
-    return Plan(MeanField(), f"batches of {minibatch.size} rows of '{minibatch.plate}'")
+    )
 
 
 class Subsampled(Climb):
     """State of one fit on minibatches; `run` gives the outcome."""
 
-    def __init__(self, target, plan, seed, watch, start, named, num_draws, minibatch: Minibatch):
+    def __init__(self, target, plan, seed, watch, start, named, num_draws, batches: Batches):
+        dense = plan.family.name == "full-rank"
+        if dense:
+            target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         super().__init__(target, plan, seed, watch, start, named, num_draws)
-        self.batches = Batches.of(target, minibatch)
-        idle = {name: int((chance == 0).sum()) for name, (_, _, chance) in self.batches.groups.items()}
+        self.batches = batches
+        self.stages = stages(batches.total, batches.size) if dense else []
+        self.all = Blocks.of(batches) if whole(batches) else None
+        self.rows, self.num_batches = self.all, 0
+        if dense:
+            return
+        idle = {name: int((chance == 0).sum()) for name, (_, _, chance) in batches.groups.items()}
         for name, count in idle.items():
             if count:
                 self.findings.append(
@@ -60,7 +84,68 @@ class Subsampled(Climb):
                     )
                 )
 
+    def evaluate(self, z, batch=None):
+        """Log density and gradient on the rows at hand, block by block."""
+        if self.rows is None:
+            return super().evaluate(z, batch)
+        return self._counted(self.rows, z)
+
+    def _counted(self, rows, z):
+        self.target.counter.num_gradients += -(-len(z) * rows.num_rows // self.batches.total)
+        return rows(z, self.target.weights)
+
+    def _stage(self, size, rng) -> Blocks:
+        """Some rows, one from each of as many stretches of equal length."""
+        ends = np.arange(size + 1) * self.batches.total // size
+        return Blocks(self.batches, rng.integers(ends[:-1], ends[1:]))
+
     def _starts(self):
+        if self.family.name == "mean-field":
+            return self._starts_on_a_batch()
+        if self.stages:
+            self.rows = self._stage(self.stages[0], self.rng(11))
+        try:
+            super()._starts()
+        finally:
+            self.rows = self.all
+
+    def _full_rank(self, rng) -> str:
+        for size in self.stages:
+            self.rows = self._stage(size, rng)
+            try:
+                found = natural_gradient(
+                    self.density,
+                    *self._dense(),
+                    rng,
+                    max_steps=12,
+                    callback=self.watch.stop,
+                    gradient_tol=0.5,
+                    hessian_tol=0.5,
+                )
+                if np.isfinite(found.elbo):
+                    self.best = Dense(found.mean, found.scale_tril)
+                    self._recentre()
+            finally:
+                self.rows = self.all
+        words = super()._full_rank(rng)
+        passes = f"{len(self.elbo_trace)} passes over all rows, {self.num_batches} batches between them"
+        before = ", ".join(map(str, self.stages))
+        return f"{passes}{', before them posteriors of ' if before else ''}{before} rows; {words}"
+
+    def _natural(self, rng, keep):
+        count = min(self.batches.total // (SHARE * self.batches.size), MOST_BATCHES)
+
+        def draw():
+            self.num_batches += 1
+            rows = Blocks(
+                self.batches, self.batches.sample(rng), share=self.batches.total / self.batches.size
+            )
+            return lambda z: self._counted(rows, z)
+
+        stop = self.watch.stop
+        return anchored(self.density, draw, count, *self._dense(), rng, callback=stop, keep=keep)
+
+    def _starts_on_a_batch(self):
         """Loose fits on one batch that stands for all rows; what it does not reach starts as the others of its site."""
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng, batches, small = self.rng(0), self.batches, self.batches.target
@@ -69,18 +154,17 @@ class Subsampled(Climb):
 
         def density(z):
             with np.errstate(all="ignore"):
-                value, grad = small.value_and_grad(z, data=data, scale=given["scale"])
-            bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
-            return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
+                return marked(*small.value_and_grad(z, data=data, scale=given["scale"]))[:2]
 
         points = dispersed(rng, 3, small.dim)
         if self.start is not None:
             points = np.concatenate([self.start[:, given["where"]], points[:2]])
+        points = self._finite_points(points, rng, density)
         with np.errstate(all="ignore"):
             fits = loose_fits(density, points, rng, tolerance=1.0, callback=self.watch.stop)
         k = fits.best
         mean, sd = np.zeros(self.target.dim), np.full(self.target.dim, 0.1)
-        there = given["weight"] > 0
+        there = (given["weight"] > 0) & np.isfinite(fits.elbo[k])
         for site in self.target.sites:
             own = self.target.offsets[site.name]
             inside = there & (given["where"] >= own.start) & (given["where"] < own.stop)
@@ -94,16 +178,15 @@ class Subsampled(Climb):
         words = f"{len(points)} dispersed starts on one batch, {fits.num_iterations} iterations"
         self.rung("starts", "mean-field", before, begin, reason=words)
 
-    def _fit(self):
-        before, begin = self.target.counter.num_gradients, time.perf_counter()
+    def _mean_field(self, rng) -> str:
         mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
-        ascent = Ascent(self.target, self.batches, (mean, sd), seed=int(self.rng(1).integers(2**31)))
+        ascent = Ascent(self.target, self.batches, (mean, sd), seed=int(rng.integers(2**31)))
         kept = self.checkpoint
         found = ascend(ascent, self.watch.stop, kept.under_way, kept.keep)
         self.best = independent(found.mean, np.exp(found.log_sd))
         self.elbo_trace += found.trace[:: max(1, len(found.trace) // 1000)].tolist()
-        rows = found.num_steps * self.batches.size
-        self.target.counter.num_gradients += int(np.ceil(rows / self.batches.total))
+        passes = found.num_steps * self.batches.size / self.batches.total
+        self.target.counter.num_gradients += int(np.ceil(passes))
         if found.num_bad:
             self.findings.append(
                 Finding(
@@ -115,11 +198,4 @@ class Subsampled(Climb):
                     f"The bound was not finite at {found.num_bad} of {found.num_steps} steps.",
                 )
             )
-        self.rung(
-            "fit",
-            "mean-field",
-            before,
-            begin,
-            reason=f"{self.plan.reason}. {found.num_steps} stochastic steps, {rows / self.batches.total:.1f} times over "
-            f"the data: {found.reason}",
-        )
+        return f"{found.num_steps} stochastic steps, {passes:.1f} times over the data: {found.reason}"
