@@ -71,7 +71,10 @@ def test_batches_correct_an_anchor_without_bias(backend):
     mean, scale = 0.3 * rng.normal(size=dim), 0.4 * np.eye(dim)
     grad = target.value_and_grad(mean + eps @ scale.T)[1]
     anchor = State(mean, scale, *whitened_moments(grad @ scale, eps), eps, grad)
-    there, narrower = mean + rng.normal(size=dim), 0.2 * np.tril(rng.normal(size=(dim, dim))) + 0.3 * np.eye(dim)
+    there, narrower = (
+        mean + rng.normal(size=dim),
+        0.2 * np.tril(rng.normal(size=(dim, dim))) + 0.3 * np.eye(dim),
+    )
     every = [
         corrected(anchor, there, narrower, Blocks(batches, np.array(rows), 7 / 3)).grad
         for rows in itertools.combinations(range(7), 3)
@@ -101,7 +104,10 @@ def test_batches_of_a_gaussian_add_no_noise(backend):
 @pytest.mark.parametrize("size", [1, 5, 23])
 def test_blocks_are_the_density(backend, size):
     target = few_counts(backend, 23)
-    batches, z = Batches.of(target, Minibatch("row", max(size, 3))), np.random.default_rng(4).normal(size=(5, 4))
+    batches, z = (
+        Batches.of(target, Minibatch("row", max(size, 3))),
+        np.random.default_rng(4).normal(size=(5, 4)),
+    )
     value, grad = Blocks(batches)(z)
     expected = target.value_and_grad(z)
     np.testing.assert_allclose(value, expected[0], rtol=1e-12)
