@@ -94,7 +94,7 @@ class Subsampled(Climb):
         self.target.counter.num_gradients += -(-len(z) * rows.num_rows // self.batches.total)
         return rows(z, self.target.weights)
 
-    def _stage(self, size, rng) -> Blocks:
+    def _few(self, size, rng) -> Blocks:
         """Some rows, one from each of as many stretches of equal length."""
         ends = np.arange(size + 1) * self.batches.total // size
         return Blocks(self.batches, rng.integers(ends[:-1], ends[1:]))
@@ -103,7 +103,7 @@ class Subsampled(Climb):
         if self.family.name == "mean-field":
             return self._starts_on_a_batch()
         if self.stages:
-            self.rows = self._stage(self.stages[0], self.rng(11))
+            self.rows = self._few(self.stages[0], self.rng(11))
         try:
             super()._starts()
         finally:
@@ -111,7 +111,7 @@ class Subsampled(Climb):
 
     def _full_rank(self, rng) -> str:
         for size in self.stages:
-            self.rows = self._stage(size, rng)
+            self.rows = self._few(size, rng)
             try:
                 found = natural_gradient(
                     self.density,
