@@ -8,27 +8,50 @@ from .report import write as report  # after the subpackage of that name, which 
 __all__ = ["check", "fits_data", "report"]
 
 
-def check(posterior) -> tuple[Finding, ...]:
-    """Findings about the model; *not assessable* where it has no rows to speak of."""
-    from .checks import CHECKS
+def check(posterior, statistics=None) -> tuple[Finding, ...]:
+    """Findings about the model; *not assessable* where it has no rows to speak of.
 
-    if "model checks" not in posterior._groups:
-        found = [finding for one in CHECKS for finding in one(posterior)]
-        seen = {finding.quantity for finding in found}
-        for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
-            found.append(
-                Finding(
-                    "model checks",
-                    name,
-                    None,
-                    None,
-                    "not assessable",
-                    "There are no observed rows that a check could use (a likelihood in a factor, a "
-                    "categorical outcome, fewer than five rows, or rows that the predictions do not match).",
-                )
+    Parameters
+    ----------
+    posterior : Posterior
+    statistics : mapping of str to callable, optional
+        Test statistics of the user's own, see `Posterior.check`.
+    """
+    from .checks import CHECKS
+    from .checks.judge import judged
+
+    if statistics is None and "model checks" in posterior._groups:
+        return posterior._groups["model checks"]
+    found = judged(_tests(posterior, statistics))
+    found += [finding for one in CHECKS for finding in one(posterior)]
+    seen = {finding.quantity for finding in found}
+    for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
+        found.append(
+            Finding(
+                "model checks",
+                name,
+                None,
+                None,
+                "not assessable",
+                "There are no observed rows that a check could use (a likelihood in a factor, fewer than five rows, or "
+                "rows that the predictions do not match).",
             )
+        )
+    if statistics is None:
         posterior._groups["model checks"] = tuple(found)
-    return posterior._groups["model checks"]
+    return tuple(found)
+
+
+def _tests(posterior, statistics):
+    """Every statistic of every outcome."""
+    from .checks import TESTS
+    from .checks.predictions import outcomes
+    from .checks.statistics import own
+
+    for outcome in outcomes(posterior):
+        for tests in TESTS:
+            yield from tests(outcome)
+        yield from own(outcome, statistics or {})
 
 
 def fits_data(posterior) -> bool | None:

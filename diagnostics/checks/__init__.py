@@ -1,7 +1,12 @@
-"""Checks of the model: one file each, and one line here. Each takes a posterior and returns findings."""
+"""Checks of the model: one file each, and one line here.
 
-from . import calibration, dispersion, pit
+Those in `TESTS` take an outcome and yield statistics, which are judged together; those in `CHECKS` take a posterior and
+yield findings of their own.
+"""
 
-CHECKS = (pit.check, dispersion.check, calibration.check)
+from . import calibration, coverage, dispersion, pit, residuals
 
-__all__ = ["CHECKS"]
+TESTS = (pit.tests, dispersion.tests, coverage.tests, residuals.tests, calibration.tests)
+CHECKS: tuple = ()
+
+__all__ = ["CHECKS", "TESTS"]

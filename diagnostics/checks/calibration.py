@@ -1,97 +1,58 @@
-"""Calibration of binary outcomes: of rows given probability p, does a share p come true?"""
+"""Calibration of binary, categorical and ordinal outcomes: of rows given probability p, does a share p come true?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from ...inference.evidence.finding import Finding
-from .predictions import Outcome, outcomes, tail_probabilities
+from .judge import Test
+from .predictions import Outcome, binned, group_means, sorting
 
-LEVEL, BINS = 0.01, 10
-
-
-def binned(by: np.ndarray, outcomes: np.ndarray, most: int = BINS):
-    """Means of ``by`` and of the outcomes ``(…, N)`` in bins of equal count along ``by``."""
-    order = np.argsort(by, kind="stable")
-    groups = [g for g in np.array_split(order, min(most, max(2, len(order) // 10))) if len(g)]
-    return (
-        np.array([by[g].mean() for g in groups]),
-        np.stack([outcomes[..., g].mean(-1) for g in groups], -1),
-        np.array([len(g) for g in groups]),
-    )
+MOST_CATEGORIES = 12
 
 
-def split(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted probabilities ``(N,)`` to sort rows by, and the other draws to compare with.
-
-    Rows sorted by the noise of draws would differ between bins in those draws, and in nothing else.
-    """
-    first = np.arange(len(outcome.replicated)) % 4 == 0
-    return outcome.replicated[first].mean(0), outcome.replicated[~first]
-
-
-def covariates(posterior, num_rows: int) -> dict[str, np.ndarray]:
-    """Numeric data arguments with one value per row, matrices by column."""
-    found = {}
-    for name, value in getattr(posterior, "constant_data", {}).items():
-        value = np.asarray(value)
-        if value.dtype.kind not in "fiu" or value.shape[:1] != (num_rows,):
-            continue
-        columns = value.reshape(num_rows, -1).T[:20].astype(float)
-        for i, column in enumerate(columns):
-            if np.ptp(column) > 0:
-                found[name if len(columns) == 1 else f"{name}[{i}]"] = column
-    return found
+def events(outcome: Outcome) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Binary events of an outcome, observed and replicated: itself, each category, or each step of an order."""
+    if outcome.kind == "binary":
+        yield "", outcome.observed, outcome.replicated
+    elif outcome.kind == "categorical":
+        values = np.unique(outcome.observed)[:MOST_CATEGORIES]
+        for value in values[:-1] if outcome.ordered else values:
+            name = f"at most {value:g}" if outcome.ordered else f"category {value:g}"
+            happened = np.less_equal if outcome.ordered else np.equal
+            yield name, happened(outcome.observed, value) * 1.0, happened(outcome.replicated, value) * 1.0
 
 
-def _distance(by, expected, observed, replicated):
-    """Chi-square distance of shares from expectations in bins: observed, and replicated ``(S,)``."""
-    _, mean, count = binned(by, expected)
-    variance = np.maximum(mean * (1 - mean), 1e-6) / count
-
-    def statistic(y):
-        return ((binned(by, y)[1] - mean) ** 2 / variance).sum(-1)
-
-    return float(statistic(observed)), statistic(replicated)
-
-
-def check(posterior) -> list[Finding]:
-    """For each binary outcome: along its predicted probability, and along each covariate.
+def tests(outcome: Outcome) -> Iterator[Test]:
+    """Along the predicted probability, and along each column.
 
     References
     ----------
     Hosmer & Lemeshow (1980); judged here against its own posterior predictive distribution.
     """
-    found = []
-    for outcome in outcomes(posterior):
-        if outcome.kind != "binary":
-            continue
-        by_probability, replicated = split(outcome)
+    for event, observed, draws in events(outcome):
+        by_probability, first = sorting(draws)
+        replicated = draws[~first]
         expected = replicated.mean(0)
-        along = {"predicted probability": by_probability, **covariates(posterior, len(outcome.observed))}
-        statistics = {
-            name: _distance(by, expected, outcome.observed, replicated) for name, by in along.items()
-        }
-        probabilities = tail_probabilities(
-            {name: observed for name, (observed, _) in statistics.items()},
-            {name: values for name, (_, values) in statistics.items()},
-            two_sided=False,
-        )
-        for name, probability in probabilities.items():
-            bad = probability < LEVEL
-            if name != "predicted probability" and not bad:
+        for along, by in {"the predicted probability": by_probability, **outcome.columns}.items():
+            codes = binned(by)
+            if codes.max() == 0:
                 continue
-            found.append(
-                Finding(
-                    "calibration",
-                    outcome.name,
-                    probability,
-                    LEVEL,
-                    "misfit" if bad else "ok",
-                    f"Along {name}, the predicted probabilities of '{outcome.name}' are not the shares that "
-                    "come true: try another link, a curve or an interaction."
-                    if bad
-                    else f"The predicted probabilities of '{outcome.name}' are the shares that come true.",
-                )
+            mean, count = group_means(codes, expected)
+            scale = np.sqrt(np.maximum(mean * (1 - mean), 1e-6) / count)
+
+            def statistic(y, codes=codes, mean=mean, scale=scale):
+                return np.log(np.maximum((((group_means(codes, y)[0] - mean) / scale) ** 2).sum(-1), 1e-300))
+
+            yield Test(
+                "calibration",
+                outcome.name,
+                f"{along} ({event})" if event else along,
+                float(statistic(observed)),
+                statistic(replicated),
+                f"Along {{along}}, the predicted probabilities of '{outcome.name}' are not the shares that come true: "
+                "try another link, a curve or an interaction.",
+                f"The predicted probabilities of '{outcome.name}' are the shares that come true.",
+                two_sided=False,
             )
-    return found

@@ -1,61 +1,48 @@
-"""Dispersion: is the spread of the outcomes about their expectation what the model says?"""
+"""Dispersion: is the spread of the outcomes about their expectation what the model says, in its shape too?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from ...inference.evidence.finding import Finding
-from .predictions import outcomes, standardised, tail_probabilities
+from .judge import Test
+from .predictions import Outcome, standardised
 
-LEVEL = 0.01
+SPREAD = "consider a likelihood with a dispersion or tail parameter (negative binomial, Student t)"
 
 
-def statistics(outcome) -> dict:
-    """Discrepancies of an outcome: name to values for the observed and the replicated data.
+def tests(outcome: Outcome) -> Iterator[Test]:
+    """Spread of continuous and count outcomes; tails and skew of the former, zeros of the latter.
 
     Logarithms, because a ratio's distribution is skewed and both of its tails count alike.
     """
-    z = standardised(outcome)
+    if outcome.kind not in {"continuous", "count"}:
+        return
+    observed, replicated = standardised(outcome)
 
-    def both(statistic, data):
-        return tuple(statistic(v) for v in data)
-
-    def log(value):
-        return np.log(np.maximum(value, 1e-300))
-
-    found = {"dispersion": both(lambda z: log((z**2).mean(-1)), z)}
-    if outcome.kind == "count":
-        data = (outcome.observed, outcome.replicated)
-        found["share of zeros"] = both(lambda y: (y == 0).mean(-1), data)
-    else:
-        found["tail weight"] = both(lambda z: log((z**4).mean(-1)) - 2 * log((z**2).mean(-1)), z)
-    return found
-
-
-def check(posterior) -> list[Finding]:
-    """Findings for continuous and count outcomes."""
-    found = []
-    for outcome in outcomes(posterior):
-        if outcome.kind not in {"continuous", "count"}:
-            continue
-        tests = statistics(outcome)
-        probabilities = tail_probabilities(
-            {name: observed for name, (observed, _) in tests.items()},
-            {name: replicated for name, (_, replicated) in tests.items()},
+    def test(check, statistic, advice, data=(observed, replicated)):
+        one, many = (statistic(v) for v in data)
+        return Test(
+            check,
+            outcome.name,
+            "",
+            float(one),
+            many,
+            f"The {check} of '{outcome.name}' is not what the model predicts: {advice}.",
+            f"The {check} of '{outcome.name}' is what the model predicts.",
         )
-        for name, probability in probabilities.items():
-            bad = probability < LEVEL
-            found.append(
-                Finding(
-                    name,
-                    outcome.name,
-                    probability,
-                    LEVEL,
-                    "misfit" if bad else "ok",
-                    f"The {name} of '{outcome.name}' is not what the model predicts: consider a likelihood "
-                    "with a dispersion or tail parameter (negative binomial, Student t)."
-                    if bad
-                    else f"The {name} of '{outcome.name}' is what the model predicts.",
-                )
-            )
-    return found
+
+    yield test("dispersion", lambda z: _log((z**2).mean(-1)), SPREAD)
+    if outcome.kind == "count":
+        data = outcome.observed, outcome.replicated
+        words = "too many or too few zeros for this likelihood: try a zero-inflated or hurdle one"
+        yield test("share of zeros", lambda y: (y == 0).mean(-1), words, data)
+    else:
+        yield test("tail weight", lambda z: _log((z**4).mean(-1)) - 2 * _log((z**2).mean(-1)), SPREAD)
+        words = "try a skewed likelihood, or a transformation of the outcome"
+        yield test("skew", lambda z: (z**3).mean(-1) / (z**2).mean(-1) ** 1.5, words)
+
+
+def _log(value):
+    return np.log(np.maximum(value, 1e-300))

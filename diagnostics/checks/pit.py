@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
-from ...inference.evidence.finding import Finding
-from .predictions import outcomes, pit
-
-LEVEL = 0.01
+from .judge import LEVEL, Test
+from .predictions import Outcome
 
 
 def ranks(num_rows: int) -> np.ndarray:
@@ -54,28 +53,28 @@ def band(num_rows: int, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     return tuple(betaincinv(rank, num_rows + 1 - rank, p) for p in (local / 2, 1 - local / 2))
 
 
-def check(posterior) -> list[Finding]:
-    """One finding for each continuous or count outcome."""
-    found = []
-    rng = np.random.default_rng(posterior.seed)
-    for outcome in outcomes(posterior):
-        if outcome.kind not in {"continuous", "count"}:
-            continue
-        values = np.sort(pit(outcome, rng))
-        local = float(local_level(values[ranks(len(values)) - 1], len(values)))
-        limit = threshold(len(values))
-        bad = local < limit
-        found.append(
-            Finding(
-                "PIT-ECDF",
-                outcome.name,
-                local,
-                limit,
-                "misfit" if bad else "ok",
-                f"The outcomes of '{outcome.name}' do not fall evenly over their predictions: look at the "
-                "overlay for shape, spread and skew."
-                if bad
-                else f"The outcomes of '{outcome.name}' fall evenly over their predictions.",
-            )
-        )
-    return found
+def tests(outcome: Outcome) -> Iterator[Test]:
+    """The largest excursion of the PIT-ECDF, among those of replicated data."""
+    if outcome.kind not in {"continuous", "count"}:
+        return
+    rng = np.random.default_rng(len(outcome.observed))
+    together = np.concatenate([outcome.replicated, outcome.observed[None]])
+    count, num_rows = together.shape
+    noise = rng.uniform(size=together.shape)
+    ties = together + 0.5 * noise if outcome.kind == "count" else together
+    values = np.empty(together.shape)
+    np.put_along_axis(values, ties.argsort(axis=0), np.arange(count)[:, None] + noise, axis=0)
+    values /= count
+    values.sort(axis=1)
+    extreme = -np.log(np.maximum(local_level(values[:, ranks(num_rows) - 1], num_rows), 1e-300))
+    yield Test(
+        "PIT-ECDF",
+        outcome.name,
+        "",
+        float(extreme[-1]),
+        extreme[:-1],
+        f"The outcomes of '{outcome.name}' do not fall evenly over their predictions: look at the overlay for shape, "
+        "spread and skew.",
+        f"The outcomes of '{outcome.name}' fall evenly over their predictions.",
+        two_sided=False,
+    )

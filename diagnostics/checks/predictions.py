@@ -1,16 +1,19 @@
-"""Replicated and observed outcomes of each observed site, as arrays."""
+"""Replicated and observed outcomes of each observed site, as arrays, with what is known of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...ppl.errors import InferenceError
 
 LEAST_ROWS = 5
-LEAST_DRAWS, MOST_VALUES = 400, 2**25  # beyond these only memory grows: every check is valid at any number
+LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 1000, 2**24  # every check is valid at any number of draws
+MOST_ROWS = 50_000  # of which there is power enough
+MOST_COLUMNS = 20  # of a matrix of predictors
+FEWEST, MOST_GROUPS = 2, 0.5  # rows that make a group, and groups as a share of the rows
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,22 @@ class Outcome:
     kind : {"continuous", "count", "binary", "categorical"}
     observed : numpy.ndarray, shape (N,)
     replicated : numpy.ndarray, shape (S, N)
+    columns : dict of numpy.ndarray, shape (N,)
+        Numeric data arguments with one value per row, matrices by column.
+    groups : dict of numpy.ndarray of int, shape (N,)
+        Codes of data arguments that put rows into groups.
+    ordered : bool
+        Whether the categories have an order.
     """
 
     name: str
     kind: str
     observed: np.ndarray
     replicated: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ordered: bool = False
+    whole: bool = True
 
 
 def kind_of(site, observed: np.ndarray, replicated: np.ndarray) -> str:
@@ -53,22 +66,63 @@ def outcomes(posterior) -> Iterator[Outcome]:
     for name, site in posterior.observed.items():
         if name not in data:
             continue
-        observed = np.asarray(data[name].values, float).ravel()
-        there = ~np.isnan(observed)
-        if there.sum() < LEAST_ROWS:
+        observed = np.asarray(data[name].values, float)
+        if (~np.isnan(observed)).sum() < LEAST_ROWS:
             continue
         try:
             replicated = np.asarray(posterior.draws["posterior_predictive"][name].values)
         except InferenceError:  # loaded without its program and saved without predictions
             return
         replicated = replicated.reshape(replicated.shape[0] * replicated.shape[1], -1)
-        if replicated.shape[1] != observed.size:
+        if replicated.shape[1] == observed.size:
+            yield outcome(posterior, site, name, observed, replicated)
+
+
+def outcome(posterior, site, name: str, observed: np.ndarray, replicated: np.ndarray) -> Outcome:
+    """An outcome from its values, of any shape, and replicates ``(S, N)``; rows without a value are left out."""
+    shape, observed = observed.shape, observed.ravel()
+    there = np.flatnonzero(~np.isnan(observed))
+    whole = len(there) <= MOST_ROWS
+    if not whole:
+        there = np.sort(np.random.default_rng(0).choice(there, MOST_ROWS, replace=False))
+    count = len(replicated)
+    keep = min(count, MOST_DRAWS, max(LEAST_DRAWS, MOST_VALUES // len(there)))
+    draws = np.unique(np.linspace(0, count - 1, keep).astype(int))
+    columns, groups = _rows(posterior, shape)
+    observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
+    return Outcome(
+        name,
+        kind_of(site, observed, replicated),
+        observed,
+        replicated,
+        {k: v[there] for k, v in columns.items()},
+        {k: v[there] for k, v in groups.items()},
+        "Ordered" in site.distribution,
+        whole,
+    )
+
+
+def _rows(posterior, shape) -> tuple[dict, dict]:
+    """What data arguments say of each row: numbers, and groups."""
+    columns: dict[str, np.ndarray] = {}
+    groups: dict[str, np.ndarray] = {}
+    num_rows, rest = shape[0], int(np.prod(shape[1:], dtype=int))
+    for name, value in getattr(posterior, "constant_data", {}).items():
+        value = np.asarray(value)
+        if value.shape[:1] != (num_rows,) or value.ndim > 2:
             continue
-        count = len(replicated)
-        keep = min(count, max(LEAST_DRAWS, MOST_VALUES // observed.size))
-        replicated = replicated[np.unique(np.linspace(0, count - 1, keep).astype(int))].astype(float)
-        observed, replicated = observed[there], replicated[:, there]
-        yield Outcome(name, kind_of(site, observed, replicated), observed, replicated)
+        parts = value.reshape(num_rows, -1).T[:MOST_COLUMNS]
+        for i, part in enumerate(parts):
+            label = name if len(parts) == 1 else f"{name}[{i}]"
+            part = np.repeat(part, rest)
+            if value.dtype.kind in "iuOUSb":
+                _, codes = np.unique(part, return_inverse=True)
+                sizes = np.bincount(codes)
+                if 2 <= len(sizes) <= MOST_GROUPS * len(part) and np.median(sizes) >= FEWEST:
+                    groups[label] = codes
+            if value.dtype.kind in "fiu" and np.ptp(part) > 0:
+                columns[label] = part.astype(float)
+    return columns, groups
 
 
 def pit(outcome: Outcome, rng: np.random.Generator) -> np.ndarray:
@@ -91,8 +145,8 @@ def standardised(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     centre, variance = outcome.replicated.mean(0), outcome.replicated.var(0)
     residual = outcome.replicated - centre
     others = (count * variance - residual**2 * count / (count - 1)) / (count - 1)
-    # sparse counts: a row whose draws are all equal would have no scale
-    pooled = variance.mean() if outcome.kind == "count" else 0.0
+    # discrete outcomes: a row whose draws are all equal would have no scale
+    pooled = variance.mean() if outcome.kind != "continuous" else 0.0
 
     def scale(variance, count):
         return np.sqrt(np.maximum((count * variance + pooled) / (count + 1), 1e-24))
@@ -103,32 +157,27 @@ def standardised(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def tail_probabilities(observed: dict, replicated: dict, two_sided: bool = True) -> dict[str, float]:
-    """Predictive tail probability of each statistic, adjusted for their number.
+def sorting(replicated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Expected values ``(N,)`` to sort rows by, and which draws ``(S,)`` they come from.
 
-    Parameters
-    ----------
-    observed : dict of float
-    replicated : dict of numpy.ndarray, shape (S,)
-    two_sided : bool
-        Otherwise only large values count.
-
-    Returns
-    -------
-    dict of float
-        Share of replicated data sets whose most extreme statistic is as extreme as this one. Unlike a level
-        divided by the number of statistics, this never asks for more than S draws can show.
-
-    References
-    ----------
-    Westfall & Young (1993), *Resampling-Based Multiple Testing*.
+    Rows sorted by the noise of draws would differ between bins in those draws, and in nothing else: compare with the
+    others.
     """
-    extreme = {}
-    most = -np.inf
-    for name, values in replicated.items():
-        sd = max(float(np.std(values)), 1e-12)
-        deviation = (np.append(values, observed[name]) - np.mean(values)) / sd
-        deviation = np.abs(deviation) if two_sided else deviation
-        extreme[name] = deviation[-1]
-        most = np.maximum(most, deviation[:-1])
-    return {k: float((np.sum(most >= v) + 1) / (np.size(most) + 1)) for k, v in extreme.items()}
+    first = np.arange(len(replicated)) % 4 == 0
+    return replicated[first].mean(0), first
+
+
+def group_means(codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of ``z`` ``(…, N)`` in groups, ``(…, G)``, and the groups' sizes."""
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return np.add.reduceat(z[..., order], first, axis=-1) / sizes, sizes
+
+
+def binned(by: np.ndarray, most: int = 10) -> np.ndarray:
+    """Codes of bins of about equal count along `by`; equal values share a bin."""
+    count = min(most, max(2, len(by) // 10))
+    edges = np.unique(np.quantile(by, np.linspace(0, 1, count + 1)[1:-1]))
+    codes = np.searchsorted(edges, by, side="left")
+    return np.unique(codes, return_inverse=True)[1]

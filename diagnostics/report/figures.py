@@ -7,9 +7,8 @@ import re
 
 import numpy as np
 
-from ..checks.calibration import binned, split
 from ..checks.pit import band, ranks
-from ..checks.predictions import Outcome, outcomes, pit
+from ..checks.predictions import Outcome, binned, group_means, outcomes, pit, sorting
 
 INK, DATA = "#5b7fa6", "#c4552d"
 
@@ -93,9 +92,10 @@ def _rootogram(axis, outcome):
 
 
 def _calibration(axis, outcome):
-    expected, replicated = split(outcome)
-    _, share, _ = binned(expected, outcome.observed)
-    _, spread, _ = binned(expected, replicated)
+    expected, first = sorting(outcome.replicated)
+    codes = binned(expected)
+    share, _ = group_means(codes, outcome.observed)
+    spread, _ = group_means(codes, outcome.replicated[~first])
     mean = spread.mean(0)
     low, high = np.quantile(spread, [0.05, 0.95], axis=0)
     axis.plot([0, 1], [0, 1], color="#999", lw=0.8)

@@ -471,11 +471,23 @@ class Posterior:
         columns = {"mean": self.fit_record["guide_mean"], "sd": self.fit_record["guide_sd"]}
         return pd.DataFrame(columns, index=pd.Index(self.table["label"]))
 
-    def check(self) -> tuple[Finding, ...]:
-        """Findings about the model: does it fit the data?"""
+    def check(self, statistics=None) -> tuple[Finding, ...]:
+        """Findings about the model: does it fit the data?
+
+        Parameters
+        ----------
+        statistics : mapping of str to callable, optional
+            Test statistics of your own, by name: each takes the rows of an outcome, shape ``(N,)``, and returns a
+            number, which is compared with that of replicated data.
+
+        Returns
+        -------
+        tuple of Finding
+            *misfit* where a check stands out among all (1%), *caution* where only among its own (2%).
+        """
         from ...diagnostics import check
 
-        return check(self)
+        return check(self, statistics)
 
     def report(self, path):
         """Write the report: one self-contained HTML file, and the same as JSON beside it.

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from elboroom.diagnostics import check, fits_data
-from elboroom.diagnostics.checks import dispersion, pit
+from elboroom.diagnostics.checks import pit
+from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities
+from elboroom.diagnostics.checks.predictions import Outcome
 
 import elboroom as er
 
@@ -91,8 +93,7 @@ def test_nothing_to_assess():
 def test_an_outcome_that_no_check_could_use_is_named():
     one = right("continuous", 0)
     one.observed["grade"] = SimpleNamespace(is_discrete=True, distribution="Categorical")
-    one.draws["observed_data"]["grade"] = ("row", np.zeros(one.draws["observed_data"].sizes["row"]))
-    one.draws["posterior_predictive"]["grade"] = one.draws["posterior_predictive"]["y"] * 0
+    one.draws["observed_data"]["grade"] = ("few", np.zeros(3))
     assert [f.verdict for f in check(one) if f.quantity == "grade"] == ["not assessable"]
     assert fits_data(one) is True
 
@@ -102,7 +103,7 @@ def test_the_band_has_its_level(num_rows):
     x = np.sort(np.random.default_rng(1).uniform(size=(4000, num_rows)), axis=1)[:, pit.ranks(num_rows) - 1]
     low, high = pit.band(num_rows)
     outside = ((x < low) | (x > high)).any(1).mean()
-    assert abs(outside - 0.01) < 0.007  # 3 standard errors of both simulations
+    assert abs(outside - LEVEL) < 0.01  # 3 standard errors of both simulations
 
 
 def test_many_rows_and_few_draws_raise_no_alarm():
@@ -134,9 +135,122 @@ def test_many_covariates_do_not_hide_a_misfit():
 
 def test_dispersion_is_seen_with_few_draws():
     rng = np.random.default_rng(0)
-    y, replicated = 1.1 * rng.normal(size=5000), rng.normal(size=(150, 5000))
-    found = {f.name: f.verdict for f in dispersion.check(posterior(y, replicated, False, "Normal"))}
-    assert found == {"dispersion": "misfit", "tail weight": "ok"}
+    y, replicated = 1.1 * rng.normal(size=5000), rng.normal(size=(300, 5000))
+    found = {f.name: f.verdict for f in check(posterior(y, replicated, False, "Normal"))}
+    assert found["dispersion"] == "misfit" and found["tail weight"] == found["skew"] == "ok"
+
+
+def seen(y, replicated, discrete=False, distribution="Normal", **data):
+    """Names of the checks that see a misfit."""
+    return {
+        f.name
+        for f in check(posterior(y, replicated, discrete, distribution, **data))
+        if f.verdict == "misfit"
+    }
+
+
+def test_a_group_that_is_left_out_is_seen_and_one_that_is_there_is_not():
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 20, 300)
+    y = rng.normal(size=300) + 0.7 * rng.normal(size=20)[group]
+    other = rng.integers(0, 20, 300)
+    assert "groups" in seen(y, normal(rng, y), group=group)
+    assert "groups" not in seen(y, normal(rng, y), other=other)
+    words = next(
+        f.advice
+        for f in check(posterior(y, normal(rng, y), False, "Normal", group=group))
+        if f.name == "groups"
+    )
+    assert "groups of group" in words
+
+
+def test_a_curve_is_seen_along_its_predictor():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    y = 0.5 * x**2 + rng.normal(size=300)
+    assert "curve" in seen(y, normal(rng, y), x=x, noise=rng.normal(size=300))
+    y = rng.normal(size=300)
+    assert "curve" not in seen(y, normal(rng, y), x=x, noise=rng.normal(size=300))
+
+
+def test_dependence_in_time_is_seen_along_the_column_of_time():
+    rng = np.random.default_rng(0)
+    y = np.zeros(200)
+    for t in range(1, 200):
+        y[t] = 0.5 * y[t - 1] + rng.normal()
+    assert "dependence on the rows before" in seen(y, normal(rng, y))
+    order = rng.permutation(200)
+    assert "dependence on the rows before" not in seen(y[order], normal(rng, y))
+    assert "dependence on the rows before" in seen(y[order], normal(rng, y), month=order.astype(float))
+
+
+def test_categories_and_orders_have_their_calibration():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=600)
+    noise = rng.normal(size=600)
+    y = np.digitize(1.5 * x + noise, [-1, 0, 1]).astype(float)
+    share = np.bincount(y.astype(int)) / 600
+    blind = rng.choice(4, (500, 600), p=share).astype(float)
+    right = np.digitize(1.5 * x + rng.normal(size=(500, 600)), [-1, 0, 1]).astype(float)
+    for distribution in ("Categorical", "OrderedLogistic"):
+        assert seen(y, blind, True, distribution, x=x) == {"calibration"}
+        assert seen(y, right, True, distribution, x=x) == set()
+
+
+def test_coverage_is_that_of_replicated_data():
+    rng = np.random.default_rng(0)
+    y = 0.6 * rng.normal(size=400)
+    assert "coverage" in seen(y, rng.normal(size=(500, 400)))
+
+
+def test_statistics_of_the_users_own():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=100)
+    y[7] = 9.0
+    one = posterior(y, rng.normal(size=(500, 100)), False, "Normal")
+    found = {f.name: f.verdict for f in check(one, {"largest": np.max, "median": np.median})}
+    assert found["largest"] == "misfit" and found["median"] == "ok"
+    for bad, words in (
+        (lambda y: y, "shape"),
+        (lambda y: 1 / 0, "ZeroDivision"),
+        (lambda y: np.nan, "finite"),
+    ):
+        with pytest.raises(er.DataError, match=words):
+            check(one, {"bad": bad})
+
+
+def test_equal_rows_raise_no_error():
+    found = check(posterior(np.ones(50), np.ones((400, 50)), False, "Normal", x=np.arange(50.0)))
+    assert {f.verdict for f in found} <= {"ok", "not assessable"}
+
+
+def test_many_statistics_that_go_together_count_as_one():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=1000)
+    same = [Test("a", "y", "", 3.5, draws, "", "") for _ in range(50)]
+    apart = [Test("a", "y", "", 3.5, rng.normal(size=1000), "", "") for _ in range(50)]
+    assert probabilities(same)[0] < 0.005 < probabilities(apart)[0]
+
+
+def test_what_stands_out_in_its_check_alone_is_perhaps_chance():
+    rng = np.random.default_rng(0)
+    tests = [Test(f"c{k}", "y", "", 0.0, rng.normal(size=1000), "bad", "fine") for k in range(30)]
+    tests[0] = Test("c0", "y", "", 2.6, tests[0].replicated, "bad", "fine")
+    found = judged(tests)
+    assert found[0].verdict == "caution" and found[0].advice == "Perhaps chance: bad"
+    assert {f.verdict for f in found[1:]} == {"ok"}
+
+
+def test_long_data_are_taken_by_some_rows():
+    from elboroom.diagnostics.checks import predictions
+
+    rng = np.random.default_rng(0)
+    n = predictions.MOST_ROWS + 10_000
+    one = posterior(rng.normal(size=n), rng.normal(size=(350, n)), False, "Normal")
+    (outcome,) = predictions.outcomes(one)
+    assert (
+        isinstance(outcome, Outcome) and len(outcome.observed) == predictions.MOST_ROWS and not outcome.whole
+    )
 
 
 def test_outcomes_that_the_model_computes_are_not_assessable():

@@ -1,0 +1,31 @@
+"""Coverage: do the predictive intervals hold as many outcomes as they say?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .judge import Test
+from .predictions import Outcome
+
+INTERVALS = (0.5, 0.9)
+
+
+def tests(outcome: Outcome) -> Iterator[Test]:
+    """Share of the rows inside central intervals of their predictions, against that of replicated data."""
+    if outcome.kind not in {"continuous", "count"}:
+        return
+    for interval in INTERVALS:
+        low, high = np.quantile(outcome.replicated, [(1 - interval) / 2, (1 + interval) / 2], axis=0)
+        share = ((outcome.observed >= low) & (outcome.observed <= high)).mean()
+        shares = ((outcome.replicated >= low) & (outcome.replicated <= high)).mean(1)
+        yield Test(
+            "coverage",
+            outcome.name,
+            f"{interval:.0%} intervals hold {share:.0%}",
+            float(share),
+            shares,
+            f"The predictive intervals of '{outcome.name}' are not as wide as they should be ({{along}}).",
+            f"The predictive intervals of '{outcome.name}' hold as many rows as they say.",
+        )

@@ -1,0 +1,104 @@
+"""Tests of the model: a statistic of the observed outcomes among the same of replicated ones, judged together.
+
+References
+----------
+Gelman, Meng & Stern (1996), Posterior predictive assessment of model fitness via realized discrepancies, Statistica
+Sinica 6. Westfall & Young (1993), Resampling-Based Multiple Testing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...inference.evidence.finding import Finding
+
+LEVEL = 0.02  # of each check of an outcome
+FAMILY = 0.01  # of all together: only then does the model misfit
+
+
+@dataclass(frozen=True)
+class Test:
+    """One statistic.
+
+    Attributes
+    ----------
+    check : str
+        Name of the finding; the tests of one check of one outcome become one finding.
+    outcome : str
+    along : str
+        What it looks along, where a check has several; empty otherwise.
+    observed : float
+    replicated : numpy.ndarray, shape (S,)
+    misfit, fits : str
+        What it means if the observed one is extreme, with what to do, and if not.
+    two_sided : bool
+        Otherwise only large values count.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    check: str
+    outcome: str
+    along: str
+    observed: float
+    replicated: np.ndarray
+    misfit: str
+    fits: str
+    two_sided: bool = True
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """How extreme the replicated values are and, last, the observed one, in comparable units."""
+        values = np.append(self.replicated, self.observed).astype(float)
+        low, mid, high = np.quantile(self.replicated, [0.025, 0.5, 0.975])
+        scale = 1e-9 * max(1.0, abs(mid))
+        up = (values - mid) / max(high - mid, scale)
+        down = (mid - values) / max(mid - low, scale)
+        out = np.maximum(up, down) if self.two_sided else up
+        return np.nan_to_num(out, nan=np.inf)
+
+
+def probabilities(tests: list[Test]) -> np.ndarray:
+    """Tail probability of each test, adjusted for their number.
+
+    The share of replicated data sets whose most extreme statistic is as extreme as this one: statistics that go
+    together count as one, and no number of tests asks for more than S draws can show.
+    """
+    if not tests:
+        return np.zeros(0)
+    size = min(len(test.replicated) for test in tests)
+    all_of_them = [test.deviations for test in tests]
+    most = np.max([d[:-1][np.linspace(0, len(d) - 2, size).astype(int)] for d in all_of_them], axis=0)
+    own = np.array([d[-1] for d in all_of_them])
+    return ((most >= own[:, None]).sum(1) + 1) / (size + 1)
+
+
+def judged(tests: Iterable[Test]) -> list[Finding]:
+    """A finding for each check of each outcome: *misfit* where it stands out among all, *caution* among its own."""
+    tests = list(tests)
+    family = dict(zip(map(id, tests), probabilities(tests), strict=True))
+    found = []
+    for key in dict.fromkeys((test.check, test.outcome) for test in tests):
+        own = [test for test in tests if (test.check, test.outcome) == key]
+        values = probabilities(own)
+        worst = own[int(values.argmin())]
+        value = float(values.min())
+        verdict = (
+            "misfit"
+            if min(family[id(test)] for test in own) < FAMILY
+            else "caution"
+            if value < LEVEL
+            else "ok"
+        )
+        odd = [t for t, v in zip(own, values, strict=True) if v < LEVEL] or [worst]
+        words = worst.fits
+        if verdict != "ok":
+            along = ", ".join(t.along for t in odd[:3] if t.along)
+            words = worst.misfit.format(along=along)
+        if verdict == "caution":
+            words = f"Perhaps chance: {words}"
+        found.append(Finding(*key, value, LEVEL, verdict, words))
+    return found

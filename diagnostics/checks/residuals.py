@@ -1,0 +1,84 @@
+"""Residuals: do they still follow a group, a predictor, the prediction itself, or the rows before them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .judge import Test
+from .predictions import Outcome, binned, group_means, sorting, standardised
+
+LAGS = 5
+LEAST_IN_TIME = 20  # rows
+ORDERED = 0.5  # share of distinct values from which on a rising column is time
+
+
+def tests(outcome: Outcome) -> Iterator[Test]:
+    """Means of the residuals in groups and along columns, and their correlation from row to row."""
+    if outcome.kind == "categorical":
+        return
+    observed, replicated = standardised(outcome)
+
+    def test(check, along, statistic, misfit, fits, two_sided=False, rest=slice(None)):  # noqa: B008
+        one, many = statistic(observed), statistic(replicated[rest])
+        return Test(check, outcome.name, along, float(one), many, misfit, fits, two_sided)
+
+    def spread(codes):
+        def statistic(z):
+            mean, size = group_means(codes, z)
+            return np.log(np.maximum((size * mean**2).mean(-1), 1e-300))
+
+        return statistic
+
+    name = outcome.name
+    for along, codes in outcome.groups.items():
+        yield test(
+            "groups",
+            along,
+            spread(codes),
+            f"What is left of '{name}' differs between the groups of {{along}}: give them an effect of their own.",
+            f"What is left of '{name}' does not differ between groups.",
+        )
+    along_these = {k: v for k, v in outcome.columns.items() if len(np.unique(v)) > 5}
+    if outcome.kind != "binary":  # whose calibration looks along it
+        along_these["the prediction"], first = sorting(outcome.replicated)
+    for along, column in along_these.items():
+        codes = binned(column)
+        if codes.max() == 0:
+            continue
+        rest = ~first if along == "the prediction" else slice(None)
+        yield test(
+            "curve",
+            along,
+            spread(codes),
+            f"What is left of '{name}' follows {{along}}: try a curve, an interaction or another link.",
+            f"What is left of '{name}' follows no predictor.",
+            rest=rest,
+        )
+    if len(observed) >= LEAST_IN_TIME and outcome.whole:
+        order = in_time(outcome)
+        for lag in range(1, LAGS + 1):
+            yield test(
+                "dependence on the rows before",
+                f"lag {lag}",
+                lambda z, lag=lag: _correlation(z[..., order], lag),
+                f"Neighbouring rows of '{name}' go together more than the model predicts ({{along}}): they may be in "
+                "order of time or of a group; try an autoregression, a random walk or an effect of the group.",
+                f"What is left of '{name}' does not depend on the rows before.",
+                two_sided=True,
+            )
+
+
+def in_time(outcome: Outcome) -> np.ndarray:
+    """Order of the rows: as they come, or along a column named for time."""
+    for name, column in outcome.columns.items():
+        if any(word in name.lower() for word in ("time", "date", "year", "month", "day", "week")):
+            if len(np.unique(column)) > ORDERED * len(column):
+                return np.argsort(column, kind="stable")
+    return np.arange(len(outcome.observed))
+
+
+def _correlation(z, lag):
+    z = z - z.mean(-1, keepdims=True)
+    return (z[..., lag:] * z[..., :-lag]).sum(-1) / np.maximum((z**2).sum(-1), 1e-300)
