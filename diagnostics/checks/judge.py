@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from ...inference.evidence.finding import Finding
 
 LEVEL = 0.02  # of each check of an outcome
 FAMILY = 0.01  # of all together: only then does the model misfit
+RANKED = 150  # draws per test from which on ranks can show such a level
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,19 @@ def probabilities(tests: list[Test]) -> np.ndarray:
     """Tail probability of each test, adjusted for their number.
 
     The share of replicated data sets whose most extreme statistic is as extreme as this one: statistics that go
-    together count as one, and no number of tests asks for more than S draws can show.
+    together count as one. With many draws extremes are compared by their ranks, which suits every shape of
+    distribution, with few by how far out they lie, which needs no more draws than there are.
     """
     if not tests:
         return np.zeros(0)
     size = min(len(test.replicated) for test in tests)
-    all_of_them = [test.deviations for test in tests]
-    most = np.max([d[:-1][np.linspace(0, len(d) - 2, size).astype(int)] for d in all_of_them], axis=0)
-    own = np.array([d[-1] for d in all_of_them])
+    extreme = [test.deviations for test in tests]
+    if len({len(one) for one in extreme}) > 1:
+        extreme = [np.append(d[np.linspace(0, len(d) - 2, size).astype(int)], d[-1]) for d in extreme]
+    if size + 1 >= RANKED * len(tests):
+        extreme = [rankdata(one, "min") for one in extreme]
+    most = np.max([one[:-1] for one in extreme], axis=0)
+    own = np.array([one[-1] for one in extreme])
     return ((most >= own[:, None]).sum(1) + 1) / (size + 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...ppl.errors import InferenceError
 
 LEAST_ROWS = 5
-LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 1000, 2**24  # every check is valid at any number of draws
+LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 4000, 2**22  # every check is valid at any number of draws
 MOST_ROWS = 50_000  # of which there is power enough
 MOST_COLUMNS = 20  # of a matrix of predictors
 FEWEST, MOST_GROUPS = 2, 0.5  # rows that make a group, and groups as a share of the rows
@@ -120,6 +120,8 @@ def _rows(posterior, shape) -> tuple[dict, dict]:
                 sizes = np.bincount(codes)
                 if 2 <= len(sizes) <= MOST_GROUPS * len(part) and np.median(sizes) >= FEWEST:
                     groups[label] = codes
+                    if value.dtype.kind in "iu" and part.min() == 0 and part.max() == len(sizes) - 1:
+                        continue  # codes, whose order says nothing
             if value.dtype.kind in "fiu" and np.ptp(part) > 0:
                 columns[label] = part.astype(float)
     return columns, groups
@@ -173,6 +175,16 @@ def group_means(codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarra
     sizes = np.bincount(codes)
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     return np.add.reduceat(z[..., order], first, axis=-1) / sizes, sizes
+
+
+def waves(by: np.ndarray, degree: int = 4) -> np.ndarray:
+    """Hermite polynomials of the normal scores of `by`, each with mean square one: ``(degree, N)``."""
+    from scipy.special import eval_hermitenorm, ndtri
+    from scipy.stats import rankdata
+
+    score = ndtri((rankdata(by) - 0.5) / len(by))
+    found = np.stack([eval_hermitenorm(k, score) for k in range(1, degree + 1)])
+    return found / np.sqrt((found**2).mean(1, keepdims=True))
 
 
 def binned(by: np.ndarray, most: int = 10) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .judge import Test
-from .predictions import Outcome, binned, group_means, sorting, standardised
+from .predictions import Outcome, group_means, sorting, standardised, waves
 
 LAGS = 5
 LEAST_IN_TIME = 20  # rows
@@ -27,7 +27,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     def spread(codes):
         def statistic(z):
             mean, size = group_means(codes, z)
-            return np.log(np.maximum((size * mean**2).mean(-1), 1e-300))
+            return _log((size * mean**2).mean(-1))
 
         return statistic
 
@@ -41,32 +41,40 @@ def tests(outcome: Outcome) -> Iterator[Test]:
             f"What is left of '{name}' does not differ between groups.",
         )
     along_these = {k: v for k, v in outcome.columns.items() if len(np.unique(v)) > 5}
-    if outcome.kind != "binary":  # whose calibration looks along it
-        along_these["the prediction"], first = sorting(outcome.replicated)
+    expected, first = sorting(outcome.replicated)
+    if len(np.unique(expected)) > 5:
+        along_these["the prediction"] = expected
     for along, column in along_these.items():
-        codes = binned(column)
-        if codes.max() == 0:
-            continue
-        rest = ~first if along == "the prediction" else slice(None)
-        yield test(
-            "curve",
-            along,
-            spread(codes),
-            f"What is left of '{name}' follows {{along}}: try a curve, an interaction or another link.",
-            f"What is left of '{name}' follows no predictor.",
-            rest=rest,
-        )
+        basis = waves(column) / np.sqrt(len(column))
+        statistics = {
+            "curve": lambda z, basis=basis: _log(((z @ basis.T) ** 2).mean(-1)),
+            "bend": lambda z, basis=basis: z @ basis[1],
+        }
+        for shape, statistic in statistics.items():
+            yield test(
+                "curve",
+                along,
+                statistic,
+                f"What is left of '{name}' follows {{along}}: try a curve, an interaction or another link.",
+                f"What is left of '{name}' follows no predictor.",
+                two_sided=shape == "bend",
+                rest=~first if along == "the prediction" else slice(None),
+            )
     if len(observed) >= LEAST_IN_TIME and outcome.whole:
         order = in_time(outcome)
-        for lag in range(1, LAGS + 1):
+        lags = {
+            "lag 1": lambda z: _correlations(z[..., order], 1)[..., 0],
+            f"lags 1 to {LAGS}": lambda z: _log((_correlations(z[..., order], LAGS) ** 2).sum(-1)),
+        }
+        for along, statistic in lags.items():
             yield test(
                 "dependence on the rows before",
-                f"lag {lag}",
-                lambda z, lag=lag: _correlation(z[..., order], lag),
+                along,
+                statistic,
                 f"Neighbouring rows of '{name}' go together more than the model predicts ({{along}}): they may be in "
                 "order of time or of a group; try an autoregression, a random walk or an effect of the group.",
                 f"What is left of '{name}' does not depend on the rows before.",
-                two_sided=True,
+                two_sided=along == "lag 1",
             )
 
 
@@ -79,6 +87,11 @@ def in_time(outcome: Outcome) -> np.ndarray:
     return np.arange(len(outcome.observed))
 
 
-def _correlation(z, lag):
+def _correlations(z, most):
     z = z - z.mean(-1, keepdims=True)
-    return (z[..., lag:] * z[..., :-lag]).sum(-1) / np.maximum((z**2).sum(-1), 1e-300)
+    own = np.maximum((z**2).sum(-1), 1e-300)
+    return np.stack([(z[..., lag:] * z[..., :-lag]).sum(-1) / own for lag in range(1, most + 1)], -1)
+
+
+def _log(value):
+    return np.log(np.maximum(value, 1e-300))

@@ -1,0 +1,184 @@
+"""Do the checks of the model see what they are for, and stay quiet otherwise?
+
+    python benchmarks/checks.py [--right 200] [--wrong 100] [--only NAME]
+
+Nine models are fitted to data simulated from themselves and from something else. Printed: how often the check that the
+case is for, any check, and all together (*misfit*) raise their voice, with 95% intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from scipy.stats import binomtest
+
+import elboroom as er
+
+N = 200
+GROUP = np.repeat(np.arange(20), 10)
+
+
+@er.model
+def counts(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 2))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Poisson(er.math.exp(a + b * x)), y)
+
+
+@er.model
+def line(x, y):
+    a, b = er.sample("a", er.Normal(0, 10)), er.sample("b", er.Normal(0, 5))
+    s = er.sample("s", er.HalfNormal(5))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(a + b * x, s), y)
+
+
+@er.model
+def pooled(x, y, group):
+    a, b = er.sample("a", er.Normal(0, 10)), er.sample("b", er.Normal(0, 5))
+    s = er.sample("s", er.HalfNormal(5))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(a + b * x, s), y)
+
+
+@er.model
+def level(y):
+    a, s = er.sample("a", er.Normal(0, 10)), er.sample("s", er.HalfNormal(5))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a, s), y)
+
+
+@er.model
+def logistic(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 5))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Bernoulli(logits=a + b * x), y)
+
+
+@er.model
+def lifetimes(y):
+    a, s = er.sample("a", er.Normal(0, 5)), er.sample("s", er.HalfNormal(3))
+    with er.plate("row", len(y)):
+        er.observe("y", er.LogNormal(a, s), y)
+
+
+@er.model
+def constant_hazard(y):
+    rate = er.sample("rate", er.Gamma(1.0, 1.0))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Exponential(rate), y)
+
+
+def _x(rng, n=N):
+    return rng.normal(size=n)
+
+
+def _counts(rng, overdispersed=False, zeros=0.0):
+    x = _x(rng)
+    mean = np.exp(1.4 + 0.4 * x)
+    y = rng.poisson(mean * (rng.gamma(4, 1 / 4, N) if overdispersed else 1.0))
+    return counts(x, np.where(rng.uniform(size=N) < zeros, 0, y).astype(float))
+
+
+def _line(rng, noise=None, curve=0.0):
+    x = _x(rng)
+    return line(x, 1 + 0.5 * x + curve * (x**2 - 1) + (rng.normal(size=N) if noise is None else noise(rng)))
+
+
+def _pooled(rng, sd=0.0):
+    x = _x(rng)
+    return pooled(x, 1 + 0.5 * x + sd * rng.normal(size=20)[GROUP] + rng.normal(size=N), GROUP)
+
+
+def _level(rng, rho=0.0):
+    y = rng.normal(size=N)
+    for t in range(1, N):
+        y[t] += rho * y[t - 1]
+    return level(y)
+
+
+def _logistic(rng, wrong=False, n=1000):
+    x = _x(rng, n)
+    p = 1 / (1 + np.exp(0.5 - 2 * x))
+    p = 0.25 + 0.75 * p if wrong else p
+    return logistic(x, (rng.uniform(size=n) < p).astype(float))
+
+
+def _lifetimes(rng, ignored=False):
+    t = np.exp(0.5 + 0.7 * rng.normal(size=N))
+    return lifetimes(np.minimum(t, np.exp(0.5 + 0.7 * 0.52)) if ignored else t)
+
+
+def _hazard(rng, shape=1.0):
+    return constant_hazard(2 * rng.weibull(shape, N))
+
+
+# what is wrong, and how much: right data, wrong data, the checks that are for it
+CASES = {
+    "overdispersed counts under Poisson (variance 1 + mean/4)": (
+        _counts, lambda r: _counts(r, True), {"dispersion", "PIT-ECDF", "coverage"}),
+    "heavy tails under normal (t with 4 degrees)": (
+        _line, lambda r: _line(r, lambda r: r.standard_t(4, N)), {"tail weight"}),
+    "missing group effect (20 groups of 10, sd 0.6 of the noise)": (
+        _pooled, lambda r: _pooled(r, 0.6), {"groups"}),
+    "nonlinearity (a square with sd 0.42 of the noise)": (
+        _line, lambda r: _line(r, curve=0.3), {"curve"}),
+    "dependence in time (autocorrelation 0.3)": (
+        _level, lambda r: _level(r, 0.3), {"dependence on the rows before"}),
+    "wrong link (a floor of 25% under logit, 1,000 rows)": (
+        _logistic, lambda r: _logistic(r, True), {"calibration", "curve"}),
+    "zero inflation (15%, mean 4)": (
+        _counts, lambda r: _counts(r, zeros=0.15), {"share of zeros"}),
+    "censoring ignored (30% at one time)": (
+        _lifetimes, lambda r: _lifetimes(r, True), {"PIT-ECDF", "skew", "tail weight", "coverage"}),
+    "wrong survival shape (Weibull 1.5 under exponential)": (
+        _hazard, lambda r: _hazard(r, 1.5), {"PIT-ECDF", "dispersion"}),
+}  # fmt: skip
+
+
+def rates(make, checks, count, seed) -> tuple[np.ndarray, int, int]:
+    """How many data sets make the case's own checks, any check and all together raise their voice; checks made."""
+    hits, alarms, made = np.zeros(3, int), 0, 0
+    for k in range(count):
+        program = make(np.random.default_rng([seed, k]))
+        findings = er.fit(program, refine=False, progress=False).check()
+        odd = {f.name for f in findings if f.verdict in {"caution", "misfit"}}
+        hits += [bool(odd & checks), bool(odd), any(f.verdict == "misfit" for f in findings)]
+        alarms, made = alarms + len(odd), made + len(findings)
+    return hits, alarms, made
+
+
+def words(hits: int, count: int) -> str:
+    low, high = binomtest(int(hits), count).proportion_ci(0.95)
+    return f"{hits / count:6.1%} [{low:.1%}, {high:.1%}]"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--right", type=int, default=200)
+    parser.add_argument("--wrong", type=int, default=100)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    alarms = made = misfits = total = 0
+    for name, (right, wrong, checks) in CASES.items():
+        if options.only not in name:
+            continue
+        quiet, odd, count = rates(right, checks, options.right, 1)
+        loud, _, _ = rates(wrong, checks, options.wrong, 2)
+        alarms, made, misfits, total = alarms + odd, made + count, misfits + quiet[2], total + options.right
+        print(
+            f"{name}\n    right model: its checks {words(quiet[0], options.right)}, each check {words(odd, count)},"
+        )
+        print(f"        misfit {words(quiet[2], options.right)}")
+        print(
+            f"    wrong model: its checks {words(loud[0], options.wrong)}, misfit {words(loud[2], options.wrong)}",
+            flush=True,
+        )
+    print(
+        f"\nright models: each check {words(alarms, made)} (nominal 2%), misfit {words(misfits, total)} (nominal 1%)"
+    )
+
+
+if __name__ == "__main__":
+    main()
