@@ -74,16 +74,37 @@ def subset(target, rows: Mapping[str, np.ndarray]):
                     )
                 )
         arguments[label] = value
-    settings = [k for k, leaf in program.leaves.items() if not leaf.traced and isinstance(leaf.value, int)]
-    for label in settings:
-        for plate, index in rows.items():
-            if program.leaves[label].value == sizes[plate] and not isinstance(
-                program.leaves[label].value, bool
-            ):
-                arguments[label] = len(index)
-    counts = {label: len(rows[plate]) if plate in rows else sizes[plate] for label, plate in into.items()}
+    return shrunk(target, arguments, {plate: len(index) for plate, index in rows.items()}, into)
+
+
+def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], into: Mapping[str, str]):
+    """The target of the same model with other data and fewer elements of some plates.
+
+    Parameters
+    ----------
+    target : Target
+    data : mapping
+        Arguments of the model; the others stay.
+    lengths : mapping
+        Plate name to its number of elements.
+    into : mapping
+        Argument to the plate that its codes point into.
+    """
+    program, sizes = target.program, sizes_of(target.trace)
+    arguments = {**program.arguments, **data}
+    for label, leaf in program.leaves.items():
+        counted = isinstance(leaf.value, int) and not isinstance(leaf.value, bool) and not leaf.traced
+        named = [plate for plate in lengths if counted and sizes[plate] == leaf.value]
+        if named:
+            arguments[label] = lengths[named[0]]
+    counts = {
+        label: max(program.level_counts.get(label, 0), len(leaf.labels or ()) or int(leaf.value.max()) + 1)
+        for label, leaf in program.leaves.items()
+        if leaf.traced and leaf.value.dtype.kind in "iu"
+    }
+    counts |= {label: lengths.get(plate, sizes[plate]) for label, plate in into.items()}
     small = type(program)(program.model, arguments, program.fixed, program.intervened, level_counts=counts)
-    small.sizes = {plate: len(index) for plate, index in rows.items()}
+    small.sizes = dict(lengths)
     return type(target).of(small, target.backend, target.dtype, target.device)
 
 

@@ -66,9 +66,12 @@ class Record:
                     "rename one of the two",
                 )
             )
-        for plate, _, _ in node.plates:
+        for plate, dim, _ in node.plates:
             if plate in extra:
-                node.scale = extra[plate] if node.scale is None else node.scale * extra[plate]
+                own = extra[plate]
+                if getattr(own, "ndim", 0):  # one per element of the plate, along its axis
+                    own = own.reshape(-1, *[1] * (-dim - 1))
+                node.scale = own if node.scale is None else node.scale * own
         self.nodes[node.name] = node
 
     def name_for_missing(self, name: str) -> str:

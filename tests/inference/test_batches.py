@@ -1,0 +1,161 @@
+"""Which models batches are right for, and which are refused."""
+
+import itertools
+
+import numpy as np
+import pytest
+from elboroom.inference.minibatch import Batches, Minibatch
+
+import elboroom as er
+
+RNG = np.random.default_rng(0)
+BACKENDS = pytest.mark.parametrize("backend", ["jax", "torch"])
+
+
+@er.model
+def games(home, away, y):
+    with er.plate("team", 4):
+        a = er.sample("a", er.Normal(0, 1))
+        s = er.sample("s", er.HalfNormal(1))
+    with er.plate("game", len(y)):
+        er.observe("y", er.Normal(a[home], s[away]), y)
+
+
+@er.model
+def zero_sum(group, y):
+    with er.plate("group", er.levels(group)):
+        a = er.sample("a", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal((a - a.mean())[group], 1), y)
+
+
+@er.model
+def pupils(school, klass, income, y):
+    mu = er.sample("mu", er.Normal(0, 1))
+    with er.plate("school", er.levels(school)):
+        s = er.sample("s", er.Normal(mu, 1))
+    with er.plate("class", er.levels(klass)):
+        c = er.sample("c", er.Normal(s[school] + income, 1))
+    with er.plate("pupil", len(y)):
+        er.observe("y", er.Normal(c[klass], 1), y)
+
+
+@er.model
+def table(y, x):
+    mu = er.sample("mu", er.Normal(0, 1))
+    with er.plate("pupil", y.shape[1]), er.plate("school", y.shape[0]):
+        tau = er.sample("tau", er.HalfNormal(2.0))
+        er.observe("y", er.Normal(mu + x, tau), y)
+
+
+@er.model
+def with_idle(group, y):
+    with er.plate("group", 12):
+        a = er.sample("a", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[group], 1), y)
+
+
+y, codes = RNG.normal(size=6), np.array([0, 1, 1, 2, 3, 0])
+PROGRAMS = {
+    "two codes into one plate": (games(codes, (codes + 1) % 4, y), "game", 2, {"team": 4}),
+    "a plate seen as a whole": (zero_sum(codes, y), "row", 2, {}),
+    "groups of groups": (pupils([0, 0, 1, 2], codes, y[:4], y), "pupil", 2, {"class": 2, "school": 2}),
+    "outer of nested plates": (table(y.reshape(2, 3), y.reshape(2, 3)), "school", 1, {}),
+    "inner of nested plates": (table(y.reshape(2, 3), y.reshape(2, 3)), "pupil", 2, {}),
+}
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_batch_together_is_unbiased(name, backend):
+    program, plate, size, groups = PROGRAMS[name]
+    target = program.target(backend)
+    batches = Batches.of(target, Minibatch(plate, size))
+    assert {owner: most for owner, (_, most, _) in batches.groups.items()} == groups
+    z = np.random.default_rng(1).normal(size=(2, target.dim))
+    every = [one(batches, np.array(rows), z) for rows in itertools.combinations(range(batches.total), size)]
+    value, grad = target.value_and_grad(z)
+    np.testing.assert_allclose(np.mean([v for v, _ in every], 0), value, rtol=1e-9)
+    np.testing.assert_allclose(np.mean([g for _, g in every], 0), grad, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(batches.density(z), value, rtol=1e-9)
+
+
+def one(batches, rows, z):
+    """Density and gradient of all coordinates that a batch gives."""
+    given = batches.inputs(rows)
+    data = {name: batches.target.to_device(value) for name, value in given["data"].items()}
+    value, grad = batches.target.value_and_grad(z[:, given["where"]], data=data, scale=given["scale"])
+    whole = np.zeros_like(z)
+    assert len(np.unique(given["where"])) == len(given["where"])
+    whole[:, given["where"]] = grad
+    return value, whole
+
+
+def test_elements_without_rows_are_drawn_too():
+    target = with_idle(codes, y).target()
+    batches = Batches.of(target, Minibatch("row", 3))
+    z, rng = np.random.default_rng(2).normal(size=(1, target.dim)), np.random.default_rng(3)
+    drawn = [one(batches, batches.sample(rng), z) for _ in range(4000)]
+    grads = np.stack([grad[0] for _, grad in drawn])
+    error = grads.std(0) / np.sqrt(len(grads))
+    assert (np.abs(grads.mean(0) - target.value_and_grad(z)[1][0]) < 4 * error).all()
+
+
+@er.model
+def centred(x, y):
+    b = er.sample("b", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("slope", er.Normal(b * (x - x.mean()), 1), y)
+
+
+@er.model
+def counting(y):
+    b = er.sample("b", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(b, 1 / len(y)), y)
+
+
+@er.model
+def aside(y):
+    b = er.sample("b", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(b, 1), y)
+    er.observe("again", er.Normal(b, 1), y)
+
+
+@er.model
+def unused(n, y):
+    with er.plate("row", n):
+        er.sample("b", er.Normal(0, 1))
+    er.observe("y", er.Normal(0, 1), y)
+
+
+@er.model
+def line(x, y):
+    b = er.sample("b", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(b * x, 1), y)
+
+
+@BACKENDS
+def test_models_that_are_no_sum_over_rows_are_refused(backend):
+    for program, words in (
+        (centred(y, y), "site 'slope' sees all of 'x' at once"),
+        (counting(y), "a log density that is a sum over its rows, got"),
+        (aside(y), "a log density that is a sum over its rows, got"),
+        (unused(6, 1.0), "a plate along which some argument runs"),
+        (line(y, np.where(y > 0.5, np.nan, y)), "rows without missing values, got some in"),
+    ):
+        with pytest.raises(er.InferenceError, match=words):
+            Batches.of(program.target(backend), Minibatch("row", 2))
+
+
+def test_arguments_that_the_user_names():
+    target = line(y, y).target()
+    assert Batches.of(target, Minibatch("row", 2, args=["x"])).along == {"x": {0: "row"}, "y": {0: "row"}}
+    with pytest.raises(er.InferenceError, match="data arguments among .*'x', 'y'.*got 'z'"):
+        Batches.of(target, Minibatch("row", 2, args=["z"]))
+    short = with_idle(codes, y).target()
+    with pytest.raises(er.InferenceError, match="argument 'y': expected 12 rows on axis 0.*shape \\(6,\\)"):
+        Batches.of(short, Minibatch("group", 2, args=["y"]))
