@@ -247,13 +247,17 @@ class Batches:
         }
         present = {owner: np.zeros(chosen[owner].shape, bool) for owner in self.groups}
         codes: dict[str, list] = {}
+        reached = {
+            owner: np.sort(known[rows].reshape(len(rows), -1)) for owner, (known, _, _) in self.groups.items()
+        }
+        first = {owner: np.diff(some, axis=1, prepend=-1) > 0 for owner, some in reached.items()}
         more, start, place = {}, 0, 0
         for owner, (elements, count) in self.idle.items() if extra is not None else ():
             more[owner] = elements[extra[:, place : place + count] - start]
             start, place = start + len(elements), place + count
         for i in range(len(rows)):
-            for owner, (reached, most, _) in self.groups.items():
-                found = np.unique(reached[rows[i]])
+            for owner, (_, most, _) in self.groups.items():
+                found = reached[owner][i][first[owner][i]]
                 if owner in more:
                     found = np.concatenate([found, more[owner][i]])
                 chosen[owner][i], present[owner][i] = _filled(found, most), np.arange(most) < len(found)
