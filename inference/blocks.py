@@ -49,7 +49,7 @@ class Blocks:
     def of(cls, batches: Batches) -> Blocks:
         """All rows, in blocks that suit the cache."""
         size = int(np.clip(BLOCK * batches.total // batches.full.work, 1, batches.total))
-        return cls(Batches.of(batches.full, Minibatch(batches.rows, size)))
+        return cls(Batches.of(batches.full, Minibatch(batches.rows, size), check=False))
 
     def __call__(self, z: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray]:
         """Values ``(B,)`` and gradients ``(B, dim)`` at rows of `z`."""

@@ -76,8 +76,8 @@ class Batches:
     places: dict[str, np.ndarray]  # of each element of a group among those of the batch at hand
 
     @classmethod
-    def of(cls, full, minibatch: Minibatch) -> Batches:
-        """Of a target.
+    def of(cls, full, minibatch: Minibatch, check: bool = True) -> Batches:
+        """Of a target; with `check`, compared with it.
 
         Raises
         ------
@@ -125,12 +125,12 @@ class Batches:
         except ShapeError as error:
             got = _whole(access, trace, plate, along) or str(error)
             raise _refused(what, "a model that takes its data row by row", got, REMEDY) from error
-        if total > MOST_BLOCKS * made.size:
+        if check and total > MOST_BLOCKS * made.size:
             rows = np.sort(
                 np.random.default_rng(0).choice(total, 16 * made.size, replace=False, shuffle=False)
             )
             cls.of(made.part(rows), minibatch)
-        else:
+        elif check:
             made.check()
         return made
 
