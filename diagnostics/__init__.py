@@ -23,8 +23,8 @@ def check(posterior, statistics=None) -> tuple[Finding, ...]:
     if statistics is None and "model checks" in posterior._groups:
         return posterior._groups["model checks"]
     found = judged(_tests(posterior, statistics))
-    found += [finding for one in CHECKS for finding in one(posterior)]
     seen = {finding.quantity for finding in found}
+    found += [finding for one in CHECKS for finding in one(posterior)]
     for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
         found.append(
             Finding(

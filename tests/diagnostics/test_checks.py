@@ -20,7 +20,9 @@ def posterior(observed, replicated, discrete, distribution, seed=0, **data):
         "observed_data": xr.Dataset({"y": ("row", observed)}),
         "posterior_predictive": xr.Dataset({"y": (("chain", "draw", "row"), replicated[None])}),
     }
-    return SimpleNamespace(observed={"y": site}, draws=draws, seed=seed, _groups={}, constant_data=data)
+    return SimpleNamespace(
+        observed={"y": site}, draws=draws, seed=seed, _groups={}, constant_data=data, program=None
+    )
 
 
 def normal(rng, y):
@@ -107,13 +109,15 @@ def test_the_band_has_its_level(num_rows):
 
 
 def test_many_rows_and_few_draws_raise_no_alarm():
-    for seed in range(5):
+    alarms = 0
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         n, s = 20_000, 200
         p = rng.beta(8000, 12_000, s)
         replicated = (rng.uniform(size=(s, n)) < p[:, None]).astype(float)
         y = (rng.uniform(size=n) < p[0]).astype(float)
-        assert fits_data(posterior(y, replicated[1:], True, "Bernoulli")) is True
+        alarms += fits_data(posterior(y, replicated[1:], True, "Bernoulli")) is False
+    assert alarms <= 1  # 1% each: two or more of 8 has probability 0.3%
     rng = np.random.default_rng(0)
     y, replicated = rng.normal(size=100_000), rng.normal(size=(150, 100_000))
     assert fits_data(posterior(y, replicated, False, "Normal")) is True

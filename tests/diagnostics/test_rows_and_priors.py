@@ -1,0 +1,59 @@
+"""Leave-one-out by row, and priors against data, on fitted models."""
+
+import numpy as np
+import pytest
+from elboroom.diagnostics.checks import loo, priors
+
+import elboroom as er
+
+RNG = np.random.default_rng(5)
+Y = RNG.normal(3.0, 1.0, 60)
+
+
+@er.model
+def normal(y, centre, width):
+    mu = er.sample("mu", er.Normal(centre, width))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(mu, 1.0), y)
+
+
+def fitted(y=Y, centre=0.0, width=10.0):
+    return er.fit(normal(y, centre, width), progress=False)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return fitted()
+
+
+def test_leave_one_out_is_that_of_the_conjugate_model(plain):
+    found = loo.leave_one_out(plain)["y"]
+    n = len(Y)
+    exact = []
+    for i in range(n):
+        rest = np.delete(Y, i)
+        precision = (n - 1) + 0.01
+        mean, variance = rest.sum() / precision, 1 + 1 / precision
+        exact.append(-0.5 * np.log(2 * np.pi * variance) - 0.5 * (Y[i] - mean) ** 2 / variance)
+    assert np.abs(found.elpd - exact).max() < 0.02 and found.khat.max() < 0.5
+    (finding,) = loo.check(plain)
+    assert finding.verdict == "ok"
+
+
+def test_a_row_that_the_answer_hangs_on_is_named():
+    y = np.append(Y[:8], 60.0)
+    (finding,) = loo.check(fitted(y))
+    assert finding.verdict == "caution" and "y[8]" in finding.advice
+
+
+def test_a_prior_against_the_data_is_named(plain):
+    found = {f.name: f for f in priors.check(plain)}
+    assert found["prior and data"].verdict == "ok" and found["prior predictions"].verdict == "ok"
+    found = {f.name: f for f in priors.check(fitted(centre=-4.0, width=0.3))}
+    assert found["prior and data"].verdict == "caution" and found["prior and data"].quantity == "mu"
+    assert found["prior predictions"].verdict == "caution"
+
+
+def test_priors_that_are_far_too_wide_are_told_of():
+    found = {f.name: f for f in priors.check(fitted(width=1e5))}
+    assert found["prior predictions"].verdict == "ok" and "far wider" in found["prior predictions"].advice
