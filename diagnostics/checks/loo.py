@@ -56,7 +56,7 @@ def leave_one_out(posterior) -> dict[str, Loo]:
                     continue
                 with np.errstate(all="ignore"):
                     estimate = arviz_stats.loo(posterior.draws, pointwise=True, var_name=name)
-            except (ElboroomError, KeyError):
+            except (ElboroomError, KeyError, ValueError):  # draws that are all the same have no tail
                 continue
             dims = rows.dims[2:]
             elpd = estimate.elpd_i.stack(_row=dims) if dims else estimate.elpd_i

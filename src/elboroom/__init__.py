@@ -96,6 +96,8 @@ _NAMES = {
     "inference.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),
     "inference.posterior": ("Posterior",),
+    "diagnostics.blame": ("blame",),
+    "diagnostics.compare": ("compare",),
     "inference.imported": ("from_datatree",),
     "inference.posterior.save": ("load",),
     "inference.evidence.finding": ("Finding",),

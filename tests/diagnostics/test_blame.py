@@ -1,0 +1,81 @@
+"""Model wrong or approximation wrong: the sentence names the right one; and models compared."""
+
+import numpy as np
+import pytest
+from elboroom.diagnostics.blame import blame
+
+import elboroom as er
+
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=120)
+
+
+@er.model
+def line(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 5))
+    s = er.sample("s", er.HalfNormal(3))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(a + b * x, s), y)
+
+
+@er.model
+def curve(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 5))
+    c, s = er.sample("c", er.Normal(0, 5)), er.sample("s", er.HalfNormal(3))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(a + b * x + c * x * x, s), y)
+
+
+def displaced(posterior, by):
+    """The same posterior with draws that are off, as a wrong approximation's would be, and judged so."""
+    outcome = posterior._outcome
+    law = outcome.law
+    law.z = law.z + by
+    posterior.z = posterior.z + by
+    posterior.table["verdict"] = ["untrusted"] * len(posterior.table["label"])
+    posterior._groups.clear()
+    return posterior
+
+
+def bent(scale=1.0):
+    return 1 + X + scale * X**2 + RNG.normal(size=120)
+
+
+def test_a_right_model_fits_and_a_wrong_one_misfits():
+    right = er.fit(line(X, bent(0.0)), progress=False)
+    assert blame(right).verdict == "fits"
+    wrong = er.fit(line(X, bent()), progress=False)
+    found = blame(wrong)
+    assert found.verdict == "model" and "curve of y" in found.misfits[wrong.law]
+
+
+def test_a_bad_approximation_of_a_right_model_is_to_blame():
+    posterior = displaced(er.fit(line(X, bent(0.0)), refine=False, progress=False), 1.5)
+    found = blame(posterior)
+    assert found.verdict == "approximation"
+    assert found.misfits[posterior.law] and not found.misfits["refined"]
+    assert "approximation is to blame" in found.sentence
+
+
+def test_a_bad_approximation_does_not_excuse_a_wrong_model():
+    posterior = displaced(er.fit(line(X, bent()), refine=False, progress=False), 1.5)
+    assert blame(posterior).verdict == "model"
+
+
+def test_without_draws_to_trust_it_cannot_tell():
+    posterior = displaced(er.fit(line(X, bent(0.0)), refine=False, progress=False), 1.5)
+    assert blame(posterior, affordable=0).verdict == "cannot tell"
+    posterior = er.fit(line(X, bent(0.0)), guide="delta", refine=False, progress=False)
+    assert blame(posterior, affordable=0).verdict in {"cannot tell", "unsettled"}
+
+
+def test_models_are_compared_by_rows_that_they_have_not_seen():
+    y = bent(0.6)
+    fits = {"line": er.fit(line(X, y), progress=False), "curve": er.fit(curve(X, y), progress=False)}
+    table = er.compare(fits)
+    assert list(table.index) == ["curve", "line"] and table["weight"].iloc[0] > 0.9
+    assert table["elpd_diff"].iloc[0] == 0 and abs(table["elpd_diff"].iloc[1]) > 3 * table["diff_se"].iloc[1]
+    with pytest.raises(er.DataError, match="two posteriors"):
+        er.compare({"line": fits["line"]})
+    with pytest.raises(er.DataError, match="the outcomes of"):
+        er.compare({"line": fits["line"], "other": er.fit(line(X, y + 1), progress=False)})
