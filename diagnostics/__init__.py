@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..inference.evidence.finding import Finding
+from ..inference.evidence.finding import Finding, Findings
 from .report import write as report  # after the subpackage of that name, which it replaces here
 
 __all__ = ["check", "fits_data", "report"]
 
 
-def check(posterior, statistics=None) -> tuple[Finding, ...]:
+def check(posterior, statistics=None) -> Findings:
     """Findings about the model; *not assessable* where it has no rows to speak of.
 
     Parameters
@@ -37,9 +37,10 @@ def check(posterior, statistics=None) -> tuple[Finding, ...]:
                 "rows that the predictions do not match).",
             )
         )
+    found = Findings(found)
     if statistics is None:
-        posterior._groups["model checks"] = tuple(found)
-    return tuple(found)
+        posterior._groups["model checks"] = found
+    return found
 
 
 def _tests(posterior, statistics):

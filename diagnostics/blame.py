@@ -37,6 +37,11 @@ class Blame:
     misfits: dict[str, tuple[str, ...]]
 
     @property
+    def fits_data(self) -> bool | None:
+        """Whether the model fits the data; None where that is not known."""
+        return {"fits": True, "approximation": True, "model": False}.get(self.verdict)
+
+    @property
     def sentence(self) -> str:
         """The verdict in words."""
         return WORDS[self.verdict]
@@ -51,9 +56,12 @@ def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
     affordable : float
         Seconds that refinement may take where the posterior is not trusted; 0 for none.
     """
-    if "blame" not in posterior._groups:
-        posterior._groups["blame"] = _compared(posterior, affordable)
-    return posterior._groups["blame"]
+    kept = posterior.settings.get("blame")
+    if kept is None:
+        found = _compared(posterior, affordable)
+        posterior.settings["blame"] = {"verdict": found.verdict, "misfits": found.misfits}
+        return found
+    return Blame(kept["verdict"], {law: tuple(names) for law, names in kept["misfits"].items()})
 
 
 def _compared(posterior, affordable) -> Blame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .evidence.finding import Finding
+from .evidence.finding import Finding, Findings
 from .evidence.verdicts import KHAT_TRUSTED, MIRRORED
 from .frame import Coordinates, Sparse
 from .ladder import LARGEST_BLOCK
@@ -86,7 +86,7 @@ def conclude(program, target, outcome: Outcome, findings, cost: Cost, settings: 
         layout,
         law.z[chosen],
         Trail(outcome.rungs),
-        tuple(findings),
+        Findings(findings),
         cost,
         settings | {"num_chains": law.num_chains if law.long else 1},
     )

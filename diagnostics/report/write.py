@@ -1,4 +1,4 @@
-"""Write ``report.html`` and ``report.json``, each whole or not at all."""
+"""Write ``report.html``, ``report.json`` and ``report.md``, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from ...ppl.errors import InferenceError, explain
 
 SCHEMA = "elboroom-report/1"
-MOST_ROWS = 200
+MOST_ROWS, MOST_LINES = 200, 20
 
 
 def write(posterior, path) -> Path:
-    """Write ``report.html`` and ``report.json``.
+    """Write ``report.html``, ``report.json`` and ``report.md``.
 
     Parameters
     ----------
@@ -43,6 +43,7 @@ def write(posterior, path) -> Path:
         page.parent.mkdir(parents=True, exist_ok=True)
         _replace(page, text)
         _replace(page.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False))
+        _replace(page.with_suffix(".md"), markdown(content))
     except OSError as error:
         raise InferenceError(
             explain(f"report '{page}'", "a place that can be written", str(error), "choose another folder")
@@ -77,11 +78,13 @@ def plain(value):
 
 def as_json(posterior) -> dict:
     """Content of ``report.json``; its schema is ``schema.json`` beside this file."""
-    from .. import check, fits_data
+    from .. import check
+    from ..blame import blame
 
     table = posterior.summary()
     columns = ["mean", "sd", "q5", "median", "q95", "verdict", "reason"]
     findings = [*posterior.findings, *check(posterior)]
+    found = blame(posterior)
     return plain(
         {
             "schema": SCHEMA,
@@ -89,7 +92,8 @@ def as_json(posterior) -> dict:
             "name": posterior.name,
             "question": posterior.question,
             "verdict": posterior.verdict,
-            "fits_data": fits_data(posterior),
+            "fits_data": found.fits_data,
+            "blame": {"verdict": found.verdict, "sentence": found.sentence, "misfits": found.misfits},
             "quantities": [
                 {"name": name, **{c: row[c] for c in columns}}
                 for name, row in zip(table.index, table.to_dict("records"), strict=True)
@@ -129,11 +133,7 @@ TRUST = {
         "For at least one judged quantity nothing reliable is established. The table names it and says why.",
     ),
 }
-FIT = {
-    True: ("Yes, as far as the checks see.", "New data drawn from the model look like the data observed."),
-    False: ("No.", "The data are not what the model predicts; the findings below say in which respect."),
-    None: ("Not assessable.", "The model has no rows of outcomes that a check could use."),
-}
+FIT = {True: "Yes, as far as the checks see.", False: "No.", None: "Not known."}
 
 
 def _next_step(content) -> str:
@@ -148,9 +148,46 @@ def _next_step(content) -> str:
         return (
             "Use the trusted rows; treat the others as rough. More data or another parametrisation may help."
         )
+    if content["fits_data"] is None and content["blame"]["verdict"] != "not assessable":
+        return (
+            "Get draws that can be trusted first (posterior.refine()); then ask again whether the model fits."
+        )
     return (
         "Use the results. Trust is conditional on there being no mode beyond the reach of dispersed starts."
     )
+
+
+def markdown(content: dict) -> str:
+    """A summary for a pull request: verdicts, the judged quantities that are not trusted first, and findings."""
+
+    def cell(value) -> str:
+        return _number(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+    lines = [
+        f"### {cell(content['name'])}: {content['verdict']}",
+        "",
+        f"{TRUST[content['verdict']][1]} {content['blame']['sentence']} {_next_step(content)}",
+        "",
+        "| quantity | mean | 90% interval | verdict |",
+        "|---|---|---|---|",
+    ]
+    rank = {"untrusted": 0, "caution": 1, "trusted": 2}
+    rows = sorted((q for q in content["quantities"] if q["verdict"]), key=lambda q: rank[q["verdict"]])
+    for q in rows[:MOST_LINES]:
+        name, mean, low, high = (cell(q[key]) for key in ("name", "mean", "q5", "q95"))
+        lines.append(f"| {name} | {mean} | {low} to {high} | {q['verdict']} |")
+    if len(rows) > MOST_LINES:
+        lines += ["", f"and {len(rows) - MOST_LINES} more, none worse."]
+    odd = [f for f in content["findings"] if f["verdict"] not in {"ok", "not assessable"}]
+    if odd:
+        lines += [
+            "",
+            *(
+                f"- **{f['verdict']}** {cell(f['name'])}, {cell(f['quantity'])}: {cell(f['advice'])}"
+                for f in odd
+            ),
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _html(posterior, content) -> str:
@@ -174,7 +211,8 @@ def _html(posterior, content) -> str:
     return environment.get_template("report.html").render(
         content=content,
         trust=TRUST[content["verdict"]],
-        fit=FIT[content["fits_data"]],
+        fit=(FIT[content["fits_data"]], content["blame"]["sentence"]),
+        findings=_parted(content["findings"], len(posterior.findings)),
         next_step=_next_step(content),
         headline=headline[:8],
         more_headline=max(0, len(headline) - 8),
@@ -186,10 +224,26 @@ def _html(posterior, content) -> str:
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in observed.items()},
         law=LAWS["long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law],
+        laws=LAWS | {"refined": "chains of NUTS run for this report"},
         sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],
         trail_columns=["name", "guide", "elbo", "khat", "num_gradients", "seconds", "verdict", "reason"],
     )
+
+
+def _parted(findings, own: int) -> list[tuple[str, list, list]]:
+    """Findings on the model and on the approximation: those that speak, the worst first, and those in order."""
+    rank = {"untrusted": 0, "misfit": 0, "caution": 1, "not assessable": 2, "ok": 3}
+    parts = ("Is the model right?", findings[own:]), ("Is the approximation right?", findings[:own])
+    return [
+        (
+            title,
+            sorted((f for f in some if f["verdict"] != "ok"), key=lambda f: rank[f["verdict"]]),
+            [f for f in some if f["verdict"] == "ok"],
+        )
+        for title, some in parts
+        if some
+    ]
 
 
 LAWS = {

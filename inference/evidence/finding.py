@@ -35,3 +35,19 @@ class Finding:
 
     def __str__(self) -> str:
         return f"[{self.verdict}] {self.name}, {self.quantity}: {self.advice}"
+
+
+class Findings(tuple):
+    """A tuple of `Finding` that prints as a list, and as a table in Jupyter."""
+
+    def to_frame(self):
+        """As a ``pandas.DataFrame``."""
+        import pandas as pd
+
+        return pd.DataFrame([f.as_dict() for f in self], columns=list(Finding.__dataclass_fields__))
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self)) if self else "(none)"
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(index=False, float_format=lambda v: f"{v:.3g}", na_rep="")

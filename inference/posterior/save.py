@@ -19,7 +19,7 @@ from ...ppl import constraints
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
 from ...ppl.tree import variable_name
-from ..evidence.finding import Finding
+from ..evidence.finding import Finding, Findings
 from ..trail import Rung, Trail
 from .groups import ON_REQUEST, lazy_tree, version
 from .posterior import COLUMNS, Posterior
@@ -308,7 +308,7 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         z=tensors["z"],
         table={**table, **numbers},
         trail=Trail(_filled(Rung, r) for r in record["trail"]),
-        findings=tuple(Finding(**f) for f in record["findings"]),
+        findings=Findings(Finding(**f) for f in record["findings"]),
         cost=_filled(Cost, record["cost"]),
         settings=record["settings"],
         fit_record=fit_record,

@@ -1,4 +1,4 @@
-"""Command line: ``elboroom demo | fit | check | report``."""
+"""Command line: ``elboroom demo | fit | check | report | compare``."""
 
 from __future__ import annotations
 
@@ -197,6 +197,20 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's f
     with _plainly():
         record = rewrite_report(folder)
     _finish(record, folder, (), False)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR…", help="Fits of the same outcome.")],
+) -> None:
+    """Compare models by how they predict rows that they have not seen."""
+    with _plainly():
+        from .diagnostics.compare import compare as by_prediction
+        from .folder import read_posterior
+
+        names = [str(folder) for folder in folders]
+        table = by_prediction({name: read_posterior(name) for name in names})
+        typer.echo(table.to_string(float_format=lambda value: f"{value:.2f}"))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .ppl.errors import DataError, explain
 
-REPORT = ("report.html", "report.json")
+REPORT = ("report.html", "report.json", "report.md")
 CONTENT = (*REPORT, "posterior")
 UNTRUSTED, MISFIT, CAUTION = 4, 5, 3
 
@@ -106,14 +106,8 @@ def rewrite_report(folder: str | Path) -> dict[str, Any]:
     DataError
         If there is no posterior to read, or the folder cannot be written.
     """
-    from .inference.posterior.save import load
-
     folder = Path(folder).expanduser().resolve()
-    if not (folder / "posterior").exists():
-        raise DataError(
-            explain(f"folder '{folder}'", "a fit's folder with posterior/ in it", "none", "check the path")
-        )
-    posterior = load(folder / "posterior")
+    posterior = read_posterior(folder)
     stage = folder / f".report.{os.getpid()}"
     try:
         stage.mkdir()
@@ -125,6 +119,24 @@ def rewrite_report(folder: str | Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return read_report(folder)
+
+
+def read_posterior(folder: str | Path) -> Any:
+    """The posterior of a fit's folder.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    from .inference.posterior.save import load
+
+    kept = Path(folder).expanduser().resolve() / "posterior"
+    if not kept.exists():
+        raise DataError(
+            explain(f"folder '{folder}'", "a fit's folder with posterior/ in it", "none", "check the path")
+        )
+    return load(kept)
 
 
 def read_report(folder: str | Path) -> dict[str, Any]:

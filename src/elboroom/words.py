@@ -29,7 +29,7 @@ def verdict_lines(record: dict[str, Any]) -> list[str]:
     shares = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
     lines = [
         f"Verdict         {VERDICTS.get(record['verdict'], record['verdict'])}",
-        f"Fits the data   {FITS.get(record['fits_data'], record['fits_data'])}",
+        f"Fits the data   {record['blame']['sentence'] if 'blame' in record else FITS.get(record['fits_data'])}",
     ]
     if shares:
         lines.append(f"Quantities      {shares}")

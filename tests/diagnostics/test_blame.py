@@ -34,6 +34,7 @@ def displaced(posterior, by):
     posterior.z = posterior.z + by
     posterior.table["verdict"] = ["untrusted"] * len(posterior.table["label"])
     posterior._groups.clear()
+    posterior.settings.pop("blame", None)
     return posterior
 
 

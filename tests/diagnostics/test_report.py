@@ -58,7 +58,7 @@ def test_report(kind, tmp_path):
     content = json.loads((tmp_path / "report.json").read_text())
     jsonschema.validate(content, json.loads(SCHEMA.read_text()))
     assert content["verdict"] == "trusted" and content["fits_data"] is True
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
     assert "<script" not in text
     assert not re.search(r'(src|href)="(https?:)?//', text)
     assert page.stat().st_size < 2_000_000
