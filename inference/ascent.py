@@ -201,6 +201,37 @@ class Ascent:
             self.num_steps += count
         return {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
 
+    def culprit(self, at: np.ndarray | None = None, num_draws: int = 64) -> str:
+        """The sites whose density or gradient is not finite at draws of the guide, in words; empty where all are.
+
+        Parameters
+        ----------
+        at : numpy.ndarray, shape (2, dim), optional
+            Mean and log sd of the guide; by default where the ascent began.
+        """
+        mean, log_sd = (self.begin[0], np.log(self.begin[1])) if at is None else at
+        rng = np.random.default_rng(self.num_steps)
+        target, where, data = self.target, np.arange(len(mean)), self.target.data
+        if self.batches is not None:
+            target, given = self.batches.target, self.batches.inputs(self.batches.sample(rng))
+            where, data = given["where"], {k: target.to_device(v) for k, v in given["data"].items()}
+        z = mean[where] + np.exp(log_sd[where]) * rng.standard_normal((num_draws, len(where)))
+        with np.errstate(all="ignore"):
+            value, grad = target.value_and_grad(z, data=data)
+            lost = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
+            if not lost.any():
+                return ""
+            worst = np.argmax(lost)
+            values = target.constrain(z[worst : worst + 1], data=data)
+            terms = target.log_joint_terms({site.name: values[site.name][0] for site in target.sites}, data)
+        found = [f"site '{name}' gives {term}" for name, term in terms.items() if not np.isfinite(term)]
+        if not found:
+            steep = [
+                name for name, part in target.offsets.items() if not np.isfinite(grad[worst, part]).all()
+            ]
+            found = [f"the gradient of site '{name}' is not finite" for name in steep]
+        return "; ".join(found)
+
     def copied(self, state) -> Any:
         """The state in arrays of its own: steps write into those that they are given."""
         return self.target.loops.copy(state)

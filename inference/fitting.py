@@ -44,6 +44,7 @@ class Fitting:
         self.rungs: list[Rung] = []
         self.findings: list[Finding] = []
         self.elbo_trace: list = []
+        self.steps: dict[str, np.ndarray] = {}  # what else stochastic steps saw
         self.best: Dense | Sparse | None = None
         self.last_bad: np.ndarray | None = None
         self.ends = np.zeros((0, target.dim))

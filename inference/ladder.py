@@ -539,4 +539,5 @@ class Climb(Fitting):
             self.elbo_trace or [r.elbo for r in self.rungs if np.isfinite(r.elbo)],
             self.rungs,
             self.findings,
+            steps=self.steps,
         )

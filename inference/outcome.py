@@ -123,6 +123,7 @@ class Outcome:
     symmetries: list[Symmetry] = field(default_factory=list)
     twins: tuple[np.ndarray, list[np.ndarray]] = (np.zeros(0, int), [])
     response: tuple[np.ndarray, np.ndarray] | None = None
+    steps: dict[str, np.ndarray] = field(default_factory=dict)
     guide_errors: tuple[np.ndarray, np.ndarray] | None = None
     without: bool = False
 

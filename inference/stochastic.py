@@ -43,7 +43,7 @@ class Ascended:
     culprit : str
         The sites that were not finite there, in words; empty where all was well.
     reason : str
-        Why it ended.
+        Why it ended: "settled", "step limit", "stopped", "the rate is spent" or "no rate keeps the bound finite".
     """
 
     mean: np.ndarray
@@ -55,6 +55,12 @@ class Ascended:
     gradient_norm: np.ndarray
     not_finite: np.ndarray
     culprit: str = ""
+
+    def thinned(self, name: str, most: int = 1000) -> np.ndarray:
+        """A trace at about so many steps; of what is not finite the sum up to the next of them."""
+        values = self.trace if name == "elbo" else getattr(self, name)
+        places = np.arange(0, len(values), max(1, len(values) // most))
+        return np.add.reduceat(values, places) if name == "not_finite" and len(values) else values[places]
 
 
 @dataclass
@@ -133,6 +139,8 @@ def ascend(
             reason = "step limit"
         if not reason and stop():
             reason = "stopped"
+    if course.culprit and reason == "no rate keeps the bound finite":
+        reason = f"{reason}: {course.culprit}"
     found = course.before
     if course.iterates and reason in {"stopped", "step limit"}:
         found = np.mean(course.iterates[-WINDOW:], axis=0)
@@ -157,12 +165,13 @@ def _block(ascent, course: Course) -> str:
     seen = ascent.advance(EVERY)
     course.seen.append(seen)
     now = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
-    if not np.isfinite(seen["elbo"]).any() or not np.isfinite(now).all():
+    bad, sound = ~np.isfinite(seen["elbo"]), bool(np.isfinite(now).all())
+    if (bad.any() or not sound) and not course.culprit:
+        course.culprit = ascent.culprit(now if sound else None)
+    if bad.mean() > 0.5 or not sound:
         course.rollbacks += 1
-        if course.rollbacks > ROLLBACKS:
-            return "no rate keeps the bound finite"
         ascent.state, ascent.rate, course.iterates = ascent.copied(course.good), 0.5 * ascent.rate, []
-        return ""
+        return "no rate keeps the bound finite" if course.rollbacks > ROLLBACKS else ""
     course.iterates.append(now)
     if len(course.iterates) < WINDOW:
         return ""

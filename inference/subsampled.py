@@ -184,7 +184,8 @@ class Subsampled(Climb):
         kept = self.checkpoint
         found = ascend(ascent, self.watch.stop, kept.under_way, kept.keep)
         self.best = independent(found.mean, np.exp(found.log_sd))
-        self.elbo_trace += found.trace[:: max(1, len(found.trace) // 1000)].tolist()
+        self.elbo_trace += found.thinned("elbo").tolist()
+        self.steps = {name: found.thinned(name) for name in ("gradient_norm", "not_finite")}
         passes = found.num_steps * self.batches.size / self.batches.total
         self.target.counter.num_gradients += int(np.ceil(passes))
         if found.num_bad:
@@ -195,7 +196,8 @@ class Subsampled(Climb):
                     float(found.num_bad),
                     0.0,
                     "caution",
-                    f"The bound was not finite at {found.num_bad} of {found.num_steps} steps.",
+                    f"The bound was not finite at {found.num_bad} of {found.num_steps} steps"
+                    + (f": {found.culprit}." if found.culprit else "."),
                 )
             )
         return f"{found.num_steps} stochastic steps, {passes:.1f} times over the data: {found.reason}"

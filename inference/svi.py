@@ -8,7 +8,7 @@ import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
-from .ascent import Ascent
+from .ascent import OBJECTIVES, Ascent
 from .minibatch import Batches, Minibatch
 
 
@@ -28,6 +28,12 @@ class SVI(Ascent):
         Draws per step.
     rate : float, default 0.05
         Adam's learning rate, in units of ``sd``.
+    objective : {"elbo", "importance"}
+        What is climbed: the evidence lower bound, or the importance-weighted one of `num_particles` draws. The second
+        is for all rows only, and makes the guide wider rather than a better approximation.
+    optimiser : object, optional
+        In place of Adam, on all rows: an optax ``GradientTransformation`` on JAX; on PyTorch a ``torch.optim`` class,
+        or a ``functools.partial`` of one. It has a rate of its own.
     sd : float, default 0.1
         Standard deviations at the start, unconstrained.
     backend : {"jax", "torch"}, optional
@@ -68,14 +74,39 @@ class SVI(Ascent):
         dtype: Any = None,
         seed: int = 0,
         start: tuple[np.ndarray, np.ndarray] | None = None,
+        objective: str = "elbo",
+        optimiser: Any = None,
     ):
+        if objective not in OBJECTIVES:
+            raise InferenceError(
+                explain("objective", f"one of {sorted(OBJECTIVES)}", repr(objective), "choose one")
+            )
+        for name, given in (
+            ("objective='importance'", objective != "elbo"),
+            ("optimiser=", optimiser is not None),
+        ):
+            if given and minibatch is not None:
+                raise InferenceError(
+                    explain(name, "all rows at every step", f"{minibatch}", "leave one of the two out")
+                )
+        if objective == "importance" and num_particles < 2:
+            raise InferenceError(
+                explain("num_particles", "two or more draws to weigh", f"{num_particles}", "use ten or so")
+            )
         for name, value in (("rate", rate), ("sd", sd), ("num_particles", num_particles)):
             if not value > 0:
                 raise InferenceError(explain(name, "a positive number", repr(value), "correct it"))
         target = program.target(backend or program.backend, dtype)
         batches = None if minibatch is None else Batches.of(target, minibatch)
+        if optimiser is not None:
+            if not target.loops.is_optimiser(optimiser):
+                raise InferenceError(
+                    explain("optimiser", target.loops.OPTIMISER, repr(optimiser), "pass one, or leave it out")
+                )
+            optimiser = target.loops.optimiser(optimiser, target.dtype)
         origin = np.zeros(target.dim)
-        super().__init__(target, batches, start or (origin, origin + sd), num_particles, rate, seed)
+        begin = start or (origin, origin + sd)
+        super().__init__(target, batches, begin, num_particles, rate, seed, objective, optimiser)
 
     @property
     def guide(self):

@@ -295,7 +295,7 @@ class Target:
         values = {k: np.asarray(v, self.dtype) for k, v in values.items()}
         return float(sum(float(v) for v in self.log_joint_terms(values).values()))
 
-    def log_joint_terms(self, values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def log_joint_terms(self, values: Mapping[str, np.ndarray], data=None) -> dict[str, float]:
         """Log density of each site at constrained values."""
-        terms = self.density.joint(dict(values), self.data, self.weights)
+        terms = self.density.joint(dict(values), *self._inputs(data, None))
         return {name: float(value) for name, value in terms.items()}

@@ -15,7 +15,8 @@ LARGEST_GROUP = 2**27
 NUM_PRIOR_DRAWS = 1000
 LEAST_DRAWS = 200  # fewer cannot show a tail probability of 1%
 BLOCK = 256
-FIT = ("elbo", "khat", "log_weights", "guide_mean", "guide_sd")
+STEPS = ("elbo", "gradient_norm", "not_finite")
+FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd")
 _kinds: list = []
 
 
@@ -106,7 +107,12 @@ def _at_once(posterior) -> dict:
         groups["sample_stats"] = dataset({k: chained(posterior, v) for k, v in stats.items()}, {}, {})
     groups["fit"] = dataset(
         {k: np.asarray(record[k]) for k in FIT if k in record},
-        {"elbo": ("step",), "log_weights": ("pool",), "guide_mean": ("quantity",), "guide_sd": ("quantity",)},
+        {
+            **dict.fromkeys(STEPS, ("step",)),
+            "log_weights": ("pool",),
+            "guide_mean": ("quantity",),
+            "guide_sd": ("quantity",),
+        },
         {},
         (),
     )

@@ -87,6 +87,7 @@ class Posterior:
             "khat": np.asarray(outcome.khat, float),
             "log_weights": np.zeros(0) if pool is None else pool.log_weights,
         }
+        record |= outcome.steps
         if outcome.guide_errors is not None:
             record["guide_mean"], record["guide_sd"] = outcome.guide_errors
         if outcome.law.stats is not None:

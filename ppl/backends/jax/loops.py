@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .arrays import Function
+from .arrays import Function, precision
 
 
 def loop(step, dtype, clock) -> Function:
@@ -35,6 +35,29 @@ def normal(seed, shape, dtype):
 def put(array, index, values):
     """`array` with `values` at the places `index` of its last axis."""
     return array.at[..., index].set(values, unique_indices=True)
+
+
+class optimiser:  # noqa: N801  called as a function is, in both backends
+    """An optax transformation as steps up a gradient; see `is_optimiser`."""
+
+    def __init__(self, made, dtype):
+        self._made, self._dtype = made, dtype
+
+    def init(self, params):
+        with precision(self._dtype):
+            return self._made.init(params)
+
+    def update(self, params, gradient, state):
+        move, state = self._made.update(-gradient, state, params)
+        return params + move, state
+
+
+def is_optimiser(made) -> bool:
+    """Whether `made` is an optax ``GradientTransformation``."""
+    return callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))
+
+
+OPTIMISER = "an optax GradientTransformation, as optax.adam(0.05)"
 
 
 def mapped_gradient(density):

@@ -54,6 +54,33 @@ def put(array, index, values):
     return array
 
 
+class optimiser:  # noqa: N801  called as a function is, in both backends
+    """A PyTorch optimiser as steps up a gradient; see `is_optimiser`."""
+
+    def __init__(self, made, dtype):
+        self._made = made
+
+    def init(self, params):
+        self._params = params.clone()
+        self._inner = self._made([self._params])
+        return {}
+
+    def update(self, params, gradient, state):
+        self._params.copy_(params)
+        self._params.grad = -gradient
+        self._inner.step()
+        return self._params.clone(), state
+
+
+def is_optimiser(made) -> bool:
+    """Whether `made` is a ``torch.optim.Optimizer`` class, or one with its settings filled in."""
+    kind = getattr(made, "func", made)
+    return isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+
+
+OPTIMISER = "a torch.optim class, or functools.partial of one with its settings"
+
+
 def mapped_gradient(density):
     """``fn(z, data, weights, scale) -> (values, gradients)`` over rows of `z`, to be used inside a loop."""
 
