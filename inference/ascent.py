@@ -23,7 +23,7 @@ from ..ppl import math as m
 
 DECAY, SECOND, TINY = 0.9, 0.999, 1e-8  # Adam's
 HALF_LOG = 0.5 * np.log(2 * np.pi)
-CHUNK, CHUNK_BYTES = 200, 2**26  # steps per compiled call, and what their batches may hold
+CHUNK, CHUNK_BYTES = 200, 2**26  # steps per compiled call, and what their batches and draws may hold
 
 
 def start(dim: int) -> dict[str, np.ndarray]:
@@ -34,25 +34,23 @@ def start(dim: int) -> dict[str, np.ndarray]:
     return {name: np.zeros((2, dim)) for name in ("params", "first", "second", "known")}
 
 
-def step(gradient, normal, put, objective, optimiser, num_particles, dtype, state, given, constants):
+def step(gradient, put, objective, optimiser, state, given, constants):
     """One step on the bound.
 
     Parameters
     ----------
     gradient : callable
         ``gradient(z, data, weights, scale)``: values and gradients of the log density, batched over ``z``.
-    normal, put : callable
+    put : callable
         The backend's.
     objective : callable
         Of `OBJECTIVES`.
     optimiser : object or None
         The backend's optimiser; None for Adam.
-    num_particles : int
-        Draws per step.
     state : mapping
         See `start`.
     given : mapping
-        Of this step: ``seed``, ``rate``; with a batch, ``data``, ``scale`` by plate, ``where`` its coordinates lie
+        Of this step: ``eps``, standard normal draws, and ``rate``; with a batch, ``data``, ``scale`` by plate, ``where`` its coordinates lie
         among all, and the ``weight`` of each.
     constants : mapping
         ``data`` that every step sees, ``weights`` of the model, ``mean``, ``sd`` and ``log_sd`` of the start.
@@ -71,7 +69,7 @@ def step(gradient, normal, put, objective, optimiser, num_particles, dtype, stat
     mean = own(constants["mean"]) + unit * here["params"][0]
     log_sd = own(constants["log_sd"]) + here["params"][1]
     sd = m.exp(log_sd)
-    eps = normal(given["seed"], (num_particles, mean.shape[0]), dtype)
+    eps = given["eps"]
     value, grad = gradient(mean + sd * eps, data, constants["weights"], scale)
     ratio = value + m.sum(weight * (log_sd + 0.5 * eps * eps + HALF_LOG), axis=1)
     bound, share = objective(ratio)
@@ -126,10 +124,9 @@ def compiled(target, num_particles: int, objective: str = "elbo", optimiser=None
     if optimiser is None and key in known:
         return known[key]
     gradient = loops.mapped_gradient(target.density)
-    one = partial(
-        step, gradient, loops.normal, loops.put, OBJECTIVES[objective], optimiser, num_particles, target.dtype
-    )
-    made = loops.loop(one, target.dtype, target.density.clock)
+    one = partial(step, gradient, loops.put, OBJECTIVES[objective], optimiser)
+    shape = (num_particles, target.dim)
+    made = loops.loop(one, target.dtype, target.density.clock, shape)
     if optimiser is None:
         known[key] = made
     return made
@@ -180,7 +177,9 @@ class Ascent:
             params = self.state["params"]
             self.state = {"params": params, "optimiser": optimiser.init(params)}
         self._rng = np.random.default_rng(seed)
-        self.chunk = CHUNK if batches is None else int(np.clip(CHUNK_BYTES // batches.num_bytes, 1, CHUNK))
+        num_bytes = target.dtype.itemsize * num_particles * (batches or self).target.dim
+        num_bytes += 0 if batches is None else batches.num_bytes
+        self.chunk = int(np.clip(CHUNK_BYTES // num_bytes, 1, CHUNK))
 
     def step(self) -> float:
         """One step; the bound's estimate."""

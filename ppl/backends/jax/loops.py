@@ -8,13 +8,16 @@ import jax.numpy as jnp
 from .arrays import Function, precision
 
 
-def loop(step, dtype, clock) -> Function:
+def loop(step, dtype, clock, shape) -> Function:
     """``fn(state, inputs, constants) -> (state, outputs)``: `step` over the first axis of `inputs`.
 
     Parameters
     ----------
     step : callable
         ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+    shape : tuple of int
+        Of the standard normal draws ``eps`` of each step, which its ``seed`` fixes. Those of all steps are made first:
+        within the loop each kernel that reads them would make them again.
 
     Notes
     -----
@@ -22,7 +25,8 @@ def loop(step, dtype, clock) -> Function:
     """
 
     def run(state, inputs, constants):
-        return jax.lax.scan(lambda carry, one: step(carry, one, constants), state, inputs)
+        eps = jax.vmap(lambda seed: normal(seed, shape, dtype))(inputs["seed"])
+        return jax.lax.scan(lambda carry, one: step(carry, one, constants), state, {**inputs, "eps": eps})
 
     return Function(run, dtype, clock, donate=(0,))
 

@@ -15,14 +15,16 @@ class loop:  # noqa: N801  called as a function is, in both backends
     ----------
     step : callable
         ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+    shape : tuple of int
+        Of the standard normal draws ``eps`` of each step, which its ``seed`` fixes.
 
     Notes
     -----
     The state that is given is written over, so that a step on few of its elements costs as much as they do.
     """
 
-    def __init__(self, step, dtype, clock):
-        self._step, self._dtype = step, dtype
+    def __init__(self, step, dtype, clock, shape):
+        self._step, self._dtype, self._shape = step, dtype, shape
 
     def __call__(self, state, inputs, constants):
         def tensor(x):
@@ -33,7 +35,9 @@ class loop:  # noqa: N801  called as a function is, in both backends
         outputs = []
         with torch.no_grad():
             for i in range(count):
-                state, out = self._step(state, pytree.tree_map(lambda x, i=i: x[i], inputs), constants)
+                given = pytree.tree_map(lambda x, i=i: x[i], inputs)
+                given["eps"] = normal(given["seed"], self._shape, self._dtype)
+                state, out = self._step(state, given, constants)
                 outputs.append(out)
         return state, pytree.tree_map(lambda *parts: torch.stack(parts), *outputs)
 
