@@ -103,7 +103,7 @@ def judged(tests: Iterable[Test]) -> list[Finding]:
         odd = [t for t, v in zip(own, values, strict=True) if v < LEVEL] or [worst]
         words = worst.fits
         if verdict != "ok":
-            along = ", ".join(t.along for t in odd[:3] if t.along)
+            along = ", ".join(list(dict.fromkeys(t.along for t in odd if t.along))[:3])
             words = worst.misfit.format(along=along)
         if verdict == "caution":
             words = f"Perhaps chance: {words}"

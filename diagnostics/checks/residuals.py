@@ -10,6 +10,7 @@ from .judge import Test
 from .predictions import Outcome, group_means, sorting, standardised, waves
 
 LAGS = 5
+TIMES = ("time", "date", "year", "month", "day", "week")
 LEAST_IN_TIME = 20  # rows
 ORDERED = 0.5  # share of distinct values from which on a rising column is time
 
@@ -78,13 +79,20 @@ def tests(outcome: Outcome) -> Iterator[Test]:
             )
 
 
-def in_time(outcome: Outcome) -> np.ndarray:
-    """Order of the rows: as they come, or along a column named for time."""
+def time_of(outcome: Outcome) -> str | None:
+    """The column that is named for time and tells rows apart."""
     for name, column in outcome.columns.items():
-        if any(word in name.lower() for word in ("time", "date", "year", "month", "day", "week")):
-            if len(np.unique(column)) > ORDERED * len(column):
-                return np.argsort(column, kind="stable")
-    return np.arange(len(outcome.observed))
+        if any(word in name.lower() for word in TIMES) and len(np.unique(column)) > ORDERED * len(column):
+            return name
+    return None
+
+
+def in_time(outcome: Outcome) -> np.ndarray:
+    """Order of the rows: along the column of time, or as they come."""
+    time = time_of(outcome)
+    return (
+        np.arange(len(outcome.observed)) if time is None else np.argsort(outcome.columns[time], kind="stable")
+    )
 
 
 def _correlations(z, most):

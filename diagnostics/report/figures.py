@@ -7,8 +7,10 @@ import re
 
 import numpy as np
 
+from ..checks.judge import LEVEL
 from ..checks.pit import band, ranks
 from ..checks.predictions import Outcome, binned, group_means, outcomes, pit, sorting
+from ..checks.residuals import time_of
 
 INK, DATA = "#5b7fa6", "#c4552d"
 
@@ -43,21 +45,61 @@ def _svg(figure, description: str) -> str:
     return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
 
 
-def predictive(posterior) -> list[tuple[str, str]]:
-    """Title and picture for each observed site: the overlay that suits its type, and its PIT-ECDF."""
+def predictive(posterior) -> list[tuple[str, list[str]]]:
+    """Title and pictures for each observed site: the overlay that suits its type, its PIT-ECDF, its course in time."""
     return [(o.name, _outcome(o, posterior.seed)) for o in outcomes(posterior)]
 
 
-def _outcome(outcome: Outcome, seed: int) -> str:
-    draw = {"continuous": _overlay, "count": _rootogram}.get(outcome.kind)
-    if draw is None:
-        figure, axes = _axes(1)
-        _calibration(axes[0], outcome)
-        return _svg(figure, f"Calibration of {outcome.name}: observed share against predicted probability")
-    figure, axes = _axes(2)
-    draw(axes[0], outcome)
-    _ecdf(axes[1], outcome, seed)
-    return _svg(figure, f"Observed and predicted {outcome.name}, and the PIT-ECDF with its 99% band")
+def _outcome(outcome: Outcome, seed: int) -> list[str]:
+    if outcome.kind == "categorical":
+        return [_one(lambda axis: _shares(axis, outcome), f"Shares of the categories of {outcome.name}")]
+    if outcome.kind == "binary":
+        words = f"Calibration of {outcome.name}: observed share against predicted probability"
+        return [_one(lambda axis: _calibration(axis, outcome), words)]
+    draw = {"continuous": _overlay, "count": _rootogram}[outcome.kind]
+    found = [
+        _one(lambda axis: draw(axis, outcome), f"Observed and predicted {outcome.name}"),
+        _one(
+            lambda axis: _ecdf(axis, outcome, seed),
+            f"PIT-ECDF of {outcome.name} with its {1 - LEVEL:.0%} band",
+        ),
+    ]
+    time = time_of(outcome)
+    if time is not None:
+        words = f"{outcome.name} over {time}, with 50% and 90% predictive intervals"
+        found.append(_one(lambda axis: _course(axis, outcome, time), words))
+    return found
+
+
+def _one(draw, description: str) -> str:
+    figure, axes = _axes(1)
+    draw(axes[0])
+    return _svg(figure, description)
+
+
+def _course(axis, outcome, time):
+    order = np.argsort(outcome.columns[time], kind="stable")
+    x, y = outcome.columns[time][order], outcome.replicated[:, order]
+    for low, high in ((0.05, 0.95), (0.25, 0.75)):
+        axis.fill_between(x, *np.quantile(y, [low, high], axis=0), color=INK, alpha=0.25, lw=0)
+    axis.plot(x, np.median(y, axis=0), color=INK, lw=1, label="predicted, 50% and 90%")
+    axis.plot(x, outcome.observed[order], ".", color=DATA, ms=3, label="observed")
+    axis.set(xlabel=time, ylabel=outcome.name)
+    axis.legend(frameon=False, fontsize=8, labelcolor="#777")
+    axis.xaxis.label.set_color("#777"), axis.yaxis.label.set_color("#777")
+
+
+def _shares(axis, outcome):
+    values = np.unique(outcome.observed)
+    shares = np.array([(outcome.replicated == v).mean(1) for v in values])
+    low, high = np.quantile(shares, [0.05, 0.95], axis=1)
+    axis.vlines(values, low, high, color=INK, lw=5, alpha=0.5, label="predicted, 90%")
+    axis.plot(
+        values, [(outcome.observed == v).mean() for v in values], "o", color=DATA, ms=4, label="observed"
+    )
+    axis.set(xlabel=outcome.name, ylabel="share of rows", xticks=values)
+    axis.legend(frameon=False, fontsize=8, labelcolor="#777")
+    axis.xaxis.label.set_color("#777"), axis.yaxis.label.set_color("#777")
 
 
 def _overlay(axis, outcome):
@@ -111,7 +153,7 @@ def _ecdf(axis, outcome, seed):
     rank = ranks(len(values))
     even = rank / (len(values) + 1)
     low, high = band(len(values))
-    axis.fill_between(even, even - high, even - low, color=INK, alpha=0.2, label="99% band")
+    axis.fill_between(even, even - high, even - low, color=INK, alpha=0.2, label=f"{1 - LEVEL:.0%} band")
     axis.plot(even, even - values[rank - 1], color=DATA, lw=1.5)
     axis.set(xlabel="PIT", ylabel="ECDF − uniform")
     axis.legend(frameon=False, fontsize=8, labelcolor="#777")

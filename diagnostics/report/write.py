@@ -174,8 +174,8 @@ def markdown(content: dict) -> str:
     rank = {"untrusted": 0, "caution": 1, "trusted": 2}
     rows = sorted((q for q in content["quantities"] if q["verdict"]), key=lambda q: rank[q["verdict"]])
     for q in rows[:MOST_LINES]:
-        name, mean, low, high = (cell(q[key]) for key in ("name", "mean", "q5", "q95"))
-        lines.append(f"| {name} | {mean} | {low} to {high} | {q['verdict']} |")
+        mean, low, high = (_measured(q[key], q["sd"]) for key in ("mean", "q5", "q95"))
+        lines.append(f"| {cell(q['name'])} | {mean} | {low} to {high} | {q['verdict']} |")
     if len(rows) > MOST_LINES:
         lines += ["", f"and {len(rows) - MOST_LINES} more, none worse."]
     odd = [f for f in content["findings"] if f["verdict"] not in {"ok", "not assessable"}]
@@ -207,11 +207,11 @@ def _html(posterior, content) -> str:
         graph = ""
     observed = posterior.observed_data
     environment = Environment(loader=PackageLoader("elboroom.diagnostics.report", "."), autoescape=True)
-    environment.filters["number"] = _number
+    environment.filters.update(number=_number, measured=_measured)
     return environment.get_template("report.html").render(
         content=content,
         trust=TRUST[content["verdict"]],
-        fit=(FIT[content["fits_data"]], content["blame"]["sentence"]),
+        fit=(FIT[content["fits_data"]], content["blame"]["sentence"] + _which(content)),
         findings=_parted(content["findings"], len(posterior.findings)),
         next_step=_next_step(content),
         headline=headline[:8],
@@ -220,7 +220,7 @@ def _html(posterior, content) -> str:
         omitted=max(0, len(rows) - MOST_ROWS),
         counts=counts,
         graph=graph,
-        predictive=[(name, Markup(picture)) for name, picture in figures.predictive(posterior)],
+        predictive=[(name, [Markup(one) for one in some]) for name, some in figures.predictive(posterior)],
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in observed.items()},
         law=LAWS["long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law],
@@ -229,6 +229,12 @@ def _html(posterior, content) -> str:
         python=sys.version.split()[0],
         trail_columns=["name", "guide", "elbo", "khat", "num_gradients", "seconds", "verdict", "reason"],
     )
+
+
+def _which(content) -> str:
+    """The checks that see a misfit, in words."""
+    names = dict.fromkeys(f["name"] for f in content["findings"] if f["verdict"] == "misfit")
+    return f" What stands out: {', '.join(names)}." if names else ""
 
 
 def _parted(findings, own: int) -> list[tuple[str, list, list]]:
@@ -252,6 +258,16 @@ LAWS = {
     "mcmc": "short Markov chains started at the fitted guide",
     "long": "a few long Markov chains",
 }
+
+
+def _measured(value, sd) -> str:
+    """As many digits as an sd has two of."""
+    if value is None or not sd or sd <= 0:
+        return _number(value)
+    decimals = 1 - math.floor(math.log10(sd))
+    return (
+        f"{value:.{decimals}f}" if 0 <= decimals <= 6 else f"{value:,.0f}" if decimals < 0 else f"{value:.4g}"
+    )
 
 
 def _number(value) -> str:
