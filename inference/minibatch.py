@@ -125,7 +125,8 @@ class Batches:
         except ShapeError as error:
             got = _whole(access, trace, plate, along) or str(error)
             raise _refused(what, "a model that takes its data row by row", got, REMEDY) from error
-        if check and total > MOST_BLOCKS * made.size:
+        mapped = any(isinstance(program.leaves[label].value, np.memmap) for label in along)
+        if check and total > (16 if mapped else MOST_BLOCKS) * made.size:
             rows = np.sort(
                 np.random.default_rng(0).choice(total, 16 * made.size, replace=False, shuffle=False)
             )
@@ -269,6 +270,7 @@ class Batches:
         return chosen, present, self._data(chosen, {label: np.stack(value) for label, value in codes.items()})
 
     def _value(self, label):
+        """Codes; those that a memory map holds are read where they are used."""
         return self.full.program.leaves[label].value
 
     def _data(self, chosen, codes):
@@ -282,6 +284,8 @@ class Batches:
                     if plate in chosen
                 }
                 value = _cut(leaf.value, cut, count)
+                if isinstance(leaf.value, np.memmap):  # of any precision
+                    value = np.asarray(value, np.float64 if value.dtype.kind == "f" else np.int64)
                 data[label] = np.zeros_like(value) if self.into.get(label) in self.groups else value
         return data
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 PILOTS, PILOT_STEPS = (0.3, 0.1, 0.03), 200
-EVERY, WINDOW = 25, 24  # steps between iterates, and iterates that are compared and averaged
+EVERY, WINDOW = 25, 24  # least steps between iterates, and iterates that are compared and averaged
+PASSES = 2  # over the data in a window, where elements are moved by the batches that reach them only
 MOST_STEPS = 60_000
 DRIFT = 1.1  # R̂ of the halves of a window below which a parameter stands still
 SETTLED = 0.05  # sds, and change of a log sd, between averages that are taken to agree
@@ -162,7 +163,8 @@ def ascend(
 
 def _block(ascent, course: Course) -> str:
     """Some steps, and what they say; the reason to end, where there is one."""
-    seen = ascent.advance(EVERY)
+    every = spacing(ascent)
+    seen = ascent.advance(every)
     course.seen.append(seen)
     now = np.stack([ascent.params["mean"], ascent.params["log_sd"]])
     bad, sound = ~np.isfinite(seen["elbo"]), bool(np.isfinite(now).all())
@@ -178,7 +180,7 @@ def _block(ascent, course: Course) -> str:
     window = np.stack(course.iterates[-WINDOW:])
     if np.quantile(_halves(window), SHARE) > DRIFT:
         course.iterates = course.iterates[-WINDOW:]
-        if ascent.num_steps // EVERY % (4 * WINDOW):
+        if ascent.num_steps // every % (4 * WINDOW):
             return ""
     average, before = window.mean(0), course.before
     course.good, course.iterates, course.before = ascent.copied(ascent.state), [], average
@@ -191,12 +193,22 @@ def _block(ascent, course: Course) -> str:
     return "the rate is spent" if ascent.rate < 1e-5 else ""
 
 
+def spacing(ascent) -> int:
+    """Steps between iterates: a window goes over all elements."""
+    batches = ascent.batches
+    if batches is None or batches.target.dim == batches.full.dim:
+        return EVERY
+    return max(EVERY, -(-PASSES * batches.total // (batches.size * WINDOW)))
+
+
 def _piloted(ascent) -> float:
     """The rate whose pilot ends with the highest bound; the ascent goes on from there."""
-    start, best = ascent.state, None
+    start, best, every = ascent.state, None, spacing(ascent)
     for rate in PILOTS:
         ascent.state, ascent.rate = ascent.copied(start), rate
-        elbo = np.concatenate([ascent.run(EVERY) for _ in range(PILOT_STEPS // EVERY)])[-PILOT_STEPS // 4 :]
+        elbo = np.concatenate([ascent.run(every) for _ in range(-(-PILOT_STEPS // every))])[
+            -PILOT_STEPS // 4 :
+        ]
         score = np.median(elbo) if np.isfinite(elbo).all() else -np.inf
         if best is None or score > best[0]:
             best = score, rate, ascent.state

@@ -8,14 +8,17 @@ zero-based integer codes with their labels kept as coordinates.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .errors import DataError, ShapeError, explain
+
+BLOCK = 2**22  # values of a memory map that are read at once
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,9 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     elif not hasattr(value, "__array__"):
         return Argument(value, traced=False)
     single = "float32" in str(getattr(value, "dtype", ""))
+    if isinstance(value, np.memmap) and value.dtype.kind in "fiub":
+        check_file(label, value)
+        return Argument(value, traced=True, dims=dims, float32=single)
     array = np.array(value)
     if array.dtype.kind in "US" or (
         array.dtype == object and all(isinstance(v, str) or v is None for v in array.ravel())
@@ -176,9 +182,41 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     return Argument(array, traced=array.dtype.kind in "fiubc", dims=dims, float32=single)
 
 
+def check_file(label: str, array: np.memmap) -> None:
+    """Refuse a memory map whose file has become shorter than it: to read it would end the process.
+
+    Raises
+    ------
+    DataError
+    """
+    base = array
+    while isinstance(base.base, np.memmap):  # the map that others are parts of
+        base = base.base
+    if base.filename is None or not os.path.exists(base.filename):
+        return
+    expected, found = base.offset + base.nbytes, os.path.getsize(base.filename)
+    if found < expected:
+        raise DataError(
+            explain(
+                f"argument '{label}'",
+                f"a memory map of {expected} bytes",
+                f"a file of {found} bytes",
+                "write the file anew, or map what is there",
+            )
+        )
+
+
+def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """An array in blocks of rows: of a memory map no more than one is in memory."""
+    rows = max(1, BLOCK // max(1, array[:1].size)) if array.ndim else 1
+    return (
+        (array[begin : begin + rows] for begin in range(0, len(array), rows)) if array.ndim else iter([array])
+    )
+
+
 def holes(value: Any) -> np.ndarray | None:
-    """Where values of a float array are missing (NaN); None where none is."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+    """Where values of a float array are missing (NaN); None where none is, as in every memory map."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.memmap) or value.dtype.kind != "f":
         return None
     missing = np.isnan(value)
     return missing if missing.any() else None
@@ -198,6 +236,10 @@ def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
                 f"argument '{label}'", "at least one row", f"an array of shape {array.shape}", "give data"
             )
         )
+    if isinstance(array, np.memmap):
+        for piece in pieces(array):
+            check_values(label, np.asarray(piece))
+        return
     wrong = np.isinf(array) if missing else ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0)
     if wrong.any():
         bad = np.argwhere(wrong)
@@ -251,7 +293,8 @@ def fingerprint(leaves: Mapping[str, Argument]) -> str:
         digest.update(label.encode())
         if isinstance(leaf.value, np.ndarray):
             digest.update(str((leaf.value.dtype, leaf.value.shape)).encode())
-            digest.update(np.ascontiguousarray(leaf.value).tobytes())
+            for piece in pieces(leaf.value):
+                digest.update(np.ascontiguousarray(piece).tobytes())
         else:
             digest.update(repr(leaf.value).encode())
     return digest.hexdigest()[:16]

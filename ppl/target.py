@@ -54,7 +54,7 @@ class Target:
         self.counter = Counter()
         self.density = density
         self._engine = load(backend, program.model.language)
-        self.data = density.device(program)
+        self._data: dict | None = None
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
         self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
@@ -98,6 +98,13 @@ class Target:
     def to_device(self, value):
         """An array where the target computes, in its precision."""
         return self._engine.to_device(value, self.dtype)
+
+    @property
+    def data(self) -> dict:
+        """The program's data where the target computes, brought there when first asked for."""
+        if self._data is None:
+            self._data = self.density.device(self.program)
+        return self._data
 
     @property
     def loops(self):

@@ -159,3 +159,28 @@ def test_arguments_that_the_user_names():
     short = with_idle(codes, y).target()
     with pytest.raises(er.InferenceError, match="argument 'y': expected 12 rows on axis 0.*shape \\(6,\\)"):
         Batches.of(short, Minibatch("group", 2, args=["y"]))
+
+
+@BACKENDS
+def test_a_memory_map_is_read_where_its_rows_are(backend, tmp_path):
+    x, outcome = RNG.normal(size=400), RNG.normal(size=400)
+    maps = []
+    for name, value in (("x", x), ("y", outcome)):
+        np.memmap(tmp_path / name, np.float64, "w+", shape=400)[:] = value
+        maps.append(np.memmap(tmp_path / name, np.float64, "r", shape=400))
+    batch = er.Minibatch("row", 10)
+    mapped, held = (er.SVI(line(*data), batch, backend=backend) for data in (maps, (x, outcome)))
+    np.testing.assert_array_equal(mapped.run(50), held.run(50))
+    assert mapped.target._data is None  # never brought to the device
+    assert line(*maps).data_fingerprint == line(x, outcome).data_fingerprint
+
+
+def test_a_memory_map_that_is_shorter_than_it_says_is_refused(tmp_path):
+    np.memmap(tmp_path / "x", np.float64, "w+", shape=400)[:] = 1.0
+    x = np.memmap(tmp_path / "x", np.float64, "r", shape=400)
+    with open(tmp_path / "x", "r+b") as file:
+        file.truncate(1600)
+    with pytest.raises(
+        er.DataError, match="argument 'x': expected a memory map of 3200 bytes, got a file of 1600"
+    ):
+        line(x, np.ones(400))

@@ -24,7 +24,9 @@ def mean(y):
 
 @er.model
 def pair(y):
-    x = er.sample("x", er.MultivariateNormal(np.zeros(2), covariance_matrix=np.array([[1.0, 0.9], [0.9, 1.0]])))
+    x = er.sample(
+        "x", er.MultivariateNormal(np.zeros(2), covariance_matrix=np.array([[1.0, 0.9], [0.9, 1.0]]))
+    )
     er.observe("y", er.Normal(x.sum(), 2.0), y)
 
 
@@ -105,7 +107,11 @@ def test_what_is_not_finite_is_named_and_never_returned(backend, monkeypatch):
     monkeypatch.setattr(stochastic, "PILOT_STEPS", 50)
     found = ascend(er.SVI(broken(1.0), backend=backend))
     assert "site 'ratio' gives nan" in found.culprit and "site 'ratio'" in found.reason
-    assert found.num_bad == len(found.trace) and np.isfinite(found.mean).all() and np.isfinite(found.log_sd).all()
+    assert (
+        found.num_bad == len(found.trace)
+        and np.isfinite(found.mean).all()
+        and np.isfinite(found.log_sd).all()
+    )
 
 
 def test_a_second_ascent_compiles_nothing():
