@@ -13,6 +13,7 @@ from ..guides.sparse import NotPositiveDefinite
 from .centring import carry, shares
 from .designs import antithetic, whitened
 from .evidence.finding import Finding
+from .flow import Flown, fit_flow
 from .frame import Dense, Sparse, independent, rooted, sparse
 from .lbfgs import minimise
 from .low_rank import low_rank
@@ -49,6 +50,7 @@ class Fitting:
         self.last_bad: np.ndarray | None = None
         self.ends = np.zeros((0, target.dim))
         self.family, self.guide, self.factor, self.settled = plan.family, None, None, True
+        self.flown: Flown | None = None
 
     def rng(self, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stage])
@@ -90,7 +92,7 @@ class Fitting:
         points = self._finite_points(points, rng)
         self.best = independent(points[0], np.full(dim, 0.1))
         centred, found = self.target, []
-        loose = self.plan.family.name in {"full-rank", "structured"} and not centred.centring
+        loose = self.plan.family.name in {"full-rank", "structured", "flow"} and not centred.centring
         tolerance = LOOSE if loose else 0.1
         ends = (1.0, 0.0) if centred.centring else (1.0,)
         for share in ends:  # centred, then non-centred
@@ -231,6 +233,7 @@ class Fitting:
             "full-rank": self._full_rank,
             "structured": self._structured,
             "low-rank": self._low_rank,
+            "flow": self._flow,
         }
         if self.family.name not in fits:
             self._foreign()
@@ -306,6 +309,16 @@ class Fitting:
         """The dense Gaussian, from the best so far."""
         return natural_gradient(self.density, *self._dense(), rng, callback=self.watch.stop, keep=keep)
 
+    def _flow(self, rng) -> str:
+        """A flow in the frame of the best dense Gaussian."""
+        self.guide = self.family.bind(self.target)
+        words = self._full_rank(rng)
+        params = self.guide.init(self.best.start)
+        stop = self.watch.stop
+        self.flown = fit_flow(self.density, self.target, self.guide, params, rng, callback=stop)
+        self.elbo_trace += self.flown.trace
+        return f"{words}; {self.flown.words}"
+
     def _dense(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and lower-triangular scale of the best Gaussian."""
         frame = self.best
@@ -351,7 +364,7 @@ class Fitting:
         raise GuideError(
             explain(
                 "guide",
-                "a family that fit can optimise: structured, full-rank, low-rank, mean-field, laplace or delta",
+                "a family that fit can optimise: structured, full-rank, low-rank, mean-field, flow, laplace or delta",
                 repr(self.family),
                 "choose one of them",
             )

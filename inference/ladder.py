@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..guides import MeanField
+from ..guides import Flow, MeanField
 from ..guides.low_rank import LowRankFactor
 from ..guides.sparse import Factor
 from .centring import carry
@@ -19,8 +19,9 @@ from .evidence.modes import Elsewhere, at_home, search
 from .evidence.pool import draw_pool
 from .evidence.stein import MarginalStein, marginal_stein, stein
 from .evidence.symmetry import Symmetry, find
-from .evidence.verdicts import KHAT_TRUSTED, POINT_ESTIMATE, monte_carlo
+from .evidence.verdicts import KHAT_TRUSTED, MEAN, POINT_ESTIMATE, SD, monte_carlo
 from .fitting import Fitting
+from .flow import affordable, around, covers, fit_flow, log_evidence
 from .frame import Dense, Sparse, few_of
 from .mixture import LARGEST, Mixed, gather, missed, weigh
 from .outcome import DIVERGENT, Law, Outcome, quantity_values
@@ -80,13 +81,14 @@ class Climb(Fitting):
         factored = family.name in {"structured", "low-rank"}
         if factored and self.factor is None:  # interrupted before its first step
             family, factored = MeanField(), False
-        guide = self.guide if family.name == "structured" else family.bind(self.target)
+        bound = family.name == "structured" or self.flown is not None
+        guide = self.guide if bound else family.bind(self.target)
         if family.name == "delta":
             params = guide.init({"mean": frame.mean})
             law = Law("guide", np.repeat(frame.mean[None], 2, 0))
             return self._outcome(guide, params, law, np.nan, (-np.inf, np.nan), None, None, POINT_ESTIMATE)
         start = frame.start | ({"factor": self.factor} if factored else {})
-        params = dict(guide.init(start))
+        params = dict(guide.init(start) if self.flown is None else self.flown.params)
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng = self.rng(2)
         size = LEAN_POOL if self.lean else FIRST_POOL if not self.watch.stop() else 2_000
@@ -100,6 +102,8 @@ class Climb(Fitting):
             self.watch.interrupted = True
         if pool is None:
             pool = draw_pool(self.density, guide, params, min(size, 1_000), rng)
+        if family.name == "flow":
+            frame = self.best = around(pool)
         law, residual, condemned = self._weigh(pool, guide, params, frame)
         symmetries: list[Symmetry] = []
         found: list[Elsewhere] = []
@@ -123,13 +127,20 @@ class Climb(Fitting):
             if chains and self._short(law, pool, residual):
                 with self.watch.showing("short chains from the guide"), self.attempt("short chains", "hmc"):
                     law = self._chains(pool, frame, rng) or law
+            if condemned is None and self._open(law, frame):
+                with self.watch.showing("fitting a flow"), self.attempt("flow", "flow"):
+                    bent = self._bend(law, frame, rng)
+                    if bent is not None:
+                        guide, params, pool, law, residual, frame = bent
+                        self.best = frame
             self._directions(law, frame)
             before, begin = self.target.counter.num_gradients, time.perf_counter()
             searched = False
             with self.attempt("other modes", "mean-field"):
                 symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
                 if condemned is None:
-                    found = self._other_modes(law, pool, frame, symmetries, rng)
+                    bent = hasattr(guide, "pullback")
+                    found = self._other_modes(law, pool, frame, symmetries, rng, bent)
                 words = f"{len(found)} starts ended elsewhere" if found else "nothing elsewhere"
                 if symmetries:
                     words += f"; symmetric under {symmetries[0].words}"
@@ -162,6 +173,38 @@ class Climb(Fitting):
         outcome.symmetries, outcome.response = symmetries, self.response
         outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
         return outcome
+
+    def _open(self, law, frame) -> bool:
+        """Whether chains leave something open that a flow may settle within the budget."""
+        affords = not self.named and isinstance(frame, Dense) and affordable(self.target)
+        return bool(affords and (law.kind == "guide" or law.divergent > DIVERGENT or self._stuck(law)))
+
+    def _bend(self, law, frame, rng):
+        """A flow whose weighted draws stand for the posterior in place of `law`, or None."""
+        before, begin, stop = self.target.counter.num_gradients, time.perf_counter(), self.watch.stop
+        guide = Flow().bind(self.target)
+        start = guide.init(frame.start)
+        found = fit_flow(self.density, self.target, guide, start, rng, affordable(self.target), stop)
+        pool = draw_pool(self.density, guide, found.params, FIRST_POOL, rng)
+        frame = around(pool)
+        flown, residual, _ = self._weigh(pool, guide, found.params, frame)
+        if pool.khat < 0.7:
+            pool, flown, residual = self._enlarge(pool, guide, found.params, frame, rng)
+        words, (location, scale) = found.words, residual.worst
+        z = law.z[law.resample(4000, rng)]
+        hopeless = law.kind == "guide" or law.held < 3 or law.divergent > 5 * DIVERGENT
+        least = 0.7 if hopeless else KHAT_TRUSTED  # what chains leave open is at best caution
+        sound = pool.khat < least and location < MEAN and scale < 2 * SD
+        if sound and not covers(guide, found.params, pool, z, self.density(z)[0]):
+            sound, words = False, f"{words}; chains were where it has no mass"
+        elbo, elbo_se = pool.elbo
+        self.rung(
+            "flow", "flow + psis", before, begin, elbo=elbo, elbo_se=elbo_se, khat=pool.khat, reason=words
+        )
+        if not sound:
+            return None
+        self.findings = [f for f in self.findings if f.name not in {"short chains", "divergences"}]
+        return guide, found.params, pool, flown, residual, frame
 
     def _respond(self, law, frame) -> Law:
         """The guide's draws, the covariance of the sites with few elements corrected by linear response."""
@@ -254,7 +297,10 @@ class Climb(Fitting):
                 else Law("guide", pool.z[pool.from_guide])
             )
             return law, marginal_stein(frame, pool, law.weights is not None), None
-        residual = stein(frame.coordinates(pool.z), frame.gradients(pool.grad), pool.weights)
+        bent = hasattr(guide, "pullback")
+        x = pool.eps if bent else frame.coordinates(pool.z)
+        grad = guide.pullback(params, x, pool.grad) if bent else frame.gradients(pool.grad)
+        residual = stein(x, grad, pool.weights)
         condemned = None
         eig, vec = residual.curvature
         if eig[0] < 0.05 and frame.widest > 1e4:
@@ -280,6 +326,8 @@ class Climb(Fitting):
         if kind == "guide":
             own = pool.from_guide
             law = Law("guide", pool.z[own])
+        if bent:
+            residual.x = x[own] if kind == "guide" else x
         return law, residual, condemned
 
     def values(self, law: Law, limit: int | None = None) -> tuple[np.ndarray, list]:
@@ -312,7 +360,7 @@ class Climb(Fitting):
                 break
         return pool, law, residual
 
-    def _other_modes(self, law, pool, frame, symmetries, rng) -> list[Elsewhere]:
+    def _other_modes(self, law, pool, frame, symmetries, rng, bent=False) -> list[Elsewhere]:
         """Places away from the draws, or narrow ones among them, that hold comparable mass."""
         if self.watch.stop():
             return []
@@ -337,8 +385,10 @@ class Climb(Fitting):
         def mass(inside):
             return inside(x).mean() if law.weights is None else law.weights[inside(x)].sum()
 
-        stop, mass = self.watch.stop, mass if scouts else None
-        found = search(self.density, frame, radius, widest, rng, leads, count, scouts, mass, stop)
+        stop, mass, evidence = self.watch.stop, mass if scouts else None, None
+        if bent and pool.khat < 0.7:
+            evidence = log_evidence(pool) - np.log(np.diag(frame.scale)).sum()
+        found = search(self.density, frame, radius, widest, rng, leads, count, scouts, mass, stop, evidence)
         return [f for f in found if f.among or not at_home(f.z, frame, radius, widest, symmetries)]
 
     @property

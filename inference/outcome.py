@@ -158,7 +158,8 @@ def moved(before: np.ndarray, after: np.ndarray, inflation) -> np.ndarray:
     sd = np.where(sd > 0, sd, 1.0)
     noise = 5.0 * np.sqrt(np.asarray(inflation) / len(before))
     shift = np.abs(after.mean(0) - before.mean(0)) / sd - noise
-    spread = np.abs(after.std(0) - before.std(0)) / sd - noise
+    kurtosis = (((before - before.mean(0)) / sd) ** 4).mean(0)
+    spread = np.abs(after.std(0) - before.std(0)) / sd - noise * np.sqrt(np.maximum(kurtosis - 1, 2) / 2)
     edges = np.quantile(before, [0.05, 0.95], axis=0) - np.quantile(after, [0.05, 0.95], axis=0)
     return np.maximum(0.0, np.maximum.reduce([shift, spread, 0.6 * np.abs(edges).max(0) / sd - 2 * noise]))
 
@@ -238,9 +239,12 @@ def verdicts_of(
             khat, alone = None, np.ones(count)
             found = found if known is None else known.exactly(found)
     elif outcome.stein is not None:
-        x = outcome.frame.coordinates(law.z)
+        bent = outcome.stein.x is not None
+        x = outcome.stein.x if bent else outcome.frame.coordinates(law.z)
         weights = law.weights if law.weights is not None else np.full(len(x), 1 / len(x))
         location, scale = outcome.stein.along(directions(x, values, weights))
+        if bent:  # no quantity is linear in the coordinates: each may vary with all of them
+            location, scale = map(np.maximum, (location, scale), outcome.stein.worst)
     with np.errstate(all="ignore"):
         shape = tail_shapes(values, law.weights, rng)
     condemned = outcome.condemned

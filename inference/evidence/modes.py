@@ -26,7 +26,17 @@ class Elsewhere:
 
 
 def search(
-    density, frame, radius, widest, rng, leads=None, num_starts=8, num_scouts=0, mass=None, callback=None
+    density,
+    frame,
+    radius,
+    widest,
+    rng,
+    leads=None,
+    num_starts=8,
+    num_scouts=0,
+    mass=None,
+    callback=None,
+    evidence=None,
 ) -> list[Elsewhere]:
     """Loose fits in the frame of the guide, from points far outside of it.
 
@@ -47,6 +57,9 @@ def search(
         ``mass(inside)`` is the share of the draws at whose frame coordinates ``inside`` holds. With it a mode
         that lies among the draws, narrower or where few of them are, is seen: its bound promises more mass there
         than they have.
+    evidence : float, optional
+        Log integral of the density over the frame's coordinates, where it is known: bounds are then held against it
+        and not against the bound at the guide, which is low where the posterior is bent.
 
     Returns
     -------
@@ -72,6 +85,8 @@ def search(
     with np.errstate(all="ignore"):
         ends = loose_fits(framed, points, rng, sd, max_iterations=60, tolerance=0.5, callback=callback)
     home, home_se, home_sd = ends.elbo[0], ends.elbo_se[0], ends.sd[0]
+    if evidence is not None:
+        home, home_se = evidence, 0.0
 
     def elsewhere(ends):
         distance = np.linalg.norm(ends.mean, axis=1)

@@ -26,12 +26,16 @@ class Stein:
     scale : numpy.ndarray, shape (dim, dim)
         ``E[h xᵀ] + I``: for a Gaussian, how far the variance is off, as a fraction.
     location_se, scale_se : numpy.ndarray
+    x : numpy.ndarray or None
+        The coordinates that the residuals are of, at each draw of the law, where they are no frame's: of a guide
+        that is bent.
     """
 
     location: np.ndarray
     scale: np.ndarray
     location_se: np.ndarray
     scale_se: np.ndarray
+    x: np.ndarray | None = None
 
     def along(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residuals along unit directions ``(Q, dim)``, each enlarged by two standard errors."""

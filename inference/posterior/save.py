@@ -143,6 +143,7 @@ def _record(posterior: Posterior) -> dict[str, Any]:
         "law": posterior.law,
         "khat": posterior.khat,
         "family": posterior.guide.family.name,
+        "family_settings": getattr(posterior.guide.family, "settings", {}),
         "dim": posterior.guide.dim,
         "sites": [_site_record(s) for s in posterior.sites],
         "values": list(posterior.values),
@@ -298,8 +299,12 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         question=record["question"],
         sites=tuple(_site(s) for s in record["sites"]),
         coords={k: tuple(v) for k, v in record["coords"].items()},
-        guide=families[record["family"]]().bind(
-            SimpleNamespace(dim=record["dim"], layout=_under(tensors, "layout/"))
+        guide=families[record["family"]](**record.get("family_settings", {})).bind(
+            SimpleNamespace(
+                dim=record["dim"],
+                layout=_under(tensors, "layout/"),
+                backend=record["settings"]["backend"],
+            )
         ),
         params=_under(tensors, "params/"),
         law=record["law"],

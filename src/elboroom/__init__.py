@@ -91,7 +91,7 @@ _NAMES = {
         "SupportError",
         "UnsupportedError",
     ),
-    "guides": ("Delta", "FullRank", "LowRank", "MeanField", "Structured"),
+    "guides": ("Delta", "Flow", "FullRank", "LowRank", "MeanField", "Structured"),
     "inference.fit": ("fit",),
     "inference.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),

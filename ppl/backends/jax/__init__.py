@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import loops
+from . import flows, loops
 from .arrays import to_device
 from .density import density_of
 from .trace import trace
@@ -13,6 +13,7 @@ from .transforms import unconstrain_sites
 __all__ = [
     "default_dtype",
     "density_of",
+    "flows",
     "graph",
     "index_problems",
     "loops",

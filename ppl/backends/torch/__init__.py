@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import loops
+from . import flows, loops
 from .arrays import to_device
 from .density import density_of
 from .dependencies import analysis
@@ -15,6 +15,7 @@ __all__ = [
     "accesses",
     "default_dtype",
     "density_of",
+    "flows",
     "graph",
     "index_problems",
     "loops",

@@ -1,0 +1,166 @@
+"""Normalising flows: laws that are bent, and whose tails are as long as the posterior's.
+
+References
+----------
+Kingma et al. (2016), Improved variational inference with inverse autoregressive flow, NeurIPS. Dinh, Sohl-Dickstein &
+Bengio (2017), Density estimation using real NVP, ICLR. Durkan et al. (2019), Neural spline flows, NeurIPS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from ..ppl.backends import load
+from ..ppl.errors import GuideError, explain
+from .family import Params, standard_normal
+
+KINDS = ("iaf", "affine", "spline")
+LARGEST = 200  # dimensions
+BLOCK = 1000  # rows per compiled call
+FRAME = ("mean", "scale_tril")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A normalising flow in the frame of a Gaussian.
+
+    Parameters
+    ----------
+    kind : {"iaf", "affine", "spline"}
+        Inverse autoregressive layers, the quickest to fit; affine couplings, whose density is quicker; or couplings by
+        rational-quadratic splines, the most flexible and the slowest.
+    num_layers : int
+    width : int
+        Of the two hidden layers of each network.
+    knots : int
+        Of each spline.
+
+    Notes
+    -----
+    Flows come from flowjax on JAX and from zuko on PyTorch. The base law is standard normal; its tails are made
+    heavier before the first layer.
+    """
+
+    kind: str = "iaf"
+    num_layers: int = 4
+    width: int = 32
+    knots: int = 8
+    name: str = "flow"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes an equal family."""
+        return {"kind": self.kind, "num_layers": self.num_layers, "width": self.width, "knots": self.knots}
+
+    def bind(self, target) -> FlowGuide:
+        """The flow of a target.
+
+        Raises
+        ------
+        GuideError
+            For settings that make no flow, or a number of dimensions that none is made for.
+        MissingBackendError
+            Where the backend's library of flows is not installed.
+        """
+        self._check(target.dim)
+        dtype = str(np.dtype(getattr(target, "dtype", np.float64)))
+        engine = load(getattr(target, "backend", "jax")).flows
+        flow = engine.flow(self.kind, target.dim, self.num_layers, self.width, self.knots, dtype)
+        layout = getattr(target, "layout", None)
+        order = layout["order"] if layout else orders(target.dim, self.num_layers)
+        return FlowGuide(self, target.dim, flow, order)
+
+    def _check(self, dim: int) -> None:
+        if self.kind not in KINDS:
+            raise GuideError(
+                explain("kind of a flow", f"one of {KINDS}", repr(self.kind), "choose one of them")
+            )
+        for name, least in (("num_layers", 1), ("width", 1), ("knots", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise GuideError(
+                    explain(f"{name} of a flow", f"an integer of at least {least}", repr(value), "correct it")
+                )
+        if not 2 <= dim <= LARGEST:
+            remedy = "'full-rank'" if dim < 2 else "'structured' or 'low-rank'"
+            raise GuideError(
+                explain("guide 'flow'", f"2 to {LARGEST} dimensions", f"{dim}", f"use guide={remedy}")
+            )
+
+
+def orders(dim: int, num_layers: int) -> np.ndarray:
+    """Order of the coordinates before each layer, shape ``(num_layers, dim)``."""
+    if dim == 2:
+        return np.tile(np.arange(2)[::-1], (num_layers, 1))
+    rng = np.random.default_rng(0)
+    return np.stack([rng.permutation(dim) for _ in range(num_layers)])
+
+
+@dataclass(frozen=True, eq=False)
+class FlowGuide:
+    """``z = mean + scale_tril T(eps)`` with the layers T of a backend's flow.
+
+    ``params = {mean: (dim,), scale_tril: (dim, dim)}`` and the weights of the layers, by the backend's names.
+    """
+
+    family: Flow
+    dim: int
+    flow: Any
+    order: np.ndarray
+
+    @property
+    def layout(self) -> dict[str, np.ndarray]:
+        """What `Flow.bind` takes in place of a new order of the coordinates."""
+        return {"order": self.order}
+
+    def init(self, start) -> Params:
+        """Layers that change nothing yet, in the frame of `start`."""
+        scale, rng = start.get("scale_tril"), np.random.default_rng(0)
+        params = {
+            "mean": np.asarray(start["mean"], float),
+            "scale_tril": np.diag(start["sd"]) if scale is None else np.asarray(scale, float),
+        }
+        for name, shape in self.flow.shapes().items():
+            plain = len(shape) == 2 or self.flow.last in name  # biases, and what a network puts out
+            params[name] = np.zeros(shape) if plain else rng.normal(size=shape) / np.sqrt(shape[-1])
+        return params
+
+    def weights(self, params: Params) -> dict[str, np.ndarray]:
+        """The parameters of the layers."""
+        return {name: value for name, value in params.items() if name not in FRAME}
+
+    def forward(self, params, eps, data=None, weights=None, rows={}):  # noqa: B006
+        x, log_jacobian = self._mapped(self.flow.forward, params, eps)
+        return params["mean"] + x @ params["scale_tril"].T, log_jacobian + _log_det(params)
+
+    def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
+        x = solve_triangular(params["scale_tril"], (np.asarray(z) - params["mean"]).T, lower=True).T
+        eps, log_jacobian = self._mapped(self.flow.inverse, params, x)
+        return eps, log_jacobian - _log_det(params)
+
+    def pullback(self, params: Params, eps, grad) -> np.ndarray:
+        """Gradients at base draws of the log density that has the gradients `grad` at their images."""
+        return self._mapped(self.flow.pullback, params, eps, grad @ params["scale_tril"])[0]
+
+    def _mapped(self, fn, params, x, *more) -> list[np.ndarray]:
+        """A function of the layers, called on blocks of rows."""
+        own, dtype, parts = self.weights(params), self.flow.dtype, []
+        for begin in range(0, len(x), BLOCK):
+            rows = [np.asarray(a[begin : begin + BLOCK], dtype) for a in (x, *more)]
+            count = len(rows[0])
+            first, *rest = (np.pad(a, ((0, BLOCK - count), (0, 0))) for a in rows)
+            found = fn(first, own, self.order, *rest)
+            found = found if isinstance(found, tuple) else (found,)
+            parts.append([np.asarray(a, np.float64)[:count] for a in found])
+        return [np.concatenate(one) for one in zip(*parts, strict=True)]
+
+    def base(self, eps):
+        return standard_normal(eps)
+
+
+def _log_det(params) -> float:
+    return np.log(np.abs(np.diag(params["scale_tril"]))).sum()

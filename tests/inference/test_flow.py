@@ -1,0 +1,143 @@
+"""Fits of flows: known answers, and what must not be trusted."""
+
+import numpy as np
+import pytest
+from elboroom.guides import Flow, sample
+from elboroom.inference.evidence.pool import draw_pool
+from elboroom.inference.flow import affordable, around, ascend, covers
+from elboroom.ppl.constraints import real
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+import elboroom as er
+
+m = er.math
+
+
+@er.model
+def banana(sd):
+    z = er.sample("z", er.ImproperUniform(real, (2,)))
+    bent = z[1] + 0.05 * (z[0] ** 2 - sd**2)
+    er.factor("banana", -0.5 * (z[0] / sd) ** 2 - 0.5 * bent**2)
+
+
+@er.model
+def funnel(dim):
+    v = er.sample("v", er.Normal(0, 3))
+    x = er.sample("x", er.ImproperUniform(real, (dim - 1,)))
+    er.factor("funnel", -0.5 * m.sum(x * x) * m.exp(-v) - 0.5 * (dim - 1) * v)
+
+
+@er.model
+def two_modes(apart):
+    z = er.sample("z", er.ImproperUniform(real, (3,)))
+    rest = -0.5 * m.sum(z[1:] ** 2)
+    er.factor("modes", rest + m.logaddexp(-0.5 * z[0] ** 2, -0.5 * (z[0] - apart) ** 2))
+
+
+@er.model
+def cauchy(dim):
+    z = er.sample("z", er.ImproperUniform(real, (dim,)))
+    er.factor("cauchy", -m.sum(m.log1p(z * z)))
+
+
+SD = 10.0
+BANANA = {"z[0]": (0.0, SD), "z[1]": (0.0, np.sqrt(1 + 2 * 0.05**2 * SD**4))}
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return er.fit(banana(SD), guide="flow", progress=False)
+
+
+def check_banana(posterior):
+    table = posterior.summary()
+    for label, (mean, sd) in BANANA.items():
+        size = 4000 if posterior.law == "guide" else posterior._outcome.pool.size
+        kurtosis = 15.0  # of a squared normal variable
+        assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(size)
+        assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt((kurtosis - 1) / 4 / size)
+
+
+def test_banana(posterior):
+    assert er.fit(banana(SD), guide="full-rank", progress=False).khat > 0.7
+    assert posterior.verdict == "trusted" and posterior.law == "psis" and posterior.khat < 0.5
+    check_banana(posterior)
+    ratio = posterior.sample(4000, seed=3)["z"].std(0) / [sd for _, sd in BANANA.values()]
+    assert np.all(np.abs(ratio - 1) < 5 * np.sqrt(14 / 4 / 4000))
+
+
+def test_it_is_kept(posterior, tmp_path):
+    posterior.save(tmp_path / "kept")
+    loaded = er.load(tmp_path / "kept")
+    points = {name: value[:50] for name, value in posterior.values.items()}
+    np.testing.assert_allclose(loaded.log_prob(points), posterior.log_prob(points))
+    assert loaded.guide.family == posterior.guide.family
+    draws = (sample(p.guide, p.params, 100, np.random.default_rng(0)) for p in (loaded, posterior))
+    np.testing.assert_allclose(*draws)
+
+
+@pytest.mark.parametrize(
+    "kind, backend", [("affine", "jax"), ("spline", "jax"), ("iaf", "torch"), ("affine", "torch")]
+)
+def test_ascent(kind, backend):
+    """The bound comes near the log evidence, and a seed fixes all."""
+    target = banana(SD).target(backend)
+    guide = Flow(kind, num_layers=2, width=16).bind(target)
+    start = guide.init({"mean": np.zeros(2), "scale_tril": np.diag([5.0, 2.0])})
+    found, again = (ascend(target, guide, start, np.random.default_rng(0), steps) for steps in (900, 500))
+    pool = draw_pool(target.value_and_grad, guide, found.params, 8000, np.random.default_rng(1))
+    evidence, gaussian = np.log(2 * np.pi * SD), -1.4  # the best Gaussian's bound against it
+    bound, error = pool.elbo
+    assert evidence + 0.4 * gaussian < bound < evidence + 5 * error
+    assert abs(found.trace[-1] - bound) < 0.1
+    assert len(again.trace) > 1 and again.trace == found.trace[: len(again.trace)]
+
+
+def quantile(p):
+    """Of x in the funnel."""
+    node, weight = np.polynomial.hermite_e.hermegauss(200)
+    below = lambda x: weight @ norm.cdf(x * np.exp(-1.5 * node)) / weight.sum()  # noqa: E731
+    return brentq(lambda x: below(x) - p, -1e4, 1e4)
+
+
+def test_ladder_bends_for_the_funnel():
+    posterior = er.fit(funnel(10), progress=False)
+    assert posterior.guide.family.name == "flow" and "flow" in [rung.name for rung in posterior.trail]
+    assert posterior.khat < 0.7 and posterior.verdict != "untrusted"
+    table = posterior.summary()
+    assert abs(table["sd"]["v"] / 3 - 1) < 0.15 and abs(table["mean"]["v"]) < 0.15 * 3
+    exact = np.array([quantile(p) for p in (0.05, 0.5, 0.95)])
+    spread = quantile(0.75) - quantile(0.25)
+    found = table.loc[[f"x[{i}]" for i in range(9)], ["q5", "median", "q95"]].to_numpy()
+    assert np.abs(found - exact).max() < 0.25 * spread
+    assert not [f for f in posterior.findings if f.name == "divergences"]
+
+
+def test_heavy_tails_are_not_trusted():
+    posterior = er.fit(cauchy(4), guide="flow", progress=False)
+    assert posterior.khat > 0.5 and "trusted" not in posterior.table["verdict"]
+
+
+def test_mass_that_chains_saw_is_missed():
+    target = two_modes(20.0).target()
+    guide = Flow(num_layers=2).bind(target)
+    start = guide.init({"mean": np.zeros(3), "scale_tril": np.eye(3)})
+    found = ascend(target, guide, start, np.random.default_rng(0), 900)
+    pool = draw_pool(target.value_and_grad, guide, found.params, 8000, np.random.default_rng(1))
+    assert pool.khat < 0.5  # the weights say nothing of it
+    draws = np.random.default_rng(2).normal(size=(1000, 3))
+    both = draws + np.where(np.arange(1000) % 20 == 0, 20.0, 0.0)[:, None] * [1, 0, 0]
+    for z, expected in ((draws, True), (both, False)):
+        assert covers(guide, found.params, pool, z, target.value_and_grad(z)[0]) is expected
+    frame = around(pool)
+    assert np.all(np.abs(frame.mean) < 0.1) and np.all(np.abs(np.diag(frame.scale) - 1) < 0.1)
+
+
+def test_what_is_too_dear_is_left_out():
+    class Target:
+        dim, work = 10, 1e3
+
+    assert affordable(Target) > 1000
+    for name, value in (("dim", 1), ("dim", 500), ("work", 1e9)):
+        assert affordable(type("Other", (Target,), {name: value})) == 0
