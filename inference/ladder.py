@@ -127,12 +127,12 @@ class Climb(Fitting):
             if chains and self._short(law, pool, residual):
                 with self.watch.showing("short chains from the guide"), self.attempt("short chains", "hmc"):
                     law = self._chains(pool, frame, rng) or law
-            if condemned is None and self._open(law, frame):
+            if chains and self._open(law, frame):
                 with self.watch.showing("fitting a flow"), self.attempt("flow", "flow"):
-                    bent = self._bend(law, frame, rng)
-                    if bent is not None:
-                        guide, params, pool, law, residual, frame = bent
-                        self.best = frame
+                    flown = self._bend(law, frame, rng)
+                    if flown is not None:
+                        guide, params, pool, law, residual, self.best = flown
+                        frame = self.best
             self._directions(law, frame)
             before, begin = self.target.counter.num_gradients, time.perf_counter()
             searched = False
@@ -176,7 +176,7 @@ class Climb(Fitting):
 
     def _open(self, law, frame) -> bool:
         """Whether chains leave something open that a flow may settle within the budget."""
-        affords = not self.named and isinstance(frame, Dense) and affordable(self.target)
+        affords = isinstance(frame, Dense) and affordable(self.target)
         return bool(affords and (law.kind == "guide" or law.divergent > DIVERGENT or self._stuck(law)))
 
     def _bend(self, law, frame, rng):

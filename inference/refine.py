@@ -258,6 +258,8 @@ def _hopeless(posterior) -> str | None:
         return f"not run: {outcome.condemned}"
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
+    if getattr(outcome.stein, "x", None) is not None:
+        return "not run: short chains had left open what the flow settles"
     short = [table["reason"][i] for i in posterior._judged() if table["verdict"][i] in ORDER[1:]]
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"

@@ -148,8 +148,7 @@ class _Steps:
 
     def __call__(self, state, inputs, constants):
         flow, kind = self._flow, DTYPES[self._flow.dtype]
-        place = partial(to_device, dtype=flow.dtype)
-        order, scale, mean = (place(constants[k]) for k in ("order", "scale_tril", "mean"))
+        order, scale, mean = (constants[k] for k in ("order", "scale_tril", "mean"))
         params = {k: v.clone().requires_grad_() for k, v in state["params"].items()}
         average = {k: v.clone() for k, v in state["average"].items()}
         adam = torch.optim.Adam(params.values())
