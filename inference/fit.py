@@ -118,7 +118,7 @@ def fit(
         if batches is None:
             target.prepare("value_and_grad")
         z = np.zeros((target.constrain_batch, target.dim), target.dtype)
-        target.density.constrain.prepare(z, target.data, target.weights)
+        target.density.constrain.prepare(z, target.lent, target.weights)
         psis.array_stats()  # slow to import: while XLA compiles
     trace = target.trace
     start_z = _start(target, start)

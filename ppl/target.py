@@ -54,7 +54,8 @@ class Target:
         self.counter = Counter()
         self.density = density
         self._engine = load(backend, program.model.language)
-        self._data: dict | None = None
+        self._placed: dict = {}
+        self._lent = density.lent(program)
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
         self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
@@ -95,16 +96,21 @@ class Target:
         )
         return other
 
+    @property
+    def data(self) -> dict:
+        """The program's arrays where the target computes: copies, made when they are first asked for."""
+        if not self._placed:
+            self._placed.update(self.density.device(self.program))
+        return self._placed
+
+    @property
+    def lent(self) -> dict:
+        """The program's arrays as they lie, for functions that read few of them and copy what they read."""
+        return self._placed or self._lent or self.data
+
     def to_device(self, value):
         """An array where the target computes, in its precision."""
         return self._engine.to_device(value, self.dtype)
-
-    @property
-    def data(self) -> dict:
-        """The program's data where the target computes, brought there when first asked for."""
-        if self._data is None:
-            self._data = self.density.device(self.program)
-        return self._data
 
     @property
     def loops(self):
@@ -264,7 +270,7 @@ class Target:
         dict of numpy.ndarray
             Site name to shape ``(B, *shape)``.
         """
-        data, weights = self._inputs(data, weights)
+        data, weights = self._inputs(data or self.lent, weights)
         pieces, total = self._batched(self.density.constrain, z, data, weights, batch=self.constrain_batch)
         return {k: np.concatenate([np.asarray(p[k]) for p in pieces])[:total] for k in pieces[0]}
 
@@ -283,7 +289,7 @@ class Target:
 
     def unconstrain(self, values: Mapping[str, np.ndarray], data=None, weights=None) -> np.ndarray:
         """Unconstrained coordinates of constrained values, shape ``(B, dim)``; values batched alike."""
-        data, weights = self._inputs(data, weights)
+        data, weights = self._inputs(data or self.lent, weights)
         values = {s.name: np.asarray(values[s.name], self.dtype) for s in self.sites}
         total = len(values[self.sites[0].name])
         batch = self.batch if total <= self.batch else self.constrain_batch

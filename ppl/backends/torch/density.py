@@ -89,6 +89,10 @@ class Density:
         """The traced leaves of a program as tensors."""
         return {k: to_device(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
+    def lent(self, program) -> dict:
+        """Nothing: every argument of a call is a tensor."""
+        return {}
+
     def _execute(self, data, run) -> Record:
         return execute(self._program, {**self.static, **data}, run)
 
