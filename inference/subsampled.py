@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from ..guides import FullRank, MeanField
+from ..guides import FullRank, MeanField, Structured
 from ..guides.choose import FULL_RANK_LIMIT, Plan
 from ..ppl.errors import GuideError, explain
 from .anchored import anchored, stages
@@ -30,27 +30,30 @@ def subsampled(guide, batches: Batches) -> Plan:
     Raises
     ------
     GuideError
-        For any guide but the full-rank Gaussian and the mean field, or a full-rank one that batches cannot reach.
+        For a guide that batches cannot reach.
     """
-    name = str(getattr(guide, "name", guide)).lower().replace("_", "-")
-    dim, dense = batches.full.dim, whole(batches)
+    name = str(getattr(guide, "name", guide)).lower().replace("_", "").replace("-", "")
+    dim, all_in_each = batches.full.dim, whole(batches)
     words = f"batches of {batches.size} rows of '{batches.rows}'"
-    if name == "auto" and dense and dim <= FULL_RANK_LIMIT:
+    if name == "auto" and all_in_each and dim <= FULL_RANK_LIMIT:
         return Plan(FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable")
-    if name in {"full-rank", "fullrank"} and dense and dim <= LARGEST_DENSE:
-        return Plan(FullRank(), words)
+    if name == "auto" and all_in_each:
+        return Plan(MeanField(), f"{words}, {dim} coordinates linked with too many others", auto=True)
     if name == "auto":
-        why = "too many for a dense covariance" if dense else "of which a batch holds some"
-        return Plan(MeanField(), f"{words}, {dim} coordinates, {why}")
-    if name in {"mean-field", "meanfield"}:
+        return Plan(MeanField(), f"{words}, each with some of {dim} coordinates")
+    if name == "meanfield":
         return Plan(MeanField(), words)
+    if name == "structured" and all_in_each:
+        return Plan(Structured(), words)
+    if name == "fullrank" and all_in_each and dim <= LARGEST_DENSE:
+        return Plan(FullRank(), words)
     raise GuideError(
         explain(
             "guide",
-            "'mean-field' with minibatches, or 'full-rank' where every batch holds all of at most "
-            f"{LARGEST_DENSE} coordinates",
+            "'mean-field' with minibatches, or where each holds all coordinates 'structured', or up to "
+            f"{LARGEST_DENSE} of them 'full-rank'",
             repr(guide),
-            "fit on all rows for a richer guide, or leave it at its default",
+            "use larger batches, fit on all rows for a richer guide, or leave it at its default",
         )
     )
 
@@ -59,15 +62,15 @@ class Subsampled(Climb):
     """State of one fit on minibatches; `run` gives the outcome."""
 
     def __init__(self, target, plan, seed, watch, start, named, num_draws, batches: Batches):
-        dense = plan.family.name == "full-rank"
-        if dense:
+        self.rich = plan.auto or plan.family.name != "mean-field"
+        if self.rich:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         super().__init__(target, plan, seed, watch, start, named, num_draws)
         self.batches = batches
-        self.stages = stages(batches.total, batches.size) if dense else []
+        self.stages = stages(batches.total, batches.size) if self.rich else []
         self.all = Blocks.of(batches) if whole(batches) else None
         self.rows, self.num_batches = self.all, 0
-        if dense:
+        if self.rich:
             return
         idle = {name: int((chance == 0).sum()) for name, (_, _, chance) in batches.groups.items()}
         for name, count in idle.items():
@@ -100,7 +103,7 @@ class Subsampled(Climb):
         return Blocks(self.batches, rng.integers(ends[:-1], ends[1:]))
 
     def _starts(self):
-        if self.family.name == "mean-field":
+        if not self.rich:
             return self._starts_on_a_batch()
         if self.stages:
             self.rows = self._few(self.stages[0], self.rng(11))

@@ -125,10 +125,10 @@ def test_stages_lead_to_all_rows():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_crossed_effects_are_found_on_batches(backend, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2**14)  # several of them
-    y, one, two = crossed_data(30_000)
+    monkeypatch.setattr(blocks, "BLOCK", 2**13)  # several of them
+    y, one, two = crossed_data(6_000)
     program = crossed(y, one, two)
-    posterior = er.fit(program, minibatch=er.Minibatch("row", 400), backend=backend, progress=False)
+    posterior = er.fit(program, minibatch=er.Minibatch("row", 90), backend=backend, progress=False)
     mean, covariance = exact(y, one, two)
     sd = np.sqrt(np.diag(covariance))
     found, scale = posterior.params["mean"], posterior.params["scale_tril"]
