@@ -166,14 +166,17 @@ class Subsampled(Climb):
         with np.errstate(all="ignore"):
             fits = loose_fits(density, points, rng, tolerance=1.0, callback=self.watch.stop)
         k = fits.best
+        at, width = fits.mean[k], fits.sd[k]
+        if not np.isfinite(fits.elbo[k]):
+            at, width = points[k], np.full(small.dim, 0.1)
         mean, sd = np.zeros(self.target.dim), np.full(self.target.dim, 0.1)
-        there = (given["weight"] > 0) & np.isfinite(fits.elbo[k])
+        there = given["weight"] > 0
         for site in self.target.sites:
             own = self.target.offsets[site.name]
             inside = there & (given["where"] >= own.start) & (given["where"] < own.stop)
             if inside.any():
-                mean[own], sd[own] = np.median(fits.mean[k][inside]), np.median(fits.sd[k][inside])
-        mean[given["where"][there]], sd[given["where"][there]] = fits.mean[k][there], fits.sd[k][there]
+                mean[own], sd[own] = np.median(at[inside]), np.median(width[inside])
+        mean[given["where"][there]], sd[given["where"][there]] = at[there], width[there]
         if self.start is not None:
             mean = self.start[0].copy()
         self.best = independent(mean, np.clip(sd, 1e-8, 1e3))
