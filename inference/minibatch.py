@@ -12,7 +12,7 @@ from scipy.special import gammaln
 from ..ppl.errors import InferenceError, ShapeError, explain
 from ..ppl.rows import alignment, shrunk, sizes_of
 
-MOST_BLOCKS = 1024  # up to which the check of batches reads all rows
+MOST_BLOCKS = 64  # up to which the check of batches reads all rows
 NUM_POINTS = 3  # at which it does
 BLOCK = 2**20  # rows of codes that are counted at once
 REMEDY = "compute what sees many rows beforehand and pass it as an argument, or fit on all rows"

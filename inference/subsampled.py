@@ -141,7 +141,9 @@ class Subsampled(Climb):
         def draw():
             self.num_batches += 1
             rows = Blocks(
-                self.batches, self.batches.sample(rng), share=self.batches.total / self.batches.size
+                self.batches,
+                self.batches.sample(rng)[: self.batches.size],
+                self.batches.total / self.batches.size,
             )
             return lambda z: self._counted(rows, z)
 
