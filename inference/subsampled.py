@@ -132,8 +132,9 @@ class Subsampled(Climb):
                 self.rows = self.all
         words = super()._full_rank(rng)
         passes = f"{len(self.elbo_trace)} passes over all rows, {self.num_batches} batches between them"
-        before = ", ".join(map(str, self.stages))
-        return f"{passes}{', before them posteriors of ' if before else ''}{before} rows; {words}"
+        if self.stages:
+            passes += f", before them posteriors of {', '.join(map(str, self.stages))} rows"
+        return f"{passes}; {words}"
 
     def _natural(self, rng, keep):
         count = min(self.batches.total // (SHARE * self.batches.size), MOST_BATCHES)
