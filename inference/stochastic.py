@@ -24,7 +24,7 @@ PASSES = 2  # over the data in a window, where elements are moved by the batches
 MOST_STEPS = 60_000
 DRIFT = 1.1  # R̂ of the halves of a window below which a parameter stands still
 SETTLED = 0.05  # sds, and change of a log sd, between averages that are taken to agree
-SHARE = 0.95  # of the parameters that must do so
+SHARE = 0.95  # of the parameters of each site that must do so
 ROLLBACKS = 8
 SEEN = ("elbo", "gradient_norm", "not_finite")
 
@@ -178,7 +178,7 @@ def _block(ascent, course: Course) -> str:
     if len(course.iterates) < WINDOW:
         return ""
     window = np.stack(course.iterates[-WINDOW:])
-    if np.quantile(_halves(window), SHARE) > DRIFT:
+    if worst(ascent, _halves(window)) > DRIFT:
         course.iterates = course.iterates[-WINDOW:]
         if ascent.num_steps // every % (4 * WINDOW):
             return ""
@@ -187,10 +187,16 @@ def _block(ascent, course: Course) -> str:
     if before is not None:
         sd = np.exp(average[1])
         change = np.maximum(np.abs(average[0] - before[0]) / sd, np.abs(average[1] - before[1]))
-        if np.quantile(change, SHARE) < SETTLED:
+        if worst(ascent, change) < SETTLED:
             return "settled"
     ascent.rate *= 0.5
     return "the rate is spent" if ascent.rate < 1e-5 else ""
+
+
+def worst(ascent, values: np.ndarray) -> float:
+    """The largest over sites of what most parameters of the site are below: few globals count as many locals do."""
+    parts = ascent.target.offsets.values()
+    return max(float(np.quantile(values[..., part], SHARE)) for part in parts if part.stop > part.start)
 
 
 def spacing(ascent) -> int:

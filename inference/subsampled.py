@@ -180,6 +180,10 @@ class Subsampled(Climb):
             if inside.any():
                 mean[own], sd[own] = np.median(at[inside]), np.median(width[inside])
         mean[given["where"][there]], sd[given["where"][there]] = at[there], width[there]
+        if (
+            batches.groups
+        ):  # elements with few rows in a batch are fitted to the letter, and drag the others along
+            mean, sd = np.zeros(self.target.dim), np.full(self.target.dim, 0.1)
         if self.start is not None:
             mean = self.start[0].copy()
         self.best = independent(mean, np.clip(sd, 1e-8, 1e3))
