@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..guides import log_prob
+from .evidence.modes import reach
 from .evidence.pool import draw_pool
 from .evidence.verdicts import KHAT_TRUSTED
 from .frame import Dense
@@ -181,6 +182,14 @@ def covers(guide, params, pool, z, value) -> bool:
     heavy = log_evidence(pool) + HEAVY
     foretold = pool.weights[pool.log_ratio > heavy].sum()
     return bool(np.mean(value - log_prob(guide, params, z) > heavy) < foretold + MISSED)
+
+
+def reaches(guide, params, pool, z) -> bool:
+    """Whether a place lies where a flow's weighted draws do, by its distance in the base coordinates."""
+    size = np.linalg.norm(pool.eps, axis=1)
+    order = np.argsort(size)
+    radius = size[order][np.searchsorted(np.cumsum(pool.weights[order]), 0.999)]
+    return bool(np.linalg.norm(guide.inverse(params, z[None])[0]) < reach(float(radius)))
 
 
 def log_evidence(pool) -> float:

@@ -21,7 +21,7 @@ from .evidence.stein import MarginalStein, marginal_stein, stein
 from .evidence.symmetry import Symmetry, find
 from .evidence.verdicts import KHAT_TRUSTED, MEAN, POINT_ESTIMATE, SD, monte_carlo
 from .fitting import Fitting
-from .flow import affordable, around, covers, fit_flow, log_evidence
+from .flow import affordable, around, covers, fit_flow, log_evidence, reaches
 from .frame import Dense, Sparse, few_of
 from .mixture import LARGEST, Mixed, gather, missed, weigh
 from .outcome import DIVERGENT, Law, Outcome, quantity_values
@@ -127,20 +127,13 @@ class Climb(Fitting):
             if chains and self._short(law, pool, residual):
                 with self.watch.showing("short chains from the guide"), self.attempt("short chains", "hmc"):
                     law = self._chains(pool, frame, rng) or law
-            if chains and self._open(law, frame):
-                with self.watch.showing("fitting a flow"), self.attempt("flow", "flow"):
-                    flown = self._bend(law, frame, rng)
-                    if flown is not None:
-                        guide, params, pool, law, residual, self.best = flown
-                        frame = self.best
             self._directions(law, frame)
             before, begin = self.target.counter.num_gradients, time.perf_counter()
             searched = False
             with self.attempt("other modes", "mean-field"):
                 symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
                 if condemned is None:
-                    bent = hasattr(guide, "pullback")
-                    found = self._other_modes(law, pool, frame, symmetries, rng, bent)
+                    found = self._other_modes(law, pool, frame, symmetries, rng, hasattr(guide, "pullback"))
                 words = f"{len(found)} starts ended elsewhere" if found else "nothing elsewhere"
                 if symmetries:
                     words += f"; symmetric under {symmetries[0].words}"
@@ -148,6 +141,12 @@ class Climb(Fitting):
                 searched = True
             if not searched and condemned is None:
                 condemned = "the search for other modes failed"
+            bends = chains and isinstance(frame, Dense) and affordable(self.target) > 0
+            flown = None
+            if bends and self._wild(law) and not (found or condemned):
+                flown = self._bend(law, frame, found, symmetries, rng)
+            if flown is not None:
+                guide, params, pool, law, residual, self.best = flown
             if condemned is None and (found or self._stuck(law)):
                 mixed: Mixed | str = "the fit of the modes failed"
                 condemned = ELSEWHERE if found else None  # until all of them are weighed
@@ -159,8 +158,13 @@ class Climb(Fitting):
                     law, khat, self.best = Law("psis", pool.z, pool.weights), mixed.khat, mixed.frame
                     symmetries, condemned = self._symmetries(mixed.scattered(self.rng(5))), None
                 elif found:
-                    condemned = ELSEWHERE
-                    self._tell(found, mixed)
+                    flown = self._bend(law, frame, found, symmetries, rng) if bends else None
+                    if flown is not None:
+                        guide, params, pool, law, residual, self.best = flown
+                        condemned = None
+                    else:
+                        condemned = ELSEWHERE
+                        self._tell(found, mixed)
             if law.kind == "guide" and isinstance(frame, Sparse) and isinstance(residual, MarginalStein):
                 with self.attempt("linear response", family.name):
                     law = self._respond(law, frame)
@@ -174,37 +178,42 @@ class Climb(Fitting):
         outcome.twins = (rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries])
         return outcome
 
-    def _open(self, law, frame) -> bool:
-        """Whether chains leave something open that a flow may settle within the budget."""
-        affords = isinstance(frame, Dense) and affordable(self.target)
-        return bool(affords and (law.kind == "guide" or law.divergent > DIVERGENT or self._stuck(law)))
+    def _wild(self, law) -> bool:
+        """Whether chains leave open what longer ones would not settle either."""
+        most = DIVERGENT if self.target.dim <= FEW_DIMENSIONS else 5 * DIVERGENT
+        return law.kind == "guide" or law.held <= 0 or law.divergent > most
 
-    def _bend(self, law, frame, rng):
-        """A flow whose weighted draws stand for the posterior in place of `law`, or None."""
+    def _bend(self, law, frame, found, symmetries, rng):
+        """A flow whose weighted draws stand for the posterior in place of `law`, or None.
+
+        It has to cover the draws of the chains and the places `found` elsewhere, and no other may be found.
+        """
         before, begin, stop = self.target.counter.num_gradients, time.perf_counter(), self.watch.stop
-        guide = Flow().bind(self.target)
-        start = guide.init(frame.start)
-        found = fit_flow(self.density, self.target, guide, start, rng, affordable(self.target), stop)
-        pool = draw_pool(self.density, guide, found.params, FIRST_POOL, rng)
-        frame = around(pool)
-        flown, residual, _ = self._weigh(pool, guide, found.params, frame)
-        if pool.khat < 0.7:
-            pool, flown, residual = self._enlarge(pool, guide, found.params, frame, rng)
-        words, (location, scale) = found.words, residual.worst
-        z = law.z[law.resample(4000, rng)]
-        hopeless = law.kind == "guide" or law.held < 3 or law.divergent > 5 * DIVERGENT
-        least = 0.7 if hopeless else KHAT_TRUSTED  # what chains leave open is at best caution
-        sound = pool.khat < least and location < MEAN and scale < 2 * SD
-        if sound and not covers(guide, found.params, pool, z, self.density(z)[0]):
-            sound, words = False, f"{words}; chains were where it has no mass"
-        elbo, elbo_se = pool.elbo
-        self.rung(
-            "flow", "flow + psis", before, begin, elbo=elbo, elbo_se=elbo_se, khat=pool.khat, reason=words
-        )
-        if not sound:
-            return None
-        self.findings = [f for f in self.findings if f.name not in {"short chains", "divergences"}]
-        return guide, found.params, pool, flown, residual, frame
+        with self.watch.showing("fitting a flow"), self.attempt("flow", "flow"):
+            guide = Flow().bind(self.target)
+            start = guide.init(frame.start)
+            flown = fit_flow(self.density, self.target, guide, start, rng, affordable(self.target), stop)
+            pool = draw_pool(self.density, guide, flown.params, FIRST_POOL, rng)
+            frame, words = around(pool), flown.words
+            weighed, residual, _ = self._weigh(pool, guide, flown.params, frame)
+            if pool.khat < 0.7:
+                pool, weighed, residual = self._enlarge(pool, guide, flown.params, frame, rng)
+            location, scale = residual.worst
+            sound = pool.khat < 0.7 and location < MEAN and scale < 2 * SD
+            z = law.z[law.resample(4000, rng)]
+            if sound and not covers(guide, flown.params, pool, z, self.density(z)[0]):
+                sound, words = False, f"{words}; chains were where it has no mass"
+            elif sound and found:
+                away = [f for f in found if not reaches(guide, flown.params, pool, f.z)]
+                away += self._other_modes(weighed, pool, frame, symmetries, rng, True)
+                if away:
+                    sound, words = False, f"{words}; {len(away)} starts ended outside of it"
+            measured = {"elbo": pool.elbo[0], "elbo_se": pool.elbo[1], "khat": pool.khat}
+            self.rung("flow", "flow + psis", before, begin, reason=words, **measured)
+            if sound:
+                self.findings = [f for f in self.findings if f.name not in {"short chains", "divergences"}]
+                return guide, flown.params, pool, weighed, residual, frame
+        return None
 
     def _respond(self, law, frame) -> Law:
         """The guide's draws, the covariance of the sites with few elements corrected by linear response."""

@@ -158,7 +158,7 @@ def moved(before: np.ndarray, after: np.ndarray, inflation) -> np.ndarray:
     sd = np.where(sd > 0, sd, 1.0)
     noise = 5.0 * np.sqrt(np.asarray(inflation) / len(before))
     shift = np.abs(after.mean(0) - before.mean(0)) / sd - noise
-    kurtosis = (((before - before.mean(0)) / sd) ** 4).mean(0)
+    kurtosis = np.maximum(*((((x - x.mean(0)) / sd) ** 4).mean(0) for x in (before, after)))
     spread = np.abs(after.std(0) - before.std(0)) / sd - noise * np.sqrt(np.maximum(kurtosis - 1, 2) / 2)
     edges = np.quantile(before, [0.05, 0.95], axis=0) - np.quantile(after, [0.05, 0.95], axis=0)
     return np.maximum(0.0, np.maximum.reduce([shift, spread, 0.6 * np.abs(edges).max(0) / sd - 2 * noise]))
