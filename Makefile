@@ -47,6 +47,7 @@ bench: setup
 	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/svi.py --torch
+	$(BIN)/python benchmarks/flows.py --peers
 
 wheel: setup
 	rm -rf build dist

@@ -51,7 +51,7 @@ def fit(
     program : Program
         A model bound to data.
     guide : str, Family, or mapping of str to str
-        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"laplace"``,
+        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"flow"``, ``"laplace"``,
         ``"delta"``, a family object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
         different families are independent. With a guide named by the user nothing richer is tried. None for
         chains of NUTS alone.
