@@ -12,6 +12,7 @@ from ..ppl.errors import GuideError, explain
 from .anchored import anchored, stages
 from .ascent import Ascent
 from .blocks import Blocks, whole
+from .centring import carry
 from .evidence.finding import Finding
 from .fitting import marked
 from .frame import LARGEST_DENSE, Dense, independent
@@ -37,8 +38,10 @@ def subsampled(guide, batches: Batches) -> Plan:
     words = f"batches of {batches.size} rows of '{batches.rows}'"
     if name == "auto" and all_in_each and dim <= FULL_RANK_LIMIT:
         return Plan(FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable")
-    if name == "auto" and all_in_each:
-        return Plan(MeanField(), f"{words}, {dim} coordinates linked with too many others", auto=True)
+    if name == "auto" and all_in_each:  # a structured guide where the links allow it
+        dense = dim <= LARGEST_DENSE
+        why = "a dense covariance is dear" if dense else "too many for a dense covariance"
+        return Plan(FullRank() if dense else MeanField(), f"{words}, {dim} coordinates: {why}", auto=True)
     if name == "auto":
         return Plan(MeanField(), f"{words}, each with some of {dim} coordinates")
     if name == "meanfield":
@@ -193,6 +196,11 @@ class Subsampled(Climb):
 
     def _mean_field(self, rng) -> str:
         mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
+        if self.target.centring:  # batches order the elements in their own way: the same centring for all
+            plain = self.target.centred(dict.fromkeys(self.target.centring, 1.0))
+            mean, end = carry(self.target, plain, np.stack([mean, mean + sd]))
+            sd = np.clip(np.abs(end - mean), 1e-8, 1e3)
+            self._enter(plain)
         ascent = Ascent(self.target, self.batches, (mean, sd), seed=int(rng.integers(2**31)))
         kept = self.checkpoint
         found = ascend(ascent, self.watch.stop, kept.under_way, kept.keep)
