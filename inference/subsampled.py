@@ -155,7 +155,7 @@ class Subsampled(Climb):
         return anchored(self.density, draw, count, *self._dense(), rng, callback=stop, keep=keep)
 
     def _starts_on_a_batch(self):
-        """Loose fits on one batch that stands for all rows; what it does not reach starts as the others of its site."""
+        """A loose fit on one batch that stands for all rows; what it does not reach starts as the others of its site."""
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng, batches, small = self.rng(0), self.batches, self.batches.target
         given = batches.inputs(batches.sample(rng))
@@ -165,16 +165,19 @@ class Subsampled(Climb):
             with np.errstate(all="ignore"):
                 return marked(*small.value_and_grad(z, data=data, scale=given["scale"]))[:2]
 
-        points = dispersed(rng, 3, small.dim)
-        if self.start is not None:
+        # elements with few rows in a batch would be fitted to the letter, and drag the others along
+        origin = bool(batches.groups)
+        points = np.zeros((1, small.dim)) if origin else dispersed(rng, 3, small.dim)
+        if self.start is not None and not origin:
             points = np.concatenate([self.start[:, given["where"]], points[:2]])
         points = self._finite_points(points, rng, density)
-        with np.errstate(all="ignore"):
-            fits = loose_fits(density, points, rng, tolerance=1.0, callback=self.watch.stop)
-        k = fits.best
-        at, width = fits.mean[k], fits.sd[k]
-        if not np.isfinite(fits.elbo[k]):
-            at, width = points[k], np.full(small.dim, 0.1)
+        at, width, words = points[0], np.full(small.dim, 0.1), "at the origin, or where one batch is finite"
+        if not origin:
+            with np.errstate(all="ignore"):
+                fits = loose_fits(density, points, rng, tolerance=1.0, callback=self.watch.stop)
+            if np.isfinite(fits.elbo[fits.best]):
+                at, width = fits.mean[fits.best], fits.sd[fits.best]
+            words = f"{len(points)} dispersed starts on one batch, {fits.num_iterations} iterations"
         mean, sd = np.zeros(self.target.dim), np.full(self.target.dim, 0.1)
         there = given["weight"] > 0
         for site in self.target.sites:
@@ -183,15 +186,10 @@ class Subsampled(Climb):
             if inside.any():
                 mean[own], sd[own] = np.median(at[inside]), np.median(width[inside])
         mean[given["where"][there]], sd[given["where"][there]] = at[there], width[there]
-        if (
-            batches.groups
-        ):  # elements with few rows in a batch are fitted to the letter, and drag the others along
-            mean, sd = np.zeros(self.target.dim), np.full(self.target.dim, 0.1)
         if self.start is not None:
             mean = self.start[0].copy()
         self.best = independent(mean, np.clip(sd, 1e-8, 1e3))
         self.target.counter.num_gradients += small.counter.num_gradients
-        words = f"{len(points)} dispersed starts on one batch, {fits.num_iterations} iterations"
         self.rung("starts", "mean-field", before, begin, reason=words)
 
     def _mean_field(self, rng) -> str:
