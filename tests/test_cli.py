@@ -73,7 +73,12 @@ def fitted(tmp_path_factory):
 def test_fit_writes_the_folder(fitted):
     out, done = fitted
     assert done.returncode == 0, done.stderr
-    assert sorted(entry.name for entry in out.iterdir()) == ["posterior", "report.html", "report.json"]
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "posterior",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     assert [entry.name for entry in out.parent.iterdir() if entry.name.startswith(".")] == []
     assert "Verdict" in done.stdout and "report.html" in done.stdout
     assert done.stderr == ""

@@ -16,9 +16,12 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     """Share of the rows inside central intervals of their predictions, against that of replicated data."""
     if outcome.kind not in {"continuous", "count"}:
         return
+    observed = outcome.near
+    if observed is None:
+        return
     for interval in INTERVALS:
         low, high = np.quantile(outcome.replicated, [(1 - interval) / 2, (1 + interval) / 2], axis=0)
-        share = ((outcome.observed >= low) & (outcome.observed <= high)).mean()
+        share = ((observed >= low) & (observed <= high)).mean()
         shares = ((outcome.replicated >= low) & (outcome.replicated <= high)).mean(1)
         yield Test(
             "coverage",

@@ -31,6 +31,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
             many,
             f"The {check} of '{outcome.name}' is not what the model predicts: {advice}.",
             f"The {check} of '{outcome.name}' is what the model predicts.",
+            two_sided=not outcome.saturated,
         )
 
     yield test("dispersion", lambda z: _log((z**2).mean(-1)), SPREAD)

@@ -55,10 +55,10 @@ def band(num_rows: int, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
 
 def tests(outcome: Outcome) -> Iterator[Test]:
     """The largest excursion of the PIT-ECDF, among those of replicated data."""
-    if outcome.kind not in {"continuous", "count"}:
+    if outcome.kind not in {"continuous", "count"} or outcome.near is None:
         return
     rng = np.random.default_rng(len(outcome.observed))
-    together = np.concatenate([outcome.replicated, outcome.observed[None]])
+    together = np.concatenate([outcome.replicated, outcome.near[None]])
     count, num_rows = together.shape
     noise = rng.uniform(size=together.shape)
     ties = together + 0.5 * noise if outcome.kind == "count" else together

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...ppl.errors import InferenceError
+from ...ppl.simulate import block_size, in_blocks, seeds
 
 LEAST_ROWS = 5
 LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 4000, 2**22  # every check is valid at any number of draws
 MOST_ROWS = 50_000  # of which there is power enough
+LEVERS = 200  # draws for the leverage
+NEGLIGIBLE = 0.25  # leverage, in standard errors of a correlation
+SATURATED = 0.25  # leverage from which on only what overfitting cannot explain counts
 MOST_COLUMNS = 20  # of a matrix of predictors
 FEWEST, MOST_GROUPS = 2, 0.5  # rows that make a group, and groups as a share of the rows
 
@@ -42,6 +46,35 @@ class Outcome:
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     ordered: bool = False
     whole: bool = True
+    leverage: float = 0.0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the model follows the rows so closely that they cannot lie far from their predictions."""
+        return self.leverage > SATURATED
+
+    @property
+    def exact(self) -> bool:
+        """Whether leverage is too small to matter beside the noise of this many rows."""
+        return self.leverage * np.sqrt(len(self.observed)) < NEGLIGIBLE
+
+    @property
+    def near(self) -> np.ndarray | None:
+        """Observations as far from their expectations as replicates are; None where no rescaling makes them so."""
+        if self.exact:
+            return self.observed
+        if self.saturated or self.kind != "continuous":
+            return None
+        centre = self.replicated.mean(0)
+        return centre + (self.observed - centre) / self.pulled
+
+    @property
+    def pulled(self) -> float:
+        """How much closer observations lie to their expectations than replicates do.
+
+        With H the smoother of a Gaussian model residuals have the covariance σ² (I − H) and predictions σ² (I + H).
+        """
+        return float(np.sqrt(max(1 - self.leverage, 0.1) / (1 + self.leverage)))
 
 
 def kind_of(site, observed: np.ndarray, replicated: np.ndarray) -> str:
@@ -99,7 +132,28 @@ def outcome(posterior, site, name: str, observed: np.ndarray, replicated: np.nda
         {k: v[there] for k, v in groups.items()},
         "Ordered" in site.distribution,
         whole,
+        leverage(posterior, name, replicated, draws, there),
     )
+
+
+def leverage(posterior, name: str, replicated: np.ndarray, draws: np.ndarray, there: np.ndarray) -> float:
+    """Variance of the expectation over the noise's, from what two replicates with the same parameters share."""
+    target = getattr(posterior, "_target", None)
+    if target is None:
+        return 0.0
+    some = np.unique(np.linspace(0, len(draws) - 1, LEVERS).astype(int))
+    z, key = posterior.z[draws[some]].astype(target.dtype), seeds(posterior.seed, len(some), 43)
+
+    def draw(block):
+        found = target.density.predict(*block, target.data, target.weights)
+        return {name: found[name]}
+
+    other = in_blocks(draw, (z, key), len(some), block_size(target.trace))[name]
+    one, two = replicated[some], other.reshape(len(some), -1)[:, there].astype(float)
+    one, two = one - one.mean(0), two - two.mean(0)
+    shared, whole = (one * two).mean(), 0.5 * ((one**2).mean() + (two**2).mean())
+    share = np.clip(shared / whole if whole > 0 else 0.0, 0.0, 0.9)
+    return float(share / (1 - share))
 
 
 def _rows(posterior, shape) -> tuple[dict, dict]:
@@ -154,7 +208,7 @@ def standardised(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
         return np.sqrt(np.maximum((count * variance + pooled) / (count + 1), 1e-24))
 
     return (
-        (outcome.observed - centre) / scale(variance, count),
+        (outcome.observed - centre) / scale(variance, count) / outcome.pulled,
         residual * (count / (count - 1)) / scale(others, count - 1),
     )
 

@@ -35,9 +35,15 @@ def check(posterior) -> Iterator[Finding]:
 def _conflict(posterior):
     import arviz_stats
 
-    local = set(posterior.settings.get("local", ()))
-    shared = [s for s in posterior.sites if s.role == "latent" and s.name not in local]
-    names = [s.name for s in shared if np.prod(s.shape, dtype=int) <= MOST_QUANTITIES]
+    local, graph = set(posterior.settings.get("local", ())), posterior.program.graph(posterior.backend)
+    latent = {s.name: s for s in posterior.sites if s.role == "latent"}
+    shared = [
+        s for s in latent.values() if s.name not in local and np.prod(s.shape, dtype=int) <= MOST_QUANTITIES
+    ]
+    shared = [
+        s for s in shared if not set(graph.parents(s.name)) & set(latent)
+    ]  # whose prior is no part of a model
+    names = [s.name for s in shared]
     rows = sum(np.size(v) for v in posterior.observed_data.values())
     if not names or not posterior.observed_data or rows > MOST_ROWS:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from types import ModuleType
 
 from ..errors import BackendError, MissingBackendError, UnsupportedError, explain
@@ -31,7 +32,9 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
             )
         )
     try:
-        return importlib.import_module(f"{__name__}.{name}")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="IProgress not found")  # of a bar that is never shown
+            return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":
             raise UnsupportedError(

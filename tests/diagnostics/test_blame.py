@@ -80,3 +80,27 @@ def test_models_are_compared_by_rows_that_they_have_not_seen():
         er.compare({"line": fits["line"]})
     with pytest.raises(er.DataError, match="the outcomes of"):
         er.compare({"line": fits["line"], "other": er.fit(line(X, y + 1), progress=False)})
+
+
+@er.model
+def families(group, y):
+    tau, s = er.sample("tau", er.HalfNormal(1)), er.sample("s", er.HalfNormal(1))
+    with er.plate("group", 40):
+        a = er.sample("a", er.Normal(0, tau))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[group], s), y)
+
+
+def test_rows_that_their_own_predictions_have_taken_in_are_no_misfit():
+    from elboroom.diagnostics.checks.predictions import outcomes
+
+    group = np.repeat(np.arange(40), 5)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        y = rng.normal(size=40)[group] + rng.normal(size=200)
+        posterior = er.fit(families(group, y), refine=False, progress=False)
+        (outcome,) = outcomes(posterior)
+        assert (
+            abs(outcome.leverage - 1 / 6) < 0.05
+        )  # of a mean of five rows, shrunk by as much as their own noise
+        assert not [f for f in posterior.check() if f.verdict == "misfit"]
