@@ -72,7 +72,7 @@ def fit(
         Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
         *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
-        Fit on some rows of a plate at a time: a full-rank guide where every batch holds all of a few hundred
+        Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all
         coordinates, else a mean-field one. Evidence and predictions speak of all rows.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
