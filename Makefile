@@ -7,7 +7,7 @@ STAMP = $(VENV)/.installed-$(EXTRAS)
 comma := ,
 ROOMS = ppl guides inference diagnostics src tests examples benchmarks
 
-.PHONY: setup demo test check types bench wheel
+.PHONY: setup demo test check types notebooks bench wheel
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ types: setup
 	$(BIN)/python -m pip install -q --no-deps --target "$$copy" . && \
 	MYPYPATH="$$copy" $(BIN)/mypy -p elboroom --config-file pyproject.toml
 
+notebooks: setup
+	$(BIN)/python examples/execute.py examples/*.ipynb
+
 bench: setup
 	$(BIN)/python benchmarks/posteriordb.py
 	$(BIN)/python benchmarks/posteriordb.py --guides
@@ -44,7 +47,10 @@ bench: setup
 	$(BIN)/python benchmarks/scaling.py --peers --free
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/modes.py
-	$(BIN)/python benchmarks/modes.py
+	$(BIN)/python benchmarks/refine.py
+	$(BIN)/python benchmarks/refine.py --gate
+	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/svi.py --torch
 	$(BIN)/python benchmarks/flows.py --peers
