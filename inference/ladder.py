@@ -110,7 +110,9 @@ class Climb(Fitting):
         khat: float | None = None
         try:
             enlarged = condemned is None and not self.lean and pool.khat < 0.7
-            if enlarged and not self._short(law, pool, residual):
+            if enlarged and (
+                family.name == "flow" or not self._short(law, pool, residual)
+            ):  # no chains follow it
                 with self.attempt("evidence", f"{family.name} + psis"):
                     pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
             self.rung(
