@@ -71,6 +71,11 @@ class Chains:
         metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
         return self.target.sampler(LONG_WARMUP, metric)
 
+    @property
+    def to_warm(self) -> int:
+        """Iterations of a warm-up."""
+        return WARMUP if self.gated else LONG_WARMUP
+
     def warmed(self, start: np.ndarray, rng, stop) -> None:
         """Begin at `start`, shape ``(C, dim)``, and adapt."""
         mean, scale = self.frame
@@ -81,7 +86,7 @@ class Chains:
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
         given = self.frame, own.data, own.weights
         self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
-        for _ in range((WARMUP if self.gated else LONG_WARMUP) // CHUNK):
+        for _ in range(self.to_warm // CHUNK):
             if stop():
                 return
             self._chunk()
@@ -164,7 +169,7 @@ def refine(
     finally:
         watch.close()
     if not chains.z or words.startswith("not affordable"):
-        reason = words if chains.z else "ended before the first draws"
+        reason = words if chains.z or words.startswith("not") else "ended before the first draws"
         count = target.counter.num_gradients - before[0]
         rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds(), reason=reason)
         return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
@@ -339,12 +344,26 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
     """Warm up and draw until it is enough; why it ended. `keep` is called now and then."""
     begin, compiled = time.perf_counter(), chains.target.density.clock["compile"]
 
+    def spent():
+        return time.perf_counter() - begin - (chains.target.density.clock["compile"] - compiled)
+
+    def dear():
+        """What the first draws will have cost at this pace, where that is too much."""
+        least = spent() * (chains.to_warm + FIRST) / max(chains.num_warmup, 1)
+        return (
+            least
+            if affordable is not None and chains.num_warmup and not chains.z and least > affordable
+            else 0.0
+        )
+
     def stop():
         if len(chains.z):
             keep()
-        return watch.stop()
+        return watch.stop() or dear() > 0
 
     chains.warmed(start, rng, stop)
+    if dear():
+        return f"not affordable: a pilot projects {dear():.0f} s or more, {affordable:.0f} s are allowed"
     first = FIRST if num_draws is None else num_draws
     chains.extended(min(first, FIRST), stop)
     for accept in ACCEPT[1:]:
@@ -364,10 +383,10 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
         needed, values = _needed(chains, judged)
         if needed <= 1:
             return "enough"
-        compile_seconds = chains.target.density.clock["compile"] - compiled
-        spent = time.perf_counter() - begin - compile_seconds
-        if affordable is not None and needed * spent > affordable:
-            return f"not affordable: a pilot projects {needed * spent:.0f} s, more than {affordable:.0f} s"
+        if affordable is not None and needed * spent() > affordable:
+            return (
+                f"not affordable: a pilot projects {needed * spent():.0f} s, {affordable:.0f} s are allowed"
+            )
         if drawn >= MOST or values * 2 > HELD:
             return "the most that is kept"
         chains.extended(int(min(drawn * np.clip(1.1 * needed, 1.25, 4.0) - drawn, MOST - drawn)), stop)

@@ -45,6 +45,7 @@ class Sampler:
             adapt_mass_matrix=metric is not None,
             dense_mass=metric == "dense",
             target_accept_prob=accept,
+            max_tree_depth=10 if metric else 8,  # in a frame that fits, longer paths only turn back
             model_args=given,
             rng_key=key,
         )

@@ -116,6 +116,7 @@ class Sampler:
                 adapt_mass_matrix=metric is not None,
                 full_mass=metric == "dense",
                 target_accept_prob=accept,
+                max_tree_depth=10 if metric else 8,  # in a frame that fits, longer paths only turn back
             )
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(seed))
