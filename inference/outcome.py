@@ -10,7 +10,7 @@ import numpy as np
 from .evidence.chains import inefficiency
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
-from .evidence.mixing import effective_sizes, split_rhat
+from .evidence.mixing import BFMI, effective_sizes, energy_information, split_rhat
 from .evidence.pool import Pool
 from .evidence.stein import MarginalStein, Stein, directions
 from .evidence.symmetry import Symmetry
@@ -222,6 +222,11 @@ def verdicts_of(
             moved = np.minimum(moved, 9.0)
         if law.held <= 0:
             moved = np.zeros(count)
+        if law.stats is not None and "energy" in law.stats and energy_information(law.stats["energy"]) < BFMI:
+            alone, obstacle = (
+                np.ones(count),
+                {"words": "the chains move slowly between levels of energy (E-BFMI)"},
+            )
         if law.divergent > DIVERGENT:
             missed = np.ones(count)
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:

@@ -25,7 +25,7 @@ from .evidence.chains import slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
 from .evidence.mixing import BFMI, ENOUGH, RHAT, effective_sizes, energy_information, split_rhat
-from .evidence.verdicts import ORDER, monte_carlo
+from .evidence.verdicts import MEAN, ORDER, SD, monte_carlo
 from .fitting import Fitting
 from .frame import Dense, independent
 from .mixture import LocalStein
@@ -252,8 +252,29 @@ def refine_where_it_pays(
     )
     if refined.law == "mcmc" and _trust(refined) < _trust(posterior):
         last = replace(refined.trail[-1], reason=f"{refined.trail[-1].reason}; no better, left aside")
-        return replace(posterior, trail=Trail([*posterior.trail, last]), cost=refined.cost, _groups={})
+        table = _disputed(posterior, refined)
+        trail = Trail([*posterior.trail, last])
+        return replace(posterior, table=table, trail=trail, cost=refined.cost, _groups={})
     return refined
+
+
+def _disputed(posterior, refined) -> dict:
+    """The posterior's table, where chains that are left aside still tell against a quantity that was trusted."""
+    law = refined._outcome.law
+    values, _ = quantity_values(refined._target, law.z)
+    found = estimate(values, None, law.inflation(values))
+    with np.errstate(all="ignore"):
+        apart = (np.abs(posterior.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
+        spread = np.abs(posterior.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
+    table = posterior.table | {
+        "verdict": list(posterior.table["verdict"]),
+        "reason": list(posterior.table["reason"]),
+    }
+    for i in np.flatnonzero((apart > MEAN) | (spread > SD)):
+        if table["verdict"][i] == "trusted":
+            table["verdict"][i] = "caution"
+            table["reason"][i] = "chains of NUTS, themselves not established, say otherwise"
+    return table
 
 
 def _hopeless(posterior) -> str | None:

@@ -228,3 +228,28 @@ def test_what_chains_cannot_mend_is_not_refined():
     posterior = er.fit(product(), progress=False)
     assert posterior.verdict == "untrusted" and posterior.settings["num_chains"] == 1
     assert posterior.trail[-1].reason.startswith("not run") and posterior.trail[-1].num_gradients == 0
+
+
+def test_chains_that_are_left_aside_still_tell_against_what_was_trusted(monkeypatch):
+    plain = er.fit(pair(0.9), refine=False, progress=False)
+    plain.table["mean"] = plain.table["mean"] + np.array([0.0, 0.5])
+    plain.table["verdict"] = ["caution", "trusted"]
+    monkeypatch.setattr(room, "_trust", lambda posterior: (0, posterior.law != "mcmc"))
+    kept = room.refine_where_it_pays(plain, progress=False)
+    assert kept.law == plain.law and kept.trail[-1].reason.endswith("left aside")
+    assert kept.table["verdict"] == ["caution", "caution"] and "say otherwise" in kept.table["reason"][1]
+
+
+def test_chains_that_hardly_change_their_energy_are_not_trusted():
+    from dataclasses import replace
+
+    refined = er.fit(pair(0.9), refine=False, progress=False).refine(num_draws=1000, progress=False)
+    assert refined.verdict == "trusted"
+    law = refined._outcome.law
+    slow = np.cumsum(0.05 * np.random.default_rng(0).standard_normal(law.stats["energy"].shape), 1)
+    law = replace(law, stats=law.stats | {"energy": slow})
+    values, _ = room.quantity_values(refined._target, law.z)
+    from elboroom.inference.outcome import verdicts_of
+
+    _, verdicts = verdicts_of(replace(refined._outcome, law=law), values, np.random.default_rng(0))
+    assert set(verdicts.verdict) == {"caution"} and "E-BFMI" in verdicts.reason[0]
