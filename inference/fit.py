@@ -20,7 +20,7 @@ from .conclude import Cost, conclude
 from .evidence import psis
 from .evidence.finding import Finding
 from .ladder import Climb
-from .minibatch import Batches, Minibatch
+from .minibatch import Batches, Minibatch, automatic
 from .posterior import Posterior
 from .refine import refine as run_refine
 from .refine import refine_where_it_pays, sampled
@@ -72,7 +72,7 @@ def fit(
         Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
         *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
-        Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all
+        By default only where a gradient over all rows would pass a quarter of the memory. Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all
         coordinates, else a mean-field one. Evidence and predictions speak of all rows.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
@@ -109,9 +109,12 @@ def fit(
             data = list(_data_findings(program, target.trace, target))
             options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
             return sampled(program, target, seed, settings, data, **options)
-        batches = None if minibatch is None else Batches.of(target, minibatch)
+        if minibatch is not None:
+            batches = Batches.of(target, minibatch)
+        else:
+            batches = automatic(target) if guide == "auto" else None
         plan = choose(guide, target) if batches is None else subsampled(guide, batches)
-        if plan.recentres and minibatch is None:
+        if plan.recentres and batches is None:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         watch = Watch(max_seconds, progress)
         compile_before = target.density.clock["compile"]
@@ -130,7 +133,7 @@ def fit(
             "seed": seed,
             "guide": guide,
             "backend": f"{backend} {target.dtype} {target.device}",
-            "minibatch": minibatch,
+            "minibatch": None if batches is None else (batches.rows, batches.size),
             "num_draws": num_draws,
             "start": None if start_z is None else start_z.tolist(),
         },
@@ -154,6 +157,12 @@ def fit(
         time.perf_counter() - begin,
     )
     findings = [*_data_findings(program, trace, target), *kept.findings]
+    if batches is not None and minibatch is None:
+        words = (
+            f"fitted on {batches.size} of {batches.total} rows at a time; the evidence is that of all rows."
+        )
+        advice = f"A gradient over all rows would take too much of this machine's memory: {words}"
+        findings.append(Finding("batches", batches.rows, float(batches.size), None, "ok", advice))
     found = conclude(program, target, outcome, findings, cost, settings)
     left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
     if refine is False or watch.stop():

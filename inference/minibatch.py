@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,8 @@ from ..ppl.rows import alignment, shrunk, sizes_of
 
 MOST_BLOCKS = 64  # up to which the check of batches reads all rows
 NUM_POINTS = 3  # at which it does
+SHARE, MADE = 0.25, 16  # of the memory that a gradient may take; numbers that it makes of each that it reads
+BLOCKS, LEAST = 16, 256  # batches that a gradient of that size is taken in; rows in the smallest
 BLOCK = 2**20  # rows of codes that are counted at once
 REMEDY = "compute what sees many rows beforehand and pass it as an argument, or fit on all rows"
 
@@ -41,6 +44,29 @@ class Minibatch:
     plate: str
     size: int = 1024
     args: Sequence[str] | Mapping[str, int] = ()
+
+
+def automatic(target) -> Batches | None:
+    """Batches of the longest observed plate where one gradient over all rows would pass a share of the memory.
+
+    None where it would not, or where the rows cannot be taken apart.
+    """
+    numbers = available() * SHARE / target.dtype.itemsize / MADE
+    sizes = sizes_of(target.trace)
+    plates = {plate for site in target.trace.by_role("observed") for plate in site.plates if plate in sizes}
+    if target.work <= numbers or not plates:
+        return None
+    plate = max(plates, key=sizes.get)
+    size = int(2 ** np.floor(np.log2(max(sizes[plate] * numbers / target.work / BLOCKS, 1.0))))
+    try:
+        return Batches.of(target, Minibatch(plate, int(np.clip(size, LEAST, sizes[plate]))))
+    except InferenceError:
+        return None
+
+
+def available() -> float:
+    """Bytes of memory that the machine has."""
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 @dataclass(frozen=True, eq=False)
