@@ -37,10 +37,10 @@ def check(posterior, statistics=None) -> Findings:
                 "rows that the predictions do not match).",
             )
         )
-    found = Findings(found)
+    findings = Findings(found)
     if statistics is None:
-        posterior._groups["model checks"] = found
-    return found
+        posterior._groups["model checks"] = findings
+    return findings
 
 
 def _tests(posterior, statistics):

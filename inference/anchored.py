@@ -54,7 +54,8 @@ def corrected(state: State, mean, scale, batch) -> State:
     change = solve_triangular(state.scale, (moved - at_anchor).T, lower=True).T @ (own - state.curvature)
     change = solve_triangular(state.scale, change.T, lower=True, trans="T").T
     grad = state.grad + change + found[count:] - found[:count]
-    return State(mean, scale, *whitened_moments(grad @ scale, eps), eps, grad)
+    slope, curvature = whitened_moments(grad @ scale, eps)
+    return State(mean, scale, slope, curvature, eps, grad)
 
 
 def anchored(density, draw_batch, num_batches: int, mean, scale, rng, **settings):

@@ -52,6 +52,7 @@ class Checkpoint:
             self._read()
 
     def _read(self) -> None:
+        assert self.folder is not None
         if self.folder.exists() and not self.folder.is_dir():
             raise InferenceError(
                 explain(f"checkpoint '{self.folder}'", "a folder", "a file", "choose another path")

@@ -219,7 +219,7 @@ class Batches:
 
     def density(self, z: np.ndarray) -> np.ndarray:
         """Log density of all rows, batch by batch, shape ``(B,)``."""
-        small, total, count, none = self.target, 0.0, 0, None
+        small, total, count, none = self.target, np.zeros(len(z)), 0, None
         for given in self.blocks():
             data = {name: small.to_device(value) for name, value in given["data"].items()}
             total = total + small.value_and_grad(z[:, given["where"]], data=data, scale=given["scale"])[0]
