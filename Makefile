@@ -51,6 +51,7 @@ bench: setup
 	$(BIN)/python benchmarks/refine.py --gate
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/checks.py
+	$(BIN)/python benchmarks/blame.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/svi.py --torch
 	$(BIN)/python benchmarks/flows.py --peers

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..inference.evidence.finding import Finding
+from ..inference.evidence.verdicts import POINT_ESTIMATE
 from ..inference.outcome import quantity_values
 from ..inference.refine import refine
 from ..ppl.errors import ElboroomError
@@ -75,7 +76,8 @@ def _compared(posterior, affordable) -> Blame:
     if raw is not None and posterior.law != "guide":
         found["guide"] = misfits(raw.check())
     settled = None
-    if affordable > 0 and posterior._outcome is not None and posterior._outcome.condemned is None:
+    outcome = posterior._outcome
+    if affordable > 0 and outcome is not None and outcome.condemned in {None, POINT_ESTIMATE}:
         try:
             settled = refine(posterior, progress=False, max_seconds=2 * affordable, affordable=affordable)
         except ElboroomError:

@@ -25,7 +25,7 @@ from .evidence.chains import slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
 from .evidence.mixing import BFMI, ENOUGH, RHAT, effective_sizes, energy_information, split_rhat
-from .evidence.verdicts import MEAN, ORDER, SD, monte_carlo
+from .evidence.verdicts import MEAN, ORDER, POINT_ESTIMATE, SD, monte_carlo
 from .fitting import Fitting
 from .frame import Dense, independent
 from .mixture import LocalStein
@@ -197,6 +197,7 @@ def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior
         ],
         twins=_twins(outcome, law, rng),
         guide_errors=None if errors is None else errors[:2],
+        condemned=None if outcome.condemned == POINT_ESTIMATE else outcome.condemned,
     )
     if outcome.without:
         sd = np.maximum(law.z.std(0), 1e-300)

@@ -253,3 +253,8 @@ def test_chains_that_hardly_change_their_energy_are_not_trusted():
 
     _, verdicts = verdicts_of(replace(refined._outcome, law=law), values, np.random.default_rng(0))
     assert set(verdicts.verdict) == {"caution"} and "E-BFMI" in verdicts.reason[0]
+
+
+def test_a_point_estimate_becomes_a_posterior():
+    refined = er.fit(pair(0.9), guide="delta", refine=False, progress=False).refine(progress=False)
+    assert refined.verdict == "trusted" and np.all(np.abs(refined.summary()["sd"] - 1) < SD)
