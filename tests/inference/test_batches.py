@@ -171,7 +171,7 @@ def test_a_memory_map_is_read_where_its_rows_are(backend, tmp_path):
     batch = er.Minibatch("row", 10)
     mapped, held = (er.SVI(line(*data), batch, backend=backend) for data in (maps, (x, outcome)))
     np.testing.assert_array_equal(mapped.run(50), held.run(50))
-    assert mapped.target._data is None  # never brought to the device
+    assert not mapped.target._placed  # never brought to the device
     assert line(*maps).data_fingerprint == line(x, outcome).data_fingerprint
 
 
