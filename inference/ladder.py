@@ -191,6 +191,7 @@ class Climb(Fitting):
         It has to cover the draws of the chains and the places `found` elsewhere, and no other may be found.
         """
         before, begin, stop = self.target.counter.num_gradients, time.perf_counter(), self.watch.stop
+        findings = list(self.findings)
         with self.watch.showing("fitting a flow"), self.attempt("flow", "flow"):
             guide = Flow().bind(self.target)
             start = guide.init(frame.start)
@@ -215,6 +216,7 @@ class Climb(Fitting):
             if sound:
                 self.findings = [f for f in self.findings if f.name not in {"short chains", "divergences"}]
                 return guide, flown.params, pool, weighed, residual, frame
+        self.findings = findings  # what was found of a flow that is not taken says nothing of the posterior
         return None
 
     def _respond(self, law, frame) -> Law:
