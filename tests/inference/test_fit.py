@@ -195,7 +195,8 @@ def test_a_fit_that_fails_half_way_is_a_line_in_the_trail(monkeypatch):
         raise MemoryError("no room for it")
 
     monkeypatch.setattr(fitting, "low_rank", fails)
-    posterior = er.fit(common_cause(np.random.default_rng(3).normal(size=450), 4.0), progress=False)
+    y = np.random.default_rng(3).normal(size=450)
+    posterior = er.fit(common_cause(y, 4.0), refine=False, progress=False)
     assert sum("failed: MemoryError" in rung.reason for rung in posterior.trail) == 1
     assert posterior.guide.family.name == "mean-field"
 
@@ -389,7 +390,7 @@ def test_more_than_a_thousand_dimensions():
 
 
 def findings(program):
-    posterior = er.fit(program, progress=False)
+    posterior = er.fit(program, refine=False, progress=False)
     return posterior, {f.name: f for f in posterior.findings}
 
 
