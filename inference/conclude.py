@@ -88,7 +88,7 @@ def conclude(program, target, outcome: Outcome, findings, cost: Cost, settings: 
         Trail(outcome.rungs),
         Findings(findings),
         cost,
-        settings | {"num_chains": law.num_chains if law.long else 1},
+        settings | {"num_chains": law.num_chains if law.long else 1, "condemned": outcome.condemned},
     )
 
 

@@ -73,7 +73,8 @@ class Climb(Fitting):
             return
         with self.watch.showing(words):
             run()
-        if self.factor is None and not self.watch.stop():  # a sparse fit is soon made again
+        plain = self.factor is None and self.flown is None  # others are made again
+        if plain and not self.watch.stop():
             kept.finish(name, *self.snapshot())
 
     def _evidence(self) -> Outcome:

@@ -47,6 +47,9 @@ ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions 
 AFFORDABLE, TIMES = 60.0, 10.0  # seconds, or times the fit's, that refinement may take by itself
 HELD = 2**27  # values held at once
 NOT_RUN = "no chain was run"
+FORGOTTEN = (
+    "its posterior is symmetric, and what is loaded cannot tell which quantities that moves: fit it again"
+)
 SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energy", "chains disagree"}
 
 
@@ -504,6 +507,9 @@ def _remembered(posterior) -> Outcome:
     if posterior.law == "mcmc":
         law.held = np.inf if posterior.verdict != "untrusted" else 0.0
     frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-12)))
+    condemned = posterior.settings.get("condemned")
+    if condemned is None and any(f.name == "symmetry" for f in posterior.findings):
+        condemned = FORGOTTEN
     return Outcome(
         posterior.guide,
         posterior.params,
@@ -513,6 +519,6 @@ def _remembered(posterior) -> Outcome:
         None,
         frame,
         None,
-        None,
+        condemned,
         list(posterior.fit_record.get("elbo", [])),
     )

@@ -60,6 +60,18 @@ def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
     assert [r.name for r in resumed.trail] == [r.name for r in whole.trail]
 
 
+def test_a_broken_fit_of_a_flow_goes_on_to_the_same_result(tmp_path, monkeypatch):
+    from elboroom.inference import flow
+
+    monkeypatch.setattr(flow, "MOST_STEPS", 600)
+    whole = fit(guide="flow")
+    with monkeypatch.context() as patch:
+        broken(patch, ladder, "draw_pool")
+        with pytest.raises(Killed):
+            fit(tmp_path, guide="flow")
+    assert np.array_equal(fit(tmp_path, guide="flow").z, whole.z)
+
+
 @pytest.mark.parametrize("after", [3, 11])
 def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch, after):
     monkeypatch.setattr(room, "EVERY", 0.0)

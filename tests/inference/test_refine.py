@@ -258,3 +258,23 @@ def test_chains_that_hardly_change_their_energy_are_not_trusted():
 def test_a_point_estimate_becomes_a_posterior():
     refined = er.fit(pair(0.9), guide="delta", refine=False, progress=False).refine(progress=False)
     assert refined.verdict == "trusted" and np.all(np.abs(refined.summary()["sd"] - 1) < SD)
+
+
+def test_what_condemned_a_fit_condemns_it_still_when_it_is_loaded(tmp_path):
+    @er.model
+    def modes():
+        x = er.sample("x", er.ImproperUniform(real, ()))
+        near, far = -0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2
+        er.factor("data", er.math.logaddexp(near, far))
+
+    @er.model
+    def signs():
+        a, b = er.sample("a", er.Normal(0, 2)), er.sample("b", er.Normal(0, 2))
+        er.factor("data", -0.5 * ((a * b - 2.5) / 0.3) ** 2)
+
+    for program in (modes(), signs()):
+        posterior = er.fit(program, guide="full-rank", refine=False, progress=False)
+        assert posterior.verdict == "untrusted"
+        posterior.save(tmp_path / program.name)
+        again = er.load(tmp_path / program.name, program=program).refine(num_draws=400, progress=False)
+        assert set(again.summary()["verdict"]) == {"untrusted"}
