@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from ..inference.evidence.finding import Finding
 from ..inference.evidence.verdicts import POINT_ESTIMATE
 from ..inference.outcome import quantity_values
+from ..inference.posterior.posterior import split
 from ..inference.refine import refine
 from ..ppl.errors import ElboroomError
 
@@ -57,11 +58,11 @@ def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
     affordable : float
         Seconds that refinement may take where the posterior is not trusted; 0 for none.
     """
-    kept = posterior.settings.get("blame")
-    if kept is None:
-        found = _compared(posterior, affordable)
-        posterior.settings["blame"] = {"verdict": found.verdict, "misfits": found.misfits}
-        return found
+    if affordable != AFFORDABLE:
+        return _compared(posterior, affordable)
+    if "blame" not in posterior._groups:  # what is saved with the posterior, and no other's
+        posterior._groups["blame"] = asdict(_compared(posterior, affordable))
+    kept = posterior._groups["blame"]
     return Blame(kept["verdict"], {law: tuple(names) for law, names in kept["misfits"].items()})
 
 
@@ -101,11 +102,6 @@ def under_guide(posterior):
     if pool is None:
         return None
     z = pool.z[np.flatnonzero(pool.from_guide)[: len(posterior.z)]]
-    values, layout = quantity_values(posterior._target, z)
-    split, start = {}, 0
-    for name, shape in layout:
-        size = int(np.prod(shape, dtype=int))
-        split[name] = values[:, start : start + size].reshape(len(z), *shape)
-        start += size
+    values = split(*quantity_values(posterior._target, z))
     settings = posterior.settings | {"num_chains": 1}
-    return replace(posterior, z=z, values=split, law="guide", settings=settings, _groups={})
+    return replace(posterior, z=z, values=values, law="guide", settings=settings, _groups={})

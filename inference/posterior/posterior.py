@@ -72,7 +72,7 @@ class Posterior:
     ) -> Posterior:
         """Gather what a fit found."""
         trace = target.trace
-        split = _split(values, layout)
+        by_site = split(values, layout)
         table = {
             "label": [
                 label
@@ -113,7 +113,7 @@ class Posterior:
             dict(outcome.params),
             outcome.law.kind,
             float(outcome.khat),
-            split,
+            by_site,
             z,
             table,
             trail,
@@ -258,14 +258,14 @@ class Posterior:
         if live:
             law = self._outcome.law
             values, layout = quantity_values(self._target, law.z)
-            inputs = _split(values, layout)
+            inputs = split(values, layout)
         else:
             inputs = self.values
         labels, values = _derived(fn, inputs)
         rng = np.random.default_rng([self.seed, 11])
         if live:
             mirrored = self._outcome.mirrored(
-                lambda z: _derived(fn, _split(*quantity_values(self._target, z)))[1], values
+                lambda z: _derived(fn, split(*quantity_values(self._target, z)))[1], values
             )
             estimates, verdicts = verdicts_of(self._outcome, values, rng, mirrored=mirrored)
         else:
@@ -551,7 +551,8 @@ def _derived(fn, inputs) -> tuple[list[str], np.ndarray]:
     return labels, np.concatenate(columns, 1)
 
 
-def _split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
+def split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
+    """Columns of quantities ``(S, Q)`` as arrays by site, in the order of `layout`."""
     out, start = {}, 0
     for name, shape in layout:
         size = int(np.prod(shape, dtype=int))

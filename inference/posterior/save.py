@@ -158,6 +158,7 @@ def _record(posterior: Posterior) -> dict[str, Any]:
         "findings": [f.as_dict() for f in posterior.findings],
         "cost": asdict(posterior.cost),
         "settings": posterior.settings,
+        "blame": posterior._groups.get("blame"),
         "data_fingerprint": posterior.data_fingerprint,
         "model": posterior.model_record,
     }
@@ -325,6 +326,8 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         model_record=record["model"],
     )
     posterior._groups["labels"] = {k: tuple(v) for k, v in record["labels"].items()}
+    if record.get("blame"):
+        posterior._groups["blame"] = record["blame"]
     posterior._groups["saved"] = {k: v for k, v in groups.items() if k in ON_REQUEST}
     return posterior
 

@@ -34,7 +34,6 @@ def displaced(posterior, by):
     posterior.z = posterior.z + by
     posterior.table["verdict"] = ["untrusted"] * len(posterior.table["label"])
     posterior._groups.clear()
-    posterior.settings.pop("blame", None)
     return posterior
 
 
@@ -104,3 +103,11 @@ def test_rows_that_their_own_predictions_have_taken_in_are_no_misfit():
             abs(outcome.leverage - 1 / 6) < 0.05
         )  # of a mean of five rows, shrunk by as much as their own noise
         assert not [f for f in posterior.check() if f.verdict == "misfit"]
+
+
+def test_a_refined_posterior_is_judged_anew_and_a_loaded_one_is_not(tmp_path):
+    posterior = displaced(er.fit(line(X, bent(0.0)), refine=False, progress=False), 1.5)
+    assert blame(posterior).verdict == "approximation"
+    assert blame(posterior.refine(progress=False)).misfits.keys() == {"mcmc"}
+    posterior.save(tmp_path / "kept")
+    assert blame(er.load(tmp_path / "kept")) == blame(posterior)
