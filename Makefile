@@ -55,6 +55,8 @@ bench: setup
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/svi.py --torch
 	$(BIN)/python benchmarks/flows.py --peers
+	$(BIN)/python benchmarks/flights.py
+	$(BIN)/python benchmarks/movielens.py
 
 wheel: setup
 	rm -rf build dist

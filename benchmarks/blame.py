@@ -12,25 +12,11 @@ import argparse
 from collections import Counter
 
 import numpy as np
+from checks import counts, line
 
 import elboroom as er
 
 N = 150
-
-
-@er.model
-def line(x, y):
-    a, b = er.sample("a", er.Normal(0, 10)), er.sample("b", er.Normal(0, 5))
-    s = er.sample("s", er.HalfNormal(5))
-    with er.plate("row", len(x)):
-        er.observe("y", er.Normal(a + b * x, s), y)
-
-
-@er.model
-def counts(x, y):
-    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 2))
-    with er.plate("row", len(x)):
-        er.observe("y", er.Poisson(er.math.exp(a + b * x)), y)
 
 
 @er.model

@@ -175,9 +175,9 @@ def arbiter(model, kwargs):
 METHODS = {"elboroom": run_elboroom, "nuts": run_nuts, "autonormal": run_autonormal}
 
 
-def timed(folder: Path, name: str, method: str, cache: str) -> dict:
-    """One method in a process of its own, on one thread."""
-    env = {
+def environment(cache: str) -> dict:
+    """One thread, and compilation kept in a folder."""
+    return {
         **os.environ,
         "ELBOROOM_CACHE": cache,
         "JAX_COMPILATION_CACHE_DIR": cache,
@@ -187,6 +187,11 @@ def timed(folder: Path, name: str, method: str, cache: str) -> dict:
         "OPENBLAS_NUM_THREADS": "1",
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     }
+
+
+def timed(folder: Path, name: str, method: str, cache: str) -> dict:
+    """One method in a process of its own, on one thread."""
+    env = environment(cache)
     if method == "elboroom":  # it brings its own cache
         for key in list(env):
             if key.startswith("JAX_"):

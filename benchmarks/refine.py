@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from posteriordb import errors, flat_summary, load
+from posteriordb import environment, errors, flat_summary, load
 
 ENOUGH, MOST = 400, 64_000
 
@@ -109,20 +109,11 @@ def numpyros(model, kwargs, seed, options):
 
 
 def run(name, worker, seed, cache, options):
-    env = {
-        **os.environ,
-        "ELBOROOM_CACHE": cache,
-        "JAX_COMPILATION_CACHE_DIR": cache,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "OMP_NUM_THREADS": "1",
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    }
     command = [sys.executable, __file__, "--folder", str(options.folder), "--only", name, "--worker", worker]
     command += ["--seed", str(seed), "--steps", str(options.steps)]
     if shutil.which("taskset"):
         command = ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[-1]), *command]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=1800)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])

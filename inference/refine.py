@@ -156,7 +156,7 @@ def refine(
     chains, why = _metric(target, outcome)
     start = _starts(target, outcome, num_chains, rng)
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = Checkpoint(checkpoint, {"model": posterior.name, "data": posterior.data_fingerprint})
+        checkpoint = Checkpoint(checkpoint, {})  # a fit's own may lie beside the draws
     seconds = lambda: time.perf_counter() - begin  # noqa: E731
 
     def drawn(words):
@@ -186,7 +186,8 @@ def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior
     """The posterior of the draws so far."""
     target, law = chains.target, chains.law()
     count = target.counter.num_gradients - before[0]
-    errors = _guide_errors(target, outcome, law, posterior)
+    values, _ = quantity_values(target, law.z)
+    errors = _guide_errors(target, outcome, values, posterior)
     off = "" if errors is None else f"; {errors[2]}"
     reason = f"{law.num_chains} chains × {len(law.z) // law.num_chains} draws after {chains.num_warmup}, {words}{off}"
     rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds, reason=reason)
@@ -196,7 +197,7 @@ def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior
         rungs=[*posterior.trail, rung],
         findings=[
             *(f for f in posterior.findings if f.name not in SHORT_CHAINS),
-            *_findings(law, target, posterior),
+            *_findings(law, values, posterior),
         ],
         twins=_twins(outcome, law, rng),
         guide_errors=None if errors is None else errors[:2],
@@ -439,13 +440,12 @@ def _twins(outcome, law, rng):
     return rows, [symmetry.apply(law.z[rows])[0] for symmetry in outcome.symmetries]
 
 
-def _guide_errors(target, outcome, law, posterior):
+def _guide_errors(target, outcome, exact, posterior):
     """How far the guide's own mean and sd were off, per quantity: in sds and as a factor; and the worst in words."""
     if outcome.pool is None:
         return None
     own = outcome.pool.z[outcome.pool.from_guide]
     guess, _ = quantity_values(target, own)
-    exact, _ = quantity_values(target, law.z)
     sd = exact.std(0)
     moving = sd > 1e-12 * np.abs(exact.mean(0))
     with np.errstate(all="ignore"):
@@ -460,7 +460,7 @@ def _guide_errors(target, outcome, law, posterior):
     return shift, ratio, words
 
 
-def _findings(law: Law, target, posterior):
+def _findings(law: Law, values, posterior):
     stats = law.stats
     if law.divergent > DIVERGENT:
         yield Finding(
@@ -483,10 +483,8 @@ def _findings(law: Law, target, posterior):
             f"E-BFMI is {known:.2f}: the chains move slowly between levels of energy. Heavy tails or a hierarchy's "
             "scale are the usual causes: reparametrise.",
         )
-    values, _ = quantity_values(target, law.z)
     judged = posterior._judged()
-    values = values[:, judged]
-    apart = law.rhat(values)
+    apart = law.rhat(values[:, judged])
     worst = int(apart.argmax())
     if apart[worst] > RHAT:
         label = posterior.table["label"][judged[worst]]

@@ -119,7 +119,10 @@ class Target:
 
     def sampler(self, num_warmup: int, metric: str | None):
         """The backend's NUTS on this density, compiled once for the same settings."""
-        return self._engine.sampler(self.density, num_warmup, metric)
+        made, key = self.density.ascents, ("nuts", num_warmup, metric)
+        if key not in made:
+            made[key] = self._engine.sampler(self.density, num_warmup, metric)
+        return made[key]
 
     @property
     def labels(self) -> list[str]:

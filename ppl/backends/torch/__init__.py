@@ -48,14 +48,10 @@ def resolve_device(device: str) -> str:
 
 
 def sampler(density, num_warmup: int, metric: str | None):
-    """NUTS on a density; the same settings give the same object, so that nothing compiles twice."""
+    """NUTS on a density."""
     from .nuts import Sampler
 
-    kept = density.__dict__.setdefault("samplers", {})
-    key = num_warmup, metric
-    if key not in kept:
-        kept[key] = Sampler(density, *key)
-    return kept[key]
+    return Sampler(density, num_warmup, metric)
 
 
 def default_dtype(device: str) -> np.dtype:
