@@ -88,7 +88,11 @@ def conclude(program, target, outcome: Outcome, findings, cost: Cost, settings: 
         Trail(outcome.rungs),
         Findings(findings),
         cost,
-        settings | {"num_chains": law.num_chains if law.long else 1, "condemned": outcome.condemned},
+        settings
+        | {
+            "num_chains": law.num_chains if law.long or law.superchains else 1,
+            "condemned": outcome.condemned,
+        },
     )
 
 

@@ -72,8 +72,9 @@ def fit(
         Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
         *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
-        By default only where a gradient over all rows would pass a quarter of the memory. Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all
-        coordinates, else a mean-field one. Evidence and predictions speak of all rows.
+        Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all
+        coordinates, else a mean-field one. Evidence and predictions speak of all rows. By default only where a
+        gradient over all rows would pass a quarter of the memory.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
     checkpoint : str or path, optional
@@ -99,6 +100,9 @@ def fit(
     _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint)
     if guide is None and refine is False:
         raise InferenceError(explain("guide", "a guide where refine=False", "None", "leave one of them out"))
+    if guide is None and minibatch is not None:
+        words = "a guide to fit on batches: chains see all rows"
+        raise InferenceError(explain("minibatch", words, "guide=None", "leave one of them out"))
     begin = time.perf_counter()
     backend = backend or program.backend
     engine = load(backend, program.model.language)
@@ -108,7 +112,7 @@ def fit(
             settings = _settings(program, engine, backend, seed, num_draws, quantities)
             data = list(_data_findings(program, target.trace, target))
             options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
-            return sampled(program, target, seed, settings, data, **options)
+            return sampled(program, target, seed, settings, data, _start(target, start), **options)
         if minibatch is not None:
             batches = Batches.of(target, minibatch)
         else:

@@ -10,7 +10,7 @@ import numpy as np
 from .evidence.chains import inefficiency
 from .evidence.estimates import estimate
 from .evidence.finding import Finding
-from .evidence.mixing import BFMI, effective_sizes, energy_information, split_rhat
+from .evidence.mixing import BFMI, effective_sizes, energy_information, nested_rhat, split_rhat
 from .evidence.pool import Pool
 from .evidence.stein import MarginalStein, Stein, directions
 from .evidence.symmetry import Symmetry
@@ -39,6 +39,8 @@ class Law:
         Autocorrelation times that the chains have moved along the direction that holds them most.
     stats : dict of numpy.ndarray, shape (num_chains, T)
         What NUTS says of each transition.
+    superchains : int
+        Groups of many chains, next to each other, that began at one point each; 0 for chains without groups.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Law:
     divergent_z: np.ndarray | None = None
     held: float = np.inf
     stats: dict[str, np.ndarray] | None = None
+    superchains: int = 0
 
     @property
     def long(self) -> bool:
@@ -65,10 +68,11 @@ class Law:
         return inefficiency(chains)
 
     def rhat(self, values: np.ndarray) -> np.ndarray:
-        """R̂ of each column; 1 where the spread of many short chains is in `inflation` already."""
-        if not self.long:
-            return np.ones(values.shape[1])
-        return split_rhat(values.reshape(self.num_chains, -1, values.shape[1]))
+        """R̂ of each column, nested for superchains; 1 where the spread of many short chains is in `inflation` already."""
+        chains = values.reshape(self.num_chains or 1, -1, values.shape[1])
+        if self.superchains:
+            return nested_rhat(chains, self.superchains)
+        return split_rhat(chains) if self.long else np.ones(values.shape[1])
 
     def drift(self, values: np.ndarray, inflation) -> np.ndarray:
         """Change of mean, spread and 5% tails between the halves of the chains, beyond its noise, in sds."""
@@ -88,9 +92,9 @@ class Law:
         return np.maximum.reduce([shift, spread, tails, np.zeros_like(shift)])
 
     def resample(self, num_draws: int, rng) -> np.ndarray:
-        """Indices of draws that have this law, each of equal weight, in random order; of long chains in theirs."""
+        """Indices of draws that have this law, each of equal weight, in random order; of NUTS's chains in theirs."""
         count = len(self.z)
-        if self.long:  # chain by chain, in their order
+        if self.long or self.superchains:  # chain by chain, in their order
             each = count // self.num_chains
             rows = np.linspace(0, each - 1, min(each, -(-num_draws // self.num_chains))).astype(int)
             return (np.arange(self.num_chains)[:, None] * each + rows).ravel()

@@ -18,14 +18,14 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..guides import MeanField
-from ..ppl.errors import InferenceError, explain
+from ..ppl.errors import InferenceError, UnsupportedError, explain
 from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .evidence.chains import slowest
 from .evidence.estimates import estimate
-from .evidence.finding import Finding
-from .evidence.mixing import BFMI, ENOUGH, RHAT, effective_sizes, energy_information, split_rhat
-from .evidence.verdicts import MEAN, ORDER, POINT_ESTIMATE, SD, monte_carlo
+from .evidence.finding import Finding, Findings
+from .evidence.mixing import BFMI, ENOUGH, RHAT, energy_information
+from .evidence.verdicts import MEAN, MOVED, ORDER, POINT_ESTIMATE, SD, monte_carlo
 from .fitting import Fitting
 from .frame import Dense, independent
 from .mixture import LocalStein
@@ -35,14 +35,20 @@ from .starts import dispersed
 from .trail import Rung, Trail
 from .watch import Watch
 
-CHUNK = 50  # iterations of a compiled call
+CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of others
 WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
-FIRST = 200  # draws of each chain before they are first judged
+FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
+SUPERCHAINS, MOST_CHAINS = 16, 8192  # groups of many short chains that begin at one point; chains
+STEPS, FREE_STEPS = (
+    7,
+    15,
+)  # gradients that a draw takes at the least to count on, in a known metric and in none
 MOST = 20_000  # draws of each chain
 LARGEST_DENSE, FREE_DENSE = (
     300,
     50,
 )  # dimensions up to which a metric is dense: the fit's, and one that is found
+PILOT = 10.0  # seconds up to which nothing is projected before the first draws
 ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
 AFFORDABLE, TIMES = 60.0, 10.0  # seconds, or times the fit's, that refinement may take by itself
 HELD = 2**27  # values held at once
@@ -61,6 +67,8 @@ class Chains:
     frame: tuple[np.ndarray, np.ndarray]
     gated: bool
     accept: float = ACCEPT[0]
+    chunk: int = CHUNK
+    superchains: int = 0
     state: object = None
     z: list = field(default_factory=list)
     stats: list = field(default_factory=list)
@@ -89,14 +97,14 @@ class Chains:
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
         given = self.frame, own.data, own.weights
         self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
-        for _ in range(self.to_warm // CHUNK):
+        for _ in range(self.to_warm // self.chunk):
             if stop():
                 return
             self._chunk()
-            self.num_warmup += CHUNK
+            self.num_warmup += self.chunk
 
     def _chunk(self):
-        self.state, found = self.sampler.run(self.state, CHUNK)
+        self.state, found = self.sampler.run(self.state, self.chunk)
         count = int(found["num_steps"].sum())
         self.target.counter.num_gradients += count
         self.target.counter.num_densities += count
@@ -105,7 +113,7 @@ class Chains:
     def extended(self, count: int, stop) -> None:
         """Draw `count` more of each chain, in whole chunks, unless the time is up."""
         mean, scale = self.frame
-        for _ in range(-(-count // CHUNK)):
+        for _ in range(-(-count // self.chunk)):
             if stop():
                 return
             found = self._chunk()
@@ -121,7 +129,22 @@ class Chains:
         diverging = stats["diverging"].ravel().astype(bool)
         sd = flat.std(0)
         held = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
-        return Law("mcmc", flat, None, len(z), float(diverging.mean()), flat[diverging], held, stats)
+        return Law(
+            "mcmc",
+            flat,
+            None,
+            len(z),
+            float(diverging.mean()),
+            flat[diverging],
+            held,
+            stats,
+            self.superchains,
+        )
+
+    @property
+    def first(self) -> int:
+        """Draws of each chain before they are first judged."""
+        return FIRST_OF_MANY if self.superchains else FIRST
 
     @property
     def joined(self) -> dict[str, np.ndarray]:
@@ -154,7 +177,12 @@ def refine(
     before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
     judged = posterior._judged()
     chains, why = _metric(target, outcome)
-    start = _starts(target, outcome, num_chains, rng)
+    chains.superchains = SUPERCHAINS if num_chains >= FEW else 0
+    start = _starts(target, outcome, chains.superchains or num_chains, rng)
+    if start is None:
+        return _without_start(posterior, seconds=time.perf_counter() - begin)
+    if chains.superchains:
+        start = np.repeat(start, num_chains // SUPERCHAINS, axis=0)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint, {})  # a fit's own may lie beside the draws
     seconds = lambda: time.perf_counter() - begin  # noqa: E731
@@ -166,7 +194,12 @@ def refine(
     try:
         with watch.showing("refining with NUTS"):
             keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
-            words = _run(chains, start, num_draws, judged, rng, watch, affordable, keep)
+            least = _least_seconds(chains, start)
+            limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
+            if least > max(limit, PILOT):
+                words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
+            else:
+                words = _run(chains, start, num_draws, judged, rng, watch, affordable, keep)
     except KeyboardInterrupt:
         watch.interrupted, words = True, "interrupted: the draws so far"
     finally:
@@ -215,20 +248,22 @@ def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior
     return conclude(posterior.program, target, moved, (), cost, posterior.settings)
 
 
-def sampled(program, target, seed: int, settings: dict, findings=(), **options) -> Posterior:
+def sampled(program, target, seed: int, settings: dict, findings=(), start_z=None, **options) -> Posterior:
     """The posterior by chains of NUTS alone, from dispersed points.
 
     Parameters
     ----------
     findings : iterable of Finding
         About the data.
+    start_z : numpy.ndarray, shape (1, dim), optional
+        Where all chains begin.
     **options
         As `refine` takes them.
     """
     begin, guide = time.perf_counter(), MeanField().bind(target)
     seek = Fitting(target, SimpleNamespace(family=guide.family), seed, Watch())
     rng = seek.rng(0)
-    points = seek._finite_points(dispersed(rng, 16, target.dim), rng)
+    points = start_z if start_z is not None else seek._finite_points(dispersed(rng, 16, target.dim), rng)
     frame = independent(np.zeros(target.dim), np.ones(target.dim))
     outcome = Outcome(
         guide, guide.init({"mean": frame.mean, "sd": np.ones(target.dim)}), Law("guide", points), np.nan,
@@ -314,8 +349,18 @@ def _check(posterior, num_chains, num_draws, max_seconds):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and (not whole or value < least):
             raise InferenceError(explain(name, f"an integer of at least {least}", repr(value), "correct it"))
-    if num_chains >= FEW:
-        raise InferenceError(explain("num_chains", f"fewer than {FEW}", repr(num_chains), "use fewer chains"))
+    if num_chains >= FEW and (num_chains % SUPERCHAINS or num_chains > MOST_CHAINS):
+        few = f"fewer than {FEW}, or a multiple of {SUPERCHAINS} up to {MOST_CHAINS}"
+        raise InferenceError(explain("num_chains", few, repr(num_chains), "choose another number"))
+    if num_chains >= FEW and not posterior._target.lockstep:
+        raise UnsupportedError(
+            explain(
+                "num_chains",
+                f"fewer than {FEW} on this backend, whose chains run one after the other",
+                repr(num_chains),
+                "use fewer chains, or fit with backend='jax'",
+            )
+        )
     if max_seconds is not None and not max_seconds >= 0:
         raise InferenceError(explain("max_seconds", "a number of seconds", repr(max_seconds), "correct it"))
 
@@ -350,20 +395,39 @@ def _metric(target, outcome: Outcome) -> tuple[Chains, str]:
     return Chains(target, (mean, scale), True), "in the fit's metric"
 
 
-def _starts(target, outcome, num_chains, rng) -> np.ndarray:
-    """Draws of the law at which the density and its gradient are finite."""
+def _starts(target, outcome, num_chains, rng) -> np.ndarray | None:
+    """Draws of the law at which the density and its gradient are finite; None where there are none."""
     law = outcome.law
     points = law.z[law.resample(16 * num_chains, rng)]
     with np.errstate(all="ignore"):
         value, grad = target.value_and_grad(points)
     good = np.isfinite(value) & np.isfinite(grad).all(1)
     if not good.any():
-        raise InferenceError(
-            explain(
-                "refine", "a finite density at some draw of the fit", "none", "fit again with another seed"
-            )
-        )
+        return None
     return points[good][np.arange(num_chains) % good.sum()]
+
+
+def _without_start(posterior, seconds) -> Posterior:
+    """The posterior as it was, with what stood in the way."""
+    reason = "no draw of the fit has a finite density"
+    finding = Finding(
+        "no start", "fit", None, None, "untrusted", f"Not refined: {reason}. Fit again with another seed."
+    )
+    trail = Trail([*posterior.trail, Rung("refine", "nuts", seconds=seconds, reason=f"not run: {reason}")])
+    return replace(posterior, trail=trail, findings=Findings([*posterior.findings, finding]), _groups={})
+
+
+def _least_seconds(chains: Chains, start) -> float:
+    """What warm-up and the first draws will take at the least, from the time of a gradient; sets the chunks."""
+    points = np.resize(start, (max(len(start), chains.target.batch), start.shape[1]))  # as rows are padded to
+    chains.target.value_and_grad(points[: len(start)])  # compiled
+    begin = time.perf_counter()
+    chains.target.value_and_grad(points)
+    share = len(start) / len(points)
+    each = share * (time.perf_counter() - begin) * (STEPS if chains.gated else FREE_STEPS)
+    if chains.superchains or each * CHUNK > PILOT:
+        chains.chunk = SHORT_CHUNK
+    return each * (chains.to_warm + chains.first)
 
 
 def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep) -> str:
@@ -375,7 +439,7 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
 
     def dear():
         """What the first draws will have cost at this pace, where that is too much."""
-        least = spent() * (chains.to_warm + FIRST) / max(chains.num_warmup, 1)
+        least = spent() * (chains.to_warm + chains.first) / max(chains.num_warmup, 1)
         return (
             least
             if affordable is not None and chains.num_warmup and not chains.z and least > affordable
@@ -390,15 +454,15 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
     chains.warmed(start, rng, stop)
     if dear():
         return f"not affordable: a pilot projects {dear():.0f} s or more, {affordable:.0f} s are allowed"
-    first = FIRST if num_draws is None else num_draws
-    chains.extended(min(first, FIRST), stop)
+    first = chains.first if num_draws is None else min(num_draws, chains.first)
+    chains.extended(first, stop)
     for accept in ACCEPT[1:]:
         if not chains.z or stop() or np.mean(chains.joined["diverging"]) < DIVERGENT / 2:
             break
         last = chains.z[-1][:, -1]
         chains.accept, chains.z, chains.stats = accept, [], []
         chains.warmed(last, rng, stop)
-        chains.extended(min(first, FIRST), stop)
+        chains.extended(first, stop)
     while not stop():
         drawn = sum(z.shape[1] for z in chains.z)
         if num_draws is not None:
@@ -428,11 +492,11 @@ def _needed(chains: Chains, judged) -> tuple[float, int]:
     if not moving.any():
         return 0.0, held
     values = values[:, moving]
-    shaped = values.reshape(law.num_chains, -1, values.shape[1])
-    size = np.minimum(*effective_sizes(shaped))
+    size = len(values) / law.inflation(values)
     noise = monte_carlo(estimate(values, None, len(values) / size)).max()
-    apart = 2.0 if split_rhat(shaped).max() > RHAT else 0.0
-    return max(float((noise / 0.95) ** 2), ENOUGH / size.min(), apart), held
+    apart = 2.0 if law.rhat(values).max() > RHAT else 0.0
+    moved = 0.0 if law.long else MOVED * law.num_chains / size.min()
+    return max(float((noise / 0.95) ** 2), ENOUGH / size.min(), apart, moved), held
 
 
 def _twins(outcome, law, rng):

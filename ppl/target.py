@@ -125,6 +125,11 @@ class Target:
         return made[key]
 
     @property
+    def lockstep(self) -> bool:
+        """Whether chains of `sampler` advance together."""
+        return self._engine.LOCKSTEP
+
+    @property
     def labels(self) -> list[str]:
         """Label of each unconstrained coordinate."""
         return [label for site in self.sites for label in element_labels(site.name, site.unconstrained_shape)]

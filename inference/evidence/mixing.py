@@ -63,7 +63,38 @@ def split_rhat(values: np.ndarray) -> np.ndarray:
     return np.where(constant, 1.0, np.nan_to_num(found, nan=np.inf))
 
 
+def nested_rhat(values: np.ndarray, superchains: int) -> np.ndarray:
+    """Nested R̂ of each quantity and of its distance from the median, the larger, shape ``(Q,)``.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (C, T, Q)
+        Many short chains, those of a superchain, which began at one point, next to each other.
+    superchains : int
+        A divisor of C.
+
+    References
+    ----------
+    Margossian et al. (2024), Nested R̂: assessing the convergence of Markov chain Monte Carlo when running many short
+    chains, Bayesian Analysis.
+    """
+    constant = np.ptp(values, axis=(0, 1)) == 0
+
+    def nested(x):
+        own = x.mean(1).reshape(superchains, -1, x.shape[2])  # (K, M, Q)
+        within = own.var(1, ddof=1) + x.var(1, ddof=1).reshape(own.shape).mean(1)
+        return np.sqrt(1 + own.mean(1).var(0, ddof=1) / within.mean(0))
+
+    with np.errstate(all="ignore"):
+        found = np.maximum(nested(values), nested(np.abs(values - np.median(values, axis=(0, 1)))))
+    return np.where(constant, 1.0, np.nan_to_num(found, nan=np.inf))
+
+
 def energy_information(energy: np.ndarray) -> float:
-    """Least E-BFMI of the chains, from their energies ``(C, T)``: below 0.3 the momenta explore too slowly."""
+    """Least E-BFMI of the chains, from their energies ``(C, T)``, pooled over many short ones: below 0.3 the momenta
+    explore too slowly."""
+    if len(energy) > energy.shape[1]:
+        energy = np.asarray(energy, float)
+        return float(np.mean(np.diff(energy, axis=1) ** 2) / max(energy.var(), 1e-300))
     with np.errstate(all="ignore"):
         return float(np.nan_to_num(np.min(array_stats().bfmi(energy)), nan=0.0))

@@ -19,6 +19,7 @@ ORDER = ("trusted", "caution", "untrusted")
 MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
 KHAT_TRUSTED = 0.5
 STRICTNESS = 1.0  # share of its limits that the evidence may use; see benchmarks/calibration.py
+MOVED = 12  # autocorrelation times of each of many short chains
 TAIL = 0.35  # tail index from which on the error of an sd is not known
 MIRRORED = 0.1  # sds by which a symmetry may move a quantity's law
 POINT_ESTIMATE = "a point estimate has no spread"
@@ -84,7 +85,7 @@ class Evidence:
     symmetry : list of str
         Which symmetry that is.
     rhat : numpy.ndarray, shape (Q,)
-        R̂ of few long chains, less one.
+        R̂ of few long chains, or nested R̂ of many short ones, less one.
     """
 
     khat: float | None
@@ -146,7 +147,7 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                     ),
                     (
                         1 / max(evidence.moved[j], 1e-9),
-                        1 / 12,
+                        1 / MOVED,
                         0.5,
                         "the chains have not moved enough ({:.2f} of their length)",
                     ),

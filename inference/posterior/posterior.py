@@ -425,7 +425,7 @@ class Posterior:
         Parameters
         ----------
         num_chains : int
-            At most 31.
+            Up to 31; or many short ones on JAX, a multiple of 16: these begin at 16 points and are judged by nested R̂.
         num_draws : int, optional
             Draws of each chain, in place of the rule above.
         max_seconds : float, optional
@@ -449,6 +449,7 @@ class Posterior:
         References
         ----------
         Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Vehtari et al. (2021), Bayesian Analysis 16.
+        Margossian et al. (2024), Nested R̂, Bayesian Analysis.
         """
         from ..refine import refine
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from elboroom.inference import refine as room
-from elboroom.inference.evidence.mixing import effective_sizes, split_rhat
+from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
 from elboroom.inference.evidence.verdicts import MEAN, QUANTILE, SD
 from elboroom.ppl.constraints import real
 from scipy.stats import norm
@@ -158,8 +158,59 @@ def test_nuts_alone():
     table = posterior.summary()
     assert np.all(np.abs(table["mean"]) < MEAN) and np.all(np.abs(table["sd"] - 1) < SD)
     assert np.allclose(posterior.params["mean"], posterior._outcome.law.z.mean(0))
+    near = er.fit(pair(0.9), guide=None, start={"x": 50.0, "y": 45.0}, max_seconds=1e-9, progress=False)
+    assert np.allclose(near.z[0], [50.0, 45.0])
+    with pytest.raises(er.InferenceError, match="minibatch"):
+        er.fit(pair(0.9), guide=None, minibatch=er.Minibatch("row", 10))
     with pytest.raises(er.InferenceError, match="guide"):
         er.fit(pair(0.9), guide=None, refine=False)
+
+
+def test_many_short_chains_are_judged_by_nested_rhat():
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    refined = posterior.refine(num_chains=128, progress=False)
+    assert refined.verdict == "trusted" and refined.draws["posterior"].sizes["chain"] == 128
+    law = refined._outcome.law
+    assert law.superchains == 16 and len(law.z) // 128 < 100
+    size = np.minimum(*effective_sizes(law.z.reshape(128, -1, 2)))
+    assert np.all(np.abs(law.z.mean(0)) < 4 / np.sqrt(size))
+    assert np.all(np.abs(law.z.std(0) - 1) < 4 / np.sqrt(2 * size))
+    brief = posterior.refine(num_chains=128, num_draws=10, progress=False)
+    assert brief.verdict == "caution"
+
+
+def test_nested_rhat():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 20, 3))
+    x[:, :, 1] += np.repeat(rng.standard_normal(16), 4)[:, None]  # superchains that have not met
+    x[:, :, 2] += rng.standard_normal(64)[:, None]  # chains that have not, within each of them
+    found = nested_rhat(x, 16)
+    for q in range(3):
+        own = x[:, :, q].mean(1).reshape(16, 4)
+        within = own.var(1, ddof=1) + x[:, :, q].var(1, ddof=1).reshape(16, 4).mean(1)
+        assert found[q] >= np.sqrt(1 + own.mean(1).var(ddof=1) / within.mean()) * (1 - 1e-12)
+    assert found[0] < 1.02 and 1.2 < found[1] < 1.8 and 1.03 < found[2] < 1.2
+    spread = rng.standard_normal((64, 20, 1)) * np.repeat(np.linspace(0.3, 3, 16), 4)[:, None, None]
+    assert nested_rhat(spread, 16)[0] > 1.1  # scales that differ, around one mean
+
+
+def test_a_fit_without_a_finite_start_comes_back_with_a_finding(monkeypatch):
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    nowhere = lambda z, **options: (np.full(len(z), -np.inf), np.zeros_like(z))  # noqa: E731
+    posterior._target.value_and_grad = nowhere
+    try:
+        same = posterior.refine(progress=False)
+    finally:
+        del posterior._target.value_and_grad
+    assert same.z is posterior.z and "no draw of the fit" in same.trail[-1].reason
+    assert same.findings[-1].name == "no start" and same.findings[-1].verdict == "untrusted"
+
+
+def test_what_will_not_end_in_time_is_not_begun(monkeypatch):
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    monkeypatch.setattr(room, "_least_seconds", lambda chains, start: 300.0)
+    same = posterior.refine(max_seconds=60, progress=False)
+    assert same.z is posterior.z and "300 s or more, 60 s are allowed" in same.trail[-1].reason
 
 
 def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
@@ -203,7 +254,7 @@ def test_bad_input(tmp_path):
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     for options, words in (
         ({"num_chains": 0}, "num_chains"),
-        ({"num_chains": 64}, "fewer than"),
+        ({"num_chains": 33}, "multiple of 16"),
         ({"num_draws": 0}, "num_draws"),
         ({"max_seconds": -1}, "max_seconds"),
         ({"kernel": "gibbs"}, "kernel"),

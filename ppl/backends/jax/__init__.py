@@ -11,6 +11,7 @@ from .trace import trace
 from .transforms import unconstrain_sites
 
 __all__ = [
+    "LOCKSTEP",
     "default_dtype",
     "density_of",
     "flows",
@@ -23,6 +24,8 @@ __all__ = [
     "trace",
     "unconstrain_sites",
 ]
+
+LOCKSTEP = True  # chains of NUTS advance together, in one compiled call
 
 
 def resolve_device(device: str) -> str:

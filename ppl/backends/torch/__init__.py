@@ -12,6 +12,7 @@ from .trace import trace
 from .transforms import unconstrain_sites
 
 __all__ = [
+    "LOCKSTEP",
     "accesses",
     "default_dtype",
     "density_of",
@@ -26,6 +27,8 @@ __all__ = [
     "trace",
     "unconstrain_sites",
 ]
+
+LOCKSTEP = False  # chains of NUTS advance one after the other
 
 
 def resolve_device(device: str) -> str:
