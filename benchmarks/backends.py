@@ -5,8 +5,8 @@
 
 The same posteriors, declared in ``tests/models``, in float64. Every method runs in a process of its own on one
 thread, with an empty compilation cache. Seconds are those of the fit alone, with the libraries that it uses imported
-before; elboroom fits twice in its process, the second time with everything compiled. Behind the time stands that of the processor, which is
-the one to compare (``--clock cpu``) where other programs run beside. A method that runs out of time is reported as
+before; elboroom fits twice in its process, the second time with everything compiled; "refined" is a lean fit and NUTS on
+PyTorch. Behind the time stands that of the processor, which is the one to compare (``--clock cpu``) where other programs run beside. A method that runs out of time is reported as
 a lower bound. Errors are against reference draws, in reference standard deviations.
 
 ``--parity`` fits every declared model on both backends and compares verdicts and estimates.
@@ -27,12 +27,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-from posteriordb import errors, flat_summary
+from posteriordb import PROMISE, errors, flat_summary
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 NAMES = (
+    "arK-arK",
     "eight_schools-eight_schools_centered",
+    "eight_schools-eight_schools_noncentered",
     "kidiq-kidscore_interaction",
     "wells_data-wells_dae_inter_model",
     "radon_mn-radon_hierarchical_intercept_centered",
@@ -57,7 +59,7 @@ class Clock:
         return {"wall": time.perf_counter() - self.begin[0], "cpu": time.process_time() - self.begin[1]}
 
 
-def run_elboroom(backend):
+def run_elboroom(backend, refine="auto"):
     def run(name, data, options):
         from models import MODELS
 
@@ -68,15 +70,18 @@ def run_elboroom(backend):
         seconds, reference = [], MODELS[name]
         for _ in range(2):
             clock = Clock()
-            posterior = er.fit(reference.model(**reference.data(data)), backend=backend, progress=False)
+            posterior = er.fit(
+                reference.model(**reference.data(data)), backend=backend, refine=refine, progress=False
+            )
             seconds.append(clock.read())
         table = posterior.table
         rows = {
             str(label): {key: float(table[key][i]) for key in QUANTITIES}
             for i, label in enumerate(table["label"])
         }
+        trusted = [str(q) for q, v in zip(table["label"], table["verdict"], strict=True) if v == "trusted"]
         note = f"{posterior.verdict}, {posterior.law}, {posterior.cost.num_gradients} gradients"
-        return {"first": seconds[0], "second": seconds[1], "rows": rows, "note": note}
+        return {"first": seconds[0], "second": seconds[1], "rows": rows, "note": note, "trusted": trusted}
 
     return run
 
@@ -132,12 +137,14 @@ def run_nuts(name, data, options):
 METHODS = {
     "jax": run_elboroom("jax"),
     "torch": run_elboroom("torch"),
+    "refined": run_elboroom("torch", "always"),
     "autonormal": run_autonormal,
     "nuts": run_nuts,
 }
 TITLES = {
     "jax": "elboroom on JAX",
     "torch": "elboroom on PyTorch",
+    "refined": "  refined by NUTS",
     "autonormal": "Pyro AutoNormal",
     "nuts": "Pyro NUTS",
 }
@@ -189,6 +196,13 @@ def line(method, got, reference):
     if "rows" in got:
         found = errors(got["rows"], {k: v for k, v in reference.items() if _known(k, got["rows"])})
         worst = {key: max(e[key] for e in found.values()) for key in QUANTITIES}
+        passes = max(worst["mean"], worst["sd"]) < 0.15
+        text += f"  {'passes' if passes else 'fails '}"
+        if "trusted" in got:
+            wrong = [
+                q for q in got["trusted"] if q in found and any(found[q][k] > PROMISE[k] for k in QUANTITIES)
+            ]
+            text += f", {len(got['trusted'])} trusted, {len(wrong)} of them wrong"
         text += "  worst errors " + " ".join(f"{key} {worst[key]:.2f}" for key in QUANTITIES)
     return f"{text}  ({got['note']})"
 
@@ -202,6 +216,7 @@ def ratios(results, clock):
     columns = (
         ("Pyro AutoNormal / elboroom on PyTorch", "autonormal", "torch", "first"),
         ("Pyro NUTS / elboroom on PyTorch", "nuts", "torch", "first"),
+        ("Pyro NUTS / elboroom on PyTorch with refine='always'", "nuts", "refined", "first"),
         ("Pyro AutoNormal / second fit on PyTorch", "autonormal", "torch", "second"),
         ("Pyro NUTS / second fit on PyTorch", "nuts", "torch", "second"),
         ("elboroom on PyTorch / on JAX, first fit", "torch", "jax", "first"),

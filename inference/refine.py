@@ -196,7 +196,7 @@ def refine(
             keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
             least = _least_seconds(chains, start)
             limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
-            if least > max(limit, PILOT):
+            if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
                 words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
             else:
                 words = _run(chains, start, num_draws, judged, rng, watch, affordable, keep)

@@ -1,4 +1,4 @@
-"""Four of the reference posteriors in plain Pyro.
+"""Six of the reference posteriors in plain Pyro.
 
 ``PORTS[name] -> (model, convert)``: ``model(**convert(reference_data))``. Flat priors are masked ones, as Pyro's
 documentation has it, so that guides and chains find a starting point.
@@ -26,6 +26,23 @@ def eight_schools_centered(sigma, y):
     with pyro.plate("school", len(sigma)):
         theta = pyro.sample("theta", dist.Normal(mu, tau))
         pyro.sample("y", dist.Normal(theta, sigma), obs=y)
+
+
+def eight_schools_noncentered(sigma, y):
+    mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+    tau = pyro.sample("tau", dist.HalfCauchy(5.0))
+    with pyro.plate("school", len(sigma)):
+        theta_trans = pyro.sample("theta_trans", dist.Normal(0.0, 1.0))
+        theta = pyro.deterministic("theta", mu + tau * theta_trans)
+        pyro.sample("y", dist.Normal(theta, sigma), obs=y)
+
+
+def ark(X, y):
+    alpha = pyro.sample("alpha", dist.Normal(0.0, 10.0))
+    beta = pyro.sample("beta", dist.Normal(0.0, 10.0).expand([X.shape[-1]]).to_event(1))
+    sigma = pyro.sample("sigma", dist.HalfCauchy(2.5))
+    with pyro.plate("time", len(y)):
+        pyro.sample("y", dist.Normal(alpha + X @ beta, sigma), obs=y)
 
 
 def kidscore_interaction(X, y):
@@ -58,6 +75,12 @@ def _schools(d):
     return {"sigma": _tensor(d["sigma"]), "y": _tensor(d["y"])}
 
 
+def _lags(d):
+    y, order = np.asarray(d["y"], float), int(d["K"])
+    X = np.stack([y[order - k : len(y) - k] for k in range(1, order + 1)], axis=1)
+    return {"X": _tensor(X), "y": _tensor(y[order:])}
+
+
 def _kids(d):
     hs, iq = np.asarray(d["mom_hs"]), np.asarray(d["mom_iq"])
     X = np.stack([np.ones(len(hs)), hs, iq, hs * iq], axis=1)
@@ -78,7 +101,9 @@ def _radon(d):
 
 
 PORTS = {
+    "arK-arK": (ark, _lags),
     "eight_schools-eight_schools_centered": (eight_schools_centered, _schools),
+    "eight_schools-eight_schools_noncentered": (eight_schools_noncentered, _schools),
     "kidiq-kidscore_interaction": (kidscore_interaction, _kids),
     "radon_mn-radon_hierarchical_intercept_centered": (radon_centered, _radon),
     "wells_data-wells_dae_inter_model": (wells_dae_inter, _wells),
