@@ -135,12 +135,12 @@ class FlowGuide:
 
     def forward(self, params, eps, data=None, weights=None, rows={}):  # noqa: B006
         x, log_jacobian = self._mapped(self.flow.forward, params, eps)
-        return params["mean"] + x @ params["scale_tril"].T, log_jacobian + _log_det(params)
+        return params["mean"] + x @ params["scale_tril"].T, log_jacobian + self.log_scale(params)
 
     def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
         x = solve_triangular(params["scale_tril"], (np.asarray(z) - params["mean"]).T, lower=True).T
         eps, log_jacobian = self._mapped(self.flow.inverse, params, x)
-        return eps, log_jacobian - _log_det(params)
+        return eps, log_jacobian - self.log_scale(params)
 
     def pullback(self, params: Params, eps, grad) -> np.ndarray:
         """Gradients at base draws of the log density that has the gradients `grad` at their images."""
@@ -161,6 +161,6 @@ class FlowGuide:
     def base(self, eps):
         return standard_normal(eps)
 
-
-def _log_det(params) -> float:
-    return np.log(np.abs(np.diag(params["scale_tril"]))).sum()
+    def log_scale(self, params: Params) -> float:
+        """Log determinant of the frame."""
+        return float(np.log(np.abs(np.diag(params["scale_tril"]))).sum())

@@ -1,11 +1,13 @@
 """Refinement: chains of NUTS that start where the fit ended, until every judged quantity is known well enough.
 
-Where the evidence speaks for the fit, its covariance becomes the metric and the warm-up only sets the step size; an
-unsettled fit gives starting points and nothing else, since a wrong metric that is kept costs more than none.
+Where the evidence speaks for the fit, its covariance becomes the metric and the warm-up only sets the step size, or
+chains run in the base coordinates of its flow; an unsettled fit gives starting points and nothing else, since a wrong
+metric that is kept costs more than none.
 
 References
 ----------
-Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Zhang et al. (2022), Pathfinder, JMLR 23. Vehtari et al.
+Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Hoffman et al. (2019), NeuTra-lizing bad geometry in
+Hamiltonian Monte Carlo using neural transport. Zhang et al. (2022), Pathfinder, JMLR 23. Vehtari et al.
 (2021), Rank-normalization, folding, and localization: an improved R̂, Bayesian Analysis 16.
 """
 
@@ -31,6 +33,7 @@ from .frame import Dense, independent
 from .mixture import LocalStein
 from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
 from .posterior import Posterior
+from .precondition import Affine, Bent
 from .starts import dispersed
 from .trail import Rung, Trail
 from .watch import Watch
@@ -64,7 +67,7 @@ class Chains:
     """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
 
     target: object
-    frame: tuple[np.ndarray, np.ndarray]
+    place: Affine | Bent
     gated: bool
     accept: float = ACCEPT[0]
     chunk: int = CHUNK
@@ -78,7 +81,7 @@ class Chains:
     def sampler(self):
         """The backend's, in this metric."""
         if self.gated:
-            return self.target.sampler(WARMUP, None)
+            return self.target.sampler(WARMUP, None, self.place.flow)
         metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
         return self.target.sampler(LONG_WARMUP, metric)
 
@@ -89,13 +92,11 @@ class Chains:
 
     def warmed(self, start: np.ndarray, rng, stop) -> None:
         """Begin at `start`, shape ``(C, dim)``, and adapt."""
-        mean, scale = self.frame
-        x = (start - mean) / scale if scale.ndim == 1 else Dense(mean, scale).coordinates(start)
+        x = self.place.coordinates(start)
         step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
-        value, grad = self.target.value_and_grad(start)
-        grad = grad * scale if scale.ndim == 1 else grad @ scale
+        value, grad = self.place.pulled(x, *self.target.value_and_grad(start))
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
-        given = self.frame, own.data, own.weights
+        given = self.place.arrays, own.data, own.weights
         self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
         for _ in range(self.to_warm // self.chunk):
             if stop():
@@ -112,13 +113,12 @@ class Chains:
 
     def extended(self, count: int, stop) -> None:
         """Draw `count` more of each chain, in whole chunks, unless the time is up."""
-        mean, scale = self.frame
         for _ in range(-(-count // self.chunk)):
             if stop():
                 return
             found = self._chunk()
             x = found.pop("x")
-            self.z.append(mean + (x * scale if scale.ndim == 1 else x @ scale.T))
+            self.z.append(self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape))
             self.stats.append(found)
 
     def law(self) -> Law:
@@ -324,8 +324,6 @@ def _hopeless(posterior) -> str | None:
         return f"not run: {outcome.condemned}"
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
-    if getattr(outcome.stein, "x", None) is not None:
-        return "not run: short chains had left open what the flow settles"
     short = [table["reason"][i] for i in posterior._judged() if table["verdict"][i] in ORDER[1:]]
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"
@@ -368,7 +366,7 @@ def _check(posterior, num_chains, num_draws, max_seconds):
 def _metric(target, outcome: Outcome) -> tuple[Chains, str]:
     """Chains in the frame that the evidence allows, and the reason in words."""
     law, dim = outcome.law, target.dim
-    free = Chains(target, (np.zeros(dim), np.ones(dim)), False)
+    free = Chains(target, Affine(np.zeros(dim), np.ones(dim)), False)
     if law.kind == "mcmc":
         if law.held < 3:
             return free, "a metric of their own, as the short chains had hardly moved"
@@ -380,6 +378,8 @@ def _metric(target, outcome: Outcome) -> tuple[Chains, str]:
         location, scale = outcome.stein.worst
         if location > 0.5 or scale > 1.0:
             return free, "a metric of their own, as the fit's residuals are large"
+    if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
+        return Chains(target, Bent(outcome.guide, outcome.params), True), "in the flow's base coordinates"
     weights = law.weights if law.weights is not None else np.full(len(law.z), 1 / len(law.z))
     mean = weights @ law.z
     centred = law.z - mean
@@ -387,12 +387,12 @@ def _metric(target, outcome: Outcome) -> tuple[Chains, str]:
         sd = np.sqrt(weights @ centred**2)
         if not (np.isfinite(sd).all() and (sd > 0).all()):
             return free, "a metric of their own, as the fit has no spread"
-        return Chains(target, (mean, sd), True), "in the fit's sds"
+        return Chains(target, Affine(mean, sd), True), "in the fit's sds"
     try:
         scale = np.linalg.cholesky((centred * weights[:, None]).T @ centred)
     except np.linalg.LinAlgError:
         return free, "a metric of their own, as the fit's covariance is singular"
-    return Chains(target, (mean, scale), True), "in the fit's metric"
+    return Chains(target, Affine(mean, scale), True), "in the fit's metric"
 
 
 def _starts(target, outcome, num_chains, rng) -> np.ndarray | None:

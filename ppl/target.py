@@ -117,11 +117,11 @@ class Target:
         """The backend's loops over many steps."""
         return self._engine.loops
 
-    def sampler(self, num_warmup: int, metric: str | None):
+    def sampler(self, num_warmup: int, metric: str | None, flow=None):
         """The backend's NUTS on this density, compiled once for the same settings."""
-        made, key = self.density.ascents, ("nuts", num_warmup, metric)
+        made, key = self.density.ascents, ("nuts", num_warmup, metric, flow)
         if key not in made:
-            made[key] = self._engine.sampler(self.density, num_warmup, metric)
+            made[key] = self._engine.sampler(self.density, num_warmup, metric, flow)
         return made[key]
 
     @property

@@ -1,8 +1,11 @@
 """Fits of flows: known answers, and what must not be trusted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from elboroom.guides import Flow, sample
+from elboroom.inference import refine as room
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.flow import affordable, around, ascend, covers
 from elboroom.ppl.constraints import real
@@ -16,9 +19,11 @@ m = er.math
 
 @er.model
 def banana(sd):
-    z = er.sample("z", er.ImproperUniform(real, (2,)))
-    bent = z[1] + 0.05 * (z[0] ** 2 - sd**2)
-    er.factor("banana", -0.5 * (z[0] / sd) ** 2 - 0.5 * bent**2)
+    """A bent Gaussian, of sites whose order is not that of their names."""
+    b = er.sample("b", er.ImproperUniform(real, ()))
+    a = er.sample("a", er.ImproperUniform(real, ()))
+    bent = a + 0.05 * (b**2 - sd**2)
+    er.factor("banana", -0.5 * (b / sd) ** 2 - 0.5 * bent**2)
 
 
 @er.model
@@ -36,13 +41,20 @@ def two_modes(apart):
 
 
 @er.model
+def straight(rho):
+    b = er.sample("b", er.ImproperUniform(real, ()))
+    a = er.sample("a", er.ImproperUniform(real, ()))
+    er.factor("pair", -0.5 * b**2 - 0.5 * (a - rho * b) ** 2 / (1 - rho**2))
+
+
+@er.model
 def cauchy(dim):
     z = er.sample("z", er.ImproperUniform(real, (dim,)))
     er.factor("cauchy", -m.sum(m.log1p(z * z)))
 
 
 SD = 10.0
-BANANA = {"z[0]": (0.0, SD), "z[1]": (0.0, np.sqrt(1 + 2 * 0.05**2 * SD**4))}
+BANANA = {"b": (0.0, SD), "a": (0.0, np.sqrt(1 + 2 * 0.05**2 * SD**4))}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +75,76 @@ def test_banana(posterior):
     assert er.fit(banana(SD), guide="full-rank", progress=False).khat > 0.7
     assert posterior.verdict == "trusted" and posterior.law == "psis" and posterior.khat < 0.5
     check_banana(posterior)
-    ratio = posterior.sample(4000, seed=3)["z"].std(0) / [sd for _, sd in BANANA.values()]
+    drawn = posterior.sample(4000, seed=3)
+    ratio = np.array([drawn[label].std() / sd for label, (_, sd) in BANANA.items()])
     assert np.all(np.abs(ratio - 1) < 5 * np.sqrt(14 / 4 / 4000))
+
+
+def gradients_per_draw(chains, start, num_draws, seed=0):
+    """Of an effective draw; and the draws' values and their inefficiency."""
+    before = chains.target.counter.num_gradients
+    chains.warmed(start, np.random.default_rng(seed), lambda: False)
+    chains.extended(num_draws, lambda: False)
+    law = chains.law()
+    inflation = law.inflation(law.z)
+    spent = chains.target.counter.num_gradients - before
+    return spent / (len(law.z) / inflation.max()), law.z, inflation
+
+
+def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
+    refined, again = (posterior.refine(num_draws=400, progress=False) for _ in range(2))
+    assert "base coordinates" in refined.trail[-1].reason and np.array_equal(refined.z, again.z)
+    table, law = refined.summary(), refined._outcome.law
+    each = np.stack([refined.values[label].ravel() for label in BANANA], 1)
+    size = len(law.z) / law.inflation(law.z)
+    for (label, (mean, sd)), count in zip(BANANA.items(), size, strict=True):
+        assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(count)
+        assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt(14 / 4 / count)
+    assert np.corrcoef(each[:, 0] ** 2, each[:, 1])[0, 1] < -0.95
+    frame = posterior._outcome.frame
+    affine = room.Chains(posterior._target, room.Affine(frame.mean, frame.scale), True)
+    start = posterior._outcome.law.z[:4]
+    spent = refined.trail[-1].num_gradients / size.min()
+    assert spent < 0.1 * gradients_per_draw(affine, start, 150)[0]
+
+
+def test_an_unsettled_flow_gives_no_coordinates(posterior):
+    target, good = posterior._target, posterior._outcome
+    assert isinstance(room._metric(target, good)[0].place, room.Bent)
+    worse = replace(good.stein, location=good.stein.location + 1.0)
+    for outcome in (replace(good, khat=0.8), replace(good, stein=worse)):
+        chains, _ = room._metric(target, outcome)
+        assert not chains.gated and isinstance(chains.place, room.Affine)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_chains_are_right_in_the_coordinates_of_any_flow(backend):
+    """The density there has the Jacobian: a flow that fits nothing costs time alone."""
+    target = straight(0.8).target(backend)
+    guide = Flow("affine", num_layers=2, width=8).bind(target)
+    rng = np.random.default_rng(0)
+    params = guide.init({"mean": np.ones(2), "scale_tril": np.array([[1.0, 0.0], [0.5, 2.0]])})
+    for name in guide.weights(params):
+        params[name] = 0.4 * rng.standard_normal(params[name].shape)
+    place = room.Bent(guide, params)
+    x = rng.standard_normal((3, 2))
+    z = place.points(x)
+    value, grad = place.pulled(x, *target.value_and_grad(z))
+    for j, step in enumerate(1e-5 * np.eye(2)):
+        ends = place.points(np.concatenate([x + step, x - step]))
+        high, low = np.split(
+            place.pulled(np.concatenate([x + step, x - step]), *target.value_and_grad(ends))[0], 2
+        )
+        np.testing.assert_allclose((high - low) / 2e-5, grad[:, j], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(place.coordinates(z), x, atol=1e-6)
+    if backend == "jax":
+        return  # its chains are seen above
+    _, z, inflation = gradients_per_draw(room.Chains(target, place, True), z[:2], 200)
+    for j, (mean, sd) in enumerate(((0.0, 1.0), (0.0, 1.0))):
+        count = len(z) / inflation[j]
+        assert abs(z[:, j].mean() - mean) < 5 * sd / np.sqrt(count)
+        assert abs(z[:, j].std() / sd - 1) < 5 / np.sqrt(2 * count)
+    assert abs(np.corrcoef(z.T)[0, 1] - 0.8) < 5 * 0.36 / np.sqrt(len(z) / inflation.max())
 
 
 def test_it_is_kept(posterior, tmp_path):

@@ -48,11 +48,11 @@ def resolve_device(device: str) -> str:
     return available if device == "auto" else device
 
 
-def sampler(density, num_warmup: int, metric: str | None):
-    """NUTS on a density."""
+def sampler(density, num_warmup: int, metric: str | None, flow=None):
+    """NUTS on a density, in the base coordinates of a flow where one is given."""
     from .nuts import Sampler
 
-    return Sampler(density, num_warmup, metric)
+    return Sampler(density, num_warmup, metric, flow)
 
 
 def default_dtype(device: str) -> np.dtype:

@@ -44,6 +44,10 @@ class Flow:
         self.inverse = Function(self._inverse, dtype)
         self.pullback = Function(self._pullback, dtype)
 
+    def through(self, eps, params, order):
+        """`forward` within a function that is compiled: points and log Jacobian."""
+        return self._forward(eps, params, order)
+
     def _heavier(self, eps):
         """Draws with heavier tails than the normal's, and the log Jacobian."""
         a = jnp.arcsinh(eps) / self._tail

@@ -1,4 +1,4 @@
-"""NumPyro's NUTS on a density, in coordinates of an affine frame, chains in lockstep."""
+"""NumPyro's NUTS on a density, in coordinates of an affine frame or of a flow, chains in lockstep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
 
 
 class Sampler:
-    """Chains of NUTS on ``z = mean + scale x``.
+    """Chains of NUTS on ``z = mean + scale x``, or with the layers T of a flow on ``z = mean + scale T(x)``.
 
     Parameters
     ----------
@@ -23,10 +23,11 @@ class Sampler:
         Iterations that set the step size, and the metric where it is adapted.
     metric : {None, "diagonal", "dense"}
         The metric in x that the warm-up adapts; None leaves the identity.
+    flow : Flow, optional
     """
 
-    def __init__(self, density, num_warmup: int, metric: str | None):
-        self._density, self._settings = density, (num_warmup, metric)
+    def __init__(self, density, num_warmup: int, metric: str | None, flow=None):
+        self._density, self._settings, self._flow = density, (num_warmup, metric), flow
         self.dtype = density.dtype
         self._begin = Function(
             jax.vmap(self._first, (0, 0, 0, 0, None, None, None)), self.dtype, density.clock
@@ -52,11 +53,14 @@ class Sampler:
         return state, sample
 
     def _potential(self, frame, data, weights):
-        mean, scale = frame
+        mean, scale, *layers = frame
 
         def potential(x):
+            bent = 0.0
+            if self._flow is not None:
+                (x,), (bent,) = self._flow.through(x[None], *layers)
             z = mean + (scale @ x if scale.ndim == 2 else scale * x)
-            return -self._density.scaled_total(z, data, weights, {})
+            return -self._density.scaled_total(z, data, weights, {}) - bent
 
         return potential
 
@@ -84,9 +88,11 @@ class Sampler:
             Log density there and its gradient in x.
         accept : float
             Acceptance that the step size aims at.
+        frame : tuple
+            Mean and scale; of a flow its weights and order also.
         """
         real = self.dtype.type
-        frame = tuple(to_device(part, self.dtype) for part in frame)
+        frame = jax.tree_util.tree_map(lambda part: to_device(part, self.dtype), tuple(frame))
         places = (np.asarray(part, self.dtype) for part in (x, value, grad))
         given = frame, data, weights
         state = self._begin(np.asarray(seeds), *places, real(step_size), real(accept), given)

@@ -1,4 +1,4 @@
-"""Pyro's NUTS on a density, in coordinates of an affine frame, one chain after the other."""
+"""Pyro's NUTS on a density, in coordinates of an affine frame or of a flow, one chain after the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from pyro.infer.mcmc import NUTS
+from torch.utils import _pytree as pytree
 
 from .arrays import to_device
 
@@ -17,18 +18,21 @@ class Potential(torch.autograd.Function):
     """Minus the compiled density, whose gradient is known with its value."""
 
     @staticmethod
-    def forward(ctx, x, density, frame, data, weights):
-        mean, scale = frame
-        z = mean + (scale @ x if scale.ndim == 2 else scale * x)
+    def forward(ctx, x, density, flow, frame, data, weights):
+        mean, scale, *layers = frame
+        y, bent = (x, 0.0) if flow is None else (part[0] for part in flow.through.on_device(x[None], *layers))
+        z = mean + (scale @ y if scale.ndim == 2 else scale * y)
         value, grad = density.value_and_grad.on_device(z[None], data, weights)
         grad = grad[0] @ scale if scale.ndim == 2 else grad[0] * scale
+        if flow is not None:
+            grad = flow.back.on_device(x[None], grad[None], *layers)[0]
         ctx.save_for_backward(grad)
-        return -value[0]
+        return -value[0] - bent
 
     @staticmethod
     def backward(ctx, upstream):
         (grad,) = ctx.saved_tensors
-        return -upstream * grad, None, None, None, None
+        return -upstream * grad, None, None, None, None, None
 
 
 class Counter:
@@ -81,7 +85,7 @@ class Chain:
 
 
 class Sampler:
-    """Chains of NUTS on ``z = mean + scale x``.
+    """Chains of NUTS on ``z = mean + scale x``, or with the layers T of a flow on ``z = mean + scale T(x)``.
 
     Parameters
     ----------
@@ -90,10 +94,11 @@ class Sampler:
         Iterations that set the step size, and the metric where it is adapted.
     metric : {None, "diagonal", "dense"}
         The metric in x that the warm-up adapts; None leaves the identity.
+    flow : Flow, optional
     """
 
-    def __init__(self, density, num_warmup: int, metric: str | None):
-        self._density, self._settings = density, (num_warmup, metric)
+    def __init__(self, density, num_warmup: int, metric: str | None, flow=None):
+        self._density, self._settings, self._flow = density, (num_warmup, metric), flow
         self.dtype = density.dtype
 
     def begin(self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights):
@@ -105,13 +110,15 @@ class Sampler:
             Log density there and its gradient in x: Pyro computes them again.
         accept : float
             Acceptance that the step size aims at.
+        frame : tuple
+            Mean and scale; of a flow its weights and order also.
         """
         num_warmup, metric = self._settings
-        frame = tuple(to_device(part, self.dtype) for part in frame)
+        frame = pytree.tree_map(lambda part: to_device(part, self.dtype), tuple(frame))
         chains = []
         for seed, start in zip(seeds, x, strict=True):
             kernel = Counted(
-                potential_fn=Counter(self._density, frame, data, weights),
+                potential_fn=Counter(self._density, self._flow, frame, data, weights),
                 step_size=step_size,
                 adapt_mass_matrix=metric is not None,
                 full_mass=metric == "dense",
