@@ -1,21 +1,25 @@
 """Do the checks of the model see what they are for, and stay quiet otherwise?
 
-    python benchmarks/checks.py [--right 200] [--wrong 100] [--only NAME]
+    python benchmarks/checks.py [--right 200] [--wrong 100] [--only NAME] [--out FILE]
 
 Nine models are fitted to data simulated from themselves and from something else. Printed: how often the check that the
-case is for, any check, and all together (*misfit*) raise their voice, with 95% intervals.
+case is for, any check, and all together (*misfit*) raise their voice, with 95% intervals. Each data set is a line of
+FILE; those that are there already are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import numpy as np
+from elboroom.diagnostics import tested
 from scipy.stats import binomtest
 
 import elboroom as er
 
-N = 200
+N, DRAWS = 200, 2000
 GROUP = np.repeat(np.arange(20), 10)
 
 
@@ -137,16 +141,38 @@ CASES = {
 }  # fmt: skip
 
 
-def rates(make, checks, count, seed) -> tuple[np.ndarray, int, int]:
-    """How many data sets make the case's own checks, any check and all together raise their voice; checks made."""
-    hits, alarms, made = np.zeros(3, int), 0, 0
-    for k in range(count):
-        program = make(np.random.default_rng([seed, k]))
-        findings = er.fit(program, refine=False, progress=False).check()
-        odd = {f.name for f in findings if f.verdict in {"caution", "misfit"}}
-        hits += [bool(odd & checks), bool(odd), any(f.verdict == "misfit" for f in findings)]
-        alarms, made = alarms + len(odd), made + len(findings)
-    return hits, alarms, made
+def judged(program) -> dict:
+    """What the checks say of one data set."""
+    found = tested(er.fit(program, refine=False, progress=False, num_draws=DRAWS))
+    return {
+        "odd": sorted({f.name for f in found if f.verdict in {"caution", "misfit"}}),
+        "misfit": any(f.verdict == "misfit" for f in found),
+        "made": len(found),
+    }
+
+
+class Record:
+    """Data sets judged so far, one to a line of a file."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self.known = {(row["case"], row["side"], row["k"]): row for row in map(json.loads, lines)}
+
+    def judged(self, case: str, side: int, k: int) -> dict:
+        if (case, side, k) not in self.known:
+            row = judged(CASES[case][side](np.random.default_rng([side + 1, k])))
+            self.known[case, side, k] = row
+            if self.path is not None:
+                with self.path.open("a") as file:
+                    file.write(json.dumps({"case": case, "side": side, "k": k, **row}) + "\n")
+        return self.known[case, side, k]
+
+    def rates(self, case: str, side: int, count: int) -> tuple[np.ndarray, int, int]:
+        """How many data sets make the case's own checks, any and all together speak; alarms and checks made."""
+        rows = [self.judged(case, side, k) for k in range(count)]
+        hits = [[bool(set(r["odd"]) & CASES[case][2]), bool(r["odd"]), r["misfit"]] for r in rows]
+        return np.sum(hits, 0, int), sum(len(r["odd"]) for r in rows), sum(r["made"] for r in rows)
 
 
 def words(hits: int, count: int) -> str:
@@ -159,13 +185,15 @@ def main():
     parser.add_argument("--right", type=int, default=200)
     parser.add_argument("--wrong", type=int, default=100)
     parser.add_argument("--only", default="")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    record = Record(options.out)
     alarms = made = misfits = total = 0
-    for name, (right, wrong, checks) in CASES.items():
+    for name in CASES:
         if options.only not in name:
             continue
-        quiet, odd, count = rates(right, checks, options.right, 1)
-        loud, _, _ = rates(wrong, checks, options.wrong, 2)
+        quiet, odd, count = record.rates(name, 0, options.right)
+        loud, _, _ = record.rates(name, 1, options.wrong)
         alarms, made, misfits, total = alarms + odd, made + count, misfits + quiet[2], total + options.right
         print(
             f"{name}\n    right model: its checks {words(quiet[0], options.right)}, each check {words(odd, count)},"

@@ -18,11 +18,10 @@ def check(posterior, statistics=None) -> Findings:
         Test statistics of the user's own, see `Posterior.check`.
     """
     from .checks import CHECKS
-    from .checks.judge import judged
 
     if statistics is None and "model checks" in posterior._groups:
         return posterior._groups["model checks"]
-    found = judged(_tests(posterior, statistics))
+    found = tested(posterior, statistics)
     seen = {finding.quantity for finding in found}
     found += [finding for one in CHECKS for finding in one(posterior)]
     for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
@@ -41,6 +40,13 @@ def check(posterior, statistics=None) -> Findings:
     if statistics is None:
         posterior._groups["model checks"] = findings
     return findings
+
+
+def tested(posterior, statistics=None) -> list[Finding]:
+    """Findings of the statistics that are judged together: those that say *misfit* or not."""
+    from .checks.judge import judged
+
+    return judged(_tests(posterior, statistics))
 
 
 def _tests(posterior, statistics):

@@ -42,15 +42,15 @@ def tests(outcome: Outcome) -> Iterator[Test]:
             mean, count = group_means(codes, expected)
             scale = np.sqrt(np.maximum(mean * (1 - mean), 1e-6) / count)
 
-            def statistic(y, codes=codes, mean=mean, scale=scale):
-                return np.log(np.maximum((((group_means(codes, y)[0] - mean) / scale) ** 2).sum(-1), 1e-300))
+            def statistic(shares, mean=mean, scale=scale):
+                return np.log(np.maximum((((shares - mean) / scale) ** 2).sum(-1), 1e-300))
 
             yield Test(
                 "calibration",
                 outcome.name,
                 f"{along} ({event})" if event else along,
-                float(statistic(observed)),
-                statistic(replicated),
+                float(statistic(group_means(codes, observed)[0])),
+                statistic(outcome.refitted(group_means(codes, replicated)[0], ~first)),
                 f"Along {{along}}, the predicted probabilities of '{outcome.name}' are not the shares that come true: "
                 "try another link, a curve or an interaction.",
                 f"The predicted probabilities of '{outcome.name}' are the shares that come true.",

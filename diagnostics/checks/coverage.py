@@ -16,19 +16,16 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     """Share of the rows inside central intervals of their predictions, against that of replicated data."""
     if outcome.kind not in {"continuous", "count"}:
         return
-    observed = outcome.near
-    if observed is None:
+    if outcome.near is None:
         return
     for interval in INTERVALS:
-        low, high = np.quantile(outcome.replicated, [(1 - interval) / 2, (1 + interval) / 2], axis=0)
-        share = ((observed >= low) & (observed <= high)).mean()
-        shares = ((outcome.replicated >= low) & (outcome.replicated <= high)).mean(1)
+        share, shares = ((np.abs(p - 0.5) <= interval / 2).mean(-1) for p in outcome.places)
         yield Test(
             "coverage",
             outcome.name,
             f"{interval:.0%} intervals hold {share:.0%}",
             float(share),
-            shares,
+            outcome.refitted(shares),
             f"The predictive intervals of '{outcome.name}' are not as wide as they should be ({{along}}).",
             f"The predictive intervals of '{outcome.name}' hold as many rows as they say.",
         )

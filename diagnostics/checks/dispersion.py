@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .judge import Test
-from .predictions import Outcome, standardised
+from .predictions import Outcome
 
 SPREAD = "consider a likelihood with a dispersion or tail parameter (negative binomial, Student t)"
 
@@ -19,7 +19,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     """
     if outcome.kind not in {"continuous", "count"}:
         return
-    observed, replicated = standardised(outcome)
+    observed, replicated = outcome.standardised
 
     def test(check, statistic, advice, data=(observed, replicated)):
         one, many = (statistic(v) for v in data)
@@ -28,7 +28,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
             outcome.name,
             "",
             float(one),
-            many,
+            outcome.refitted(many),
             f"The {check} of '{outcome.name}' is not what the model predicts: {advice}.",
             f"The {check} of '{outcome.name}' is what the model predicts.",
             two_sided=not outcome.saturated,

@@ -9,6 +9,7 @@ import numpy as np
 
 from .judge import LEVEL, Test
 from .predictions import Outcome
+from .refits import LEFT
 
 
 def ranks(num_rows: int) -> np.ndarray:
@@ -53,26 +54,36 @@ def band(num_rows: int, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     return tuple(betaincinv(rank, num_rows + 1 - rank, p) for p in (local / 2, 1 - local / 2))
 
 
+def grid(num_rows: int) -> np.ndarray:
+    """Probabilities at which the ECDF is looked at, dense at both ends."""
+    low = np.geomspace(max(3 / num_rows, 1e-4), 0.1, 12)
+    return np.unique(np.concatenate([low, np.linspace(0.1, 0.9, 25), 1 - low]).clip(0, 1))
+
+
+def ecdf(places: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Share of each row of values ``(S, N)`` at or below each probability, ``(S, K)``."""
+    bins = np.searchsorted(at, places, side="left") + (len(at) + 1) * np.arange(len(places))[:, None]
+    counts = np.bincount(bins.ravel(), minlength=len(places) * (len(at) + 1)).reshape(len(places), -1)
+    return counts[:, :-1].cumsum(1) / places.shape[1]
+
+
 def tests(outcome: Outcome) -> Iterator[Test]:
-    """The largest excursion of the PIT-ECDF, among those of replicated data."""
+    """The largest excursion of the PIT-ECDF in standard deviations, among those of replicated data."""
     if outcome.kind not in {"continuous", "count"} or outcome.near is None:
         return
-    rng = np.random.default_rng(len(outcome.observed))
-    together = np.concatenate([outcome.replicated, outcome.near[None]])
-    count, num_rows = together.shape
-    noise = rng.uniform(size=together.shape)
-    ties = together + 0.5 * noise if outcome.kind == "count" else together
-    values = np.empty(together.shape)
-    np.put_along_axis(values, ties.argsort(axis=0), np.arange(count)[:, None] + noise, axis=0)
-    values /= count
-    values.sort(axis=1)
-    extreme = -np.log(np.maximum(local_level(values[:, ranks(num_rows) - 1], num_rows), 1e-300))
+    observed, replicated = outcome.places
+    at = grid(len(observed))
+    one, many = ecdf(observed[None], at), ecdf(replicated, at)
+    left = outcome.refitted(many)
+    centre = left.mean(0)
+    scale = np.sqrt(np.maximum(left.var(0), LEFT * many.var(0))) + 0.1 / len(observed)
+    extreme = [np.abs((values - centre) / scale).max(1) for values in (one, left)]
     yield Test(
         "PIT-ECDF",
         outcome.name,
         "",
-        float(extreme[-1]),
-        extreme[:-1],
+        float(extreme[0][0]),
+        extreme[1],
         f"The outcomes of '{outcome.name}' do not fall evenly over their predictions: look at the overlay for shape, "
         "spread and skew.",
         f"The outcomes of '{outcome.name}' fall evenly over their predictions.",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
+from .refits import Steps, steps
 
 LEAST_ROWS = 5
-LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 4000, 2**22  # every check is valid at any number of draws
-MOST_ROWS = 50_000  # of which there is power enough
+LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 3000, 2**22  # every check is valid at any number of draws
+MOST_ROWS = 20_000  # of which there is power enough
 LEVERS = 200  # draws for the leverage
 NEGLIGIBLE = 0.25  # leverage, in standard errors of a correlation
 SATURATED = 0.25  # leverage from which on only what overfitting cannot explain counts
@@ -36,6 +38,12 @@ class Outcome:
         Codes of data arguments that put rows into groups.
     ordered : bool
         Whether the categories have an order.
+    whole : bool
+        Whether these are all rows.
+    leverage : float
+        How much of an outcome its own expectation has taken in.
+    steps : Steps, optional
+        What a fit to each replicate would have changed.
     """
 
     name: str
@@ -47,6 +55,7 @@ class Outcome:
     ordered: bool = False
     whole: bool = True
     leverage: float = 0.0
+    steps: Steps | None = None
 
     @property
     def saturated(self) -> bool:
@@ -67,6 +76,20 @@ class Outcome:
             return None
         centre = self.replicated.mean(0)
         return centre + (self.observed - centre) / self.pulled
+
+    def refitted(self, values: np.ndarray, rows=slice(None)) -> np.ndarray:
+        """Statistics ``(S, …)`` of the replicates in `rows`, as they would be had the model been fitted to each."""
+        return values if self.steps is None else self.steps.taken(rows).refitted(values)
+
+    @cached_property
+    def standardised(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `standardised`."""
+        return standardised(self)
+
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `places`."""
+        return places(self)
 
     @property
     def pulled(self) -> float:
@@ -103,16 +126,21 @@ def outcomes(posterior) -> Iterator[Outcome]:
         if (~np.isnan(observed)).sum() < LEAST_ROWS:
             continue
         try:
-            replicated = np.asarray(posterior.draws["posterior_predictive"][name].values)
+            predicted = posterior.draws["posterior_predictive"]
         except InferenceError:  # loaded without its program and saved without predictions
             return
-        replicated = replicated.reshape(replicated.shape[0] * replicated.shape[1], -1)
-        if replicated.shape[1] == observed.size:
+        replicated = {
+            key: np.asarray(predicted[key].values).reshape(-1, *predicted[key].shape[2:])
+            for key in posterior.observed
+            if key in predicted
+        }
+        if name in replicated and replicated[name][0].size == observed.size:
             yield outcome(posterior, site, name, observed, replicated)
 
 
-def outcome(posterior, site, name: str, observed: np.ndarray, replicated: np.ndarray) -> Outcome:
-    """An outcome from its values, of any shape, and replicates ``(S, N)``; rows without a value are left out."""
+def outcome(posterior, site, name: str, observed: np.ndarray, together: dict) -> Outcome:
+    """An outcome from its values, of any shape, and all replicates ``(S, *shape)``; rows without a value are left out."""
+    replicated = together[name].reshape(len(together[name]), -1)
     shape, observed = observed.shape, observed.ravel()
     there = np.flatnonzero(~np.isnan(observed))
     whole = len(there) <= MOST_ROWS
@@ -133,6 +161,7 @@ def outcome(posterior, site, name: str, observed: np.ndarray, replicated: np.nda
         "Ordered" in site.distribution,
         whole,
         leverage(posterior, name, replicated, draws, there),
+        steps(posterior, {key: values[draws] for key, values in together.items()}),
     )
 
 
@@ -189,6 +218,22 @@ def pit(outcome: Outcome, rng: np.random.Generator) -> np.ndarray:
     below = (outcome.replicated < outcome.observed).sum(0)
     equal = (outcome.replicated == outcome.observed).sum(0)
     return (below + rng.uniform(size=below.shape) * (equal + 1)) / (len(outcome.replicated) + 1)
+
+
+def places(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+    """Probability integral transforms, observed ``(N,)`` and of each replicate among the others ``(S, N)``.
+
+    The observation counts as one more draw, so that both are measured alike.
+    """
+    rng = np.random.default_rng(len(outcome.observed))
+    near = outcome.observed if outcome.near is None else outcome.near
+    together = np.concatenate([outcome.replicated, near[None]]).T
+    noise = rng.uniform(size=together.shape)
+    ties = together + noise * (1e-9 * together.std() if outcome.kind == "continuous" else 0.5)
+    values = np.empty(together.shape)
+    np.put_along_axis(values, ties.argsort(axis=1), np.arange(together.shape[1]) + noise, axis=1)
+    values /= together.shape[1]
+    return values[:, -1], values[:, :-1].T
 
 
 def standardised(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .judge import Test
-from .predictions import Outcome, group_means, sorting, standardised, waves
+from .predictions import Outcome, group_means, sorting, waves
 
 LAGS = 5
 TIMES = ("time", "date", "year", "month", "day", "week")
@@ -19,25 +19,26 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     """Means of the residuals in groups and along columns, and their correlation from row to row."""
     if outcome.kind == "categorical":
         return
-    observed, replicated = standardised(outcome)
+    observed, replicated = outcome.standardised
 
-    def test(check, along, statistic, misfit, fits, two_sided=False, rest=slice(None)):  # noqa: B008
-        one, many = statistic(observed), statistic(replicated[rest])
-        return Test(check, outcome.name, along, float(one), many, misfit, fits, two_sided)
+    def test(check, along, features, statistic, misfit, fits, two_sided=False, rest=slice(None)):  # noqa: B008
+        one, many = features(observed), outcome.refitted(features(replicated[rest]), rest)
+        return Test(check, outcome.name, along, float(statistic(one)), statistic(many), misfit, fits, two_sided)
 
-    def spread(codes):
-        def statistic(z):
+    def roots(codes):
+        def features(z):
             mean, size = group_means(codes, z)
-            return _log((size * mean**2).mean(-1))
+            return mean * np.sqrt(size)
 
-        return statistic
+        return features
 
     name = outcome.name
     for along, codes in outcome.groups.items():
         yield test(
             "groups",
             along,
-            spread(codes),
+            roots(codes),
+            _power,
             f"What is left of '{name}' differs between the groups of {{along}}: give them an effect of their own.",
             f"What is left of '{name}' does not differ between groups.",
         )
@@ -47,14 +48,11 @@ def tests(outcome: Outcome) -> Iterator[Test]:
         along_these["the prediction"] = expected
     for along, column in along_these.items():
         basis = waves(column) / np.sqrt(len(column))
-        statistics = {
-            "curve": lambda z, basis=basis: _log(((z @ basis.T) ** 2).mean(-1)),
-            "bend": lambda z, basis=basis: z @ basis[1],
-        }
-        for shape, statistic in statistics.items():
+        for shape, statistic in {"curve": _power, "bend": lambda waves: waves[..., 1]}.items():
             yield test(
                 "curve",
                 along,
+                lambda z, basis=basis: z @ basis.T,
                 statistic,
                 f"What is left of '{name}' follows {{along}}: try a curve, an interaction or another link.",
                 f"What is left of '{name}' follows no predictor.",
@@ -74,6 +72,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
                 "dependence on the rows before",
                 along,
                 statistic,
+                lambda value: value,
                 f"Neighbouring rows of '{name}' go together more than the model predicts ({{along}}): they may be in "
                 "order of time or of a group; try an autoregression, a random walk or an effect of the group.",
                 f"What is left of '{name}' does not depend on the rows before.",
@@ -101,6 +100,10 @@ def _correlations(z, most):
     z = z - z.mean(-1, keepdims=True)
     own = np.maximum((z**2).sum(-1), 1e-300)
     return np.stack([(z[..., lag:] * z[..., :-lag]).sum(-1) / own for lag in range(1, most + 1)], -1)
+
+
+def _power(values):
+    return _log((values**2).mean(-1))
 
 
 def _log(value):

@@ -55,6 +55,7 @@ class Density:
         self.constrain = self._function(jax.vmap(self._constrain, (0, None, None)))
         self.unconstrain = self._function(jax.vmap(self._unconstrain, (0, None, None)))
         self.joint = self._function(self._joint)
+        self.score = self._function(jax.vmap(self._score, (0, None, None, None)))
         self.per_row = self._function(jax.vmap(self._per_row, (0, None, None)))
         self.predict = self._function(jax.vmap(self._predict, (0, 0, None, None)))
         self.predict_values = self._function(jax.vmap(self._predict_values, (0, 0, None, None)))
@@ -145,6 +146,10 @@ class Density:
 
     def _total(self, z, data, weights):
         return self.scaled_total(z, data, weights, {})
+
+    def _score(self, values, z, data, weights):
+        """Gradient at one point with other values of some data."""
+        return {"score": jax.grad(self._total)(z, {**data, **values}, weights)}
 
     def _hvp(self, z, v, data, weights):
         return jax.jvp(lambda x: jax.grad(self._total)(x, data, weights), (z,), (v,))[1]

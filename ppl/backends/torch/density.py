@@ -74,6 +74,7 @@ class Density:
         self.prior = self._function(self._prior, one, True)
         self.responsibilities = self._function(self._responsibilities, one)
         self.hessian_vector = self._function(self._hvp, two)
+        self.score = self._function(self._score, (0, None, None, None))
 
     def _function(self, fn, in_dims, random=False) -> Function:
         if self._program.model.language == "pyro":  # a user's own distributions check what they are given
@@ -167,6 +168,10 @@ class Density:
 
     def _total(self, z, data, weights):
         return self.scaled_total(z, data, weights, {})
+
+    def _score(self, values, z, data, weights):
+        """Gradient at one point with other values of some data."""
+        return {"score": torch.func.grad(lambda z: self._total(z, {**data, **values}, weights))(z)}
 
     def _hvp(self, z, v, data, weights):
         gradient = torch.func.grad(lambda x: self._total(x, data, weights))

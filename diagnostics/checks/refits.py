@@ -1,0 +1,125 @@
+"""What fitting takes away from a misfit: replicated data as they would look to a model fitted to them.
+
+The observed data have shaped the posterior, replicated ones have not, so that statistics of the observed lie closer to
+their expectation than those of replicates. To refit is too dear; one Newton step from the posterior is not.
+
+References
+----------
+Bayarri & Berger (2000), p values for composite null models, JASA 95. Robins, van der Vaart & Ventura (2000), Asymptotic
+distribution of p values in composite null models, JASA 95. Beaumont, Zhang & Balding (2002), Approximate Bayesian
+computation in population genetics, Genetics 162 (the linear adjustment).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ppl.simulate import in_blocks
+
+DRAWS_PER_DIRECTION = 20  # replicates that it takes to regress a statistic on one
+LEFT = 0.2  # share of a statistic's variance below which the step is too rough a guide to what is left
+BLOCK = 2**20  # numbers of one call
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How far the shared quantities would have moved, had the model been fitted to each replicate.
+
+    Attributes
+    ----------
+    along : numpy.ndarray, shape (S, D)
+        Moves along orthogonal directions, in posterior standard deviations.
+    learned : numpy.ndarray, shape (D,)
+        How much of each direction comes from the data: 1 under a flat prior, 0 where the prior decides.
+
+    Notes
+    -----
+    With score U, posterior covariance Σ and information I of the data, the move is ΣU, with variance m² + m for m = ΣI.
+    A statistic with the derivative D moves with it; its regression on the moves is D / m. Only differences between
+    replicates count: where the prior has pulled the posterior away from the data, that stays visible.
+    """
+
+    along: np.ndarray
+    learned: np.ndarray
+
+    def taken(self, rows) -> Steps:
+        """Those of some replicates."""
+        return Steps(self.along[rows], self.learned)
+
+    def refitted(self, values: np.ndarray) -> np.ndarray:
+        """Statistics of replicates ``(S,)`` or ``(S, K)``, each as it would be after a fit to its replicate.
+
+        A single one that a fit settles altogether is left as it is: what would be left is beyond a linear step.
+        """
+        flat = values.reshape(len(values), -1)
+        along = self.along - self.along.mean(0)
+        slopes = along.T @ (flat - flat.mean(0)) / np.maximum((along**2).sum(0), 1e-300)[:, None]
+        moved = flat - along @ (self.learned[:, None] * slopes)
+        if values.ndim == 1 and moved.var() < LEFT * flat.var():
+            return values
+        return moved.reshape(values.shape)
+
+
+def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
+    """The moves of one Newton step for each replicate.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    replicated : dict of numpy.ndarray
+        Observed site to replicates ``(S, *shape)``: all of them, since all have been fitted.
+
+    Returns
+    -------
+    Steps or None
+        None where the likelihood cannot be evaluated on other outcomes, or there are too few draws.
+    """
+    target, observed = getattr(posterior, "_target", None), posterior.observed
+    if target is None or not all(_replaceable(posterior, site) for site in observed.values()):
+        return None
+    shared = _shared(posterior, target)
+    count = len(next(iter(replicated.values())))
+    z = np.asarray(posterior.z, float)
+    if not 0 < len(shared) <= count / DRAWS_PER_DIRECTION or z.shape[1] > len(z) / 4:
+        return None
+    values = {site.argument: _like(posterior, target, name, replicated[name]) for name, site in observed.items()}
+    middle, data = z.mean(0).astype(target.dtype), target.data
+    size = sum(v[0].size for v in values.values()) + target.dim
+
+    def score(block):
+        return target.density.score(block, middle, data, target.weights)
+
+    block = max(1, BLOCK // size)
+    scores = in_blocks(score, values, count, block)["score"].astype(float)
+    if not np.isfinite(scores).all():
+        return None
+    centred = (z - z.mean(0)) / np.sqrt(len(z))
+    moves = (scores @ centred.T) @ centred[:, shared]
+    root = np.linalg.cholesky(centred[:, shared].T @ centred[:, shared] + 1e-12 * np.eye(len(shared)))
+    moves = np.linalg.solve(root, moves.T).T
+    variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(moves.T)))
+    return Steps(moves @ directions, np.clip((np.sqrt(1 + 4 * np.maximum(variance, 0)) - 1) / 2, 0, 1))
+
+
+def _replaceable(posterior, site) -> bool:
+    """Whether the values of a site are an argument of the density, with none missing."""
+    if site.argument is None or site.argument not in posterior._target.data:
+        return False
+    return not np.isnan(np.asarray(posterior.observed_data[site.name], float)).any()
+
+
+def _like(posterior, target, name, values):
+    observed = np.asarray(posterior.observed_data[name])
+    dtype = target.dtype if observed.dtype.kind == "f" else observed.dtype
+    return values.reshape(len(values), *observed.shape).astype(dtype)
+
+
+def _shared(posterior, target) -> np.ndarray:
+    """Unconstrained coordinates of what all rows share; all of them where they are few."""
+    local = set(posterior.settings.get("local", ()))
+    return np.concatenate(
+        [np.arange(target.dim)[where] for name, where in target.offsets.items() if name not in local]
+        or [np.arange(0)]
+    ).astype(int)
