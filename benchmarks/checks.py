@@ -102,10 +102,10 @@ def _level(rng, rho=0.0):
     return level(y)
 
 
-def _logistic(rng, wrong=False, n=1000):
+def _logistic(rng, wrong=False, n=1500):
     x = _x(rng, n)
     p = 1 / (1 + np.exp(0.5 - 2 * x))
-    p = 0.25 + 0.75 * p if wrong else p
+    p = 0.3 + 0.7 * p if wrong else p
     return logistic(x, (rng.uniform(size=n) < p).astype(float))
 
 
@@ -130,7 +130,7 @@ CASES = {
         _line, lambda r: _line(r, curve=0.3), {"curve"}),
     "dependence in time (autocorrelation 0.3)": (
         _level, lambda r: _level(r, 0.3), {"dependence on the rows before"}),
-    "wrong link (a floor of 25% under logit, 1,000 rows)": (
+    "wrong link (a floor of 30% under logit, 1,500 rows)": (
         _logistic, lambda r: _logistic(r, True), {"calibration", "curve"}),
     "zero inflation (15%, mean 4)": (
         _counts, lambda r: _counts(r, zeros=0.15), {"share of zeros"}),

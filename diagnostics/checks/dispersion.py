@@ -42,7 +42,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     else:
         yield test("tail weight", lambda z: _log((z**4).mean(-1)) - 2 * _log((z**2).mean(-1)), SPREAD)
         words = "try a skewed likelihood, or a transformation of the outcome"
-        yield test("skew", lambda z: (z**3).mean(-1) / (z**2).mean(-1) ** 1.5, words)
+        yield test("skew", lambda z: (z**3).mean(-1) / np.maximum((z**2).mean(-1), 1e-200) ** 1.5, words)
 
 
 def _log(value):

@@ -84,7 +84,9 @@ def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     z = np.asarray(posterior.z, float)
     if not 0 < len(shared) <= count / DRAWS_PER_DIRECTION or z.shape[1] > len(z) / 4:
         return None
-    values = {site.argument: _like(posterior, target, name, replicated[name]) for name, site in observed.items()}
+    values = {
+        site.argument: _like(posterior, target, name, replicated[name]) for name, site in observed.items()
+    }
     middle, data = z.mean(0).astype(target.dtype), target.data
     size = sum(v[0].size for v in values.values()) + target.dim
 

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from elboroom.diagnostics import check, fits_data
 from elboroom.diagnostics.checks import pit
-from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities
-from elboroom.diagnostics.checks.predictions import Outcome
+from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities, surprise
+from elboroom.diagnostics.checks.predictions import Outcome, outcomes
 
 import elboroom as er
 
@@ -126,7 +126,45 @@ def test_many_rows_and_few_draws_raise_no_alarm():
 def test_counts_that_are_zero_and_one_are_counts():
     rng = np.random.default_rng(0)
     y = (rng.uniform(size=200) < 0.5).astype(float)  # less dispersed than any Poisson
-    assert fits_data(posterior(y, poisson(rng, y), True, "Poisson")) is False
+
+    @er.model
+    def rate(y):
+        lam = er.sample("lam", er.Gamma(1.0, 1.0))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Poisson(lam), y)
+
+    assert fits_data(er.fit(rate(y), refine=False, progress=False)) is False
+
+
+@er.model
+def bell(y):
+    m, s = er.sample("m", er.Normal(0, 10)), er.sample("s", er.HalfNormal(10))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(m, s), y)
+
+
+def test_statistics_are_judged_as_after_a_fit():
+    """A statistic that a fit takes in, here the skew, varies less over data that the model was fitted to."""
+    values, raw = [], []
+    for seed in range(60):
+        y = np.random.default_rng(seed).normal(size=60)
+        (outcome,) = outcomes(er.fit(bell(y), refine=False, progress=False, num_draws=1000))
+        observed, replicated = ((z**3).mean(-1) / (z**2).mean(-1) ** 1.5 for z in outcome.standardised)
+        spread = outcome.refitted(replicated).std()
+        values.append(observed / spread), raw.append(observed / replicated.std())
+    assert abs(np.std(values) - 1) < 0.27  # three standard errors, 1 / sqrt(120) each
+    assert np.std(raw) < 0.65
+
+
+def test_tails_go_on_where_the_draws_end():
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    laws = {"half-normal": stats.halfnorm, "exponential": stats.expon, "heavy": stats.lomax(5.0)}
+    for law in laws.values():
+        draws = law.rvs(size=4000, random_state=rng)
+        found = [surprise(np.append(draws, law.isf(p)))[-1] for p in (0.3, 0.05, 1e-3, 1e-4)]
+        np.testing.assert_allclose(found, -np.log([0.3, 0.05, 1e-3, 1e-4]), atol=1.0)
 
 
 def test_many_covariates_do_not_hide_a_misfit():
