@@ -15,6 +15,7 @@ from ..guides import choose
 from ..ppl.backends import load
 from ..ppl.errors import InferenceError, ModelError, ShapeError, explain
 from ..ppl.model import Model, Program
+from .affordable import refine_where_it_pays
 from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .evidence import psis
@@ -23,7 +24,7 @@ from .ladder import Climb
 from .minibatch import Batches, Minibatch, automatic
 from .posterior import Posterior
 from .refine import refine as run_refine
-from .refine import refine_where_it_pays, sampled
+from .refine import sampled
 from .subsampled import Subsampled, subsampled
 from .watch import Watch
 

@@ -14,7 +14,7 @@ Hamiltonian Monte Carlo using neural transport. Zhang et al. (2022), Pathfinder,
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,133 +23,27 @@ from ..guides import MeanField
 from ..ppl.errors import InferenceError, UnsupportedError, explain
 from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
-from .evidence.chains import slowest
 from .evidence.estimates import estimate
 from .evidence.finding import Finding, Findings
 from .evidence.mixing import BFMI, ENOUGH, RHAT, energy_information
-from .evidence.verdicts import MEAN, MOVED, ORDER, POINT_ESTIMATE, SD, monte_carlo
+from .evidence.verdicts import MOVED, POINT_ESTIMATE, monte_carlo
 from .fitting import Fitting
 from .frame import Dense, independent
-from .mixture import LocalStein
+from .nuts import ACCEPT, PILOT, Chains, begun, least_seconds, starts
 from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
 from .posterior import Posterior
-from .precondition import Affine, Bent
 from .starts import dispersed
 from .trail import Rung, Trail
 from .watch import Watch
 
-CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of others
-WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
-FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
 SUPERCHAINS, MOST_CHAINS = 16, 8192  # groups of many short chains that begin at one point; chains
-STEPS, FREE_STEPS = (
-    7,
-    15,
-)  # gradients that a draw takes at the least to count on, in a known metric and in none
 MOST = 20_000  # draws of each chain
-LARGEST_DENSE, FREE_DENSE = (
-    300,
-    50,
-)  # dimensions up to which a metric is dense: the fit's, and one that is found
-PILOT = 10.0  # seconds up to which nothing is projected before the first draws
-ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
-AFFORDABLE, TIMES = 60.0, 10.0  # seconds, or times the fit's, that refinement may take by itself
 HELD = 2**27  # values held at once
 NOT_RUN = "no chain was run"
 FORGOTTEN = (
     "its posterior is symmetric, and what is loaded cannot tell which quantities that moves: fit it again"
 )
 SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energy", "chains disagree"}
-
-
-@dataclass
-class Chains:
-    """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
-
-    target: object
-    place: Affine | Bent
-    gated: bool
-    accept: float = ACCEPT[0]
-    chunk: int = CHUNK
-    superchains: int = 0
-    state: object = None
-    z: list = field(default_factory=list)
-    stats: list = field(default_factory=list)
-    num_warmup: int = 0
-
-    @property
-    def sampler(self):
-        """The backend's, in this metric."""
-        if self.gated:
-            return self.target.sampler(WARMUP, None, self.place.flow)
-        metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
-        return self.target.sampler(LONG_WARMUP, metric)
-
-    @property
-    def to_warm(self) -> int:
-        """Iterations of a warm-up."""
-        return WARMUP if self.gated else LONG_WARMUP
-
-    def warmed(self, start: np.ndarray, rng, stop) -> None:
-        """Begin at `start`, shape ``(C, dim)``, and adapt."""
-        x = self.place.coordinates(start)
-        step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
-        value, grad = self.place.pulled(x, *self.target.value_and_grad(start))
-        seeds, own = rng.integers(0, 2**31, len(start)), self.target
-        given = self.place.arrays, own.data, own.weights
-        self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
-        for _ in range(self.to_warm // self.chunk):
-            if stop():
-                return
-            self._chunk()
-            self.num_warmup += self.chunk
-
-    def _chunk(self):
-        self.state, found = self.sampler.run(self.state, self.chunk)
-        count = int(found["num_steps"].sum())
-        self.target.counter.num_gradients += count
-        self.target.counter.num_densities += count
-        return found
-
-    def extended(self, count: int, stop) -> None:
-        """Draw `count` more of each chain, in whole chunks, unless the time is up."""
-        for _ in range(-(-count // self.chunk)):
-            if stop():
-                return
-            found = self._chunk()
-            x = found.pop("x")
-            self.z.append(self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape))
-            self.stats.append(found)
-
-    def law(self) -> Law:
-        """What the draws are."""
-        z = np.concatenate(self.z, 1)
-        stats = self.joined
-        flat = z.reshape(-1, z.shape[2])
-        diverging = stats["diverging"].ravel().astype(bool)
-        sd = flat.std(0)
-        held = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
-        return Law(
-            "mcmc",
-            flat,
-            None,
-            len(z),
-            float(diverging.mean()),
-            flat[diverging],
-            held,
-            stats,
-            self.superchains,
-        )
-
-    @property
-    def first(self) -> int:
-        """Draws of each chain before they are first judged."""
-        return FIRST_OF_MANY if self.superchains else FIRST
-
-    @property
-    def joined(self) -> dict[str, np.ndarray]:
-        """NUTS's statistics, ``(C, T)`` each."""
-        return {name: np.concatenate([s[name] for s in self.stats], 1) for name in self.stats[0]}
 
 
 def refine(
@@ -176,9 +70,9 @@ def refine(
     rng = np.random.default_rng([posterior.seed if seed is None else seed, 31])
     before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
     judged = posterior._judged()
-    chains, why = _metric(target, outcome)
+    chains, why = begun(target, outcome)
     chains.superchains = SUPERCHAINS if num_chains >= FEW else 0
-    start = _starts(target, outcome, chains.superchains or num_chains, rng)
+    start = starts(target, outcome, chains.superchains or num_chains, rng)
     if start is None:
         return _without_start(posterior, seconds=time.perf_counter() - begin)
     if chains.superchains:
@@ -194,7 +88,7 @@ def refine(
     try:
         with watch.showing("refining with NUTS"):
             keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
-            least = _least_seconds(chains, start)
+            least = least_seconds(chains, start)
             limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
             if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
                 words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
@@ -275,66 +169,6 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     return refine(none, **options)
 
 
-def refine_where_it_pays(
-    posterior: Posterior, progress: bool = True, max_seconds: float | None = None, checkpoint=None
-) -> Posterior:
-    """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
-    affordable cost."""
-    if posterior.verdict == "trusted":
-        return posterior
-    hopeless = _hopeless(posterior)
-    if hopeless:
-        return replace(posterior, trail=Trail([*posterior.trail, Rung("refine", "nuts", reason=hopeless)]))
-    limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
-    seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
-    refined = refine(
-        posterior, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit
-    )
-    if refined.law == "mcmc" and _trust(refined) < _trust(posterior):
-        last = replace(refined.trail[-1], reason=f"{refined.trail[-1].reason}; no better, left aside")
-        table = _disputed(posterior, refined)
-        trail = Trail([*posterior.trail, last])
-        return replace(posterior, table=table, trail=trail, cost=refined.cost, _groups={})
-    return refined
-
-
-def _disputed(posterior, refined) -> dict:
-    """The posterior's table, where chains that are left aside still tell against a quantity that was trusted."""
-    law = refined._outcome.law
-    values, _ = quantity_values(refined._target, law.z)
-    found = estimate(values, None, law.inflation(values))
-    with np.errstate(all="ignore"):
-        apart = (np.abs(posterior.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
-        spread = np.abs(posterior.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
-    table = posterior.table | {
-        "verdict": list(posterior.table["verdict"]),
-        "reason": list(posterior.table["reason"]),
-    }
-    for i in np.flatnonzero((apart > MEAN) | (spread > SD)):
-        if table["verdict"][i] == "trusted":
-            table["verdict"][i] = "caution"
-            table["reason"][i] = "chains of NUTS, themselves not established, say otherwise"
-    return table
-
-
-def _hopeless(posterior) -> str | None:
-    """Why chains that start at the fit could not mend what is short of trusted; None where they could."""
-    outcome, table = posterior._outcome, posterior.table
-    if outcome.condemned is not None:
-        return f"not run: {outcome.condemned}"
-    if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
-        return "not run: chains would stay in the mode where they start"
-    short = [table["reason"][i] for i in posterior._judged() if table["verdict"][i] in ORDER[1:]]
-    if all(reason.startswith("symmetric under") for reason in short):
-        return "not run: chains would show one of the equal modes"
-    return None
-
-
-def _trust(posterior) -> tuple:
-    verdicts = [posterior.table["verdict"][i] for i in posterior._judged()]
-    return -ORDER.index(posterior.verdict), sum(v == "trusted" for v in verdicts)
-
-
 def _check(posterior, num_chains, num_draws, max_seconds):
     posterior._need_program("refine")
     if posterior._target is None:
@@ -363,50 +197,6 @@ def _check(posterior, num_chains, num_draws, max_seconds):
         raise InferenceError(explain("max_seconds", "a number of seconds", repr(max_seconds), "correct it"))
 
 
-def _metric(target, outcome: Outcome) -> tuple[Chains, str]:
-    """Chains in the frame that the evidence allows, and the reason in words."""
-    law, dim = outcome.law, target.dim
-    free = Chains(target, Affine(np.zeros(dim), np.ones(dim)), False)
-    if law.kind == "mcmc":
-        if law.held < 3:
-            return free, "a metric of their own, as the short chains had hardly moved"
-    elif outcome.without:
-        return free, "from dispersed points"
-    elif not outcome.khat < 0.7:
-        return free, "a metric of their own, as the fit's weights are heavy-tailed"
-    elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
-        location, scale = outcome.stein.worst
-        if location > 0.5 or scale > 1.0:
-            return free, "a metric of their own, as the fit's residuals are large"
-    if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
-        return Chains(target, Bent(outcome.guide, outcome.params), True), "in the flow's base coordinates"
-    weights = law.weights if law.weights is not None else np.full(len(law.z), 1 / len(law.z))
-    mean = weights @ law.z
-    centred = law.z - mean
-    if dim > LARGEST_DENSE or 1 / np.sum(weights**2) < 5 * dim:
-        sd = np.sqrt(weights @ centred**2)
-        if not (np.isfinite(sd).all() and (sd > 0).all()):
-            return free, "a metric of their own, as the fit has no spread"
-        return Chains(target, Affine(mean, sd), True), "in the fit's sds"
-    try:
-        scale = np.linalg.cholesky((centred * weights[:, None]).T @ centred)
-    except np.linalg.LinAlgError:
-        return free, "a metric of their own, as the fit's covariance is singular"
-    return Chains(target, Affine(mean, scale), True), "in the fit's metric"
-
-
-def _starts(target, outcome, num_chains, rng) -> np.ndarray | None:
-    """Draws of the law at which the density and its gradient are finite; None where there are none."""
-    law = outcome.law
-    points = law.z[law.resample(16 * num_chains, rng)]
-    with np.errstate(all="ignore"):
-        value, grad = target.value_and_grad(points)
-    good = np.isfinite(value) & np.isfinite(grad).all(1)
-    if not good.any():
-        return None
-    return points[good][np.arange(num_chains) % good.sum()]
-
-
 def _without_start(posterior, seconds) -> Posterior:
     """The posterior as it was, with what stood in the way."""
     reason = "no draw of the fit has a finite density"
@@ -415,19 +205,6 @@ def _without_start(posterior, seconds) -> Posterior:
     )
     trail = Trail([*posterior.trail, Rung("refine", "nuts", seconds=seconds, reason=f"not run: {reason}")])
     return replace(posterior, trail=trail, findings=Findings([*posterior.findings, finding]), _groups={})
-
-
-def _least_seconds(chains: Chains, start) -> float:
-    """What warm-up and the first draws will take at the least, from the time of a gradient; sets the chunks."""
-    points = np.resize(start, (max(len(start), chains.target.batch), start.shape[1]))  # as rows are padded to
-    chains.target.value_and_grad(points[: len(start)])  # compiled
-    begin = time.perf_counter()
-    chains.target.value_and_grad(points)
-    share = len(start) / len(points)
-    each = share * (time.perf_counter() - begin) * (STEPS if chains.gated else FREE_STEPS)
-    if chains.superchains or each * CHUNK > PILOT:
-        chains.chunk = SHORT_CHUNK
-    return each * (chains.to_warm + chains.first)
 
 
 def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from elboroom.inference import affordable, nuts
 from elboroom.inference import refine as room
 from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
 from elboroom.inference.evidence.verdicts import MEAN, QUANTILE, SD
@@ -110,12 +111,12 @@ def test_an_unsettled_fit_gives_no_metric():
 
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     target, good = posterior._target, posterior._outcome
-    assert room._metric(target, good)[0].gated
-    assert not room._metric(target, replace(good, khat=0.8))[0].gated
+    assert nuts.begun(target, good)[0].gated
+    assert not nuts.begun(target, replace(good, khat=0.8))[0].gated
     stein = replace(good.stein, location=good.stein.location + 1.0)
-    assert not room._metric(target, replace(good, stein=stein))[0].gated
+    assert not nuts.begun(target, replace(good, stein=stein))[0].gated
     stuck = replace(good.law, kind="mcmc", weights=None, num_chains=50, held=1.0)
-    assert not room._metric(target, replace(good, law=stuck))[0].gated
+    assert not nuts.begun(target, replace(good, law=stuck))[0].gated
 
 
 def test_chains_in_modes_of_their_own_are_not_trusted():
@@ -136,10 +137,10 @@ def test_chains_in_modes_of_their_own_are_not_trusted():
 def test_by_itself_it_runs_where_trust_is_missing_and_affordable(monkeypatch):
     data = np.ones(1)
     plain = er.fit(heavy(data), refine=False, progress=False)
-    monkeypatch.setattr(room, "_trust", lambda posterior: (0, posterior.law == "mcmc"))
+    monkeypatch.setattr(affordable, "_trust", lambda posterior: (0, posterior.law == "mcmc"))
     plain.table["verdict"][0] = "untrusted"
     plain.settings["quantities"] = ["x"]
-    refined = room.refine_where_it_pays(plain, progress=False)
+    refined = affordable.refine_where_it_pays(plain, progress=False)
     assert refined.law == "mcmc" and refined.settings["num_chains"] == 4
     dear = room.refine(plain, affordable=1e-3, progress=False)
     assert dear.z is plain.z and "a pilot projects" in dear.trail[-1].reason
@@ -208,7 +209,7 @@ def test_a_fit_without_a_finite_start_comes_back_with_a_finding(monkeypatch):
 
 def test_what_will_not_end_in_time_is_not_begun(monkeypatch):
     posterior = er.fit(pair(0.9), refine=False, progress=False)
-    monkeypatch.setattr(room, "_least_seconds", lambda chains, start: 300.0)
+    monkeypatch.setattr(room, "least_seconds", lambda chains, start: 300.0)
     same = posterior.refine(max_seconds=60, progress=False)
     assert same.z is posterior.z and "300 s or more, 60 s are allowed" in same.trail[-1].reason
 
@@ -219,7 +220,7 @@ def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
     assert none.z is posterior.z and none.trail[-1].reason == "ended before the first draws"
     one = posterior.refine(num_chains=1, num_draws=200, progress=False)
     assert one.draws["posterior"].sizes["chain"] == 1 and len(one.z) == 200
-    calls, chunk = [], room.Chains._chunk
+    calls, chunk = [], nuts.Chains._chunk
 
     def interrupted(self):
         calls.append(1)
@@ -227,9 +228,9 @@ def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return chunk(self)
 
-    monkeypatch.setattr(room.Chains, "_chunk", interrupted)
+    monkeypatch.setattr(nuts.Chains, "_chunk", interrupted)
     part = posterior.refine(progress=False)
-    assert len(part.z) == 4 * 2 * room.CHUNK and "interrupted" in part.trail[-1].reason
+    assert len(part.z) == 4 * 2 * nuts.CHUNK and "interrupted" in part.trail[-1].reason
 
 
 def test_a_start_where_the_density_is_not_finite_is_drawn_again():
@@ -244,7 +245,7 @@ def test_a_start_where_the_density_is_not_finite_is_drawn_again():
 
     target.value_and_grad = holed
     try:
-        start = room._starts(target, posterior._outcome, 4, np.random.default_rng(0))
+        start = nuts.starts(target, posterior._outcome, 4, np.random.default_rng(0))
     finally:
         del target.value_and_grad
     assert start.shape == (4, 2) and np.isfinite(start).all()
@@ -285,8 +286,8 @@ def test_chains_that_are_left_aside_still_tell_against_what_was_trusted(monkeypa
     plain = er.fit(pair(0.9), refine=False, progress=False)
     plain.table["mean"] = plain.table["mean"] + np.array([0.0, 0.5])
     plain.table["verdict"] = ["caution", "trusted"]
-    monkeypatch.setattr(room, "_trust", lambda posterior: (0, posterior.law != "mcmc"))
-    kept = room.refine_where_it_pays(plain, progress=False)
+    monkeypatch.setattr(affordable, "_trust", lambda posterior: (0, posterior.law != "mcmc"))
+    kept = affordable.refine_where_it_pays(plain, progress=False)
     assert kept.law == plain.law and kept.trail[-1].reason.endswith("left aside")
     assert kept.table["verdict"] == ["caution", "caution"] and "say otherwise" in kept.table["reason"][1]
 

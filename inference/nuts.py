@@ -1,0 +1,174 @@
+"""Chains of NUTS: where they run, where they begin, and what a pilot says they will cost.
+
+References
+----------
+Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Hoffman et al. (2019), NeuTra-lizing bad geometry in
+Hamiltonian Monte Carlo using neural transport. Zhang et al. (2022), Pathfinder, JMLR 23.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .evidence.chains import slowest
+from .outcome import Law, Outcome
+from .precondition import Affine, Bent
+
+CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of others
+WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
+FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
+STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not
+LARGEST_DENSE, FREE_DENSE = 300, 50  # dimensions up to which a metric is dense: the fit's, and one found
+PILOT = 10.0  # seconds up to which nothing is projected before the first draws
+ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
+
+
+@dataclass
+class Chains:
+    """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
+
+    target: object
+    place: Affine | Bent
+    gated: bool
+    accept: float = ACCEPT[0]
+    chunk: int = CHUNK
+    superchains: int = 0
+    state: object = None
+    z: list = field(default_factory=list)
+    stats: list = field(default_factory=list)
+    num_warmup: int = 0
+
+    @property
+    def sampler(self):
+        """The backend's, in this metric."""
+        if self.gated:
+            return self.target.sampler(WARMUP, None, self.place.flow)
+        metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
+        return self.target.sampler(LONG_WARMUP, metric)
+
+    @property
+    def to_warm(self) -> int:
+        """Iterations of a warm-up."""
+        return WARMUP if self.gated else LONG_WARMUP
+
+    def warmed(self, start: np.ndarray, rng, stop) -> None:
+        """Begin at `start`, shape ``(C, dim)``, and adapt."""
+        x = self.place.coordinates(start)
+        step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
+        value, grad = self.place.pulled(x, *self.target.value_and_grad(start))
+        seeds, own = rng.integers(0, 2**31, len(start)), self.target
+        given = self.place.arrays, own.data, own.weights
+        self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
+        for _ in range(self.to_warm // self.chunk):
+            if stop():
+                return
+            self._chunk()
+            self.num_warmup += self.chunk
+
+    def _chunk(self):
+        self.state, found = self.sampler.run(self.state, self.chunk)
+        count = int(found["num_steps"].sum())
+        self.target.counter.num_gradients += count
+        self.target.counter.num_densities += count
+        return found
+
+    def extended(self, count: int, stop) -> None:
+        """Draw `count` more of each chain, in whole chunks, unless the time is up."""
+        whole = self.chunk if self.superchains else CHUNK  # the pace decides when to look, not how many
+        for _ in range(-(-count // whole) * whole // self.chunk):
+            if stop():
+                return
+            found = self._chunk()
+            x = found.pop("x")
+            self.z.append(self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape))
+            self.stats.append(found)
+
+    def law(self) -> Law:
+        """What the draws are."""
+        z = np.concatenate(self.z, 1)
+        stats = self.joined
+        flat = z.reshape(-1, z.shape[2])
+        diverging = stats["diverging"].ravel().astype(bool)
+        sd = flat.std(0)
+        held = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
+        return Law(
+            "mcmc",
+            flat,
+            None,
+            len(z),
+            float(diverging.mean()),
+            flat[diverging],
+            held,
+            stats,
+            self.superchains,
+        )
+
+    @property
+    def first(self) -> int:
+        """Draws of each chain before they are first judged."""
+        return FIRST_OF_MANY if self.superchains else FIRST
+
+    @property
+    def joined(self) -> dict[str, np.ndarray]:
+        """NUTS's statistics, ``(C, T)`` each."""
+        return {name: np.concatenate([s[name] for s in self.stats], 1) for name in self.stats[0]}
+
+
+def begun(target, outcome: Outcome) -> tuple[Chains, str]:
+    """Chains in the frame that the evidence allows, and the reason in words."""
+    law, dim = outcome.law, target.dim
+    free = Chains(target, Affine(np.zeros(dim), np.ones(dim)), False)
+    if law.kind == "mcmc":
+        if law.held < 3:
+            return free, "a metric of their own, as the short chains had hardly moved"
+    elif outcome.without:
+        return free, "from dispersed points"
+    elif not outcome.khat < 0.7:
+        return free, "a metric of their own, as the fit's weights are heavy-tailed"
+    elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
+        location, scale = outcome.stein.worst
+        if location > 0.5 or scale > 1.0:
+            return free, "a metric of their own, as the fit's residuals are large"
+    if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
+        return Chains(target, Bent(outcome.guide, outcome.params), True), "in the flow's base coordinates"
+    weights = law.weights if law.weights is not None else np.full(len(law.z), 1 / len(law.z))
+    mean = weights @ law.z
+    centred = law.z - mean
+    if dim > LARGEST_DENSE or 1 / np.sum(weights**2) < 5 * dim:
+        sd = np.sqrt(weights @ centred**2)
+        if not (np.isfinite(sd).all() and (sd > 0).all()):
+            return free, "a metric of their own, as the fit has no spread"
+        return Chains(target, Affine(mean, sd), True), "in the fit's sds"
+    try:
+        scale = np.linalg.cholesky((centred * weights[:, None]).T @ centred)
+    except np.linalg.LinAlgError:
+        return free, "a metric of their own, as the fit's covariance is singular"
+    return Chains(target, Affine(mean, scale), True), "in the fit's metric"
+
+
+def starts(target, outcome, num_chains, rng) -> np.ndarray | None:
+    """Draws of the law at which the density and its gradient are finite; None where there are none."""
+    law = outcome.law
+    points = law.z[law.resample(16 * num_chains, rng)]
+    with np.errstate(all="ignore"):
+        value, grad = target.value_and_grad(points)
+    good = np.isfinite(value) & np.isfinite(grad).all(1)
+    if not good.any():
+        return None
+    return points[good][np.arange(num_chains) % good.sum()]
+
+
+def least_seconds(chains: Chains, start) -> float:
+    """What warm-up and the first draws will take at the least, from the time of a gradient; sets the chunks."""
+    points = np.resize(start, (max(len(start), chains.target.batch), start.shape[1]))  # as rows are padded to
+    chains.target.value_and_grad(points[: len(start)])  # compiled
+    begin = time.perf_counter()
+    chains.target.value_and_grad(points)
+    share = len(start) / len(points)
+    each = share * (time.perf_counter() - begin) * (STEPS if chains.gated else FREE_STEPS)
+    if chains.superchains or each * CHUNK > PILOT:
+        chains.chunk = SHORT_CHUNK
+    return each * (chains.to_warm + chains.first)
