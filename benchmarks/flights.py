@@ -42,7 +42,10 @@ def flights(tile: int) -> dict[str, np.ndarray]:
     distance = table["distance"].to_numpy(float)
     out["distance"] = (distance - distance.mean()) / distance.std()
     out["delay"] = table["arr_delay"].to_numpy(float)
-    return {name: np.tile(value, tile) for name, value in out.items()}
+    out = {name: np.array(np.tile(value, tile)) for name, value in out.items()}
+    for value in out.values():
+        value.setflags(write=False)  # what cannot change is not copied
+    return out
 
 
 def likelihood(kind, mean, sigma):

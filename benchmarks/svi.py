@@ -1,11 +1,12 @@
 """Stochastic steps per second: elboroom's SVI against NumPyro's and Pyro's, in one run.
 
-    python benchmarks/svi.py [--folder DIR] [--rows 1000000] [--steps 2000] [--torch]
+    python benchmarks/svi.py [--folder DIR] [--rows 1000000] [--steps 2000] [--seconds 1] [--torch]
 
 Mean-field guides, one draw per step, Adam, float64, one thread, compilation left out on both sides: each method runs
-several times and the fastest counts. Batches are drawn anew for every step. NumPyro runs as one compiled loop, without
-its progress bar, which is timed apart where all rows are used. Every ratio is theirs over ours: above one, elboroom
-makes more steps.
+several times and the fastest counts. Batches are drawn anew for every step. elboroom runs with its progress bar on a
+(pseudo) terminal, long enough to be drawn, and once more without. NumPyro runs as one compiled loop, without its own
+bar, which is timed apart; Pyro has none. Every ratio is theirs over ours with the bar: above one, elboroom makes more
+steps.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -131,8 +134,61 @@ def pyro_logistic(size):
     return model
 
 
+def pyro_radon(num_counties):
+    import pyro
+    import pyro.distributions as dist
+
+    def model(county, floor, log_radon):
+        mu, tau = pyro.sample("mu", dist.Normal(0.0, 10.0)), pyro.sample("tau", dist.HalfNormal(1.0))
+        beta, sigma = pyro.sample("beta", dist.Normal(0.0, 10.0)), pyro.sample("sigma", dist.HalfNormal(1.0))
+        with pyro.plate("county", num_counties):
+            alpha = pyro.sample("alpha", dist.Normal(mu, tau))
+        with pyro.plate("row", len(county)):
+            pyro.sample("y", dist.Normal(alpha[county] + beta * floor, sigma), obs=log_radon)
+
+    return model
+
+
+def pyro_flights(size, counts):
+    import pyro
+    import pyro.distributions as dist
+
+    def model(carrier, dest, hour, distance, delay):
+        tau = pyro.sample("tau", dist.HalfNormal(1.0).expand([3]).to_event(1))
+        mu, slope = pyro.sample("mu", dist.Normal(0.0, 1.0)), pyro.sample("slope", dist.Normal(0.0, 1.0))
+        sigma = pyro.sample("sigma", dist.HalfNormal(1.0))
+        with pyro.plate("carrier", counts[0]):
+            a = pyro.sample("a", dist.Normal(0.0, tau[0]))
+        with pyro.plate("dest", counts[1]):
+            b = pyro.sample("b", dist.Normal(0.0, tau[1]))
+        with pyro.plate("hour", counts[2]):
+            c = pyro.sample("c", dist.Normal(0.0, tau[2]))
+        with pyro.plate("row", len(delay), subsample_size=size) as chosen:
+            mean = mu + a[carrier[chosen]] + b[dest[chosen]] + c[hour[chosen]] + slope * distance[chosen]
+            pyro.sample("y", dist.Normal(mean, sigma), obs=delay[chosen])
+
+    return model
+
+
 def levels(codes):
     return int(codes.max()) + 1
+
+
+def terminal():
+    """A terminal as standard error, whose other end is read and dropped."""
+    import pty
+
+    master, slave = pty.openpty()
+
+    def drain():
+        try:
+            while os.read(master, 2**16):
+                pass
+        except OSError:
+            pass
+
+    threading.Thread(target=drain, daemon=True).start()
+    return os.fdopen(slave, "w")
 
 
 def timed(run, steps, repeats=3):
@@ -145,9 +201,16 @@ def timed(run, steps, repeats=3):
     return min(found) / steps
 
 
-def ours(program, size, backend, steps):
-    svi = er.SVI(program, minibatch=size and er.Minibatch("row", size), backend=backend)
-    return timed(svi.run, steps)
+def ours(program, size, backend, steps, seconds):
+    """Seconds a step with the bar on a terminal, and without; runs of so many seconds."""
+    svi, plain = er.SVI(program, minibatch=size and er.Minibatch("row", size), backend=backend), sys.stderr
+    steps = 200 * int(np.clip(seconds / timed(svi.run, steps, 1) / 200, 1, 10_000))
+    sys.stderr = terminal()
+    try:
+        barred = timed(svi.run, steps)
+    finally:
+        sys.stderr = plain
+    return barred, timed(lambda count: svi.run(count, progress=False), steps)
 
 
 def numpyro_svi(model, arguments, steps):
@@ -209,6 +272,27 @@ def pyro_svi(model, arguments, steps):
     return timed(run, steps)
 
 
+def cases(options):
+    """Title, program, batch size, arguments, and the peers' models."""
+    rng = np.random.default_rng(0)
+    for rows, size in ((1000, None), (options.rows, 1024)):
+        x = rng.normal(size=(rows, 10))
+        y = (rng.uniform(size=rows) < 1 / (1 + np.exp(-x @ rng.normal(size=10)))).astype(float)
+        title = f"logistic, {rows} rows, batch {size or 'all'}"
+        yield title, logistic(x, y), size, (x, y), numpyro_logistic(size), pyro_logistic, (size,)
+    path = Path(options.folder) / "data" / "radon_mn-radon_hierarchical_intercept_centered.json"
+    if path.exists():
+        data = json.loads(path.read_text())
+        county = np.asarray(data["county_idx"]) - 1
+        columns = county, *(np.asarray(data[key], float) for key in ("floor_measure", "log_radon"))
+        count = levels(county)
+        yield "radon, all rows", radon(*columns), None, columns, numpyro_radon(count), pyro_radon, (count,)
+    columns = flights_data()
+    counts = [levels(code) for code in columns[:3]]
+    title, model = f"flights, {len(columns[0])} rows, batch 1024", numpyro_flights(1024, counts)
+    yield title, flights(*columns), 1024, columns, model, pyro_flights, (1024, counts)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
@@ -216,43 +300,22 @@ def main():
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=1.0, help="a run of elboroom takes")
     parser.add_argument("--torch", action="store_true", help="PyTorch and Pyro too")
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    cases = []
-    for rows, size in ((1000, None), (options.rows, 1024)):
-        x = rng.normal(size=(rows, 10))
-        y = (rng.uniform(size=rows) < 1 / (1 + np.exp(-x @ rng.normal(size=10)))).astype(float)
-        cases.append(
-            (
-                f"logistic, {rows} rows, batch {size or 'all'}",
-                logistic(x, y),
-                size,
-                (x, y),
-                numpyro_logistic(size),
-            )
-        )
-    path = Path(options.folder) / "data" / "radon_mn-radon_hierarchical_intercept_centered.json"
-    if path.exists():
-        data = json.loads(path.read_text())
-        county = np.asarray(data["county_idx"]) - 1
-        floor, log_radon = (np.asarray(data[key], float) for key in ("floor_measure", "log_radon"))
-        columns = county, floor, log_radon
-        cases.append(("radon, all rows", radon(*columns), None, columns, numpyro_radon(levels(county))))
-    arguments = flights_data()
-    peer = numpyro_flights(1024, [levels(code) for code in arguments[:3]])
-    cases.append(("flights, 327346 rows, batch 1024", flights(*arguments), 1024, arguments, peer))
-    for title, program, size, arguments, model in cases:
-        own = ours(program, size, "jax", options.steps)
+    for title, program, size, arguments, model, pyro_model, given in cases(options):
+        own, plain = ours(program, size, "jax", options.steps, options.seconds)
         peer = numpyro_svi(model, arguments, max(options.steps // (20 if size else 1), 50))
-        words = f"{title}: {own * 1e6:.0f} µs a step, NumPyro {peer * 1e6:.0f}, ratio {peer / own:.1f}"
+        words = f"{title}: {own * 1e6:.1f} µs a step ({plain * 1e6:.1f} without the bar), NumPyro {peer * 1e6:.1f}"
+        words += f", ratio {peer / own:.2f}"
         if not size:
             words += f"; with its bar {numpyro_bar(model, arguments, options.steps) * 1e6:.0f}"
         print(words, flush=True)
-        if options.torch and len(arguments) == 2:
-            own = ours(program, size, "torch", options.steps // 4)
-            peer = pyro_svi(pyro_logistic(size), arguments, max(options.steps // 20, 50))
-            print(f"    PyTorch {own * 1e6:.0f}, Pyro {peer * 1e6:.0f}, ratio {peer / own:.1f}", flush=True)
+        if options.torch:
+            own, plain = ours(program, size, "torch", options.steps // 4, options.seconds)
+            peer = pyro_svi(pyro_model(*given), arguments, max(options.steps // 20, 50))
+            words = f"    PyTorch {own * 1e6:.0f} ({plain * 1e6:.0f} without the bar), Pyro {peer * 1e6:.0f}"
+            print(f"{words}, ratio {peer / own:.1f}", flush=True)
 
 
 if __name__ == "__main__":

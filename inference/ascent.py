@@ -13,7 +13,7 @@ Maddison (2019), Doubly reparameterized gradient estimators for Monte Carlo obje
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -189,15 +189,24 @@ class Ascent:
         """Many steps; the bound's estimates, shape ``(num_steps,)``."""
         return self.advance(num_steps)["elbo"]
 
-    def advance(self, num_steps: int) -> dict[str, np.ndarray]:
-        """Many steps; what each saw: ``elbo``, ``gradient_norm`` and ``not_finite``, shapes ``(num_steps,)``."""
+    def advance(
+        self, num_steps: int, told: Callable[[int, float], None] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Many steps; what each saw: ``elbo``, ``gradient_norm`` and ``not_finite``, shapes ``(num_steps,)``.
+
+        Now and then `told` hears how many are done, and the bound's estimate at the last.
+        """
         seen: list = []
+        total = num_steps
         while num_steps > 0:
             count = min(self.chunk, num_steps)
-            self.state, found = self._run(self.state, self._inputs(count), self._constants)
-            seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
+            with self.target.room():
+                self.state, found = self._run(self.state, self._inputs(count), self._constants)
+                seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
             num_steps -= count
             self.num_steps += count
+            if told is not None:
+                told(total - num_steps, seen[-1]["elbo"][-1])
         return {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
 
     def culprit(self, at: np.ndarray | None = None, num_draws: int = 64) -> str:

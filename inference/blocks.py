@@ -48,7 +48,8 @@ class Blocks:
     @classmethod
     def of(cls, batches: Batches) -> Blocks:
         """All rows, in blocks that suit the cache."""
-        size = int(np.clip(BLOCK * batches.total // batches.full.work, 1, batches.total))
+        most = batches.size if batches.tight else batches.total
+        size = int(np.clip(BLOCK * batches.total // batches.full.work, 1, most))
         return cls(Batches.of(batches.full, Minibatch(batches.rows, size), check=False))
 
     def __call__(self, z: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray]:

@@ -45,6 +45,9 @@ class Checkpoint:
         self.folder = None if folder is None else Path(folder).expanduser()
         self.identity = {key: str(value) for key, value in identity.items()}
         self.findings: list[Finding] = []
+        self.rows: dict | None = (
+            None  # how many are taken at a time: part of the checkpoint, not of what is asked
+        )
         self._record: dict[str, Any] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._written = time.monotonic()
@@ -85,7 +88,11 @@ class Checkpoint:
                     "name another folder, or delete it to start anew",
                 )
             )
-        self._record, self._arrays = record["state"], arrays
+        self._record, self._arrays, self.rows = record["state"], arrays, record.get("rows")
+
+    def again(self, rows: dict) -> None:
+        """Begin anew with other rows at a time."""
+        self._record, self._arrays, self.rows = {}, {}, rows
 
     @property
     def stage(self) -> str | None:
@@ -128,7 +135,7 @@ class Checkpoint:
             self._guarded(lambda: make().save(self.folder / POSTERIOR))
 
     def _write(self) -> None:
-        record = {"format": FORMAT, "identity": self.identity, "state": self._record}
+        record = {"format": FORMAT, "identity": self.identity, "rows": self.rows, "state": self._record}
 
         def write():
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,15 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..guides import choose
 from ..ppl.backends import load
-from ..ppl.errors import InferenceError, ModelError, ShapeError, explain
+from ..ppl.errors import InferenceError, ModelError, OutOfMemoryError, ShapeError, explain, in_short
 from ..ppl.model import Model, Program
 from .affordable import refine_where_it_pays
 from .checkpoint import Checkpoint
@@ -21,11 +23,14 @@ from .conclude import Cost, conclude
 from .evidence import psis
 from .evidence.finding import Finding
 from .ladder import Climb
-from .minibatch import Batches, Minibatch, automatic
+from .memory import at_first, fewer, said
+from .minibatch import Minibatch
+from .outcome import Outcome
 from .posterior import Posterior
 from .refine import refine as run_refine
 from .refine import sampled
 from .subsampled import Subsampled, subsampled
+from .trail import Rung, Trail
 from .watch import Watch
 
 
@@ -73,9 +78,10 @@ def fit(
         Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
         *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
-        Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all
-        coordinates, else a mean-field one. Evidence and predictions speak of all rows. By default only where a
-        gradient over all rows would pass a quarter of the memory.
+        Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all coordinates,
+        else a mean-field one. Evidence and predictions speak of all rows. By default only where a gradient over all
+        rows would pass a quarter of the memory. Where memory runs out, with batches or without, smaller ones are
+        tried.
     max_seconds : float, optional
         The climb ends there; what was reached is returned.
     checkpoint : str or path, optional
@@ -114,21 +120,7 @@ def fit(
             data = list(_data_findings(program, target.trace, target))
             options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
             return sampled(program, target, seed, settings, data, _start(target, start), **options)
-        if minibatch is not None:
-            batches = Batches.of(target, minibatch)
-        else:
-            batches = automatic(target) if guide == "auto" else None
-        plan = choose(guide, target) if batches is None else subsampled(guide, batches)
-        if plan.recentres and batches is None:
-            target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
-        watch = Watch(max_seconds, progress)
-        compile_before = target.density.clock["compile"]
-        if batches is None:
-            target.prepare("value_and_grad")
-        z = np.zeros((target.constrain_batch, target.dim), target.dtype)
-        target.density.constrain.prepare(z, target.lent, target.weights)
-        psis.array_stats()  # slow to import: while XLA compiles
-    trace = target.trace
+    trace, compile_before = target.trace, target.density.clock["compile"]
     start_z = _start(target, start)
     kept = Checkpoint(
         checkpoint,
@@ -138,19 +130,30 @@ def fit(
             "seed": seed,
             "guide": guide,
             "backend": f"{backend} {target.dtype} {target.device}",
-            "minibatch": None if batches is None else (batches.rows, batches.size),
+            "minibatch": None if minibatch is None else (minibatch.plate, minibatch.size),
             "num_draws": num_draws,
             "start": None if start_z is None else start_z.tolist(),
         },
     )
+    watch = Watch(max_seconds, progress)
+    make = partial(_climb, target, guide, seed=seed, watch=watch, start=start_z, num_draws=num_draws)
     try:
-        named = guide != "auto"
-        if batches is None:
-            climb = Climb(target, plan, seed, watch, start_z, named, num_draws)
-        else:
-            climb = Subsampled(target, plan, seed, watch, start_z, named, num_draws, batches)
-        climb.checkpoint, climb.lean = kept, refine in ("always", True)
-        outcome = climb.run()
+        with _no_collection():
+            batches = at_first(target, guide, minibatch, kept)
+        climb: Any = None
+        outcome: Outcome | None = None
+        while outcome is None:
+            try:
+                climb = make(batches)
+                climb.checkpoint, climb.lean = kept, refine in ("always", True)
+                if (memory := said(kept)) is not None:
+                    climb.rungs.append(memory[1])
+                outcome = climb.run()
+            except OutOfMemoryError as error:
+                told = in_short(error.__cause__ or error)
+            if outcome is None:  # what the error and the climb held is let go first
+                climb = None
+                batches = fewer(target, guide, minibatch, kept, told)
         target = climb.target
     finally:
         watch.close()
@@ -162,7 +165,9 @@ def fit(
         time.perf_counter() - begin,
     )
     findings = [*_data_findings(program, trace, target), *kept.findings]
-    if batches is not None and minibatch is None:
+    if memory is not None:
+        findings.append(memory[0])
+    elif batches is not None and minibatch is None:
         words = (
             f"fitted on {batches.size} of {batches.total} rows at a time; the evidence is that of all rows."
         )
@@ -172,9 +177,30 @@ def fit(
     left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
     if refine is False or watch.stop():
         return found
-    if refine == "auto":
-        return refine_where_it_pays(found, progress, left, kept) if guide == "auto" else found
-    return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
+    try:
+        if refine == "auto":
+            return refine_where_it_pays(found, progress, left, kept) if guide == "auto" else found
+        return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
+    except OutOfMemoryError as error:  # chains see all rows at once
+        words = f"failed: {str(error).splitlines()[0][:200]}"
+        return replace(found, trail=Trail([*found.trail, Rung("refine", "nuts", reason=words)]), _groups={})
+
+
+def _climb(target, guide, batches, seed, watch, start, num_draws) -> Climb:
+    """The climb of a plan, with what it needs first compiled meanwhile."""
+    with _no_collection():
+        plan = choose(guide, target) if batches is None else subsampled(guide, batches)
+        if plan.recentres and batches is None:
+            target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
+        if batches is None:
+            target.prepare("value_and_grad")
+        z = np.zeros((target.constrain_batch, target.dim), target.dtype)
+        target.density.constrain.prepare(z, target.lent, target.weights)
+        psis.array_stats()  # slow to import: while XLA compiles
+    named = guide != "auto"
+    if batches is None:
+        return Climb(target, plan, seed, watch, start, named, num_draws)
+    return Subsampled(target, plan, seed, watch, start, named, num_draws, batches)
 
 
 def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:

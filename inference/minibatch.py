@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from ..ppl.errors import InferenceError, ShapeError, explain
+from ..ppl.errors import InferenceError, OutOfMemoryError, ShapeError, explain
 from ..ppl.rows import alignment, shrunk, sizes_of
 
 MOST_BLOCKS = 64  # up to which the check of batches reads all rows
@@ -51,17 +51,30 @@ def automatic(target) -> Batches | None:
 
     None where it would not, or where the rows cannot be taken apart.
     """
-    numbers = available() * SHARE / target.dtype.itemsize / MADE
-    sizes = sizes_of(target.trace)
-    plates = {plate for site in target.trace.by_role("observed") for plate in site.plates if plate in sizes}
-    if target.work <= numbers or not plates:
+    numbers = (target.memory or available()) * SHARE / target.dtype.itemsize / MADE
+    plate = longest(target)
+    if target.work <= numbers or plate is None:
         return None
-    plate = max(plates, key=sizes.get)
-    size = int(2 ** np.floor(np.log2(max(sizes[plate] * numbers / target.work / BLOCKS, 1.0))))
+    total = sizes_of(target.trace)[plate]
+    size = int(2 ** np.floor(np.log2(max(total * numbers / target.work / BLOCKS, 1.0))))
     try:
-        return Batches.of(target, Minibatch(plate, int(np.clip(size, LEAST, sizes[plate]))))
+        batches = Batches.of(target, Minibatch(plate, int(np.clip(size, LEAST, total))))
     except InferenceError:
         return None
+    return replace(batches, tight=True)
+
+
+def plate_of(trace, name: str) -> str:
+    """The plate of that name, or the one that the site of that name runs along."""
+    own = name not in sizes_of(trace) and name in {site.name for site in trace.sites} and trace[name].plates
+    return own[-1] if own else name
+
+
+def longest(target) -> str | None:
+    """The longest plate with outcomes in it."""
+    sizes = sizes_of(target.trace)
+    plates = {plate for site in target.trace.by_role("observed") for plate in site.plates if plate in sizes}
+    return max(sorted(plates), key=sizes.__getitem__) if plates else None
 
 
 def available() -> float:
@@ -88,6 +101,8 @@ class Batches:
         Which axes of which argument run along which plate, and the plate that codes point into.
     idle : dict
         Per plate the elements that no row reaches, and how many of them are in a batch.
+    tight : bool
+        Whether memory is too short for all rows at once.
     """
 
     full: Any
@@ -100,6 +115,7 @@ class Batches:
     into: dict[str, str]
     idle: dict[str, tuple[np.ndarray, int]]
     places: dict[str, np.ndarray]  # of each element of a group among those of the batch at hand
+    tight: bool = False
 
     @classmethod
     def of(cls, full, minibatch: Minibatch, check: bool = True) -> Batches:
@@ -113,9 +129,7 @@ class Batches:
         """
         trace, program = full.trace, full.program
         sizes = sizes_of(trace)
-        plate = minibatch.plate
-        if plate not in sizes and plate in {site.name for site in trace.sites} and trace[plate].plates:
-            plate = trace[plate].plates[-1]
+        plate = plate_of(trace, minibatch.plate)
         if plate not in sizes:
             raise _refused(
                 "minibatch", f"a plate among {sorted(sizes)}", repr(plate), "declare the rows in one"
@@ -151,15 +165,27 @@ class Batches:
         except ShapeError as error:
             got = _whole(access, trace, plate, along) or str(error)
             raise _refused(what, "a model that takes its data row by row", got, REMEDY) from error
-        mapped = any(isinstance(program.leaves[label].value, np.memmap) for label in along)
-        if check and total > (16 if mapped else MOST_BLOCKS) * made.size:
-            rows = np.sort(
-                np.random.default_rng(0).choice(total, 16 * made.size, replace=False, shuffle=False)
-            )
-            cls.of(made.part(rows), minibatch)
-        elif check:
-            made.check()
+        if check:
+            made._compare(minibatch)
         return made
+
+    @property
+    def mapped(self) -> bool:
+        """Whether rows lie in memory maps."""
+        return any(isinstance(self.full.program.leaves[label].value, np.memmap) for label in self.along)
+
+    def _compare(self, minibatch) -> None:
+        """`check`, on some of the rows where all are too many, and in smaller batches."""
+        some, size = 16 * self.size, self.size
+        if self.total <= (some if self.mapped else MOST_BLOCKS * size):
+            try:
+                return self.check()
+            except OutOfMemoryError:
+                if self.total < 4:
+                    raise
+                some = min(some, self.total // 2)
+        rows = np.random.default_rng(0).choice(self.total, some, replace=False, shuffle=False)
+        Batches.of(self.part(np.sort(rows)), replace(minibatch, size=min(size, some // 2)))
 
     def part(self, rows: np.ndarray):
         """The target of some rows, and of the elements that they reach."""
@@ -219,16 +245,23 @@ class Batches:
 
     def density(self, z: np.ndarray) -> np.ndarray:
         """Log density of all rows, batch by batch, shape ``(B,)``."""
-        small, total, count, none = self.target, np.zeros(len(z)), 0, None
+        return self.value_and_grad(z)[0]
+
+    def value_and_grad(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log density of all rows and its gradient, batch by batch, shapes ``(B,)`` and ``(B, dim)``."""
+        small, count = self.target, 0
+        total, grad = np.zeros(len(z)), np.zeros(np.shape(z))
         for given in self.blocks():
+            where = given["where"]
             data = {name: small.to_device(value) for name, value in given["data"].items()}
-            total = total + small.value_and_grad(z[:, given["where"]], data=data, scale=given["scale"])[0]
-            none = {name: np.zeros_like(value) for name, value in given["scale"].items()}
+            value, slope = small.value_and_grad(z[:, where], data=data, scale=given["scale"])
+            total, grad[:, where] = total + value, grad[:, where] + slope
             count += 1
-        if count > 1:
-            shared = small.value_and_grad(z[:, given["where"]], data=data, scale=none)[0]
-            total = total - (count - 1) * shared
-        return total
+        if count > 1:  # what is in no plate was in each of them
+            none = {name: np.zeros_like(scale) for name, scale in given["scale"].items()}
+            value, slope = small.value_and_grad(z[:, where], data=data, scale=none)
+            total, grad[:, where] = total - (count - 1) * value, grad[:, where] - (count - 1) * slope
+        return total, grad
 
     def check(self) -> None:
         """Compare the sum over batches with the density of all rows, at random points.

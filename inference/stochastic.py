@@ -212,7 +212,7 @@ def _piloted(ascent) -> float:
     start, best, every = ascent.state, None, spacing(ascent)
     for rate in PILOTS:
         ascent.state, ascent.rate = ascent.copied(start), rate
-        elbo = np.concatenate([ascent.run(every) for _ in range(-(-PILOT_STEPS // every))])[
+        elbo = np.concatenate([ascent.advance(every)["elbo"] for _ in range(-(-PILOT_STEPS // every))])[
             -PILOT_STEPS // 4 :
         ]
         score = np.median(elbo) if np.isfinite(elbo).all() else -np.inf

@@ -92,9 +92,17 @@ class Subsampled(Climb):
 
     def evaluate(self, z, batch=None):
         """Log density and gradient on the rows at hand, block by block."""
+        if self.rows is None and (self.batches.tight or self.batches.mapped):
+            return self._apart(z)
         if self.rows is None:
             return super().evaluate(z, batch)
         return self._counted(self.rows, z)
+
+    def _apart(self, z):
+        """All rows, a batch at a time."""
+        self.target.counter.num_gradients += len(z)
+        self.target.counter.num_densities += len(z)
+        return self.batches.value_and_grad(z)
 
     def _counted(self, rows, z):
         self.target.counter.num_gradients += -(-len(z) * rows.num_rows // self.batches.total)

@@ -10,6 +10,7 @@ from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
 from .ascent import OBJECTIVES, Ascent
 from .minibatch import Batches, Minibatch
+from .watch import Bar
 
 
 class SVI(Ascent):
@@ -107,6 +108,21 @@ class SVI(Ascent):
         origin = np.zeros(target.dim)
         begin = start or (origin, origin + sd)
         super().__init__(target, batches, begin, num_particles, rate, seed, objective, optimiser)
+
+    def run(self, num_steps: int, progress: bool = True) -> np.ndarray:
+        """Many steps; the bound's estimates, shape ``(num_steps,)``.
+
+        Parameters
+        ----------
+        num_steps : int
+        progress : bool
+            Show a bar on a terminal or in Jupyter.
+        """
+        bar = Bar(num_steps, progress)
+        try:
+            return self.advance(num_steps, lambda done, elbo: bar.tell(done, f"ELBO {elbo:.6g}"))["elbo"]
+        finally:
+            bar.close()
 
     @property
     def guide(self):

@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 
 logger = logging.getLogger("elboroom")
+REDRAWN = 0.1  # seconds between two looks of a bar
 
 
 class Watch:
@@ -57,6 +58,49 @@ class Watch:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+
+class Bar:
+    """Progress of a known number of steps; cheap to tell at any rate.
+
+    Parameters
+    ----------
+    total : int
+    show : bool
+        Show a bar on a terminal or in Jupyter; nothing when piped.
+    """
+
+    def __init__(self, total: int, show: bool = True):
+        self._total, self._show, self._bar = total, show and _interactive(), None
+        self._drawn = time.perf_counter()
+
+    def tell(self, done: int, words: str = "") -> None:
+        """So many steps are done."""
+        now = time.perf_counter()
+        if not self._show or now - self._drawn < REDRAWN:
+            return
+        self._drawn = now
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
+            console = Console(stderr=True)
+            self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self._total)
+        self._bar.update(self._task, completed=done, description=words, refresh=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def _interactive() -> bool:

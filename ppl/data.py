@@ -157,6 +157,8 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     if isinstance(value, np.memmap) and value.dtype.kind in "fiub":
         check_file(label, value)
         return Argument(value, traced=True, dims=dims, float32=single)
+    if _settled(value):
+        return Argument(value, traced=True, dims=dims, float32=single)
     array = np.array(value)
     if array.dtype.kind in "US" or (
         array.dtype == object and all(isinstance(v, str) or v is None for v in array.ravel())
@@ -176,10 +178,20 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
                 )
             ) from error
     if array.dtype.kind in "iu":
-        array = array.astype(np.int64)
+        array = array.astype(np.int64, copy=False)
     elif array.dtype.kind == "f":
-        array = array.astype(np.float64)
+        array = array.astype(np.float64, copy=False)
     return Argument(array, traced=array.dtype.kind in "fiubc", dims=dims, float32=single)
+
+
+def _settled(value) -> bool:
+    """Whether an array can be written to from nowhere, and is as a model takes it: then it needs no private copy."""
+    if type(value) is not np.ndarray or value.dtype not in (np.float64, np.int64, np.bool_):
+        return False
+    base = value
+    while type(base) is np.ndarray and not base.flags.writeable:
+        base = base.base
+    return base is None and value.flags.c_contiguous
 
 
 def check_file(label: str, array: np.memmap) -> None:

@@ -11,6 +11,7 @@
     ├── GuideError            a guide that does not exist or cannot represent the model
     ├── BackendError
     │   ├── MissingBackendError   (an extra is not installed)
+    │   ├── OutOfMemoryError      (the device has no room for a computation)
     │   └── UnsupportedError      (the backend lacks an operation)
     └── InferenceError        a request that inference cannot carry out
 
@@ -56,6 +57,10 @@ class MissingBackendError(BackendError):
     """The backend's extra is not installed."""
 
 
+class OutOfMemoryError(BackendError):
+    """The device has no room for a computation."""
+
+
 class UnsupportedError(BackendError):
     """The backend lacks an operation that the model uses."""
 
@@ -73,3 +78,15 @@ def explain(where: str, expected: str, got: str, remedy: str) -> str:
     "site 'y': expected a count, got -1 in row 3. Remove or correct the row."
     """
     return f"{where}: expected {expected}, got {got}. {remedy[:1].upper()}{remedy[1:]}."
+
+
+def in_short(error: BaseException) -> str:
+    """Kind and first line of another library's error.
+
+    Examples
+    --------
+    >>> in_short(MemoryError("no room"))
+    'MemoryError: no room'
+    """
+    words = (str(error).splitlines() or [""])[0][:200].rstrip(". ")
+    return type(error).__name__ + (f": {words}" if words else "")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any
 
 import numpy as np
 
 from .backends import load
 from .centring import KEY
+from .errors import OutOfMemoryError, explain, in_short
 from .sites import ModelTrace, Site, element_labels
 
 BATCH = 32
@@ -22,6 +26,17 @@ class Counter:
 
     num_densities: int = 0
     num_gradients: int = 0
+
+
+def _within_memory(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a target within its `Target.room`."""
+
+    @wraps(method)
+    def within(self, *args, **kwargs):
+        with self.room():
+            return method(self, *args, **kwargs)
+
+    return within
 
 
 class Target:
@@ -100,7 +115,8 @@ class Target:
     def data(self) -> dict:
         """The program's arrays where the target computes: copies, made when they are first asked for."""
         if not self._placed:
-            self._placed.update(self.density.device(self.program))
+            with self.room():
+                self._placed.update(self.density.device(self.program))
         return self._placed
 
     @property
@@ -108,9 +124,36 @@ class Target:
         """The program's arrays as they lie, for functions that read few of them and copy what they read."""
         return self._placed or self._lent or self.data
 
+    def release(self) -> None:
+        """Let go of the program's arrays where the target computes; they are made again when they are asked for."""
+        self._placed.clear()
+
     def to_device(self, value):
         """An array where the target computes, in its precision."""
-        return self._engine.to_device(value, self.dtype)
+        with self.room():
+            return self._engine.to_device(value, self.dtype)
+
+    @contextmanager
+    def room(self):
+        """Where the device has no memory left within, an `OutOfMemoryError` says so."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OutOfMemoryError) or not self._engine.out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                explain(
+                    f"model '{self.program.name}'",
+                    f"room for its computations on the {self.device}",
+                    in_short(error),
+                    "take some rows at a time, with minibatch=er.Minibatch('plate', size=...), or fewer draws",
+                )
+            ) from error
+
+    @property
+    def memory(self) -> float | None:
+        """Bytes that the device lets a program have; None where it is the machine's own memory."""
+        return self._engine.memory(self.device)
 
     @property
     def loops(self):
@@ -163,6 +206,7 @@ class Target:
             pieces.append(fn(block, *rest))
         return pieces, total
 
+    @_within_memory
     def value_and_grad(
         self, z, data=None, weights=None, batch: int | None = None, scale: Mapping | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -197,6 +241,7 @@ class Target:
     def _inputs(self, data, weights):
         return (self.data if data is None else data), (self.weights if weights is None else weights)
 
+    @_within_memory
     def log_density(self, z, data=None, weights=None, rows: Mapping = {}, scale: Mapping = {}) -> dict:  # noqa: B006
         """Log density and its parts.
 
@@ -230,6 +275,7 @@ class Target:
         out["log_density"] = sum(out.values())
         return out
 
+    @_within_memory
     def per_row(self, z, data=None, weights=None, reduce: str | None = None) -> dict[str, np.ndarray]:
         """Log likelihood per observed row.
 
@@ -256,6 +302,7 @@ class Target:
             out[name] = value
         return out
 
+    @_within_memory
     def hessian_vector(self, z, v) -> np.ndarray:
         """Hessian of the log density at each row of `z` times the same row of `v`, shape ``(B, dim)``."""
         z, v = np.asarray(z, self.dtype), np.asarray(v, self.dtype)
@@ -270,6 +317,7 @@ class Target:
         self.counter.num_gradients += 2 * len(z)
         return np.concatenate(out).astype(np.float64)
 
+    @_within_memory
     def constrain(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
         """Values of latent and deterministic sites.
 
@@ -288,6 +336,7 @@ class Target:
         size = sum(int(np.prod(s.shape, dtype=int)) for s in self.trace.by_role("latent", "deterministic"))
         return int(np.clip(2**23 // max(size, 1), self.batch, 1024))
 
+    @_within_memory
     def responsibilities(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
         """Posterior probability of each value of each discrete site, shapes ``(B, count, *shape)``."""
         data, weights = self._inputs(data, weights)
@@ -295,6 +344,7 @@ class Target:
         self.counter.num_gradients += total
         return {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
 
+    @_within_memory
     def unconstrain(self, values: Mapping[str, np.ndarray], data=None, weights=None) -> np.ndarray:
         """Unconstrained coordinates of constrained values, shape ``(B, dim)``; values batched alike."""
         data, weights = self._inputs(data or self.lent, weights)
@@ -316,6 +366,7 @@ class Target:
         values = {k: np.asarray(v, self.dtype) for k, v in values.items()}
         return float(sum(float(v) for v in self.log_joint_terms(values).values()))
 
+    @_within_memory
     def log_joint_terms(self, values: Mapping[str, np.ndarray], data=None) -> dict[str, float]:
         """Log density of each site at constrained values."""
         terms = self.density.joint(dict(values), *self._inputs(data, None))

@@ -87,6 +87,7 @@ _NAMES = {
         "InferenceError",
         "MissingBackendError",
         "ModelError",
+        "OutOfMemoryError",
         "ShapeError",
         "SupportError",
         "UnsupportedError",

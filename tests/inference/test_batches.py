@@ -78,7 +78,9 @@ def test_every_batch_together_is_unbiased(name, backend):
     value, grad = target.value_and_grad(z)
     np.testing.assert_allclose(np.mean([v for v, _ in every], 0), value, rtol=1e-9)
     np.testing.assert_allclose(np.mean([g for _, g in every], 0), grad, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(batches.density(z), value, rtol=1e-9)
+    whole = batches.value_and_grad(z)
+    np.testing.assert_allclose(whole[0], value, rtol=1e-9)
+    np.testing.assert_allclose(whole[1], grad, rtol=1e-9, atol=1e-9)
 
 
 def one(batches, rows, z):
@@ -184,3 +186,16 @@ def test_a_memory_map_that_is_shorter_than_it_says_is_refused(tmp_path):
         er.DataError, match="argument 'x': expected a memory map of 3200 bytes, got a file of 1600"
     ):
         line(x, np.ones(400))
+
+
+def test_only_what_cannot_change_is_used_without_a_copy():
+    x, view, open_ = np.ones(6), np.ones(6)[:], np.ones(6)
+    x.setflags(write=False)
+    view.setflags(write=False)  # of an array that can be written to
+    held = {
+        name: line(value, y).leaves["x"].value for name, value in zip("xvo", (x, view, open_), strict=True)
+    }
+    assert held["x"] is x and not np.shares_memory(held["v"], view) and not np.shares_memory(held["o"], open_)
+    single = x.astype(np.float32)
+    single.setflags(write=False)
+    assert line(single, y).leaves["x"].value.dtype == np.float64

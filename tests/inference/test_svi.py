@@ -131,3 +131,26 @@ def test_a_second_fit_compiles_nothing():
 
     fit(0)
     assert fit(1).cost.compile_seconds == 0.0
+
+
+def test_the_bar_counts_the_steps(monkeypatch):
+    import io
+    import sys
+
+    from elboroom.inference import watch
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    svi, shown = er.SVI(mean(Y)), Terminal()
+    monkeypatch.setattr(watch, "REDRAWN", 0.0)
+    monkeypatch.setattr(sys, "stderr", shown)
+    quiet = svi.run(600, progress=False)
+    assert shown.getvalue() == "" and len(quiet) == 600
+    svi.run(600)
+    assert "200/600" in shown.getvalue() and "600/600" in shown.getvalue() and "ELBO" in shown.getvalue()
+    piped = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", piped)
+    svi.run(600)
+    assert piped.getvalue() == ""

@@ -18,6 +18,8 @@ __all__ = [
     "graph",
     "index_problems",
     "loops",
+    "memory",
+    "out_of_memory",
     "resolve_device",
     "sampler",
     "to_device",
@@ -46,6 +48,23 @@ def resolve_device(device: str) -> str:
     if device == "gpu" and available != "gpu":
         raise BackendError(explain("device", "a GPU that JAX sees", f"only {available}", "use device='cpu'"))
     return available if device == "auto" else device
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left."""
+    import jax
+
+    words = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+    told = isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, MemoryError) or told
+
+
+def memory(device: str) -> float | None:
+    """Bytes that the device lets a program have; None where it is the machine's own memory."""
+    import jax
+
+    found = jax.local_devices()[0].memory_stats() if device != "cpu" else None
+    return float(found["bytes_limit"]) if found and "bytes_limit" in found else None
 
 
 def sampler(density, num_warmup: int, metric: str | None, flow=None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import flows, loops
-from .arrays import to_device
+from .arrays import out_of_memory, to_device
 from .density import density_of
 from .dependencies import analysis
 from .trace import trace
@@ -21,6 +21,8 @@ __all__ = [
     "index_problems",
     "loops",
     "local_sites",
+    "memory",
+    "out_of_memory",
     "resolve_device",
     "sampler",
     "to_device",
@@ -48,6 +50,11 @@ def resolve_device(device: str) -> str:
             explain("device", "'cpu' on the torch backend", "'gpu'", "use backend='jax' for a GPU")
         )
     return "cpu"
+
+
+def memory(device: str) -> float | None:
+    """Bytes that the device lets a program have; None where it is the machine's own memory."""
+    return None
 
 
 def sampler(density, num_warmup: int, metric: str | None, flow=None):

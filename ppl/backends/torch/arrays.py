@@ -27,6 +27,16 @@ def to_device(value, dtype) -> torch.Tensor:
     return torch.from_numpy(array) if array.ndim else torch.tensor(array[()])
 
 
+def lent(value, dtype) -> torch.Tensor:
+    """A tensor over the memory of a NumPy array, not to be written to; of another precision it is a copy."""
+    array = np.asarray(value)
+    if array.dtype not in (dtype, np.int64) or not array.ndim or any(s < 0 for s in array.strides):
+        return to_device(value, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of arrays that cannot be written to
+        return torch.from_numpy(array)
+
+
 def to_host(tree):
     """Every tensor of a tree as a NumPy array."""
     return pytree.tree_map(lambda t: t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else t, tree)
@@ -198,13 +208,9 @@ class Function:
             return mapped(*pytree.tree_unflatten(list(flat), tree))
 
         try:
-            with Inside():
-                graph = make_fx(call)(*flat)
-            graph.graph.eliminate_dead_code()
-            graph.recompile()
-            return _scripted(graph, flat)
+            return recorded(call, flat)
         except Exception as error:  # noqa: BLE001  whatever the model does that cannot be recorded
-            if not _untraceable(error):
+            if not untraceable(error):
                 raise
             self.looped = True
             return partial(self._loop, tree)
@@ -230,11 +236,20 @@ class Function:
             try:
                 return torch.func.vmap(self._fn, self._in_dims, randomness="different")(*args)
             except Exception as error:  # noqa: BLE001
-                if not _untraceable(error):
+                if not untraceable(error):
                     raise
                 self.looped = True
                 flat, tree = pytree.tree_flatten(args)
                 return self._loop(tree, *flat)
+
+
+def recorded(call, flat):
+    """A function of tensors as the list of operations that it makes of these, fast to run again."""
+    with Inside():
+        graph = make_fx(call)(*flat)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return _scripted(graph, flat)
 
 
 def _scripted(graph, flat):
@@ -249,7 +264,14 @@ def _scripted(graph, flat):
             return graph
 
 
-def _untraceable(error) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or told
+
+
+def untraceable(error) -> bool:
     from ...errors import ElboroomError
 
-    return not isinstance(error, (ElboroomError, KeyboardInterrupt))
+    return not isinstance(error, (ElboroomError, KeyboardInterrupt)) and not out_of_memory(error)

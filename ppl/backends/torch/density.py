@@ -17,7 +17,7 @@ from ...errors import UnsupportedError, explain
 from ...model import structure_key
 from ...primitives import scan_in_python
 from ...running import Record, weighed
-from .arrays import Function, to_device
+from .arrays import Function, lent, to_device
 from .execute import Run, execute
 from .laws import LKJCholesky
 from .namespace import asarray
@@ -91,8 +91,8 @@ class Density:
         return {k: to_device(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
     def lent(self, program) -> dict:
-        """Nothing: every argument of a call is a tensor."""
-        return {}
+        """The traced leaves of a program as tensors that share their memory, where the precision is theirs."""
+        return {k: lent(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
     def _execute(self, data, run) -> Record:
         return execute(self._program, {**self.static, **data}, run)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 import torch
 import torch.utils._pytree as pytree
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from .arrays import Function, to_device
+from .arrays import Function, Leaving, recorded, to_device, untraceable
 
 
 class loop:  # noqa: N801  called as a function is, in both backends
@@ -24,22 +28,60 @@ class loop:  # noqa: N801  called as a function is, in both backends
     """
 
     def __init__(self, step, dtype, clock, shape):
-        self._step, self._dtype, self._shape = step, dtype, shape
+        self._step, self._dtype, self._shape, self._clock = step, dtype, shape, clock
+        self._ready: dict = {}
 
     def __call__(self, state, inputs, constants):
         def tensor(x):
             return x if isinstance(x, torch.Tensor) else to_device(x, self._dtype)
 
         state, inputs, constants = (pytree.tree_map(tensor, x) for x in (state, inputs, constants))
-        count = len(pytree.tree_leaves(inputs)[0])
-        outputs = []
+        seeds, outputs = inputs["seed"].tolist(), []
+        eps = torch.stack([normal(seed, self._shape, self._dtype) for seed in seeds])
+        parts, held = pytree.tree_flatten({**inputs, "eps": eps})
+        rows = list(zip(*(part.unbind(0) for part in parts), strict=True))
+        fixed, around = pytree.tree_flatten(constants)
+        flat, tree = pytree.tree_flatten(state)
         with torch.no_grad():
-            for i in range(count):
-                given = pytree.tree_map(lambda x, i=i: x[i], inputs)
-                given["eps"] = normal(given["seed"], self._shape, self._dtype)
-                state, out = self._step(state, given, constants)
+            step = self._recorded((flat, rows[0], fixed), (tree, held, around))
+            for row in rows:
+                found = step(*flat, *row, *fixed)
+                flat, out = found[: len(flat)], found[len(flat) :]
                 outputs.append(out)
-        return state, pytree.tree_map(lambda *parts: torch.stack(parts), *outputs)
+        names = self._ready[None]
+        seen = {
+            name: torch.stack(parts) for name, parts in zip(names, zip(*outputs, strict=True), strict=True)
+        }
+        return pytree.tree_unflatten(list(flat), tree), seen
+
+    def _recorded(self, given, trees):
+        """One step on flat lists of tensors, where it can be without Python between its operations."""
+        key = trees, tuple((tuple(t.shape), t.dtype) for part in given for t in part)
+        if key in self._ready:
+            return self._ready[key]
+        ends = np.cumsum([len(part) for part in given])[:-1]
+
+        def step(*flat):
+            parts = np.split(np.arange(len(flat)), ends)
+            state, out = self._step(
+                *(
+                    pytree.tree_unflatten([flat[i] for i in part], tree)
+                    for part, tree in zip(parts, trees, strict=True)
+                )
+            )
+            self._ready[None] = list(out)
+            return (*pytree.tree_leaves(state), *out.values())
+
+        begin = time.perf_counter()
+        try:
+            self._ready[key] = recorded(step, [t.clone() for part in given for t in part])
+        except Exception as error:  # noqa: BLE001  whatever the model does that cannot be recorded
+            if not untraceable(error):
+                raise
+            self._ready[key] = step
+        self._clock["compile"] += time.perf_counter() - begin
+        self._clock["count"] += 1
+        return self._ready[key]
 
 
 def normal(seed, shape, dtype):
@@ -70,6 +112,8 @@ class optimiser:  # noqa: N801  called as a function is, in both backends
         return {}
 
     def update(self, params, gradient, state):
+        if get_proxy_mode() is not None:
+            raise Leaving("an optimiser keeps a state of its own")
         self._params.copy_(params)
         self._params.grad = -gradient
         self._inner.step()
@@ -92,7 +136,13 @@ def mapped_gradient(density):
         grad, value = torch.func.grad_and_value(lambda z: density.scaled_total(z, data, weights, scale))(z)
         return value, grad
 
-    return Function(one, (0, None, None, None), density.dtype, density.clock).on_device
+    axes = (0, None, None, None)
+    alone, within = Function(one, axes, density.dtype, density.clock), torch.func.vmap(one, axes)
+
+    def gradient(*args):
+        return alone.on_device(*args) if get_proxy_mode() is None else within(*args)
+
+    return gradient
 
 
 def copy(tree):
