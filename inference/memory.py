@@ -27,7 +27,7 @@ def at_first(target, guide, minibatch: Minibatch | None, kept: Checkpoint) -> Ba
         return replace(Batches.of(target, Minibatch(plate, size, _args(minibatch))), tight=tight)
     if minibatch is None:
         batches = automatic(target) if guide == "auto" else None
-        kept.rows = _entry(*((None, 0) if batches is None else (batches.rows, batches.size)), [])
+        kept.rows = _entry(None, 0, []) if batches is None else _entry(batches.rows, batches.size, [])
         return batches
     kept.rows = _entry(plate_of(target.trace, minibatch.plate), minibatch.size, [])
     try:
@@ -128,5 +128,5 @@ def _args(minibatch):
     return () if minibatch is None else minibatch.args
 
 
-def _entry(plate, size, tried) -> dict:
+def _entry(plate: str | None, size: int, tried: list) -> dict:
     return {"plate": plate, "size": int(size), "tried": tried}
