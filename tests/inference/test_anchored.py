@@ -125,10 +125,10 @@ def test_stages_lead_to_all_rows():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_crossed_effects_are_found_on_batches(backend, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2**13)  # several of them
-    y, one, two = crossed_data(6_000)
+    monkeypatch.setattr(blocks, "BLOCK", 2**12)  # several of them
+    y, one, two = crossed_data(3_000)
     program = crossed(y, one, two)
-    posterior = er.fit(program, minibatch=er.Minibatch("row", 90), backend=backend, progress=False)
+    posterior = er.fit(program, minibatch=er.Minibatch("row", 45), backend=backend, progress=False)
     mean, covariance = exact(y, one, two)
     sd = np.sqrt(np.diag(covariance))
     found, scale = posterior.params["mean"], posterior.params["scale_tril"]
@@ -165,8 +165,8 @@ def test_batches_without_an_anchor_would_not_do():
 
 
 def test_a_mean_field_would_not_do():
-    y, one, two = crossed_data(3_000)
-    minibatch = er.Minibatch("row", 300)
+    y, one, two = crossed_data(1_000)
+    minibatch = er.Minibatch("row", 100)
     narrow = er.fit(crossed(y, one, two), guide="mean-field", minibatch=minibatch, progress=False)
     assert narrow.verdict == "untrusted" and "stochastic steps" in narrow.trail[1].reason
 

@@ -119,7 +119,9 @@ def test_evidence_of_local_quantities_fits_too(monkeypatch, backend="jax"):
     """Batches hold a part of the groups only: all rows are read batch by batch."""
     program = groups(Y, GROUP)
     options = dict(guide="mean-field", backend=backend, refine=False, progress=False)
-    monkeypatch.setattr(stochastic, "MOST_STEPS", 2000)
+    monkeypatch.setattr(stochastic, "MOST_STEPS", 200)
+    monkeypatch.setattr(ladder, "FIRST_POOL", 400)
+    monkeypatch.setattr(ladder, "LARGEST_POOL", 400)
     small = er.fit(program, minibatch=er.Minibatch("row", 32), **options)
     room_for(monkeypatch, 45, errors(backend)[-1])
     tight = er.fit(program, minibatch=er.Minibatch("row", 64), **options)

@@ -53,17 +53,17 @@ def test_guides_that_need_all_coordinates_are_refused_without(guide):
 
 
 def test_no_call_reads_all_rows(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2**12)
+    monkeypatch.setattr(blocks, "BLOCK", 2**11)
     monkeypatch.setattr(minibatch, "MOST_BLOCKS", 16)  # else the check of the batches would
-    program, sizes, whole_call = grouped(20, 500), [], Target.value_and_grad
+    program, sizes, whole_call = grouped(20, 200), [], Target.value_and_grad
 
     def watched(self, *args, **kwargs):
         sizes.append(len(self.program.leaves["y"].value))
         return whole_call(self, *args, **kwargs)
 
     monkeypatch.setattr(Target, "value_and_grad", watched)
-    posterior = er.fit(program, minibatch=er.Minibatch("row", 600), progress=False, refine=False)
-    assert posterior.verdict == "trusted" and max(sizes) < 10_000
+    posterior = er.fit(program, minibatch=er.Minibatch("row", 240), progress=False, refine=False)
+    assert posterior.verdict == "trusted" and max(sizes) < 4_000
 
 
 def test_a_structured_guide_is_fitted_in_blocks():
