@@ -34,6 +34,10 @@ FEWEST = 3  # points that lead to a mode: where fewer do, none may lead to other
 HELD = 4.0  # nats below the best component up to which this is asked of a mode
 FARTHEST = 60.0  # sds of a component at which they start
 LEAST = 10.0  # nats below the best component from which on a mode is negligible
+SLOPE, SLOPES = (
+    20.0,
+    2.0,
+)  # nats, and nats per dimension, by which a bound on the way to a mode may lie lower still
 SAME = 2.0  # sds between centres up to which two Gaussians are one mode
 EDGE = 0.05  # share of a component that may hold a reported quantile
 
@@ -180,14 +184,16 @@ def gather(
     if isinstance(first, str):
         return first
     parts, refused, sent = [first], [], []
-    ends = _places(density, home, leads, 0.1, rng, callback)
+    ends = _places(density, home, leads, 0.1, rng, first.elbo, callback)
     while True:
         for place in sorted(ends, key=lambda one: -one.elbo):
+            if place.elbo < _floor(parts):
+                break
             if any(place.same(known) for known in [*parts, *refused]):
                 continue
             if any(_mirrored(place, part, symmetries) for part in parts):
                 continue
-            part = _fitted(density, place.frame, rng, callback)
+            part = _fitted(density, place.frame, rng, callback, _floor(parts))
             if isinstance(part, str):
                 return part
             refused.append(place)
@@ -199,9 +205,11 @@ def gather(
             break
         ends = []
         for part in parts[len(sent) :]:
-            ends += _places(density, part.frame, _starts(part, parts, STARTS, rng), 0.5, rng, callback)
+            best, around = _best(parts), _starts(part, parts, STARTS, rng)
+            ends += _places(density, part.frame, around, 0.5, rng, best, callback)
             sent.append(Scouts.sent(density, part, parts, num_scouts, rng))
-            ends += _places(density, part.frame, sent[-1].peaks(density, parts, callback), 0.1, rng, callback)
+            peaks = sent[-1].peaks(density, parts, callback)
+            ends += _places(density, part.frame, peaks, 0.1, rng, best, callback)
     kept = [p for p in parts if p.elbo > _best(parts) - LEAST and not p.covers(parts)]
     hits = sum(scouts.hits(kept) for scouts in sent)
     rare = [n for n, part in zip(hits, kept, strict=True) if n < FEWEST and part.elbo > _best(kept) - HELD]
@@ -231,6 +239,11 @@ def _limit(dim: int) -> float:
 
 def _best(parts: list[Part]) -> float:
     return max(part.elbo for part in parts)
+
+
+def _floor(parts: list[Part]) -> float:
+    """Bound below which a place is a slope, and no fit there comes to rest at a mode with mass."""
+    return _best(parts) - LEAST - SLOPE - SLOPES * len(parts[0].frame.mean)
 
 
 def _starts(part: Part, parts: list[Part], count: int, rng) -> np.ndarray:
@@ -304,8 +317,8 @@ class Scouts:
         return frame.points(np.array(different[:most]).reshape(-1, dim))
 
 
-def _places(density, frame: Dense, points, sd, rng, callback) -> list[Part]:
-    """Where loose fits from some points end."""
+def _places(density, frame: Dense, points, sd, rng, best, callback) -> list[Part]:
+    """Where loose fits from some points end; those that lie far below `best` go on for longer."""
     if not len(points):
         return []
 
@@ -317,7 +330,11 @@ def _places(density, frame: Dense, points, sd, rng, callback) -> list[Part]:
         ends = loose_fits(
             framed, frame.coordinates(points), rng, sd, max_iterations=100, tolerance=0.5, callback=callback
         )
-    scale = np.log(np.abs(np.diag(frame.scale))).sum() - 0.5 * len(frame.mean) * np.log(2 * np.pi * np.e)
+        scale = np.log(np.abs(np.diag(frame.scale))).sum() - 0.5 * len(frame.mean) * np.log(2 * np.pi * np.e)
+        low = np.isfinite(ends.mean).all(1) & ~(ends.elbo + scale > best - LEAST)
+        if low.any():
+            more = loose_fits(framed, ends.mean[low], rng, ends.sd[low], tolerance=0.5, callback=callback)
+            ends.mean[low], ends.sd[low], ends.elbo[low] = more.mean, more.sd, more.elbo
     good = np.isfinite(ends.elbo) & np.isfinite(ends.mean).all(1)
     return [
         Part(Dense(frame.points(ends.mean[k : k + 1])[0], frame.scale * ends.sd[k]), ends.elbo[k] + scale)
@@ -325,14 +342,14 @@ def _places(density, frame: Dense, points, sd, rng, callback) -> list[Part]:
     ]
 
 
-def _fitted(density, start: Dense, rng, callback) -> Part | str:
-    """The Gaussian that the natural gradient reaches, or why none."""
+def _fitted(density, start: Dense, rng, callback, floor=-np.inf) -> Part | str:
+    """The Gaussian that the natural gradient reaches, polished where it lies above `floor`; or why none."""
     found = natural_gradient(density, start.mean, start.scale, rng, callback=callback)
     if callback is not None and callback():
         return "time ended before all modes were fitted"
     if found.reason in {"flat direction", "no finite draw"}:
         return f"the fit of one of the modes found no rest ({found.reason})"
-    if not found.converged:  # its weights will tell
+    if not found.converged and found.elbo > floor:  # its weights will tell
         with np.errstate(all="ignore"):
             better = polish(density, found.mean, found.scale_tril, rng, callback=callback)
         if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
