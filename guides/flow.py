@@ -1,5 +1,7 @@
 """Normalising flows: laws that are bent, and whose tails are as long as the posterior's.
 
+Of all coordinates, or of those that groups share; then the others are Gaussian given them.
+
 References
 ----------
 Kingma et al. (2016), Improved variational inference with inverse autoregressive flow, NeurIPS. Dinh, Sohl-Dickstein &
@@ -9,17 +11,20 @@ Bengio (2017), Density estimation using real NVP, ICLR. Durkan et al. (2019), Ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import qr, solve_triangular
 
 from ..ppl.backends import load
 from ..ppl.errors import GuideError, explain
 from .family import Params, standard_normal
 
 KINDS = ("iaf", "affine", "spline")
-LARGEST = 200  # dimensions
+OVER = ("all", "globals")
+LARGEST, LARGEST_WHOLE = 200, 1000  # dimensions of the layers, and of all
+WHOLE = 30  # dimensions up to which a flow over all of them is the better choice
 BLOCK = 1000  # rows per compiled call
 FRAME = ("mean", "scale_tril")
 
@@ -38,11 +43,22 @@ class Flow:
         Of the two hidden layers of each network.
     knots : int
         Of each spline.
+    over : {None, "all", "globals"}
+        What the layers bend: all coordinates, or those of the global sites. Then those of the local sites are
+        independent Gaussians, in the frame of a Gaussian of all, given the globals: a network puts out the mean and
+        the log scale of each. None takes the globals where there are more than 30 coordinates and some are local.
 
     Notes
     -----
     Flows come from flowjax on JAX and from zuko on PyTorch. The base law is standard normal; its tails are made
-    heavier before the first layer.
+    heavier before the first layer. Over the globals g alone, ``q(g, l) = flow(g) ∏ N(x_i | a_i(g), b_i(g)²)`` with x
+    the whitened coordinates of the locals l: cost and number of parameters are linear in the number of groups.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> er.Flow("affine", over="globals").settings["over"]
+    'globals'
     """
 
     kind: str = "iaf"
@@ -50,11 +66,13 @@ class Flow:
     width: int = 32
     knots: int = 8
     name: str = "flow"
+    over: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What makes an equal family."""
-        return {"kind": self.kind, "num_layers": self.num_layers, "width": self.width, "knots": self.knots}
+        names = ("kind", "num_layers", "width", "knots", "over")
+        return {name: getattr(self, name) for name in names}
 
     def bind(self, target) -> FlowGuide:
         """The flow of a target.
@@ -66,15 +84,58 @@ class Flow:
         MissingBackendError
             Where the backend's library of flows is not installed.
         """
-        self._check(target.dim)
+        bent = self.bends(target)
         dtype = str(np.dtype(getattr(target, "dtype", np.float64)))
         engine = load(getattr(target, "backend", "jax")).flows
-        flow = engine.flow(self.kind, target.dim, self.num_layers, self.width, self.knots, dtype)
+        rest = target.dim - len(bent)
+        flow = engine.flow(self.kind, len(bent), self.num_layers, self.width, self.knots, dtype, rest)
         layout = getattr(target, "layout", None)
-        order = layout["order"] if layout else orders(target.dim, self.num_layers)
-        return FlowGuide(self, target.dim, flow, order)
+        order = layout["order"] if layout else orders(len(bent), self.num_layers)
+        return FlowGuide(self, target.dim, flow, order, bent)
 
-    def _check(self, dim: int) -> None:
+    def bends(self, target) -> np.ndarray:
+        """Coordinates that the layers bend.
+
+        Raises
+        ------
+        GuideError
+            As `bind`.
+        """
+        self._check()
+        layout, every = getattr(target, "layout", None), np.arange(target.dim)
+        if layout and "bent" in layout:
+            return np.asarray(layout["bent"])
+        chosen = every
+        if hasattr(target, "program") and (
+            self.over == "globals" or (self.over is None and target.dim > WHOLE)
+        ):
+            local = load(target.backend, target.program.model.language).local_sites(target.program)
+            shared = [every[target.offsets[s.name]] for s in target.sites if s.name not in local]
+            found = np.concatenate([every[:0], *shared])
+            if len(found) >= 2:
+                chosen = found
+            elif self.over == "globals":
+                raise GuideError(
+                    explain(
+                        "over of a flow",
+                        "at least two global coordinates",
+                        f"{len(found)} of {target.dim}, the sites {sorted(local)} being local",
+                        "use over='all'",
+                    )
+                )
+        most = LARGEST if len(chosen) == target.dim else LARGEST_WHOLE
+        if not (2 <= target.dim <= most and len(chosen) <= LARGEST):
+            remedy = "'full-rank'" if target.dim < 2 else "'structured' or 'low-rank'"
+            raise GuideError(
+                explain("guide 'flow'", f"2 to {most} dimensions", f"{target.dim}", f"use guide={remedy}")
+            )
+        return chosen
+
+    def _check(self) -> None:
+        if self.over is not None and self.over not in OVER:
+            raise GuideError(
+                explain("over of a flow", f"None or one of {OVER}", repr(self.over), "choose one of them")
+            )
         if self.kind not in KINDS:
             raise GuideError(
                 explain("kind of a flow", f"one of {KINDS}", repr(self.kind), "choose one of them")
@@ -85,11 +146,6 @@ class Flow:
                 raise GuideError(
                     explain(f"{name} of a flow", f"an integer of at least {least}", repr(value), "correct it")
                 )
-        if not 2 <= dim <= LARGEST:
-            remedy = "'full-rank'" if dim < 2 else "'structured' or 'low-rank'"
-            raise GuideError(
-                explain("guide 'flow'", f"2 to {LARGEST} dimensions", f"{dim}", f"use guide={remedy}")
-            )
 
 
 def orders(dim: int, num_layers: int) -> np.ndarray:
@@ -104,26 +160,35 @@ def orders(dim: int, num_layers: int) -> np.ndarray:
 class FlowGuide:
     """``z = mean + scale_tril T(eps)`` with the layers T of a backend's flow.
 
-    ``params = {mean: (dim,), scale_tril: (dim, dim)}`` and the weights of the layers, by the backend's names.
+    ``params = {mean: (dim,), scale_tril: (dim, dim)}`` and the weights of the layers, by the backend's names. The
+    coordinates of ``eps`` begin with those that the layers bend; with its rows in that order `scale_tril` is lower
+    triangular.
     """
 
     family: Flow
     dim: int
     flow: Any
     order: np.ndarray
+    bent: np.ndarray
 
     @property
     def layout(self) -> dict[str, np.ndarray]:
         """What `Flow.bind` takes in place of a new order of the coordinates."""
-        return {"order": self.order}
+        return {"order": self.order, "bent": self.bent}
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """The coordinates that are bent, then the others."""
+        return np.concatenate([self.bent, np.setdiff1d(np.arange(self.dim), self.bent)])
 
     def init(self, start) -> Params:
         """Layers that change nothing yet, in the frame of `start`."""
         scale, rng = start.get("scale_tril"), np.random.default_rng(0)
-        params = {
-            "mean": np.asarray(start["mean"], float),
-            "scale_tril": np.diag(start["sd"]) if scale is None else np.asarray(scale, float),
-        }
+        scale = np.diag(start["sd"]) if scale is None else np.array(scale, float)
+        if len(self.bent) < self.dim:  # of the same covariance, triangular in another order
+            scale[self.place] = qr(scale[self.place].T, mode="r")[0].T
+            scale *= np.sign(np.diag(scale[self.place]))
+        params = {"mean": np.asarray(start["mean"], float), "scale_tril": scale}
         for name, shape in self.flow.shapes().items():
             plain = len(shape) == 2 or self.flow.last in name  # biases, and what a network puts out
             params[name] = np.zeros(shape) if plain else rng.normal(size=shape) / np.sqrt(shape[-1])
@@ -138,7 +203,8 @@ class FlowGuide:
         return params["mean"] + x @ params["scale_tril"].T, log_jacobian + self.log_scale(params)
 
     def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
-        x = solve_triangular(params["scale_tril"], (np.asarray(z) - params["mean"]).T, lower=True).T
+        moved = (np.asarray(z) - params["mean"])[:, self.place]
+        x = solve_triangular(params["scale_tril"][self.place], moved.T, lower=True).T
         eps, log_jacobian = self._mapped(self.flow.inverse, params, x)
         return eps, log_jacobian - self.log_scale(params)
 
@@ -163,4 +229,4 @@ class FlowGuide:
 
     def log_scale(self, params: Params) -> float:
         """Log determinant of the frame."""
-        return float(np.log(np.abs(np.diag(params["scale_tril"]))).sum())
+        return float(np.log(np.abs(np.diag(params["scale_tril"][self.place]))).sum())

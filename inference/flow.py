@@ -17,6 +17,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..guides import log_prob
+from ..guides.flow import FRAME
+from ..ppl.errors import GuideError
 from .evidence.modes import reach
 from .evidence.pool import draw_pool
 from .evidence.verdicts import KHAT_TRUSTED
@@ -29,12 +31,14 @@ HALVINGS, MOST_STEPS = 4, 6000
 GAIN = 0.005  # nats
 NUM_DRAWS = 128
 MOST_DIMENSIONS, LEAST_STEPS = 100, 1500  # of a climb
+PRODUCTS = 30  # of a matrix with draws, in the time that a model takes for one number
 MOST_NUMBERS = 4e10  # that the gradients of a climb's flow read
 HEAVY, MISSED = (
     np.log(20.0),
     0.01,
 )  # weight of a draw, and share of such draws, that speak of mass not covered
 LEGS, NUM_CHECKED = 2, 8_000
+KHAT_ENOUGH, ENOUGH = 0.4, 0.5  # k̂, and effective share of the draws, of a flow that needs no more steps
 FAILED = 0.5  # share of the draws with no finite density from which on a call is undone
 
 
@@ -52,7 +56,9 @@ class Flown:
         return f"flow: {self.reason} after {EVERY * len(self.trace)} steps"
 
 
-def ascend(target, guide, params, rng, most_steps: int = MOST_STEPS, callback=None) -> Flown:
+def ascend(
+    target, guide, params, rng, most_steps: int = MOST_STEPS, callback=None, enough=None
+) -> Flown:
     """Fit the layers of a flow, its frame held fixed.
 
     Parameters
@@ -65,6 +71,8 @@ def ascend(target, guide, params, rng, most_steps: int = MOST_STEPS, callback=No
     most_steps : int
     callback : callable, optional
         Asked after every few steps whether to stop.
+    enough : callable, optional
+        ``enough(params)``, asked wherever the bound no longer grows: whether the averaged flow will do.
     """
     run = _compiled(target, guide)
     place = target.to_device
@@ -87,6 +95,11 @@ def ascend(target, guide, params, rng, most_steps: int = MOST_STEPS, callback=No
         bounds = np.asarray(bounds, np.float64)
         return state, bounds, np.isfinite(bounds).all() and np.mean(good) > FAILED
 
+    def averaged(state):
+        weights = target.loops.to_host(state["average"])
+        frame = {name: params[name] for name in FRAME}
+        return frame | {name: np.asarray(value, np.float64) for name, value in weights.items()}
+
     first = guide.flow.begin(guide.weights(params))
     pilots = [(go(first, rate), rate) for rate in PILOTS]
     scores = [np.median(found[1][-EVERY // 4 :]) if found[2] else -np.inf for found, _ in pilots]
@@ -103,15 +116,16 @@ def ascend(target, guide, params, rng, most_steps: int = MOST_STEPS, callback=No
             break
         if sound and (len(recent) < WINDOW or _grows(recent[-WINDOW:])):
             continue
+        if sound and enough is not None and enough(averaged(state)):
+            reason = "good enough"
+            break
         rate, recent, halved = 0.5 * rate, [], halved + 1
         if halved > HALVINGS:
             reason = "settled" if sound else "no rate keeps the bound finite"
             break
-    frame = {name: params[name] for name in ("mean", "scale_tril")}
-    weights = target.loops.to_host(state["average"])
-    shift = np.log(np.abs(np.diag(params["scale_tril"]))).sum() + 0.5 * target.dim * np.log(2 * np.pi)
+    shift = guide.log_scale(params) + 0.5 * target.dim * np.log(2 * np.pi)
     steps = [float(bound.mean() + shift) for bound in trace]
-    return Flown({**frame, **{k: np.asarray(v, np.float64) for k, v in weights.items()}}, steps, reason)
+    return Flown(averaged(state), steps, reason)
 
 
 def fit_flow(density, target, guide, params, rng, most_steps: int = MOST_STEPS, callback=None) -> Flown:
@@ -122,10 +136,18 @@ def fit_flow(density, target, guide, params, rng, most_steps: int = MOST_STEPS, 
     density : callable
         ``density(z) -> (log density, gradient)``, for the weights; for the others see `ascend`.
     """
+    pools = []
+
+    def enough(params):
+        pools.append(draw_pool(density, guide, params, NUM_CHECKED, rng))
+        return pools[-1].khat < KHAT_ENOUGH and pools[-1].size > ENOUGH * NUM_CHECKED
+
     best = None
     for _ in range(LEGS):
-        found = ascend(target, guide, params, rng, most_steps, callback)
-        khat = draw_pool(density, guide, found.params, NUM_CHECKED, rng).khat
+        found = ascend(target, guide, params, rng, most_steps, callback, enough)
+        if found.reason != "good enough":
+            enough(found.params)
+        khat = pools[-1].khat
         if best is None or khat < best[0]:
             best = khat, found
         if khat < KHAT_TRUSTED or (callback is not None and callback()):
@@ -160,10 +182,16 @@ def around(pool) -> Dense:
     return Dense(mean, unit[:, None] * np.linalg.cholesky(covariance / unit[:, None] / unit + floor))
 
 
-def affordable(target) -> int:
+def affordable(target, family) -> int:
     """Steps that a climb may spend; 0 where that is too few to fit a flow, or no flow can be."""
-    steps = int(min(MOST_STEPS, MOST_NUMBERS / target.work / NUM_DRAWS))
-    return steps if steps >= LEAST_STEPS and 2 <= target.dim <= MOST_DIMENSIONS else 0
+    try:
+        count = len(family.bends(target))
+    except GuideError:
+        return 0
+    if count > MOST_DIMENSIONS:
+        return 0
+    steps = int(min(MOST_STEPS, MOST_NUMBERS / (target.work + target.dim**2 / PRODUCTS) / NUM_DRAWS))
+    return steps if steps >= LEAST_STEPS else 0
 
 
 def covers(guide, params, pool, z, value) -> bool:

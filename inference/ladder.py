@@ -144,7 +144,7 @@ class Climb(Fitting):
                 searched = True
             if not searched and condemned is None:
                 condemned = "the search for other modes failed"
-            bends = chains and isinstance(frame, Dense) and affordable(self.target) > 0
+            bends = chains and isinstance(frame, Dense) and affordable(self.target, Flow()) > 0
             flown = None
             if bends and self._wild(law) and not (found or condemned):
                 flown = self._bend(law, frame, found, symmetries, rng)
@@ -196,7 +196,8 @@ class Climb(Fitting):
         with self.watch.showing("fitting a flow"), self.attempt("flow", "flow"):
             guide = Flow().bind(self.target)
             start = guide.init(frame.start)
-            flown = fit_flow(self.density, self.target, guide, start, rng, affordable(self.target), stop)
+            most = affordable(self.target, guide.family)
+            flown = fit_flow(self.density, self.target, guide, start, rng, most, stop)
             pool = draw_pool(self.density, guide, flown.params, FIRST_POOL, rng)
             frame, words = around(pool), flown.words
             weighed, residual, _ = self._weigh(pool, guide, flown.params, frame)

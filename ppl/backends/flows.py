@@ -16,6 +16,22 @@ BOUND, LEAST, WIDTHS = 8.0, 0.1, 0.4  # splines: where they end, their least slo
 CLIP, KEEP = 1.0, 0.99  # norm of a step's gradient; what an average keeps at each step
 
 
+def given_shapes(dim: int, rest: int, width: int, last: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the network that says where `rest` coordinates lie, and how wide, given the `dim` that are bent.
+
+    Names with `last` belong to weights whose zeros leave the others as they are.
+    """
+    if not rest:
+        return {}
+    return {
+        "given.weight": (1, width, dim),
+        "given.bias": (1, width),
+        f"given.{last}.weight": (1, 2 * rest, width),
+        f"given.{last}.bias": (1, 2 * rest),
+        f"given.{last}.straight": (1, 2 * rest, dim),
+    }
+
+
 def tails(dim: int) -> tuple[float, float]:
     """``tail`` and ``spread`` of the base law, its variance one.
 

@@ -12,8 +12,13 @@ from elboroom.ppl.errors import GuideError, MissingBackendError
 BACKENDS = ("jax", "torch")
 
 
-def bound(kind, backend, dim, **settings):
-    return Flow(kind, **settings).bind(SimpleNamespace(dim=dim, backend=backend))
+def bound(kind, backend, dim, bent=None, **settings):
+    """A flow; over the coordinates `bent` alone, where they are given."""
+    target = SimpleNamespace(dim=dim, backend=backend)
+    if bent is not None:
+        order = np.tile(np.arange(len(bent))[::-1], (settings.get("num_layers", 4), 1))
+        target.layout = {"order": order, "bent": np.array(bent)}
+    return Flow(kind, **settings).bind(target)
 
 
 def bent(guide, seed=0, by=0.3):
@@ -28,10 +33,10 @@ def bent(guide, seed=0, by=0.3):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_maps(kind, backend, rng):
+@pytest.mark.parametrize("kind, over", [*((kind, None) for kind in KINDS), ("iaf", [3, 1])])
+def test_maps(kind, over, backend, rng):
     dim, step = 5, 1e-5
-    guide = bound(kind, backend, dim)
+    guide = bound(kind, backend, dim, over)
     params = bent(guide)
     eps = 1.5 * rng.standard_normal((20, dim))
     z, log_jacobian = guide.forward(params, eps)
@@ -48,6 +53,30 @@ def test_maps(kind, backend, rng):
     grad = rng.standard_normal((20, dim))  # of any density
     expected = np.einsum("bij,bi->bj", jacobian, grad) + slope
     np.testing.assert_allclose(guide.pullback(params, eps, grad), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_others_are_gaussian_given_what_is_bent(backend, rng):
+    guide = bound("affine", backend, 4, [2, 0])
+    params = bent(guide)
+    eps = np.tile(rng.standard_normal(4), (3, 1))
+    eps[:, 2:] = [[-1.0, 2.0], [0.0, 0.0], [1.0, -2.0]]
+    z, log_jacobian = guide.forward(params, eps)
+    np.testing.assert_allclose(z[:, [2, 0]], z[:1, [2, 0]].repeat(3, 0), atol=1e-12)
+    np.testing.assert_allclose(z[0] + z[2], 2 * z[1], atol=1e-12)
+    assert np.ptp(log_jacobian) < 1e-12
+    other = eps[:1] + np.array([1.0, 0, 0, 0])
+    moved = guide.forward(params, np.concatenate([other, other + [0, 0, 1.0, 1.0]]))[0]
+    own = guide.forward(params, np.concatenate([eps[:1], eps[:1] + [0, 0, 1.0, 1.0]]))[0]
+    assert np.abs((moved[1] - moved[0]) / (own[1] - own[0]) - 1)[[1, 3]].max() > 0.05  # wider, or narrower
+
+
+def test_its_frame_keeps_its_covariance():
+    guide = bound("iaf", "jax", 4, [2, 0], num_layers=1)
+    root = np.tril(np.random.default_rng(0).normal(size=(4, 4)))
+    scale = guide.init({"mean": np.zeros(4), "scale_tril": root})["scale_tril"]
+    np.testing.assert_allclose(scale @ scale.T, root @ root.T, atol=1e-12)
+    assert np.all(np.triu(scale[[2, 0, 1, 3]], 1) == 0) and np.all(np.diag(scale[[2, 0, 1, 3]]) > 0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -84,6 +113,7 @@ def test_it_starts_as_its_frame(backend, rng):
         (Flow(), 1, "2 to 200 dimensions, got 1. Use guide='full-rank'"),
         (Flow(), 201, "'structured' or 'low-rank'"),
         (Flow("planar"), 3, "'spline'"),
+        (Flow(over="locals"), 3, "over of a flow"),
         (Flow(width=0), 3, "width of a flow"),
         (Flow(num_layers=2.5), 3, "num_layers of a flow"),
     ],

@@ -218,6 +218,57 @@ def test_what_is_too_dear_is_left_out():
     class Target:
         dim, work = 10, 1e3
 
-    assert affordable(Target) > 1000
+    assert affordable(Target, Flow()) > 1000
     for name, value in (("dim", 1), ("dim", 500), ("work", 1e9)):
-        assert affordable(type("Other", (Target,), {name: value})) == 0
+        assert affordable(type("Other", (Target,), {name: value}), Flow()) == 0
+
+
+@er.model
+def groups(y):
+    """Few observations in each group: nothing holds the scale away from zero."""
+    mu = er.sample("mu", er.Normal(0, 1))
+    tau = er.sample("tau", er.HalfNormal(1))
+    with er.plate("group", len(y)):
+        theta = er.sample("theta", er.Normal(mu, tau))
+        er.observe("y", er.Normal(theta, 1.0), y)
+
+
+def groups_moments(y):
+    """Mean and sd of tau, and of the first group, by quadrature: the groups are Gaussian given tau, and so is mu."""
+    tau = np.linspace(1e-3, 5, 4000)
+    spread = 1 + tau**2
+    precision = 1 + len(y) / spread
+    mean = y.sum() / spread / precision
+    log_mass = -0.5 * tau**2 - 0.5 * len(y) * np.log(spread) - 0.5 * np.log(precision)
+    log_mass += 0.5 * mean**2 * precision - 0.5 * (y @ y) / spread
+    mass = np.exp(log_mass - log_mass.max())
+    mass /= mass.sum()
+    shrunk = tau**2 / spread
+    first = shrunk * y[0] + (1 - shrunk) * mean
+    variance = shrunk + (1 - shrunk) ** 2 / precision
+    moments = {}
+    for name, value, own in (("tau", tau, 0.0), ("theta[0]", first, variance)):
+        centre = mass @ value
+        moments[name] = centre, np.sqrt(mass @ ((value - centre) ** 2 + own))
+    return moments
+
+
+def test_over_the_globals_alone():
+    """Two coordinates are bent, sixty follow them."""
+    y = np.random.default_rng(3).normal(0.3, 1.05, 60)
+    target = groups(y).target()
+    assert Flow().bends(target).tolist() == [0, 1] and len(Flow(over="all").bends(target)) == 62
+    gaussian = er.fit(groups(y), guide="structured", refine=False, progress=False)
+    posterior = er.fit(groups(y), guide=Flow(num_layers=2, width=16), refine=False, progress=False)
+    assert posterior.guide.flow.rest == 60
+    assert posterior.khat < 0.5 < gaussian.khat and posterior.verdict == "trusted"
+    table, size = posterior.summary(), posterior._outcome.pool.size
+    for label, (mean, sd) in groups_moments(y).items():
+        assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(size)
+        assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt(2 / size)
+    refined = posterior.refine(num_draws=300, progress=False)
+    assert "base coordinates" in refined.trail[-1].reason
+    law = refined._outcome.law
+    size = (len(law.z) / law.inflation(law.z))[1]
+    mean, sd = groups_moments(y)["tau"]
+    assert abs(refined.summary()["mean"]["tau"] - mean) < 5 * sd / np.sqrt(size)

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, WIDTHS, tails
+from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, WIDTHS, given_shapes, tails
 from .arrays import Function, precision
 
 
 @cache
-def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: str) -> Flow:
+def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: str, rest: int = 0) -> Flow:
     """The flow of these settings, compiled once for all fits."""
-    return Flow(kind, dim, num_layers, width, knots, dtype)
+    return Flow(kind, dim, num_layers, width, knots, dtype, rest)
 
 
 class Flow:
@@ -32,12 +32,14 @@ class Flow:
     dim : int
     num_layers, width, knots : int
     dtype : str
+    rest : int
+        More coordinates, Gaussian given the first `dim`: a network of these puts out their means and log scales.
     """
 
     last = "layers.2"  # the layer of weights whose zeros make a layer the identity
 
-    def __init__(self, kind, dim, num_layers, width, knots, dtype):
-        self.kind, self.dim, self.num_layers = kind, dim, num_layers
+    def __init__(self, kind, dim, num_layers, width, knots, dtype, rest=0):
+        self.kind, self.dim, self.num_layers, self.rest = kind, dim, num_layers, rest
         self.width, self.knots, self.dtype = width, knots, np.dtype(dtype)
         self._tail, self._spread = tails(dim)
         self.forward = Function(self._forward, dtype)
@@ -58,7 +60,8 @@ class Flow:
         """Shape of each array of weights, the layers along its first axis."""
         with precision(self.dtype):
             found = jax.eval_shape(lambda: dict(_weights(self._layer())))
-        return {name: (self.num_layers, *array.shape) for name, array in found.items()}
+        layers = {name: (self.num_layers, *array.shape) for name, array in found.items()}
+        return layers | given_shapes(self.dim, self.rest, self.width, self.last)
 
     def _layer(self):
         """One layer with weights of its own; to be called while a function is traced."""
@@ -89,7 +92,23 @@ class Flow:
         given = {id(leaf): params[name] for name, leaf in own.items()}
         return jax.tree_util.tree_unflatten(tree, [given.get(id(leaf), leaf) for leaf in leaves])
 
+    def _given(self, x, params):
+        """Shift and log scale of the coordinates that are not bent."""
+        own = {name.removeprefix("given."): value[0] for name, value in params.items() if _is_given(name)}
+        hidden = jax.nn.silu(x @ own["weight"].T + own["bias"])
+        weight, bias, straight = (own[f"{self.last}.{name}"] for name in ("weight", "bias", "straight"))
+        shift, size = jnp.split(hidden @ weight.T + bias + x @ straight.T, 2, 1)
+        return shift, size / (1 + jnp.abs(size) / STEEPEST)
+
     def _forward(self, eps, params, order):
+        bent, log_det = self._bent(eps[:, : self.dim], _layers(params), order)
+        if not self.rest:
+            return bent, log_det
+        shift, size = self._given(bent, params)
+        rest = shift + jnp.exp(size) * eps[:, self.dim :]
+        return jnp.concatenate([bent, rest], 1), log_det + size.sum(1)
+
+    def _bent(self, eps, params, order):
         def through(carry, one):
             weights, places = one
             x, change = jax.vmap(self._filled(weights).transform_and_log_det)(carry[0][:, places])
@@ -98,6 +117,14 @@ class Flow:
         return jax.lax.scan(through, self._heavier(eps), (params, order))[0]
 
     def _inverse(self, x, params, order):
+        eps, log_det = self._straight(x[:, : self.dim], _layers(params), order)
+        if not self.rest:
+            return eps, log_det
+        shift, size = self._given(x[:, : self.dim], params)
+        rest = (x[:, self.dim :] - shift) * jnp.exp(-size)
+        return jnp.concatenate([eps, rest], 1), log_det - size.sum(1)
+
+    def _straight(self, x, params, order):
         def back(carry, one):
             weights, places = one
             x, change = jax.vmap(self._filled(weights).inverse_and_log_det)(carry[0])
@@ -160,7 +187,9 @@ class Flow:
             )
 
         def step(state, given, constants):
-            half = jax.random.normal(jax.random.key(given["seed"]), (num_draws // 2, self.dim), self.dtype)
+            half = jax.random.normal(
+                jax.random.key(given["seed"]), (num_draws // 2, self.dim + self.rest), self.dtype
+            )
             eps = jnp.concatenate([half, -half])
             grad, (bound, good) = jax.grad(loss, has_aux=True)(state["params"], eps, constants)
             sound = jnp.isfinite(optax.tree.norm(grad))
@@ -174,6 +203,14 @@ class Flow:
             return jax.lax.scan(lambda carry, one: step(carry, one, constants), state, inputs)
 
         return Function(run, self.dtype, density.clock)
+
+
+def _is_given(name: str) -> bool:
+    return name.startswith("given.")
+
+
+def _layers(params):
+    return {name: value for name, value in params.items() if not _is_given(name)}
 
 
 def _weights(layer):

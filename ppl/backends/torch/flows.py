@@ -10,14 +10,14 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...errors import MissingBackendError, explain
-from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, tails
+from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, given_shapes, tails
 from .arrays import DTYPES, Function, randomness, to_device, to_host
 
 
 @cache
-def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: str) -> Flow:
+def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: str, rest: int = 0) -> Flow:
     """The flow of these settings."""
-    return Flow(kind, dim, num_layers, width, knots, dtype)
+    return Flow(kind, dim, num_layers, width, knots, dtype, rest)
 
 
 class Flow:
@@ -29,12 +29,14 @@ class Flow:
     dim : int
     num_layers, width, knots : int
     dtype : str
+    rest : int
+        More coordinates, Gaussian given the first `dim`: a network of these puts out their means and log scales.
     """
 
     last = "hyper.4"  # the layer of weights whose zeros make a layer the identity
 
-    def __init__(self, kind, dim, num_layers, width, knots, dtype):
-        self.kind, self.dim, self.num_layers = kind, dim, num_layers
+    def __init__(self, kind, dim, num_layers, width, knots, dtype, rest=0):
+        self.kind, self.dim, self.num_layers, self.rest, self.width = kind, dim, num_layers, rest, width
         self.dtype = np.dtype(dtype)
         self._tail, self._spread = tails(dim)
         with randomness(0):  # weights that are replaced
@@ -59,7 +61,8 @@ class Flow:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each array of weights, the layers along its first axis."""
-        return {name: (self.num_layers, *shape) for name, shape in self._names.items()}
+        layers = {name: (self.num_layers, *shape) for name, shape in self._names.items()}
+        return layers | given_shapes(self.dim, self.rest, self.width, self.last)
 
     def _on_host(self, fn, x, params, *rest):
         place = partial(to_device, dtype=self.dtype)
@@ -70,7 +73,24 @@ class Flow:
         own = {f"layer.{name}": params[name][which] for name in self._names}
         return torch.func.functional_call(self._layer, own, (x, back))
 
+    def _given(self, x, params):
+        """Shift and log scale of the coordinates that are not bent."""
+        hidden = torch.nn.functional.silu(x @ params["given.weight"][0].T + params["given.bias"][0])
+        names = (f"given.{self.last}.{name}" for name in ("weight", "bias", "straight"))
+        weight, bias, straight = (params[name][0] for name in names)
+        out = hidden @ weight.T + bias + x @ straight.T
+        shift, size = out[:, : self.rest], out[:, self.rest :]
+        return shift, size / (1 + torch.abs(size) / STEEPEST)
+
     def _forward(self, eps, params, order):
+        bent, log_det = self._bent(eps[:, : self.dim], params, order)
+        if not self.rest:
+            return bent, log_det
+        shift, size = self._given(bent, params)
+        rest = shift + torch.exp(size) * eps[:, self.dim :]
+        return torch.cat([bent, rest], 1), log_det + size.sum(1)
+
+    def _bent(self, eps, params, order):
         x, log_det = self._heavier(eps)
         for i in range(self.num_layers):
             x, change = self._through(x[:, order[i]], params, i, False)
@@ -78,6 +98,14 @@ class Flow:
         return x, log_det
 
     def _inverse(self, x, params, order):
+        eps, log_det = self._straight(x[:, : self.dim], params, order)
+        if not self.rest:
+            return eps, log_det
+        shift, size = self._given(x[:, : self.dim], params)
+        rest = (x[:, self.dim :] - shift) * torch.exp(-size)
+        return torch.cat([eps, rest], 1), log_det - size.sum(1)
+
+    def _straight(self, x, params, order):
         log_det = 0.0
         for i in reversed(range(self.num_layers)):
             x, change = self._through(x, params, i, True)
@@ -162,7 +190,7 @@ class _Steps:
         bounds, shares = [], []
         for seed, rate in zip(inputs["seed"], inputs["rate"], strict=True):
             generator = torch.Generator().manual_seed(int(seed))
-            half = torch.randn(self._num_draws // 2, flow.dim, generator=generator, dtype=kind)
+            half = torch.randn(self._num_draws // 2, flow.dim + flow.rest, generator=generator, dtype=kind)
             eps = torch.cat([half, -half])
             own = {k: v.detach() for k, v in params.items()}
             with torch.no_grad():
