@@ -1,6 +1,8 @@
 """Flows against the best Gaussian and NumPyro's flow guides, in one run.
 
-    python benchmarks/flows.py [--folder DIR] [--only NAME] [--seeds 3] [--kinds iaf affine spline] [--peers] [--backend torch]
+    python benchmarks/flows.py [--folder DIR] [--only NAME] [--seeds 3] [--kinds iaf affine spline] [--peers] [--torch]
+
+A kind may say what it bends: iaf/all, iaf/globals. On PyTorch the funnel and the banana are fitted.
 
 Each target is fitted by the best Gaussian, by flows, and, with ``--peers``, by NumPyro's AutoBNAFNormal and AutoIAFNormal
 (Adam at 0.01, 10,000 steps, their defaults). Errors: of sds, in percent, against the truth; of the funnel's tails the
@@ -49,6 +51,29 @@ def banana():
     z = numpyro.sample("z", dist.ImproperUniform(dist.constraints.real, (), (2,)))
     bent = z[1] + BEND * (z[0] ** 2 - SD**2)
     numpyro.factor("banana", -0.5 * (z[0] / SD) ** 2 - 0.5 * bent**2)
+
+
+def declared(name):
+    """The funnel or the banana as a declared model, which runs on PyTorch too."""
+    from elboroom.ppl.constraints import real
+
+    import elboroom as er
+
+    m = er.math
+
+    @er.model
+    def funnel(dim=10):
+        v = er.sample("v", er.Normal(0, 3))
+        x = er.sample("x", er.ImproperUniform(real, (dim - 1,)))
+        er.factor("funnel", -0.5 * m.sum(x * x) * m.exp(-v) - 0.5 * (dim - 1) * v)
+
+    @er.model
+    def banana():
+        z = er.sample("z", er.ImproperUniform(real, (2,)))
+        bent = z[1] + BEND * (z[0] ** 2 - SD**2)
+        er.factor("banana", -0.5 * (z[0] / SD) ** 2 - 0.5 * bent**2)
+
+    return {"funnel": funnel, "banana": banana}[name]()
 
 
 def funnel_truth():
@@ -106,8 +131,9 @@ def errors(draws: dict, weights, truth: dict) -> tuple[float, float]:
 def ours(model, kwargs, truth, guide, seed, backend):
     import elboroom as er
 
-    program = er.from_numpyro(model)(**kwargs)
-    family = er.Flow(guide) if guide in ("iaf", "affine", "spline") else guide
+    program = declared(model.__name__) if backend == "torch" else er.from_numpyro(model)(**kwargs)
+    kind, _, over = guide.partition("/")
+    family = er.Flow(kind, over=over or None) if kind in ("iaf", "affine", "spline") else guide
     begin = time.perf_counter()
     posterior = er.fit(program, guide=family, seed=seed, backend=backend, refine=False, progress=False)
     seconds = time.perf_counter() - begin
@@ -217,18 +243,22 @@ def main():
     parser.add_argument("--guide", help="this guide alone, in this process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="jax")
+    parser.add_argument("--torch", action="store_true", help="the first kind on PyTorch also")
     options = parser.parse_args()
     options.folder = Path(options.folder).resolve()
     if options.guide:
         print(json.dumps(worker(options), default=float))
         return
-    guides = ["full-rank", *options.kinds, "auto", *(PEERS if options.peers else ())]
     print(f"{'target':14s} {'guide':16s} seed    k̂   sd %  quantiles   s (compile)")
     for name in [name for name in cases(options.folder) if options.only in name]:
         seconds: dict = {}
+        torch = ["torch"] if options.torch and name in {"funnel", "banana"} else []
+        guides = ["full-rank", *options.kinds, *torch, "auto", *(PEERS if options.peers else ())]
         for guide in guides:
+            backend = "torch" if guide == "torch" else "jax" if guide in PEERS else options.backend
             for seed in range(options.seeds):
-                got = timed(options, name, guide, seed, options.backend if guide not in PEERS else "jax")
+                own = options.kinds[0] if guide == "torch" else guide
+                got = timed(options, name, own, seed, backend)
                 seconds.setdefault(guide, []).append(got["seconds"])
                 words = (
                     f"({got['compile']:.1f}), {got['law']}, trusted {got['trusted']:.2f}"
