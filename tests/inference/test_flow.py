@@ -139,7 +139,7 @@ def test_chains_are_right_in_the_coordinates_of_any_flow(backend):
     np.testing.assert_allclose(place.coordinates(z), x, atol=1e-6)
     if backend == "jax":
         return  # its chains are seen above
-    _, z, inflation = gradients_per_draw(room.Chains(target, place, True), z[:2], 200)
+    _, z, inflation = gradients_per_draw(room.Chains(target, place, True), z[:2], 150)
     for j, (mean, sd) in enumerate(((0.0, 1.0), (0.0, 1.0))):
         count = len(z) / inflation[j]
         assert abs(z[:, j].mean() - mean) < 5 * sd / np.sqrt(count)
@@ -165,7 +165,7 @@ def test_ascent(kind, backend):
     target = banana(SD).target(backend)
     guide = Flow(kind, num_layers=2, width=16).bind(target)
     start = guide.init({"mean": np.zeros(2), "scale_tril": np.diag([5.0, 2.0])})
-    found, again = (ascend(target, guide, start, np.random.default_rng(0), steps) for steps in (900, 500))
+    found, again = (ascend(target, guide, start, np.random.default_rng(0), steps) for steps in (700, 400))
     pool = draw_pool(target.value_and_grad, guide, found.params, 8000, np.random.default_rng(1))
     evidence, gaussian = np.log(2 * np.pi * SD), -1.4  # the best Gaussian's bound against it
     bound, error = pool.elbo
@@ -182,7 +182,7 @@ def quantile(p):
 
 
 def test_ladder_bends_for_the_funnel():
-    posterior = er.fit(funnel(10), progress=False)
+    posterior = er.fit(funnel(10), refine=False, progress=False)
     assert posterior.guide.family.name == "flow" and "flow" in [rung.name for rung in posterior.trail]
     assert posterior.khat < 0.7 and posterior.verdict != "untrusted"
     table = posterior.summary()
