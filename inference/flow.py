@@ -56,9 +56,7 @@ class Flown:
         return f"flow: {self.reason} after {EVERY * len(self.trace)} steps"
 
 
-def ascend(
-    target, guide, params, rng, most_steps: int = MOST_STEPS, callback=None, enough=None
-) -> Flown:
+def ascend(target, guide, params, rng, most_steps: int = MOST_STEPS, callback=None, enough=None) -> Flown:
     """Fit the layers of a flow, its frame held fixed.
 
     Parameters
