@@ -18,11 +18,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-from posteriordb import environment, errors, flat_summary, load
+from posteriordb import clock, environment, errors, flat_summary, load
 
 ENOUGH, MOST = 400, 64_000
 
@@ -65,9 +64,9 @@ def ours(model, kwargs, seed, options):
 
         fitting.natural_gradient = stopped
     program = er.from_numpyro(model)(**kwargs)
-    begin = time.perf_counter()
+    begin = clock()
     posterior = er.fit(program, refine="always", seed=seed, progress=False)
-    seconds = time.perf_counter() - begin
+    seconds = clock() - begin
     rows = {
         label: {name: posterior.table[name][i] for name in ("mean", "sd", "q5", "q95")}
         for i, label in enumerate(posterior.table["label"])
@@ -87,7 +86,7 @@ def numpyros(model, kwargs, seed, options):
     jax.config.update("jax_enable_x64", True)
     from numpyro.infer import MCMC, NUTS
 
-    begin = time.perf_counter()
+    begin = clock()
     settings = dict(num_chains=4, chain_method="vectorized", progress_bar=False)
     mcmc = MCMC(NUTS(model), num_warmup=1000, num_samples=500, **settings)
     mcmc.warmup(jax.random.PRNGKey(seed), extra_fields=("num_steps",), collect_warmup=True, **kwargs)
@@ -102,7 +101,7 @@ def numpyros(model, kwargs, seed, options):
         joined = {k: np.concatenate([one[k] for one in kept], 1) for k in kept[0]}
         if bulk(joined.values()) >= ENOUGH:
             break
-    seconds = time.perf_counter() - begin
+    seconds = clock() - begin
     flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in joined.items()}
     rows = flat_summary(flat)
     return {"gradients": gradients, "seconds": seconds, "rows": rows, "capped": drawn >= MOST}
@@ -129,7 +128,9 @@ def main():
     parser.add_argument("--worker", choices=("ours", "numpyro"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
+    os.environ.setdefault("BENCHMARK_CLOCK", options.clock)
     options.folder = Path(options.folder).resolve()
     if not (options.folder / "models.py").exists():
         print(f"skipped: no reference posteriors in {options.folder} (pass --folder)")
