@@ -199,3 +199,19 @@ def test_only_what_cannot_change_is_used_without_a_copy():
     single = x.astype(np.float32)
     single.setflags(write=False)
     assert line(single, y).leaves["x"].value.dtype == np.float64
+
+
+def test_codes_are_checked_without_copies():
+    import tracemalloc
+
+    group, outcome = np.array(np.arange(2**21) % 12), np.zeros(2**21)
+    for value in (group, outcome):
+        value.setflags(write=False)
+    with_idle(codes, y).accesses("jax")  # what is imported and traced for the first time
+    program = with_idle(group, outcome)
+    tracemalloc.start()
+    try:
+        program.accesses("jax")
+        assert tracemalloc.get_traced_memory()[1] < group.nbytes
+    finally:
+        tracemalloc.stop()

@@ -143,7 +143,14 @@ class _Scope:
         inner = called(eqn)
         if inner:
             return self.inner(eqn).value(inner[0].outvars[position])
+        if self._plain(eqn):
+            return self.value(eqn.invars[1])
         return evaluate(eqn, [self.value(v) for v in eqn.invars], position)
+
+    def _plain(self, eqn) -> bool:
+        """Whether a choice takes its first case throughout, as the wrapping of indices does that are not negative."""
+        choice = eqn.primitive.name == "select_n" and len(eqn.invars) == 3
+        return choice and not np.any(self.value(eqn.invars[0]))
 
     def sources(self, var) -> tuple[frozenset, bool]:
         """Data arguments behind a variable, and whether a latent or an unknown input is."""
@@ -181,6 +188,8 @@ class _Scope:
         inner = called(eqn)
         if inner:
             return self.inner(eqn).codes(inner[0].outvars[position])
+        if self._plain(eqn):
+            return self.value(eqn.invars[1])
         if name == "select_n" and len(eqn.invars) == 3:
             wrapped, raw = self.value(var), self.value(eqn.invars[1])
             negative = np.broadcast_to(self.value(eqn.invars[0]), wrapped.shape).astype(bool) & (raw < 0)
@@ -258,7 +267,7 @@ def _check(operand, axis_size, room, column, scopes, found) -> None:
                 break
     except (Unknown, RecursionError):
         return
-    rows = np.concatenate([c.ravel() for c in codes])
+    rows = codes[0].ravel() if len(codes) == 1 else np.concatenate([c.ravel() for c in codes])
     lowest = 0 if labels else -axis_size
     bad = (rows < lowest) | (rows > axis_size - room)
     if not bad.any():
