@@ -38,7 +38,7 @@ HEAVY, MISSED = (
     0.01,
 )  # weight of a draw, and share of such draws, that speak of mass not covered
 LEGS, NUM_CHECKED = 2, 8_000
-KHAT_ENOUGH, ENOUGH = 0.4, 0.5  # k̂, and effective share of the draws, of a flow that needs no more steps
+KHAT_ENOUGH, ENOUGH = 0.3, 0.5  # k̂, and effective share of the draws, of a flow that needs no more steps
 FAILED = 0.5  # share of the draws with no finite density from which on a call is undone
 
 

@@ -337,7 +337,8 @@ class Climb(Fitting):
         if kind == "guide" and not self.named:
             kind = "psis" if pool.khat < 1.0 else "guide"
         weights = pool.weights if kind == "psis" else None
-        law = Law(kind, pool.z, weights)
+        far = (pool.weights == 0)[:, None]  # where quantities may have no finite value
+        law = Law(kind, np.where(far, pool.z[pool.weights.argmax()], pool.z), weights)
         if kind == "guide":
             own = pool.from_guide
             law = Law("guide", pool.z[own])

@@ -1,13 +1,16 @@
 """Fits of flows: known answers, and what must not be trusted."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from elboroom.guides import Flow, sample
-from elboroom.inference import refine as room
+from elboroom.inference import nuts as room
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.flow import affordable, around, ascend, covers
+from elboroom.inference.ladder import Climb
+from elboroom.inference.watch import Watch
 from elboroom.ppl.constraints import real
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -110,10 +113,10 @@ def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
 
 def test_an_unsettled_flow_gives_no_coordinates(posterior):
     target, good = posterior._target, posterior._outcome
-    assert isinstance(room._metric(target, good)[0].place, room.Bent)
+    assert isinstance(room.begun(target, good)[0].place, room.Bent)
     worse = replace(good.stein, location=good.stein.location + 1.0)
     for outcome in (replace(good, khat=0.8), replace(good, stein=worse)):
-        chains, _ = room._metric(target, outcome)
+        chains, _ = room.begun(target, outcome)
         assert not chains.gated and isinstance(chains.place, room.Affine)
 
 
@@ -212,6 +215,10 @@ def test_mass_that_chains_saw_is_missed():
         assert covers(guide, found.params, pool, z, target.value_and_grad(z)[0]) is expected
     frame = around(pool)
     assert np.all(np.abs(frame.mean) < 0.1) and np.all(np.abs(np.diag(frame.scale) - 1) < 0.1)
+    pool.z[0], pool.weights[0] = 1e6, 0.0  # a draw without weight, where quantities may overflow
+    climb = Climb(target, SimpleNamespace(family=guide.family), 0, Watch())
+    law, _, _ = climb._weigh(pool, guide, found.params, frame)
+    assert law.kind == "psis" and np.abs(law.z).max() < 1e3
 
 
 def test_what_is_too_dear_is_left_out():
