@@ -11,6 +11,7 @@ import numpy as np
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
 from .refits import Steps, steps
+from .survival import Censoring, censoring
 
 LEAST_ROWS = 5
 LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 3000, 2**22  # every check is valid at any number of draws
@@ -44,6 +45,8 @@ class Outcome:
         How much of an outcome its own expectation has taken in.
     steps : Steps, optional
         What a fit to each replicate would have changed.
+    censored : Censoring, optional
+        Which rows are known from below only.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Outcome:
     whole: bool = True
     leverage: float = 0.0
     steps: Steps | None = None
+    censored: Censoring | None = None
 
     @property
     def saturated(self) -> bool:
@@ -151,18 +155,37 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict) ->
     draws = np.unique(np.linspace(0, count - 1, keep).astype(int))
     columns, groups = _rows(posterior, shape)
     observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
+    lost = censoring(observed, replicated) if site.distribution == "Censored" and not site.is_discrete else None
+    shared = leverage(posterior, name, replicated, draws, there)
+    if lost is not None:
+        replicated = np.minimum(replicated, lost.limit)
+    columns = {k: v[there] for k, v in columns.items()}
+    groups = {k: v[there] for k, v in groups.items()}
+    if lost is not None:
+        columns, groups = (
+            {k: v for k, v in some.items() if not _says_the_end(v, observed, lost)} for some in (columns, groups)
+        )
     return Outcome(
         name,
         kind_of(site, observed, replicated),
         observed,
         replicated,
-        {k: v[there] for k, v in columns.items()},
-        {k: v[there] for k, v in groups.items()},
+        columns,
+        groups,
         "Ordered" in site.distribution,
         whole,
-        leverage(posterior, name, replicated, draws, there),
+        shared,
         steps(posterior, {key: values[draws] for key, values in together.items()}),
+        lost,
     )
+
+
+def _says_the_end(column, observed, censored) -> bool:
+    """Whether a column is the outcome itself, or says which rows were seen to their end."""
+    if np.allclose(column, observed):
+        return True
+    two = np.unique(column)
+    return len(two) == 2 and bool(abs(np.corrcoef(column, censored.seen)[0, 1]) > 0.9)
 
 
 def leverage(posterior, name: str, replicated: np.ndarray, draws: np.ndarray, there: np.ndarray) -> float:
@@ -246,8 +269,9 @@ def standardised(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     centre, variance = outcome.replicated.mean(0), outcome.replicated.var(0)
     residual = outcome.replicated - centre
     others = (count * variance - residual**2 * count / (count - 1)) / (count - 1)
-    # discrete outcomes: a row whose draws are all equal would have no scale
-    pooled = variance.mean() if outcome.kind != "continuous" else 0.0
+    # discrete or censored outcomes: a row whose draws are all equal would have no scale
+    lumped = outcome.kind != "continuous" or outcome.censored is not None
+    pooled = variance.mean() if lumped else 0.0
 
     def scale(variance, count):
         return np.sqrt(np.maximum((count * variance + pooled) / (count + 1), 1e-24))
