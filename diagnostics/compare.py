@@ -4,14 +4,91 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..ppl.errors import DataError, explain
 from .checks.loo import INFLUENTIAL, leave_one_out
 
+NEGLIGIBLE = 4.0  # of a difference in expected log density (Sivula, Magnusson, Matamoros & Vehtari 2020)
 
-def compare(posteriors: Mapping[str, object]):
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Several models of the same rows, side by side. Made by `elboroom.compare`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per model, the best first: ``elpd`` and ``se``; ``elpd_diff`` and ``diff_se`` against the best; the
+        stacking ``weight``; ``influential``, how many rows have a k̂ above 0.7, where the estimate does not hold; and
+        the posterior's ``verdict``.
+    estimates : pandas.DataFrame
+        What arviz-stats gives, for its plots.
+    posteriors : dict of str to Posterior
+        The best first.
+    """
+
+    table: Any
+    estimates: Any
+    posteriors: dict
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        best, second = self.table.index[:2]
+        difference, error = abs(self.table["elpd_diff"].iloc[1]), self.table["diff_se"].iloc[1]
+        if difference < NEGLIGIBLE or difference < 2 * error:
+            words = f"'{best}' and '{second}' predict new rows about equally well."
+        else:
+            words = f"'{best}' predicts new rows better than '{second}'."
+        words = (
+            f"{words} Their expected log densities differ by {difference:.1f} (standard error {error:.1f})."
+        )
+        odd = [name for name, count in self.table["influential"].items() if count]
+        if odd:
+            names = ", ".join(f"'{name}'" for name in odd)
+            words += f" The estimate leans on rows that importance sampling cannot leave out ({names})."
+        doubted = [name for name, verdict in self.table["verdict"].items() if verdict == "untrusted"]
+        if doubted:
+            names = ", ".join(f"'{name}'" for name in doubted)
+            words += f" Draws that are not established say little of a model's predictions ({names})."
+        return words
+
+    def report(self, path):
+        """Write ``comparison.html``, one self-contained file, and the same as ``.json`` and ``.md`` beside it.
+
+        Parameters
+        ----------
+        path : path-like
+            A folder, or the name of the HTML file.
+
+        Returns
+        -------
+        pathlib.Path
+            The HTML file.
+
+        Raises
+        ------
+        InferenceError
+            If the place cannot be written.
+        """
+        from .report.side_by_side import write
+
+        return write(self, path)
+
+    def __repr__(self) -> str:
+        return f"{self.table.to_string(float_format=lambda v: f'{v:.2f}')}\n{self.sentence}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"{self.table.to_html(float_format=lambda v: f'{v:.2f}')}<p>{escape(self.sentence)}</p>"
+
+
+def compare(posteriors: Mapping[str, Any]) -> Comparison:
     """Compare models by leave-one-out prediction.
 
     Parameters
@@ -21,10 +98,8 @@ def compare(posteriors: Mapping[str, object]):
 
     Returns
     -------
-    pandas.DataFrame
-        One row per model, the best first: ``elpd`` and ``se``; ``elpd_diff`` and ``diff_se`` against the best; the
-        stacking ``weight``; ``influential``, how many rows have a k̂ above 0.7, where the estimate does not hold; and
-        the posterior's ``verdict``.
+    Comparison
+        Its ``table`` has a row per model, the best first; ``report(path)`` writes them side by side.
 
     Raises
     ------
@@ -70,7 +145,7 @@ def compare(posteriors: Mapping[str, object]):
         warnings.simplefilter("ignore")
         table = arviz_stats.compare({name: loo.estimate for name, (_, loo) in loos.items()})
     names = list(table.index)
-    return pd.DataFrame(
+    made = pd.DataFrame(
         {
             "elpd": table["elpd"].to_numpy(float),
             "se": table["se"].to_numpy(float),
@@ -82,3 +157,4 @@ def compare(posteriors: Mapping[str, object]):
         },
         index=pd.Index(names, name="model"),
     )
+    return Comparison(made, table, {name: posteriors[name] for name in names})

@@ -155,7 +155,9 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict) ->
     draws = np.unique(np.linspace(0, count - 1, keep).astype(int))
     columns, groups = _rows(posterior, shape)
     observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
-    lost = censoring(observed, replicated) if site.distribution == "Censored" and not site.is_discrete else None
+    lost = (
+        censoring(observed, replicated) if site.distribution == "Censored" and not site.is_discrete else None
+    )
     shared = leverage(posterior, name, replicated, draws, there)
     if lost is not None:
         replicated = np.minimum(replicated, lost.limit)
@@ -163,7 +165,8 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict) ->
     groups = {k: v[there] for k, v in groups.items()}
     if lost is not None:
         columns, groups = (
-            {k: v for k, v in some.items() if not _says_the_end(v, observed, lost)} for some in (columns, groups)
+            {k: v for k, v in some.items() if not _says_the_end(v, observed, lost)}
+            for some in (columns, groups)
         )
     return Outcome(
         name,

@@ -78,7 +78,10 @@ def kaplan_meier(values: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.
     Kaplan & Meier (1958), Nonparametric estimation from incomplete observations, JASA 53.
     """
     order = np.argsort(values, axis=1, kind="stable")
-    values, seen = np.take_along_axis(values, order, 1), np.take_along_axis(np.broadcast_to(seen, values.shape), order, 1)
+    values, seen = (
+        np.take_along_axis(values, order, 1),
+        np.take_along_axis(np.broadcast_to(seen, values.shape), order, 1),
+    )
     num_rows = values.shape[1]
     # rows of equal value are at risk together: the first of them counts
     first = np.concatenate([np.ones((len(values), 1), bool), values[:, 1:] > values[:, :-1]], 1)

@@ -103,7 +103,7 @@ _NAMES = {
     "inference.posterior.save": ("load",),
     "inference.evidence.finding": ("Finding",),
 }
-_MODULES = {"guides": "guides", "gp": "ppl.gp", "math": "ppl.math"}
+_MODULES = {"guides": "guides", "gp": "ppl.gp", "math": "ppl.math", "plots": "diagnostics.plots"}
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])

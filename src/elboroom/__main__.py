@@ -202,6 +202,9 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's f
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR…", help="Fits of the same outcome.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a report with the models side by side.")
+    ] = None,
 ) -> None:
     """Compare models by how they predict rows that they have not seen."""
     with _plainly():
@@ -209,8 +212,10 @@ def compare(
         from .folder import read_posterior
 
         names = [str(folder) for folder in folders]
-        table = by_prediction({name: read_posterior(name) for name in names})
-        typer.echo(table.to_string(float_format=lambda value: f"{value:.2f}"))
+        comparison = by_prediction({name: read_posterior(name) for name in names})
+        typer.echo(repr(comparison))
+        if out is not None:
+            typer.echo(f"Report: {comparison.report(out)}")
 
 
 def main() -> None:

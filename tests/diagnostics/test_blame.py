@@ -1,5 +1,7 @@
 """Model wrong or approximation wrong: the sentence names the right one; and models compared."""
 
+import json
+
 import numpy as np
 import pytest
 from elboroom.diagnostics.blame import blame
@@ -69,12 +71,26 @@ def test_without_draws_to_trust_it_cannot_tell():
     assert blame(posterior, affordable=0).verdict in {"cannot tell", "unsettled"}
 
 
-def test_models_are_compared_by_rows_that_they_have_not_seen():
+def test_models_are_compared_by_rows_that_they_have_not_seen(tmp_path):
     y = bent(0.6)
     fits = {"line": er.fit(line(X, y), progress=False), "curve": er.fit(curve(X, y), progress=False)}
-    table = er.compare(fits)
+    comparison = er.compare(fits)
+    table = comparison.table
     assert list(table.index) == ["curve", "line"] and table["weight"].iloc[0] > 0.9
     assert table["elpd_diff"].iloc[0] == 0 and abs(table["elpd_diff"].iloc[1]) > 3 * table["diff_se"].iloc[1]
+    assert comparison.sentence.startswith("'curve' predicts new rows better than 'line'.")
+    page = comparison.report(tmp_path)
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert [m["name"] for m in content["models"]] == ["curve", "line"] and (
+        tmp_path / "comparison.md"
+    ).exists()
+    assert content["models"][1]["fits_data"] is False and content["best"] == "curve"
+    text = page.read_text()
+    assert (
+        "<script" not in text
+        and "http" not in text.replace("http://www.w3.org", "")
+        and text.count("<svg") >= 3
+    )
     with pytest.raises(er.DataError, match="two posteriors"):
         er.compare({"line": fits["line"]})
     with pytest.raises(er.DataError, match="the outcomes of"):

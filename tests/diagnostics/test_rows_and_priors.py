@@ -36,13 +36,32 @@ def test_leave_one_out_is_that_of_the_conjugate_model(plain):
         mean, variance = rest.sum() / precision, 1 + 1 / precision
         exact.append(-0.5 * np.log(2 * np.pi * variance) - 0.5 * (Y[i] - mean) ** 2 / variance)
     assert np.abs(found.elpd - exact).max() < 0.02 and found.khat.max() < 0.5
-    (finding,) = loo.check(plain)
-    assert finding.verdict == "ok"
+    assert {f.name: f.verdict for f in loo.check(plain)} == {"influential rows": "ok", "LOO-PIT": "ok"}
+
+
+def test_leave_one_out_is_that_of_arviz_stats(plain):
+    import arviz_stats
+
+    found = loo.leave_one_out(plain)["y"]
+    theirs = arviz_stats.loo(plain.draws, pointwise=True, var_name="y")
+    np.testing.assert_allclose(
+        found.elpd, theirs.elpd_i.values, atol=1e-4
+    )  # their tail has a few draws more or less
+    np.testing.assert_allclose(found.khat, theirs.pareto_k.values, atol=0.05)
+    np.testing.assert_allclose([found.estimate.se, found.estimate.p], [theirs.se, theirs.p], rtol=1e-3)
+    plain.draws["posterior_predictive"]
+    places = arviz_stats.loo_pit(plain.draws, var_names="y")["y"].values
+    np.testing.assert_allclose(found.places, places, atol=1e-3)
+
+
+def test_rows_left_out_show_a_likelihood_that_is_too_wide():
+    y = 3 + 0.3 * np.random.default_rng(1).normal(size=60)
+    assert {f.name: f.verdict for f in loo.check(fitted(y))}["LOO-PIT"] == "caution"
 
 
 def test_a_row_that_the_answer_hangs_on_is_named():
     y = np.append(Y[:8], 60.0)
-    (finding,) = loo.check(fitted(y))
+    finding = next(f for f in loo.check(fitted(y)) if f.name == "influential rows")
     assert finding.verdict == "caution" and "y[8]" in finding.advice
 
 

@@ -1,0 +1,254 @@
+"""Plots: each a function of a posterior that returns an arviz-plots ``PlotCollection``.
+
+What arviz-plots has is arviz-plots'; further arguments go to it as they are (``backend="plotly"``, ``figure_kwargs``).
+
+References
+----------
+Säilynoja, Johnson, Martin & Vehtari (2025), Recommendations for visual predictive checks in Bayesian workflow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ppl.errors import DataError, explain
+
+__all__ = [
+    "calibration",
+    "compare",
+    "course",
+    "forest",
+    "intervals",
+    "loo_pit",
+    "pit",
+    "ppc",
+    "rootogram",
+    "survival",
+]
+
+
+def ppc(posterior, name: str | None = None, **settings):
+    """The plot of predictions against the data that suits an outcome's type.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    name : str, optional
+        An outcome; may be left out where there is one.
+    **settings
+        For the plot it comes to: densities of continuous outcomes, ECDFs where these have bounds on both sides, a
+        `rootogram` of counts, `calibration` of binary, categorical and ordered ones, `survival` of censored ones.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or no rows to plot.
+    """
+    import arviz_plots
+
+    outcome = _outcome(posterior, name)
+    if outcome.censored is not None:
+        return survival(posterior, outcome.name, **settings)
+    if outcome.kind == "count":
+        return rootogram(posterior, outcome.name, **settings)
+    if outcome.kind in {"binary", "categorical"}:
+        return calibration(posterior, outcome.name, **settings)
+    settings.setdefault("kind", "ecdf" if _bounded(posterior, outcome.name) else "kde")
+    return arviz_plots.plot_ppc_dist(_tree(posterior, outcome), var_names=outcome.name, **settings)
+
+
+def pit(posterior, name: str | None = None, **settings):
+    """The PIT-ECDF with its simultaneous band (``coverage=True`` for that of central intervals); see `ppc`."""
+    import arviz_plots
+
+    outcome = _outcome(posterior, name)
+    return arviz_plots.plot_ppc_pit(_tree(posterior, outcome), var_names=outcome.name, **settings)
+
+
+def loo_pit(posterior, name: str | None = None, **settings):
+    """The PIT-ECDF of rows each left out, by Pareto-smoothed importance sampling; see `ppc`.
+
+    References
+    ----------
+    Vehtari, Gelman & Gabry (2017), Statistics & Computing 27.
+    """
+    import arviz_plots
+
+    outcome = _outcome(posterior, name)
+    posterior.draws["log_likelihood"]
+    return arviz_plots.plot_loo_pit(_tree(posterior, outcome), var_names=outcome.name, **settings)
+
+
+def rootogram(posterior, name: str | None = None, **settings):
+    """Square roots of how many rows have each count, with predictive intervals; see `ppc`.
+
+    References
+    ----------
+    Kleiber & Zeileis (2016), Visualizing count data regressions using rootograms, The American Statistician 70.
+    """
+    import arviz_plots
+
+    outcome = _outcome(posterior, name)
+    return arviz_plots.plot_ppc_rootogram(_tree(posterior, outcome), var_names=outcome.name, **settings)
+
+
+def calibration(posterior, name: str | None = None, **settings):
+    """Shares that came true against predicted probabilities, by isotonic regression; see `ppc`.
+
+    References
+    ----------
+    Dimitriadis, Gneiting & Jordan (2021), Stable reliability diagrams for probabilistic classifiers, PNAS 118.
+    """
+    import arviz_plots
+
+    outcome = _outcome(posterior, name)
+    ordered = "ordinal" if outcome.ordered else "categorical"
+    settings.setdefault("data_type", "binary" if outcome.kind == "binary" else ordered)
+    return arviz_plots.plot_ppc_pava(_tree(posterior, outcome), var_names=outcome.name, **settings)
+
+
+def survival(posterior, name: str | None = None, num_samples: int = 100, **settings):
+    """The Kaplan–Meier curve of a censored outcome over those of replicated data that lose as many rows; see `ppc`.
+
+    Where not every row's censoring time is known, those of rows that were seen to their end are drawn from the law of
+    the others.
+
+    References
+    ----------
+    Kaplan & Meier (1958), JASA 53.
+    """
+    import arviz_plots
+    import xarray as xr
+    from arviz_plots.visuals import ecdf_line, labelled_x, labelled_y
+
+    from .checks.survival import kaplan_meier
+
+    outcome = _outcome(posterior, name)
+    if outcome.censored is None:
+        raise DataError(
+            explain(f"outcome '{outcome.name}'", "a censored one with censored rows", "none", "use ppc")
+        )
+    some = outcome.replicated[np.unique(np.linspace(0, len(outcome.replicated) - 1, num_samples).astype(int))]
+    times = np.linspace(0, outcome.observed.max(), 200)
+    curves = kaplan_meier(some, outcome.censored.ended(some), times)
+    observed = kaplan_meier(outcome.observed[None], outcome.censored.seen[None], times)
+
+    def made(curves, dims):
+        points = np.stack([np.broadcast_to(times, curves.shape), curves])
+        return xr.Dataset({outcome.name: (("plot_axis", *dims), points)}, coords={"plot_axis": ["x", "y"]})
+
+    predicted = made(curves, ("sample", "quantile")).assign_coords(sample=np.arange(len(some)))
+    settings.setdefault("aes", {"overlay_ppc": ["sample"]})
+    settings.setdefault("cols", "__variable__")
+    plots = arviz_plots.PlotCollection.wrap(predicted, **settings)
+    plots.map(ecdf_line, "predictive", data=predicted, color="C0", alpha=0.3)
+    plots.map(
+        ecdf_line, "observed_km", data=made(observed[0], ("quantile",)), ignore_aes=plots.aes_set, color="B1"
+    )
+    plots.map(labelled_x, "xlabel", data=predicted, ignore_aes=plots.aes_set, text=outcome.name)
+    plots.map(labelled_y, "ylabel", ignore_aes=plots.aes_set, text="share that outlasts it")
+    return plots
+
+
+def intervals(posterior, name: str | None = None, **settings):
+    """Predictive intervals of each row, in the order of the rows, with the data; see `ppc`."""
+    import arviz_plots
+
+    outcome = _outcome(posterior, name)
+    return arviz_plots.plot_ppc_interval(_tree(posterior, outcome), var_names=outcome.name, **settings)
+
+
+def course(posterior, name: str | None = None, along: str | None = None, **settings):
+    """An outcome over time, or along another column of the data, with its predictive intervals; see `ppc`.
+
+    Parameters
+    ----------
+    along : str, optional
+        A data argument with a number per row; by default the column of time, else the order of the rows.
+    """
+    import arviz_base
+    import arviz_plots
+
+    from .checks.residuals import time_of
+
+    outcome = _outcome(posterior, name)
+    along = along or time_of(outcome)
+    if along is not None and along not in outcome.columns:
+        raise DataError(
+            explain(
+                "along", f"one of the columns {sorted(outcome.columns)}", f"'{along}'", "correct the name"
+            )
+        )
+    x = np.arange(len(outcome.observed), dtype=float) if along is None else outcome.columns[along]
+    order = np.argsort(x, kind="stable")
+    tree = arviz_base.from_dict(
+        {
+            "posterior_predictive": {outcome.name: outcome.replicated[None][..., order]},
+            "observed_data": {outcome.name: outcome.observed[order]},
+            "constant_data": {along or "order": x[order]},
+        },
+        dims={outcome.name: ["row"], along or "order": ["row"]},
+    )
+    return arviz_plots.plot_lm(tree, x=along or "order", y=outcome.name, plot_dim="row", **settings)
+
+
+def forest(posterior, var_names=None, **settings):
+    """Means and intervals of the quantities; of several posteriors in one picture if given a mapping of them."""
+    import arviz_plots
+
+    if isinstance(posterior, dict):
+        trees = {name: one.draws for name, one in posterior.items()}
+        return arviz_plots.plot_forest(trees, var_names=var_names, **settings)
+    return arviz_plots.plot_forest(posterior.draws, var_names=var_names, **settings)
+
+
+def compare(comparison, **settings):
+    """Differences of expected log predictive density from the best model, see `elboroom.compare`."""
+    import arviz_plots
+
+    return arviz_plots.plot_compare(comparison.estimates, **settings)
+
+
+def _outcome(posterior, name):
+    from .checks.predictions import outcomes
+
+    found = {outcome.name: outcome for outcome in outcomes(posterior)}
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name not in found:
+        got = "none given" if name is None else f"'{name}'"
+        raise DataError(
+            explain(
+                "outcome",
+                f"one of {sorted(found) or 'the observed sites, of which none has rows'}",
+                got,
+                "name it",
+            )
+        )
+    return found[name]
+
+
+def _tree(posterior, outcome):
+    """The draws, with the groups that predictions are plotted from; whole numbers where outcomes are counted."""
+    tree = posterior.draws
+    predicted = tree["posterior_predictive"]
+    if outcome.kind == "continuous" or tree["observed_data"][outcome.name].dtype.kind in "iu":
+        return tree
+    import xarray as xr
+
+    groups = {"posterior_predictive": predicted, "observed_data": tree["observed_data"]}
+    if "log_likelihood" in tree.children:
+        groups["log_likelihood"] = tree["log_likelihood"]
+    whole = {name: group.to_dataset() for name, group in groups.items()}
+    for name in ("posterior_predictive", "observed_data"):
+        whole[name] = whole[name].assign({outcome.name: whole[name][outcome.name].astype(int)})
+    return xr.DataTree.from_dict(whole)
+
+
+def _bounded(posterior, name) -> bool:
+    support = posterior.observed[name].support.lower()
+    return any(word in support for word in ("unit", "interval", "between", "0 to 1", "[0, 1]"))

@@ -1,0 +1,131 @@
+"""Several models of the same rows in one report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ...ppl.errors import InferenceError, explain
+from . import figures
+from .write import _measured, _number, _replace, _version, as_json, plain
+
+SCHEMA = "elboroom-comparison/1"
+MOST_QUANTITIES = 40
+COLUMNS = {
+    "elpd": "Log density of new rows",
+    "se": "± (se)",
+    "elpd_diff": "Behind the best",
+    "diff_se": "± (se)",
+    "weight": "Weight",
+    "influential": "Influential rows",
+}
+
+
+def write(comparison, path) -> Path:
+    """See `Comparison.report`."""
+    path = Path(path)
+    page = path if path.suffix.lower() in {".html", ".htm"} else path / "comparison.html"
+    content = _content(comparison)
+    text = _html(comparison, content)
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        _replace(page, text)
+        _replace(page.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False))
+        _replace(page.with_suffix(".md"), _markdown(content))
+    except OSError as error:
+        raise InferenceError(
+            explain(f"report '{page}'", "a place that can be written", str(error), "choose another folder")
+        ) from error
+    return page
+
+
+def _content(comparison) -> dict:
+    models = []
+    for name, posterior in comparison.posteriors.items():
+        loo = {column: comparison.table.loc[name, column] for column in COLUMNS}
+        models.append(as_json(posterior) | {"name": name, "loo": plain(loo)})
+    return {
+        "schema": SCHEMA,
+        "elboroom": _version(),
+        "best": next(iter(comparison.posteriors)),
+        "sentence": comparison.sentence,
+        "models": models,
+    }
+
+
+def _cells(content) -> list[tuple[str, list[str]]]:
+    """Judged quantities that models share, or have alone, with the mean and 90% interval in each."""
+    found: dict[str, list[str]] = {}
+    for place, model in enumerate(content["models"]):
+        for q in model["quantities"]:
+            if q["verdict"] is None:
+                continue
+            mean, low, high = (_measured(q[key], q["sd"]) for key in ("mean", "q5", "q95"))
+            doubt = "" if q["verdict"] == "trusted" else f" ({q['verdict']})"
+            row = found.setdefault(q["name"], ["–"] * len(content["models"]))
+            row[place] = f"{mean} [{low} to {high}]{doubt}"
+    rows = sorted(found.items(), key=lambda row: sum(cell == "–" for cell in row[1]))
+    return rows
+
+
+def _fits(model) -> str:
+    seen = dict.fromkeys(f["name"] for f in model["findings"] if f["verdict"] == "misfit")
+    words = {True: "yes", False: "no", None: "not known"}[model["fits_data"]]
+    return f"{words}: {', '.join(seen)}" if seen else words
+
+
+def _markdown(content) -> str:
+    def cell(value) -> str:
+        return _number(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+    heads = ["model", *COLUMNS.values(), "verdict", "fits the data"]
+    lines = [
+        f"### {cell(content['best'])} first",
+        "",
+        cell(content["sentence"]),
+        "",
+        f"| {' | '.join(heads)} |",
+    ]
+    lines.append("|" + "---|" * len(heads))
+    for model in content["models"]:
+        values = [model["name"], *model["loo"].values(), model["verdict"], _fits(model)]
+        lines.append(f"| {' | '.join(map(cell, values))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _html(comparison, content) -> str:
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    environment = Environment(loader=PackageLoader("elboroom.diagnostics.report", "."), autoescape=True)
+    environment.filters.update(number=_number)
+    rows = _cells(content)
+    pictures = [
+        (name, [Markup(one) for _, some in figures.predictive(posterior) for one in some[:2]])
+        for name, posterior in comparison.posteriors.items()
+    ]
+    return environment.get_template("comparison.html").render(
+        content=content,
+        columns=COLUMNS,
+        fits=[_fits(model) for model in content["models"]],
+        rows=rows[:MOST_QUANTITIES],
+        omitted=max(0, len(rows) - MOST_QUANTITIES),
+        pictures=pictures,
+        differences=Markup(_differences(comparison.table)),
+    )
+
+
+def _differences(table) -> str:
+    """Each model's distance from the best, with two standard errors."""
+    figure, (axis,) = figures._axes(1)
+    figure.set_size_inches(4.2, 0.9 + 0.35 * len(table))
+    place = np.arange(len(table))[::-1]
+    behind = -np.abs(table["elpd_diff"].to_numpy(float))
+    axis.errorbar(behind, place, xerr=2 * table["diff_se"].to_numpy(float), fmt="o", color=figures.INK, ms=4)
+    axis.axvline(0, color="#999", lw=0.8)
+    axis.set(yticks=place, yticklabels=list(table.index), xlabel="log density of new rows, against the best")
+    axis.set_ylim(-0.5, len(table) - 0.5)
+    axis.xaxis.label.set_color("#777")
+    return figures._svg(figure, "Difference in expected log predictive density from the best model")
