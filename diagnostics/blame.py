@@ -83,9 +83,10 @@ def _compared(posterior, affordable) -> Blame:
             settled = refine(posterior, progress=False, max_seconds=2 * affordable, affordable=affordable)
         except ElboroomError:
             settled = None
-    if settled is None or settled.law != "mcmc" or settled.verdict == "untrusted":
+    if settled is not None and settled.law == "mcmc" and settled.verdict != "untrusted":
+        found["refined"] = misfits(settled.check())
+    if "refined" not in found or settled.verdict != "trusted":
         return Blame("cannot tell" if any(found.values()) else "unsettled", found)
-    found["refined"] = misfits(settled.check())
     if found["refined"]:
         return Blame("model", found)
     return Blame("approximation" if any(found.values()) else "fits", found)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ...inference.posterior.groups import draws_of, predictions
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
 from .refits import Steps, steps
@@ -129,20 +130,47 @@ def outcomes(posterior) -> Iterator[Outcome]:
         observed = np.asarray(data[name].values, float)
         if (~np.isnan(observed)).sum() < LEAST_ROWS:
             continue
-        try:
-            predicted = posterior.draws["posterior_predictive"]
-        except InferenceError:  # loaded without its program and saved without predictions
+        replicated, rows = _replicates(posterior)
+        if not replicated:  # loaded without its program and saved without predictions
             return
-        replicated = {
-            key: np.asarray(predicted[key].values).reshape(-1, *predicted[key].shape[2:])
-            for key in posterior.observed
-            if key in predicted
-        }
         if name in replicated and replicated[name][0].size == observed.size:
-            yield outcome(posterior, site, name, observed, replicated)
+            yield outcome(posterior, site, name, observed, replicated, rows)
 
 
-def outcome(posterior, site, name: str, observed: np.ndarray, together: dict) -> Outcome:
+def _replicates(posterior) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Replicates ``(S, *shape)`` of the observed sites, and the draws ``(S,)`` that they come from.
+
+    As many as the checks use, where those of all draws are not there yet.
+    """
+    groups = getattr(posterior, "_groups", {})
+    largest = max(np.size(value) for value in posterior.draws["observed_data"].data_vars.values())
+    needed = num_draws(largest)
+    ready = "posterior_predictive" in getattr(posterior.draws, "children", {})
+    if not ready and getattr(posterior, "_target", None) is not None and needed < len(posterior.z) / 2:
+        if "replicates" not in groups:
+            rows = np.unique(np.linspace(0, len(posterior.z) - 1, needed).astype(int))
+            groups["replicates"] = predictions(posterior, rows)
+            groups["replicates of draws"] = rows
+        found = {key: groups["replicates"][key] for key in posterior.observed if key in groups["replicates"]}
+        return found, groups["replicates of draws"]
+    try:
+        predicted = posterior.draws["posterior_predictive"]
+    except InferenceError:
+        return {}, np.zeros(0, int)
+    found = {
+        key: np.asarray(predicted[key].values).reshape(-1, *predicted[key].shape[2:])
+        for key in posterior.observed
+        if key in predicted
+    }
+    return found, draws_of(posterior)
+
+
+def num_draws(num_rows: int) -> int:
+    """Replicates that the checks use of an outcome of so many rows."""
+    return min(MOST_DRAWS, max(LEAST_DRAWS, MOST_VALUES // min(num_rows, MOST_ROWS)))
+
+
+def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, rows: np.ndarray) -> Outcome:
     """An outcome from its values, of any shape, and all replicates ``(S, *shape)``; rows without a value are left out."""
     replicated = together[name].reshape(len(together[name]), -1)
     shape, observed = observed.shape, observed.ravel()
@@ -151,14 +179,14 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict) ->
     if not whole:
         there = np.sort(np.random.default_rng(0).choice(there, MOST_ROWS, replace=False))
     count = len(replicated)
-    keep = min(count, MOST_DRAWS, max(LEAST_DRAWS, MOST_VALUES // len(there)))
+    keep = min(count, num_draws(len(there)))
     draws = np.unique(np.linspace(0, count - 1, keep).astype(int))
     columns, groups = _rows(posterior, shape)
     observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
     lost = (
         censoring(observed, replicated) if site.distribution == "Censored" and not site.is_discrete else None
     )
-    shared = leverage(posterior, name, replicated, draws, there)
+    shared = leverage(posterior, name, replicated, rows[draws], there)
     if lost is not None:
         replicated = np.minimum(replicated, lost.limit)
     columns = {k: v[there] for k, v in columns.items()}

@@ -17,11 +17,13 @@ import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...ppl.errors import ElboroomError
+from ...ppl.simulate import prior_groups
 
 SENSITIVE = 0.05  # of the power-scaling measure
 WIDE = 100.0  # times the data's range beyond which prior predictions are implausible
 RARE = 0.001  # share of prior predictions beyond the data
 MOST_QUANTITIES, MOST_ROWS, MOST_DRAWS = 50, 5_000, 200
+LEAST_DRAWS, MOST_VALUES = 50, 2**21
 
 
 def check(posterior) -> Iterator[Finding]:
@@ -84,7 +86,14 @@ def _conflict(posterior):
 
 def _plausible(posterior):
     try:
-        prior = posterior.draws["prior_predictive"]
+        size = sum(np.size(value) for value in posterior.observed_data.values())
+        if size * MOST_DRAWS > MOST_VALUES and "prior_predictive" not in posterior.draws.children:
+            few = max(LEAST_DRAWS, MOST_VALUES // size)
+            prior = prior_groups(posterior.program, min(few, MOST_DRAWS), posterior.seed, posterior.backend)[
+                "prior_predictive"
+            ]
+        else:
+            prior = posterior.draws["prior_predictive"]
     except (ElboroomError, KeyError):
         return
     for name, observed in posterior.observed_data.items():

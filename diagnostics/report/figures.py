@@ -11,6 +11,7 @@ from ..checks.judge import LEVEL
 from ..checks.pit import band, ranks
 from ..checks.predictions import Outcome, binned, group_means, outcomes, pit, sorting
 from ..checks.residuals import time_of
+from ..checks.survival import curves, excursions, kaplan_meier
 
 INK, DATA = "#5b7fa6", "#c4552d"
 
@@ -57,8 +58,13 @@ def _outcome(outcome: Outcome, seed: int) -> list[str]:
         words = f"Calibration of {outcome.name}: observed share against predicted probability"
         return [_one(lambda axis: _calibration(axis, outcome), words)]
     draw = {"continuous": _overlay, "count": _rootogram}[outcome.kind]
+    words = f"Observed and predicted {outcome.name}"
+    if outcome.censored is not None and outcome.censored.seen.any():
+        draw, words = _survival, f"Kaplan-Meier curve of {outcome.name} and its predictive band"
+    elif outcome.kind == "continuous" and _ends(outcome):
+        draw = _shares_below
     found = [
-        _one(lambda axis: draw(axis, outcome), f"Observed and predicted {outcome.name}"),
+        _one(lambda axis: draw(axis, outcome), words),
         _one(
             lambda axis: _ecdf(axis, outcome, seed),
             f"PIT-ECDF of {outcome.name} with its {1 - LEVEL:.0%} band",
@@ -117,6 +123,50 @@ def _overlay(axis, outcome):
     axis.set(xlabel=outcome.name, yticks=[])
     axis.legend(frameon=False, fontsize=8, labelcolor="#777")
     axis.xaxis.label.set_color("#777")
+
+
+def _ends(outcome) -> bool:
+    """Whether values crowd at an end of their range, where a smooth density would run over it."""
+    values = outcome.replicated
+    low, high = values.min(), values.max()
+    margin = 0.02 * (high - low)
+    return bool(((values < low + margin).mean() > 0.04) or ((values > high - margin).mean() > 0.04))
+
+
+def _shares_below(axis, outcome):
+    low, high = min(outcome.replicated.min(), outcome.observed.min()), np.quantile(outcome.replicated, 0.999)
+    grid = np.linspace(low, max(high, outcome.observed.max()), 200)
+    some = np.sort(outcome.replicated[:: max(1, len(outcome.replicated) // 200)], axis=1)
+    shares = np.stack([np.searchsorted(row, grid, side="right") for row in some]) / some.shape[1]
+    axis.fill_between(
+        grid, *np.quantile(shares, [0.05, 0.95], axis=0), color=INK, alpha=0.3, label="predicted, 90%"
+    )
+    axis.plot(
+        grid,
+        np.searchsorted(np.sort(outcome.observed), grid, side="right") / len(outcome.observed),
+        color=DATA,
+        lw=1.5,
+        label="observed",
+    )
+    axis.set(xlabel=outcome.name, ylabel="share at or below")
+    axis.legend(frameon=False, fontsize=8, labelcolor="#777")
+    axis.xaxis.label.set_color("#777"), axis.yaxis.label.set_color("#777")
+
+
+def _survival(axis, outcome):
+    times, one, many = curves(outcome)
+    if len(times):
+        centre, scale, extreme = excursions(outcome, one, many)
+        reach = np.quantile(extreme, 1 - LEVEL) * scale
+        band = np.clip([centre - reach, centre + reach], 0, 1)
+        axis.fill_between(times, *band, color=INK, alpha=0.25, lw=0, label=f"predicted, {1 - LEVEL:.0%} band")
+        axis.plot(times, centre, color=INK, lw=1)
+    grid = np.linspace(0, outcome.observed.max(), 400)
+    seen = kaplan_meier(outcome.observed[None], outcome.censored.seen[None], grid)[0]
+    axis.step(grid, seen, color=DATA, lw=1.5, where="post", label="observed (Kaplan–Meier)")
+    axis.set(xlabel=outcome.name, ylabel="share that outlasts it", ylim=(0, 1.02))
+    axis.legend(frameon=False, fontsize=8, labelcolor="#777")
+    axis.xaxis.label.set_color("#777"), axis.yaxis.label.set_color("#777")
 
 
 def _rootogram(axis, outcome):

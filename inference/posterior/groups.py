@@ -183,9 +183,9 @@ def _size(trace) -> int:
     return sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*OUTCOME))
 
 
-def _posterior_predictive(posterior):
+def predictions(posterior, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Outcomes of replicated data from the draws in `rows`, each ``(len(rows), *shape)``."""
     target = posterior._target
-    rows = kept(posterior, _size(target.trace))
     outcomes = {s.name for s in target.trace.by_role(*OUTCOME)}
     key = seeds(posterior.seed, len(posterior.z), 41)[rows]
 
@@ -194,7 +194,18 @@ def _posterior_predictive(posterior):
         return {k: v for k, v in found.items() if k in outcomes}
 
     z = posterior.z[rows].astype(target.dtype)
-    return _dataset(posterior, in_blocks(draw, (z, key), len(rows), block_size(target.trace)), rows)
+    return in_blocks(draw, (z, key), len(rows), block_size(target.trace))
+
+
+def draws_of(posterior) -> np.ndarray:
+    """Which draws the group of predictions is of; all of them for one that was loaded or given."""
+    target = getattr(posterior, "_target", None)
+    return np.arange(LARGEST_GROUP // LEAST_DRAWS) if target is None else kept(posterior, _size(target.trace))
+
+
+def _posterior_predictive(posterior):
+    rows = draws_of(posterior)
+    return _dataset(posterior, predictions(posterior, rows), rows)
 
 
 def _log_likelihood(posterior):

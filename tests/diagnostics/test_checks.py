@@ -146,13 +146,13 @@ def bell(y):
 def test_statistics_are_judged_as_after_a_fit():
     """A statistic that a fit takes in, here the skew, varies less over data that the model was fitted to."""
     values, raw = [], []
-    for seed in range(60):
+    for seed in range(40):
         y = np.random.default_rng(seed).normal(size=60)
         (outcome,) = outcomes(er.fit(bell(y), refine=False, progress=False, num_draws=1000))
         observed, replicated = ((z**3).mean(-1) / (z**2).mean(-1) ** 1.5 for z in outcome.standardised)
         spread = outcome.refitted(replicated).std()
         values.append(observed / spread), raw.append(observed / replicated.std())
-    assert abs(np.std(values) - 1) < 0.27  # three standard errors, 1 / sqrt(120) each
+    assert abs(np.std(values) - 1) < 0.34  # three standard errors, 1 / sqrt(80) each
     assert np.std(raw) < 0.65
 
 

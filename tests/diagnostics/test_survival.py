@@ -51,14 +51,14 @@ def test_censored_rows_are_known_from_their_draws():
 
 
 def verdicts(model, time, seen):
-    posterior = er.fit(model(time, seen, time), refine=False, progress=False)
+    posterior = er.fit(model(time, seen, time), refine=False, progress=False, num_draws=1000)
     return {f.name: f.verdict for f in posterior.check()}
 
 
 def test_a_right_model_of_censored_times_fits_and_a_wrong_hazard_does_not():
-    for seed in range(6):
+    for seed in range(4):
         assert "misfit" not in verdicts(constant_hazard, *recorded(seed)).values()
-    for seed in range(3):
+    for seed in range(2):
         assert verdicts(constant_hazard, *recorded(seed, shape=1.7))["Kaplan-Meier"] == "misfit"
 
 
