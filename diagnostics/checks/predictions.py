@@ -119,8 +119,14 @@ def kind_of(site, observed: np.ndarray, replicated: np.ndarray) -> str:
     return "count"
 
 
-def outcomes(posterior) -> Iterator[Outcome]:
+def outcomes(posterior) -> tuple[Outcome, ...]:
     """Each observed site with at least five rows; multivariate outcomes count by element."""
+    if "outcomes" not in posterior._groups:
+        posterior._groups["outcomes"] = tuple(_outcomes(posterior))
+    return posterior._groups["outcomes"]
+
+
+def _outcomes(posterior) -> Iterator[Outcome]:
     if "observed_data" not in posterior.draws:
         return
     data = posterior.draws["observed_data"]

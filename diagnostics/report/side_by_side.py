@@ -14,12 +14,12 @@ from .write import _measured, _number, _replace, _version, as_json, plain
 SCHEMA = "elboroom-comparison/1"
 MOST_QUANTITIES = 40
 COLUMNS = {
-    "elpd": "Log density of new rows",
+    "elpd": "Log density",
     "se": "± (se)",
     "elpd_diff": "Behind the best",
     "diff_se": "± (se)",
     "weight": "Weight",
-    "influential": "Influential rows",
+    "influential": "Influential",
 }
 
 
