@@ -97,6 +97,7 @@ class Posterior:
             for s in trace.by_role("observed")
             if s.argument is not None
         }
+        observed |= _computed(target, z)
         used = {s.argument for s in trace.by_role("observed")}
         constant = {
             label: np.asarray(leaf.value)
@@ -522,6 +523,16 @@ class Posterior:
         from .render import html
 
         return html(self)
+
+
+def _computed(target, z) -> dict[str, np.ndarray]:
+    """Values of observed sites that the model computes from its data; not of those in which latent values take part."""
+    if all(site.argument is not None for site in target.trace.by_role("observed")):
+        return {}
+    ends = z[[0, -1]].astype(target.dtype)
+    found = target.density.observed(ends, target.data, target.weights)
+    values = {name: np.asarray(value) for name, value in found.items()}
+    return {name: value[0] for name, value in values.items() if np.array_equal(*value, equal_nan=True)}
 
 
 def _thinned(law: Law, count: int) -> dict[str, np.ndarray]:

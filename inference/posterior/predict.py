@@ -180,7 +180,11 @@ def _standin(posterior, name, bound, new_data):
     if old.ndim == 0:
         return old
     count = len(old)
-    outcomes = {s.argument: np.asarray(posterior.observed_data[n]) for n, s in posterior.observed.items()}
+    outcomes = {
+        s.argument: np.asarray(posterior.observed_data[n])
+        for n, s in posterior.observed.items()
+        if s.argument is not None
+    }
     for label, leaf in bound.leaves.items():
         if label.split(".")[0] not in new_data:
             continue

@@ -282,3 +282,24 @@ def test_html_is_escaped(posterior):
     odd = replace(posterior, name="<script>", findings=(Finding("x", "fit", 1.0, 1.0, "ok", "a<b"),))
     page = odd._repr_html_()
     assert "<script>" not in page and "&lt;script&gt;" in page and "a&lt;b" in page
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_outcomes_that_the_model_computes_are_kept(backend):
+    @er.model
+    def lagged(y):
+        b, s = er.sample("b", er.Normal(0, 1)), er.sample("s", er.HalfNormal(1))
+        with er.plate("time", len(y) - 1):
+            er.observe("next", er.Normal(b * y[:-1], s), y[1:])
+            er.observe("left", er.Normal(0.0, 10.0), y[1:] - b)
+
+    rng = np.random.default_rng(0)
+    y = np.zeros(60)
+    for t in range(1, 60):
+        y[t] = 0.6 * y[t - 1] + rng.standard_normal()
+    posterior = er.fit(lagged(y), backend=backend, refine=False, progress=False)
+    observed = posterior.draws["observed_data"]
+    assert list(observed) == ["next"]  # what holds a latent value is no datum
+    assert np.array_equal(observed["next"], y[1:])
+    findings = {f.name: f.verdict for f in posterior.check() if f.quantity == "next"}
+    assert findings["PIT-ECDF"] == "ok" and findings["dependence on the rows before"] == "ok"

@@ -57,6 +57,7 @@ class Density:
         self.joint = self._function(self._joint)
         self.score = self._function(jax.vmap(self._score, (0, None, None, None)))
         self.per_row = self._function(jax.vmap(self._per_row, (0, None, None)))
+        self.observed = self._function(jax.vmap(self._observed, (0, None, None)))
         self.predict = self._function(jax.vmap(self._predict, (0, 0, None, None)))
         self.predict_values = self._function(jax.vmap(self._predict_values, (0, 0, None, None)))
         self.prior = self._function(jax.vmap(self._prior, (0, None, None)))
@@ -245,6 +246,12 @@ class Density:
                 value = jnp.asarray(node.value)
                 out[node.name] = value
         return out
+
+    def _observed(self, z, data, weights):
+        """Values of observed sites that are computed from the data."""
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
+        names = {site.name for site in self._trace.by_role("observed") if site.argument is None}
+        return {name: jnp.asarray(record.nodes[name].value) for name in sorted(names)}
 
     def _predict(self, z, seed, data, weights):
         key = jax.random.key(seed)

@@ -69,6 +69,7 @@ class Density:
         self.constrain = self._function(self._constrain, one)
         self.unconstrain = self._function(self._unconstrain, one)
         self.per_row = self._function(self._per_row, one)
+        self.observed = self._function(self._observed, one)
         self.predict = self._function(self._predict, two, True)
         self.predict_values = self._function(self._predict_values, two, True)
         self.prior = self._function(self._prior, one, True)
@@ -267,6 +268,12 @@ class Density:
     @staticmethod
     def _outcomes(record):
         return {n.name: n.value for n in record.nodes.values() if n.role in {"observed", "predicted"}}
+
+    def _observed(self, z, data, weights):
+        """Values of observed sites that are computed from the data."""
+        record = self._execute(data, self._run(self._latent_from(z, weights), weights))
+        names = {site.name for site in self._trace.by_role("observed") if site.argument is None}
+        return {name: record.nodes[name].value for name in sorted(names)}
 
     def _predict(self, z, seed, data, weights):
         run = self._run(self._latent_from(z, weights), weights, predict=self._draw)
