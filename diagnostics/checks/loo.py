@@ -82,7 +82,9 @@ def _left_out(posterior, name, rows) -> Loo:
         if replicated is not None:
             draws, seen = replicated[:, some].T, observed[some, None]
             below = (weights * (draws < seen)).sum(1)
-            places[some] = below + rng.uniform(size=len(draws)) * (weights * (draws == seen)).sum(1)
+            inside = below + rng.uniform(size=len(draws)) * (weights * (draws == seen)).sum(1)
+            # the row counts as one more draw: those beyond all draws would lump at the ends
+            places[some] = (count * inside + rng.uniform(size=len(draws))) / (count + 1)
     lppd = np.log(np.exp(density - density.max(0)).mean(0)) + density.max(0)
     dims = rows.dims[2:]
     shape = rows.isel({rows.dims[0]: 0, rows.dims[1]: 0}, drop=True)
