@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .judge import Test
-from .predictions import Outcome, binned, group_means, sorting
+from .predictions import PULLED, Outcome, binned, group_means, sorting
 
 MOST_CATEGORIES = 12
 
@@ -31,11 +31,13 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     ----------
     Hosmer & Lemeshow (1980); judged here against its own posterior predictive distribution.
     """
+    leaning = outcome.pull(outcome.replicated.mean(0)) > PULLED
     for event, observed, draws in events(outcome):
         by_probability, first = sorting(draws)
         replicated = draws[~first]
         expected = replicated.mean(0)
-        for along, by in {"the predicted probability": by_probability, **outcome.columns}.items():
+        along_these = {} if leaning else {"the predicted probability": by_probability}
+        for along, by in {**along_these, **outcome.columns}.items():
             codes = binned(by)
             if codes.max() == 0:
                 continue

@@ -19,6 +19,7 @@ LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 3000, 2**22  # every check is valid 
 MOST_ROWS = 20_000  # of which there is power enough
 LEVERS = 200  # draws for the leverage
 NEGLIGIBLE = 0.25  # leverage, in standard errors of a correlation
+PULLED = 0.5  # lean of residuals towards predictions, in standard errors, from which on these are no axis
 SATURATED = 0.25  # leverage from which on only what overfitting cannot explain counts
 MOST_COLUMNS = 20  # of a matrix of predictors
 FEWEST, MOST_GROUPS = 2, 0.5  # rows that make a group, and groups as a share of the rows
@@ -71,6 +72,14 @@ class Outcome:
     def exact(self) -> bool:
         """Whether leverage is too small to matter beside the noise of this many rows."""
         return self.leverage * np.sqrt(len(self.observed)) < NEGLIGIBLE
+
+    def pull(self, expected: np.ndarray) -> float:
+        """How far residuals lean towards predictions that they have pulled themselves, in standard errors of a trend.
+
+        With H the smoother of a right model, the sum of residuals times predictions has the mean σ² tr H.
+        """
+        noise = np.sqrt(self.replicated.var(0).mean() / max(expected.var(), 1e-300))
+        return float(self.leverage * np.sqrt(len(expected)) * noise)
 
     @property
     def near(self) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .judge import Test
-from .predictions import Outcome, group_means, sorting, waves
+from .predictions import PULLED, Outcome, group_means, sorting, waves
 
 LAGS = 5
 TIMES = ("time", "date", "year", "month", "day", "week")
@@ -46,7 +46,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
         )
     along_these = {k: v for k, v in outcome.columns.items() if len(np.unique(v)) > 5}
     expected, first = sorting(outcome.replicated)
-    if _differs(expected, outcome.replicated, first):
+    if _differs(expected, outcome.replicated, first) and outcome.pull(expected) < PULLED:
         along_these["the prediction"] = expected
     for along, column in along_these.items():
         basis = waves(column) / np.sqrt(len(column))

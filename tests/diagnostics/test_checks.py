@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from elboroom.diagnostics import check, fits_data
-from elboroom.diagnostics.checks import pit
+from elboroom.diagnostics.checks import pit, residuals
 from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities, surprise
 from elboroom.diagnostics.checks.predictions import Outcome, outcomes
 
@@ -295,13 +295,38 @@ def test_long_data_are_taken_by_some_rows():
     )
 
 
-def test_outcomes_that_the_model_computes_are_not_assessable():
+def test_outcomes_in_which_latent_values_take_part_are_not_assessable():
     @er.model
     def lagged(y):
         a = er.sample("a", er.Normal(0, 1))
         with er.plate("row", len(y) - 1):
-            er.observe("next", er.Normal(a * y[:-1], 1), y[1:])
+            er.observe("left", er.Normal(0, 1), y[1:] - a * y[:-1])
 
     fitted = er.fit(lagged(np.random.default_rng(0).normal(size=20)), progress=False)
     assert [f.verdict for f in fitted.check()] == ["not assessable"]
     assert fits_data(fitted) is None
+
+
+def test_predictions_that_their_own_rows_have_pulled_are_no_axis():
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(40), 5)
+
+    @er.model
+    def partly_pooled(group, y):
+        mu, tau = er.sample("mu", er.Normal(0, 5)), er.sample("tau", er.HalfNormal(2))
+        with er.plate("group", 40):
+            effect = er.sample("effect", er.Normal(mu, tau))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(effect[group], 1.0), y)
+
+    y = rng.normal(size=40)[group] + rng.normal(size=200)
+    fitted = er.fit(partly_pooled(group, y), refine=False, progress=False)
+    (outcome,) = outcomes(fitted)
+    means = np.array([y[group == g].mean() for g in range(40)])
+    weight = 5 * fitted.draws["posterior"]["tau"].values.ravel() ** 2
+    weight = (weight / (weight + 1)).mean()  # of a group's mean in its effect
+    expected = outcome.replicated.mean(0)
+    lean = 40 * weight / np.sqrt(((expected - expected.mean()) ** 2).sum())
+    assert abs(outcome.pull(expected) / lean - 1) < 0.35  # noise of a leverage from 200 pairs
+    assert means.std() > 0.5 and outcome.pull(expected) > 1.5
+    assert "the prediction" not in {test.along for test in residuals.tests(outcome)}
