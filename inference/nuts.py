@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .evidence.chains import slowest
+from .evidence.mixing import split_rhat
 from .outcome import Law, Outcome
 from .precondition import Affine, Bent
 
@@ -23,6 +24,8 @@ FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judg
 STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not
 LARGEST_DENSE, FREE_DENSE = 300, 50  # dimensions up to which a metric is dense: the fit's, and one found
 PILOT = 10.0  # seconds up to which nothing is projected before the first draws
+MEETING = 300  # iterations of a long warm-up, after which the later half is looked at
+TOGETHER = 1.05  # R̂ below which chains share the metric of all
 ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
 
 
@@ -62,11 +65,21 @@ class Chains:
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
         given = self.place.arrays, own.data, own.weights
         self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
-        for _ in range(self.to_warm // self.chunk):
+        late: list = []
+        for done in range(self.chunk, self.to_warm + 1, self.chunk):
             if stop():
                 return
-            self._chunk()
+            found = self._chunk()
             self.num_warmup += self.chunk
+            if self.gated or not MEETING // 2 < done <= MEETING:
+                continue
+            late.append(self._points(found["x"]))
+            if done == MEETING and self.lent(np.concatenate(late, 1)):
+                self.warmed(late[-1][:, -1], rng, stop)
+                return
+
+    def _points(self, x: np.ndarray) -> np.ndarray:
+        return self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape)
 
     def _chunk(self):
         self.state, found = self.sampler.run(self.state, self.chunk)
@@ -82,9 +95,26 @@ class Chains:
             if stop():
                 return
             found = self._chunk()
-            x = found.pop("x")
-            self.z.append(self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape))
+            self.z.append(self._points(found.pop("x")))
             self.stats.append(found)
+
+    def again(self, accept: float, rng, stop) -> None:
+        """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met."""
+        z = np.concatenate(self.z, 1)
+        if not self.gated:
+            self.lent(z)
+        self.accept, self.z, self.stats = accept, [], []
+        self.warmed(z[:, -1], rng, stop)
+
+    def lent(self, z: np.ndarray) -> bool:
+        """Take the metric of draws ``(C, T, dim)`` of all chains together, if these have met; whether they have."""
+        if split_rhat(z).max() > TOGETHER:
+            return False
+        place = spread(z[:, ::2].reshape(-1, z.shape[2]))
+        if place is None:
+            return False
+        self.place, self.gated = place, True
+        return True
 
     def law(self) -> Law:
         """What the draws are."""
@@ -134,19 +164,24 @@ def begun(target, outcome: Outcome) -> tuple[Chains, str]:
             return free, "a metric of their own, as the fit's residuals are large"
     if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
         return Chains(target, Bent(outcome.guide, outcome.params), True), "in the flow's base coordinates"
-    weights = law.weights if law.weights is not None else np.full(len(law.z), 1 / len(law.z))
-    mean = weights @ law.z
-    centred = law.z - mean
-    if dim > LARGEST_DENSE or 1 / np.sum(weights**2) < 5 * dim:
-        sd = np.sqrt(weights @ centred**2)
-        if not (np.isfinite(sd).all() and (sd > 0).all()):
-            return free, "a metric of their own, as the fit has no spread"
-        return Chains(target, Affine(mean, sd), True), "in the fit's sds"
+    place = spread(law.z, law.weights)
+    if place is None:
+        return free, "a metric of their own, as the fit has no spread"
+    return Chains(target, place, True), f"in the fit's {'sds' if place.scale.ndim == 1 else 'metric'}"
+
+
+def spread(z: np.ndarray, weights: np.ndarray | None = None) -> Affine | None:
+    """The frame of draws ``(S, dim)``: dense where they are many enough for it; None where they have no spread."""
+    dim, weights = z.shape[1], np.full(len(z), 1 / len(z)) if weights is None else weights
+    mean = weights @ z
+    centred = z - mean
     try:
-        scale = np.linalg.cholesky((centred * weights[:, None]).T @ centred)
+        if dim <= LARGEST_DENSE and 1 / np.sum(weights**2) >= 5 * dim:
+            return Affine(mean, np.linalg.cholesky((centred * weights[:, None]).T @ centred))
+        sd = np.sqrt(weights @ centred**2)
+        return Affine(mean, sd) if np.isfinite(sd).all() and (sd > 0).all() else None
     except np.linalg.LinAlgError:
-        return free, "a metric of their own, as the fit's covariance is singular"
-    return Chains(target, Affine(mean, scale), True), "in the fit's metric"
+        return None
 
 
 def starts(target, outcome, num_chains, rng) -> np.ndarray | None:

@@ -236,9 +236,7 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
     for accept in ACCEPT[1:]:
         if not chains.z or stop() or np.mean(chains.joined["diverging"]) < DIVERGENT / 2:
             break
-        last = chains.z[-1][:, -1]
-        chains.accept, chains.z, chains.stats = accept, [], []
-        chains.warmed(last, rng, stop)
+        chains.again(accept, rng, stop)
         chains.extended(first, stop)
     while not stop():
         drawn = sum(z.shape[1] for z in chains.z)

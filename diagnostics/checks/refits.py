@@ -62,6 +62,14 @@ class Steps:
         return moved.reshape(values.shape)
 
 
+def left(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Which statistics of replicates ``(S,)`` or ``(S, K)`` a fit does not settle altogether, shape ``()`` or ``(K,)``.
+
+    What would be left of the others is beyond a linear step.
+    """
+    return after.var(0) >= LEFT * before.var(0)
+
+
 def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     """The moves of one Newton step for each replicate.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .judge import Test
 from .predictions import PULLED, Outcome, group_means, sorting, waves
+from .refits import left
 
 LAGS = 5
 TIMES = ("time", "date", "year", "month", "day", "week")
@@ -22,8 +23,13 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     observed, replicated = outcome.standardised
 
     def test(check, along, features, statistic, misfit, fits, two_sided=False, rest=slice(None)):  # noqa: B008
-        one, many = features(observed), outcome.refitted(features(replicated[rest]), rest)
-        return Test(
+        drawn = features(replicated[rest])
+        many = outcome.refitted(drawn, rest)
+        kept = left(drawn, many)
+        if not kept.any():
+            return
+        one, many = features(observed) * kept, many * kept
+        yield Test(
             check, outcome.name, along, float(statistic(one)), statistic(many), misfit, fits, two_sided
         )
 
@@ -36,7 +42,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
 
     name = outcome.name
     for along, codes in outcome.groups.items():
-        yield test(
+        yield from test(
             "groups",
             along,
             roots(codes),
@@ -50,8 +56,9 @@ def tests(outcome: Outcome) -> Iterator[Test]:
         along_these["the prediction"] = expected
     for along, column in along_these.items():
         basis = waves(column) / np.sqrt(len(column))
-        for shape, statistic in {"curve": _power, "bend": lambda waves: waves[..., 1]}.items():
-            yield test(
+        shapes = {"curve": (basis, _power), "bend": (basis[1:2], lambda wave: wave[..., 0])}
+        for shape, (basis, statistic) in shapes.items():
+            yield from test(
                 "curve",
                 along,
                 lambda z, basis=basis: z @ basis.T,
@@ -70,7 +77,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
         if not outcome.exact:  # rows that pull at each other leave residuals that go against each other
             del lags[f"lags 1 to {LAGS}"]
         for along, statistic in lags.items():
-            yield test(
+            yield from test(
                 "dependence on the rows before",
                 along,
                 statistic,
