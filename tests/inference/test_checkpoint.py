@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from elboroom.inference import checkpoint as room
-from elboroom.inference import ladder, refine, stochastic
+from elboroom.inference import ladder, nuts, stochastic
 
 import elboroom as er
 
@@ -89,7 +89,7 @@ def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch):
 def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
     posterior = fit()
     monkeypatch.setattr(room, "EVERY", 0.0)
-    chunk, calls = refine.Chains._chunk, []
+    chunk, calls = nuts.Chains._chunk, []
 
     def dying(self):
         calls.append(1)
@@ -97,11 +97,11 @@ def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
             raise Killed
         return chunk(self)
 
-    monkeypatch.setattr(refine.Chains, "_chunk", dying)
+    monkeypatch.setattr(nuts.Chains, "_chunk", dying)
     with pytest.raises(Killed):
         posterior.refine(checkpoint=tmp_path, progress=False)
     kept = er.load(tmp_path / "posterior")
-    assert kept.law == "mcmc" and len(kept.z) == 4 * 4 * refine.CHUNK
+    assert kept.law == "mcmc" and len(kept.z) == 4 * 4 * nuts.CHUNK
     assert "under way" in kept.trail[-1].reason
 
 
