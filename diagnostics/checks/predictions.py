@@ -20,6 +20,7 @@ MOST_ROWS = 20_000  # of which there is power enough
 LEVERS = 200  # draws for the leverage
 NEGLIGIBLE = 0.25  # leverage, in standard errors of a correlation
 PULLED = 0.5  # lean of residuals towards predictions, in standard errors, from which on these are no axis
+SLIGHT = 0.5  # the same for outcomes that cannot be rescaled: a third of a standard error of a PIT-ECDF
 SATURATED = 0.25  # leverage from which on only what overfitting cannot explain counts
 MOST_COLUMNS = 20  # of a matrix of predictors
 FEWEST, MOST_GROUPS = 2, 0.5  # rows that make a group, and groups as a share of the rows
@@ -86,7 +87,9 @@ class Outcome:
         """Observations as far from their expectations as replicates are; None where no rescaling makes them so."""
         if self.exact:
             return self.observed
-        if self.saturated or self.kind != "continuous":
+        if self.kind != "continuous":
+            return self.observed if self.leverage * np.sqrt(len(self.observed)) < SLIGHT else None
+        if self.saturated:
             return None
         centre = self.replicated.mean(0)
         return centre + (self.observed - centre) / self.pulled

@@ -55,8 +55,9 @@ def test_leave_one_out_is_that_of_arviz_stats(plain):
 
 
 def test_rows_left_out_show_a_likelihood_that_is_too_wide():
-    y = 3 + 0.3 * np.random.default_rng(1).normal(size=60)
-    assert {f.name: f.verdict for f in loo.check(fitted(y))}["LOO-PIT"] == "caution"
+    noise = np.random.default_rng(1).normal(size=60)
+    for width, verdict in ((1.0, "ok"), (0.6, "caution"), (0.3, "misfit")):
+        assert {f.name: f.verdict for f in loo.check(fitted(3 + width * noise))}["LOO-PIT"] == verdict
 
 
 def test_a_row_that_the_answer_hangs_on_is_named():
