@@ -51,7 +51,6 @@ def _log(value):
 
 def _mean(z, power):
     """Mean of a power of each row, without a pass of `pow` over all of them."""
-    square = np.einsum("...n,...n->...", z, z) if power == 2 else z * z
-    return (
-        square if power == 2 else np.einsum("...n,...n->...", square, square if power == 4 else z)
-    ) / z.shape[-1]
+    square = z if power == 2 else z * z
+    other = square if power == 4 else z
+    return np.einsum("...n,...n->...", square, other) / z.shape[-1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from .judge import LEVEL, Test
 from .predictions import Outcome
-from .refits import LEFT
+from .refits import excursions
 
 
 def ranks(num_rows: int) -> np.ndarray:
@@ -74,16 +74,13 @@ def tests(outcome: Outcome) -> Iterator[Test]:
     observed, replicated = outcome.places
     at = grid(len(observed))
     one, many = ecdf(observed[None], at), ecdf(replicated, at)
-    left = outcome.refitted(many)
-    centre = left.mean(0)
-    scale = np.sqrt(np.maximum(left.var(0), LEFT * many.var(0))) + 0.1 / len(observed)
-    extreme = [np.abs((values - centre) / scale).max(1) for values in (one, left)]
+    centre, scale, extreme = excursions(outcome, many)
     yield Test(
         "PIT-ECDF",
         outcome.name,
         "",
-        float(extreme[0][0]),
-        extreme[1],
+        float(np.abs((one - centre) / scale).max()),
+        extreme,
         f"The outcomes of '{outcome.name}' do not fall evenly over their predictions: look at the overlay for shape, "
         "spread and skew.",
         f"The outcomes of '{outcome.name}' fall evenly over their predictions.",

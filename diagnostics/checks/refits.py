@@ -70,6 +70,15 @@ def left(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return after.var(0) >= LEFT * before.var(0)
 
 
+def excursions(outcome, many: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre and scale ``(T,)`` of replicated curves ``(S, T)`` of shares, as after a fit, and how far each leaves them
+    at most."""
+    refitted = outcome.refitted(many)
+    centre = refitted.mean(0)
+    scale = np.sqrt(np.maximum(refitted.var(0), LEFT * many.var(0))) + 0.1 / len(outcome.observed)
+    return centre, scale, np.abs((refitted - centre) / scale).max(1)
+
+
 def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     """The moves of one Newton step for each replicate.
 

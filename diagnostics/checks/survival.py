@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .judge import Test
-from .refits import LEFT
+from .refits import excursions
 
 MOST_TIMES = 40  # at which curves are compared
 LEAST_AT_RISK = 5  # rows
@@ -110,14 +110,6 @@ def curves(outcome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return times, one, many
 
 
-def excursions(outcome, one, many) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre and scale of the curves, and how far each replicated one leaves them at most."""
-    left = outcome.refitted(many)
-    centre = left.mean(0)
-    scale = np.sqrt(np.maximum(left.var(0), LEFT * many.var(0))) + 0.1 / len(outcome.observed)
-    return centre, scale, np.abs((left - centre) / scale).max(1)
-
-
 def tests(outcome) -> Iterator[Test]:
     """The largest distance of the Kaplan–Meier curve from the predicted ones, in their standard deviations."""
     if outcome.censored is None or not outcome.censored.seen.any():
@@ -125,7 +117,7 @@ def tests(outcome) -> Iterator[Test]:
     times, one, many = curves(outcome)
     if not len(times):
         return
-    centre, scale, extreme = excursions(outcome, one, many)
+    centre, scale, extreme = excursions(outcome, many)
     name = outcome.name
     yield Test(
         "Kaplan-Meier",

@@ -10,8 +10,9 @@ import numpy as np
 from ..checks.judge import LEVEL
 from ..checks.pit import band, ranks
 from ..checks.predictions import Outcome, binned, group_means, outcomes, pit, sorting
+from ..checks.refits import excursions
 from ..checks.residuals import time_of
-from ..checks.survival import curves, excursions, kaplan_meier
+from ..checks.survival import curves, kaplan_meier
 
 INK, DATA = "#5b7fa6", "#c4552d"
 
@@ -156,7 +157,7 @@ def _shares_below(axis, outcome):
 def _survival(axis, outcome):
     times, one, many = curves(outcome)
     if len(times):
-        centre, scale, extreme = excursions(outcome, one, many)
+        centre, scale, extreme = excursions(outcome, many)
         reach = np.quantile(extreme, 1 - LEVEL) * scale
         band = np.clip([centre - reach, centre + reach], 0, 1)
         axis.fill_between(times, *band, color=INK, alpha=0.25, lw=0, label=f"predicted, {1 - LEVEL:.0%} band")

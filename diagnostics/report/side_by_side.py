@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from ...ppl.errors import InferenceError, explain
 from . import figures
-from .write import _measured, _number, _replace, _version, as_json, plain
+from .write import _measured, _number, _version, as_json, plain, publish
 
 SCHEMA = "elboroom-comparison/1"
 MOST_QUANTITIES = 40
@@ -28,17 +26,7 @@ def write(comparison, path) -> Path:
     path = Path(path)
     page = path if path.suffix.lower() in {".html", ".htm"} else path / "comparison.html"
     content = _content(comparison)
-    text = _html(comparison, content)
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        _replace(page, text)
-        _replace(page.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False))
-        _replace(page.with_suffix(".md"), _markdown(content))
-    except OSError as error:
-        raise InferenceError(
-            explain(f"report '{page}'", "a place that can be written", str(error), "choose another folder")
-        ) from error
-    return page
+    return publish(page, content, _html(comparison, content), _markdown(content))
 
 
 def _content(comparison) -> dict:

@@ -38,12 +38,16 @@ def write(posterior, path) -> Path:
     path = Path(path)
     page = path if path.suffix.lower() in {".html", ".htm"} else path / "report.html"
     content = as_json(posterior)
-    text = _html(posterior, content)
+    return publish(page, content, _html(posterior, content), markdown(content))
+
+
+def publish(page: Path, content: dict, html: str, summary: str) -> Path:
+    """Write a page with the same as JSON and Markdown beside it."""
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        _replace(page, text)
+        _replace(page, html)
         _replace(page.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False))
-        _replace(page.with_suffix(".md"), markdown(content))
+        _replace(page.with_suffix(".md"), summary)
     except OSError as error:
         raise InferenceError(
             explain(f"report '{page}'", "a place that can be written", str(error), "choose another folder")
