@@ -17,6 +17,7 @@ where a trusted quantity lies outside its promise, and prints how far the refere
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -77,6 +78,12 @@ def flat_summary(draws: dict) -> dict:
             key = f"{name}[{', '.join(map(str, index))}]" if index else name
             rows[key] = {"mean": x.mean(), "sd": x.std(), "q5": q5, "q95": q95}
     return rows
+
+
+def imported():
+    """Import what a method or its summary imports when first used: imports are not timed."""
+    for name in ("arviz_stats.base", "elboroom.inference.fit", "elboroom.ppl.backends.jax"):
+        importlib.import_module(name)
 
 
 def run_elboroom(model, kwargs, seed):
@@ -245,6 +252,7 @@ def main():
         return
     if options.worker:
         model, kwargs = load(folder, options.only)
+        imported()
         print(json.dumps(METHODS[options.worker](model, kwargs, 0)))
         return
     names = sorted(p.stem for p in (folder / "reference").glob("*.json") if options.only in p.stem)

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from posteriordb import clock, environment, errors, flat_summary, load
+from posteriordb import clock, environment, errors, flat_summary, imported, load
 
 ENOUGH, MOST = 400, 64_000
 
@@ -137,6 +137,7 @@ def main():
         return
     if options.worker:
         model, kwargs = load(options.folder, options.only)
+        imported()
         work = {"ours": ours, "numpyro": numpyros}[options.worker]
         print(json.dumps(work(model, kwargs, options.seed, options)))
         return

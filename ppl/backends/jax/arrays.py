@@ -96,6 +96,9 @@ class Function:
         leaves, tree = jax.tree_util.tree_flatten(args)
         return tree, tuple((np.shape(leaf), str(getattr(leaf, "dtype", type(leaf)))) for leaf in leaves)
 
+    def _lowered(self, args):
+        return self._jit.lower(*args)
+
     def prepare(self, *args) -> threading.Thread:
         """Trace now, compile in a thread; the next call with these shapes waits for it."""
         key = self._key(args)
@@ -103,7 +106,7 @@ class Function:
             return self._ready[key][1]
         begin = time.perf_counter()
         with precision(self._dtype):
-            lowered = self._jit.lower(*args)
+            lowered = self._lowered(args)
         box: list = []
 
         def work():

@@ -9,6 +9,7 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
 from .arrays import Function, precision, to_device
+from .programs import Program, fingerprint, source
 
 FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
 
@@ -32,7 +33,17 @@ class Sampler:
         self._begin = Function(
             jax.vmap(self._first, (0, 0, 0, 0, None, None, None)), self.dtype, density.clock
         )
-        self._run = Function(self._many, self.dtype, density.clock)
+        if flow is None:
+            self._run = Program(self._many, self.dtype, density.clock, self._identity)
+        else:
+            self._run = Function(self._many, self.dtype, density.clock)
+
+    def _identity(self, leaves, accept, count, given) -> bytes:
+        """What decides the program of `_many`: the density with its gradient, and the settings."""
+        frame, data, weights = given
+        x = jnp.zeros(frame[0].shape, self.dtype)
+        density = fingerprint(jax.value_and_grad(self._density.scaled_total), x, data, weights, {})
+        return repr(self._settings).encode() + density + source(__file__)
 
     def _kernel(self, place, step_size, accept, key, given):
         num_warmup, metric = self._settings
@@ -65,9 +76,12 @@ class Sampler:
         return potential
 
     def _first(self, seed, x, value, grad, step_size, accept, given):
-        return self._kernel(ParamInfo(x, -value, -grad), step_size, accept, jax.random.key(seed), given)[0]
+        return self._kernel(ParamInfo(x, -value, -grad), step_size, accept, jax.random.PRNGKey(seed), given)[
+            0
+        ]
 
-    def _many(self, state, accept, count, given):
+    def _many(self, leaves, accept, count, given):
+        state = jax.tree_util.tree_unflatten(self._tree, leaves)
         # what the kernel keeps of its beginning belongs to the trace that made it
         one = jax.tree_util.tree_map(lambda leaf: leaf[0], state)
         place = ParamInfo(one.z, one.potential_energy, one.z_grad)
@@ -77,7 +91,8 @@ class Sampler:
             state = jax.vmap(lambda s: sample(s, given, {}))(state)
             return state, (state.z, *(getattr(state, name) for name in FIELDS))
 
-        return jax.lax.scan(step, state, count)
+        state, out = jax.lax.scan(step, state, count)
+        return jax.tree_util.tree_leaves(state), out
 
     def begin(self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights):
         """State of chains that start at `x`, shape ``(C, dim)``.
@@ -96,7 +111,8 @@ class Sampler:
         places = (np.asarray(part, self.dtype) for part in (x, value, grad))
         given = frame, data, weights
         state = self._begin(np.asarray(seeds), *places, real(step_size), real(accept), given)
-        return state, real(accept), given
+        leaves, self._tree = jax.tree_util.tree_flatten(state)
+        return leaves, real(accept), given
 
     def run(self, state, count: int):
         """The state after `count` more iterations, and what they gave.
@@ -106,9 +122,9 @@ class Sampler:
         tuple
             The state, and a mapping of arrays ``(C, count, …)``: ``x`` and NUTS's statistics.
         """
-        state, accept, given = state
-        state, out = self._run(state, accept, np.zeros(count), given)
+        leaves, accept, given = state
+        leaves, out = self._run(leaves, accept, np.zeros(count), given)
         named = dict(zip(("x", *FIELDS), out, strict=True))
         with precision(self.dtype):
             found = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in named.items()}
-        return (state, accept, given), found
+        return (leaves, accept, given), found

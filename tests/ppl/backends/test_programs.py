@@ -1,0 +1,102 @@
+"""Samplers read from disk: the same draws as those that are traced, and never those of another model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from elboroom.ppl.backends.jax import nuts, programs
+
+import elboroom as er
+
+DATA = {"a": np.linspace(0.0, 1.0, 8), "b": np.linspace(5.0, 9.0, 8)}
+
+
+def made(sd=1.0, used="a", shift=None):
+    """A model of its own, as another process would have it."""
+
+    @er.model
+    def one(a, b):
+        m = er.sample("m", er.Normal(0.0, 10.0))
+        s = er.sample("s", er.HalfNormal(sd))
+        er.observe("y", er.Normal(m, s), {"a": a, "b": b}[used] if shift is None else a + shift)
+
+    return one(**DATA)
+
+
+def drawn(program, **options):
+    """Draws of a few chains in a metric of their own, shape ``(C, T, dim)``."""
+    target = program.target("jax", np.float64, "cpu")
+    start = np.random.default_rng(0).standard_normal((4, 2))
+    value, grad = target.value_and_grad(start)
+    sampler = target.sampler(20, **{"metric": "dense", **options})
+    frame = (np.zeros(2), np.ones(2))
+    state = sampler.begin(np.arange(4), start, value, grad, 0.1, 0.8, frame, target.data, target.weights)
+    return sampler.run(state, 30)[1]["x"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A cache of this test's own."""
+    monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path))
+    return tmp_path / "programs"
+
+
+def test_a_kept_program_is_not_traced_again_and_draws_the_same(folder, monkeypatch):
+    first = drawn(made())
+    assert len(list(folder.iterdir())) == 1
+
+    def traced(*args):
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr(nuts.Sampler, "_many", traced)
+    assert np.array_equal(drawn(made()), first)
+
+
+@pytest.mark.parametrize(
+    "other", [{"sd": 2.0}, {"used": "b"}, {"shift": np.arange(8.0)}, {"shift": 1 + np.arange(8.0)}]
+)
+def test_another_model_has_another_program(folder, monkeypatch, other):
+    drawn(made())
+    drawn(made(shift=np.arange(8.0)))
+    found = drawn(made(**other))
+    monkeypatch.setenv("ELBOROOM_CACHE", "off")
+    assert np.array_equal(drawn(made(**other)), found)
+    assert not np.allclose(drawn(made()), found)
+
+
+def test_settings_and_precision_are_part_of_it(folder):
+    drawn(made())
+    drawn(made(), metric="diagonal")
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_damaged_file_is_traced_anew(folder):
+    first = drawn(made())
+    (path,) = folder.iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    assert np.array_equal(drawn(made()), first)
+    assert path.stat().st_size > 100
+
+
+def test_what_cannot_be_kept_still_runs(folder):
+    def called(x):
+        return jax.pure_callback(lambda v: np.asarray(v) ** 2, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    program = programs.Program(called, np.float64, None, lambda x: b"called")
+    assert np.array_equal(program(np.arange(3.0)), [0.0, 1.0, 4.0])
+    assert not any(path.stat().st_size for path in folder.glob("*"))
+
+
+def test_captured_constants_are_part_of_a_fingerprint():
+    with jax.enable_x64(True):
+        large, x = jnp.arange(5000.0), jnp.ones(5000)
+        found = {
+            programs.fingerprint(lambda x, c=c: jnp.sum(c * x), x) for c in (large, large.at[2500].add(1e-9))
+        }
+        assert len(found) == 2
+        jax.config.update("jax_use_simplified_jaxpr_constants", True)
+        try:
+            with pytest.raises(NotImplementedError):
+                programs.fingerprint(jnp.sum, x)
+        finally:
+            jax.config.update("jax_use_simplified_jaxpr_constants", False)
