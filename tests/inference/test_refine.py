@@ -119,17 +119,21 @@ def test_an_unsettled_fit_gives_no_metric():
     assert not nuts.begun(target, replace(good, law=stuck))[0].gated
 
 
-def test_chains_in_modes_of_their_own_are_not_trusted():
-    @er.model
-    def modes():
-        x = er.sample("x", er.ImproperUniform(real, ()))
-        near, far = -0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2
-        er.factor("data", er.math.logaddexp(near, far))
+@er.model
+def modes():
+    """Two modes that no chain goes between."""
+    x = er.sample("x", er.ImproperUniform(real, ()))
+    near, far = -0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2
+    er.factor("data", er.math.logaddexp(near, far))
 
+
+@pytest.mark.parametrize(("num_chains", "num_draws"), [(4, 300), (64, 40), (1024, None)])
+def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
     posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
     law = posterior._outcome.law
     law.z = np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z
-    refined = posterior.refine(num_draws=300, progress=False)
+    posterior._outcome.condemned = None  # what a search of the fit has found is not what is tested
+    refined = posterior.refine(num_chains, num_draws, max_seconds=20, progress=False)
     assert set(refined.summary()["verdict"]) == {"untrusted"}
     assert any(f.name == "chains disagree" and f.verdict == "untrusted" for f in refined.findings)
 
@@ -178,6 +182,18 @@ def test_many_short_chains_are_judged_by_nested_rhat():
     assert np.all(np.abs(law.z.std(0) - 1) < 4 / np.sqrt(2 * size))
     brief = posterior.refine(num_chains=128, num_draws=10, progress=False)
     assert brief.verdict == "caution"
+
+
+def test_only_chains_that_have_met_share_a_metric():
+    target = er.fit(linked(np.array([[4.0, 1.0], [1.0, 1.0]])), refine=False, progress=False)._target
+    rng = np.random.default_rng(0)
+    z = rng.multivariate_normal([0.0, 0.0], [[4.0, 1.0], [1.0, 1.0]], (4, 500))
+    chains = nuts.Chains(target, nuts.Affine(np.zeros(2), np.ones(2)), False)
+    assert not chains.lent(z + 3.0 * np.arange(4)[:, None, None]) and not chains.gated
+    assert not chains.lent(z * np.array([1, 1, 1, 3])[:, None, None]) and not chains.gated
+    assert chains.lent(z) and chains.gated
+    lent = chains.place.scale @ chains.place.scale.T
+    assert np.allclose(lent, np.cov(z[:, ::2].reshape(-1, 2).T), atol=0.01)
 
 
 def test_nested_rhat():
@@ -313,12 +329,6 @@ def test_a_point_estimate_becomes_a_posterior():
 
 
 def test_what_condemned_a_fit_condemns_it_still_when_it_is_loaded(tmp_path):
-    @er.model
-    def modes():
-        x = er.sample("x", er.ImproperUniform(real, ()))
-        near, far = -0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2
-        er.factor("data", er.math.logaddexp(near, far))
-
     @er.model
     def signs():
         a, b = er.sample("a", er.Normal(0, 2)), er.sample("b", er.Normal(0, 2))
