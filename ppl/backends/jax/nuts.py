@@ -9,7 +9,7 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
 from .arrays import Function, precision, to_device
-from .programs import Program, fingerprint, source
+from .kept import Kept, fingerprint, source
 
 FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
 
@@ -34,12 +34,12 @@ class Sampler:
             jax.vmap(self._first, (0, 0, 0, 0, None, None, None)), self.dtype, density.clock
         )
         if flow is None:
-            self._run = Program(self._many, self.dtype, density.clock, self._identity)
+            self._run = Kept(self._many, self.dtype, density.clock, self._identity)
         else:
             self._run = Function(self._many, self.dtype, density.clock)
 
     def _identity(self, leaves, accept, count, given) -> bytes:
-        """What decides the program of `_many`: the density with its gradient, and the settings."""
+        """What decides the trace of `_many`: the density with its gradient, and the settings."""
         frame, data, weights = given
         x = jnp.zeros(frame[0].shape, self.dtype)
         density = fingerprint(jax.value_and_grad(self._density.scaled_total), x, data, weights, {})

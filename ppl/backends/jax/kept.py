@@ -1,4 +1,4 @@
-"""Traced programs kept on disk: a sampler costs a second of Python to trace, and 0.02 s to read."""
+"""Functions whose trace is kept on disk: a sampler costs a second of Python to trace, and 0.02 s to read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SWITCHES = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default
 _TROUBLE = (ValueError, NotImplementedError, TypeError, KeyError, ImportError, OSError)
 
 
-class Program(Function):
+class Kept(Function):
     """A `Function` of arrays in tuples, lists and mappings whose trace is kept beside the compiled code.
 
     Parameters
@@ -34,7 +34,7 @@ class Program(Function):
         self._identity = identity
 
     def _lowered(self, args):
-        """The program of an earlier process, or the one that is traced now, kept for the next."""
+        """The trace of an earlier process, or a new one that is kept for the next."""
         try:
             path = self._path(args)
             if path is None:
@@ -56,7 +56,7 @@ class Program(Function):
         known = [jax.__version__, jaxlib.__version__, numpyro.__version__, device.platform, *switches]
         found = hashlib.sha256("\n".join([*known, str(self._dtype), str(tree)]).encode())
         found.update(self._identity(*args))
-        return Path(folder) / "programs" / found.hexdigest()
+        return Path(folder) / "traced" / found.hexdigest()
 
 
 def fingerprint(fn, *args) -> bytes:

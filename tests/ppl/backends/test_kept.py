@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from elboroom.ppl.backends.jax import nuts, programs
+from elboroom.ppl.backends.jax import kept, nuts
 
 import elboroom as er
 
@@ -38,10 +38,10 @@ def drawn(program, **options):
 def folder(tmp_path, monkeypatch):
     """A cache of this test's own."""
     monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path))
-    return tmp_path / "programs"
+    return tmp_path / "traced"
 
 
-def test_a_kept_program_is_not_traced_again_and_draws_the_same(folder, monkeypatch):
+def test_what_is_kept_is_not_traced_again_and_draws_the_same(folder, monkeypatch):
     first = drawn(made())
     assert len(list(folder.iterdir())) == 1
 
@@ -55,7 +55,7 @@ def test_a_kept_program_is_not_traced_again_and_draws_the_same(folder, monkeypat
 @pytest.mark.parametrize(
     "other", [{"sd": 2.0}, {"used": "b"}, {"shift": np.arange(8.0)}, {"shift": 1 + np.arange(8.0)}]
 )
-def test_another_model_has_another_program(folder, monkeypatch, other):
+def test_another_model_has_a_trace_of_its_own(folder, monkeypatch, other):
     drawn(made())
     drawn(made(shift=np.arange(8.0)))
     found = drawn(made(**other))
@@ -82,8 +82,8 @@ def test_what_cannot_be_kept_still_runs(folder):
     def called(x):
         return jax.pure_callback(lambda v: np.asarray(v) ** 2, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
-    program = programs.Program(called, np.float64, None, lambda x: b"called")
-    assert np.array_equal(program(np.arange(3.0)), [0.0, 1.0, 4.0])
+    function = kept.Kept(called, np.float64, None, lambda x: b"called")
+    assert np.array_equal(function(np.arange(3.0)), [0.0, 1.0, 4.0])
     assert not any(path.stat().st_size for path in folder.glob("*"))
 
 
@@ -91,12 +91,12 @@ def test_captured_constants_are_part_of_a_fingerprint():
     with jax.enable_x64(True):
         large, x = jnp.arange(5000.0), jnp.ones(5000)
         found = {
-            programs.fingerprint(lambda x, c=c: jnp.sum(c * x), x) for c in (large, large.at[2500].add(1e-9))
+            kept.fingerprint(lambda x, c=c: jnp.sum(c * x), x) for c in (large, large.at[2500].add(1e-9))
         }
         assert len(found) == 2
         jax.config.update("jax_use_simplified_jaxpr_constants", True)
         try:
             with pytest.raises(NotImplementedError):
-                programs.fingerprint(jnp.sum, x)
+                kept.fingerprint(jnp.sum, x)
         finally:
             jax.config.update("jax_use_simplified_jaxpr_constants", False)
