@@ -1,10 +1,11 @@
-"""NumPyro's NUTS on a density, in coordinates of an affine frame or of a flow, chains in lockstep."""
+"""NumPyro's NUTS on a density, in coordinates of an affine frame or of a flow, chains in lockstep on each device."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
@@ -33,10 +34,23 @@ class Sampler:
         self._begin = Function(
             jax.vmap(self._first, (0, 0, 0, 0, None, None, None)), self.dtype, density.clock
         )
-        if flow is None:
-            self._run = Kept(self._many, self.dtype, density.clock, self._identity)
-        else:
-            self._run = Function(self._many, self.dtype, density.clock)
+        self._runs: dict = {}
+
+    def _on(self, devices) -> Function:
+        """Many iterations, the chains shared out among devices that need not wait for each other."""
+        if len(devices) not in self._runs:
+            if len(devices) > 1:
+                chains, whole = PartitionSpec("chain"), PartitionSpec()
+                taken, given = (chains, whole, whole, whole), (chains, PartitionSpec(None, "chain"))
+                mesh = Mesh(np.array(devices), "chain")
+                many = jax.shard_map(self._many, mesh=mesh, in_specs=taken, out_specs=given, check_vma=False)
+                made = Function(many, self.dtype, self._density.clock)
+            elif self._flow is None:
+                made = Kept(self._many, self.dtype, self._density.clock, self._identity)
+            else:
+                made = Function(self._many, self.dtype, self._density.clock)
+            self._runs[len(devices)] = made
+        return self._runs[len(devices)]
 
     def _identity(self, leaves, accept, count, given) -> bytes:
         """What decides the trace of `_many`: the density with its gradient, and the settings."""
@@ -112,7 +126,14 @@ class Sampler:
         given = frame, data, weights
         state = self._begin(np.asarray(seeds), *places, real(step_size), real(accept), given)
         leaves, self._tree = jax.tree_util.tree_flatten(state)
-        return leaves, real(accept), given
+        local = jax.local_devices()
+        devices = local[: max(n for n in range(1, len(local) + 1) if len(x) % n == 0)]
+        if len(devices) > 1:
+            mesh = Mesh(np.array(devices), "chain")
+            with precision(self.dtype):
+                leaves = jax.device_put(leaves, NamedSharding(mesh, PartitionSpec("chain")))
+                given = jax.device_put(given, NamedSharding(mesh, PartitionSpec()))
+        return leaves, real(accept), given, devices
 
     def run(self, state, count: int):
         """The state after `count` more iterations, and what they gave.
@@ -122,9 +143,9 @@ class Sampler:
         tuple
             The state, and a mapping of arrays ``(C, count, …)``: ``x`` and NUTS's statistics.
         """
-        leaves, accept, given = state
-        leaves, out = self._run(leaves, accept, np.zeros(count), given)
+        leaves, accept, given, devices = state
+        leaves, out = self._on(devices)(leaves, accept, np.zeros(count), given)
         named = dict(zip(("x", *FIELDS), out, strict=True))
         with precision(self.dtype):
             found = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in named.items()}
-        return (leaves, accept, given), found
+        return (leaves, accept, given, devices), found
