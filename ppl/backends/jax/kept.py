@@ -80,8 +80,9 @@ def _read(path: Path):
 
 
 def _write(path: Path, kept) -> None:
+    content = kept.serialize()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:
-        file.write(kept.serialize())
+        file.write(content)
     os.replace(name, path)
