@@ -45,7 +45,8 @@ def ours(model, kwargs, seed, options):
     def needed(chains, judged):
         law = chains.law()
         values, _ = quantity_values(chains.target, law.z)
-        return ENOUGH / bulk([values.reshape(law.num_chains, -1, values.shape[1])]), values.size
+        left = ENOUGH / bulk([values.reshape(law.num_chains, -1, values.shape[1])])
+        return left, left, values.size
 
     refine._needed = needed
     if options.steps:

@@ -26,7 +26,7 @@ from .conclude import Cost, conclude
 from .evidence.estimates import estimate
 from .evidence.finding import Finding, Findings
 from .evidence.mixing import BFMI, ENOUGH, RHAT, energy_information
-from .evidence.verdicts import MOVED, POINT_ESTIMATE, monte_carlo
+from .evidence.verdicts import MOVED, POINT_ESTIMATE, TAIL, monte_carlo, tail_shapes
 from .fitting import Fitting
 from .frame import Dense, independent
 from .nuts import ACCEPT, PILOT, Chains, begun, least_seconds, starts
@@ -245,12 +245,12 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
                 return "as many as were asked for"
             chains.extended(num_draws - drawn, stop)
             continue
-        needed, values = _needed(chains, judged)
+        needed, likely, values = _needed(chains, judged)
         if needed <= 1:
             return "enough"
-        if affordable is not None and needed * spent() > affordable:
+        if affordable is not None and likely * spent() > affordable:
             return (
-                f"not affordable: a pilot projects {needed * spent():.0f} s, {affordable:.0f} s are allowed"
+                f"not affordable: a pilot projects {likely * spent():.0f} s, {affordable:.0f} s are allowed"
             )
         if drawn >= MOST or values * 2 > HELD:
             return "the most that is kept"
@@ -258,20 +258,33 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
     return "the time was up"
 
 
-def _needed(chains: Chains, judged) -> tuple[float, int]:
-    """How many times as many draws the judged quantities need, and how many values are held."""
+def _needed(chains: Chains, judged) -> tuple[float, float, int]:
+    """How many times as many draws the judged quantities need, what to project from, and how many values are held.
+
+    Where tails are so heavy that an sd will not be known, however many draws there are, nothing waits for it; few draws
+    do not show all of these, so that a projection leaves out those also that may be such.
+    """
     law = chains.law()
     values, _ = quantity_values(chains.target, law.z)
     held, values = values.size, values[:, judged]
     moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
     if not moving.any():
-        return 0.0, held
+        return 0.0, 0.0, held
     values = values[:, moving]
     size = len(values) / law.inflation(values)
-    noise = monte_carlo(estimate(values, None, len(values) / size)).max()
+    noise = monte_carlo(estimate(values, None, len(values) / size)) / 0.95
+    known = likely = 0.0
+    for worst in np.argsort(-noise):
+        shape = tail_shapes(values[:, [worst]])[0] if noise[worst] > 1 else -np.inf
+        if shape < TAIL:
+            known = max(known, noise[worst])
+        if shape < TAIL / 2:
+            likely = noise[worst]
+            break
     apart = 2.0 if law.rhat(values).max() > RHAT else 0.0
     moved = 0.0 if law.long else MOVED * law.num_chains / size.min()
-    return max(float((noise / 0.95) ** 2), ENOUGH / size.min(), apart, moved), held
+    others = max(ENOUGH / size.min(), apart, moved)
+    return max(known**2, others), max(likely**2, others), held
 
 
 def _twins(outcome, law, rng):

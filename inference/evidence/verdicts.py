@@ -21,6 +21,7 @@ KHAT_TRUSTED = 0.5
 STRICTNESS = 1.0  # share of its limits that the evidence may use; see benchmarks/calibration.py
 MOVED = 12  # autocorrelation times of each of many short chains
 TAIL = 0.35  # tail index from which on the error of an sd is not known
+NO_SD = 0.7  # and one with which there can hardly be an sd, which needs 0.5
 MIRRORED = 0.1  # sds by which a symmetry may move a quantity's law
 POINT_ESTIMATE = "a point estimate has no spread"
 
@@ -159,8 +160,8 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                         np.inf,
                         evidence.words,
                     ),
+                    (evidence.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
                     (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
-                    (evidence.shape[j], TAIL, np.inf, "its tails are too heavy for moments (tail k̂ {:.2f})"),
                 ]
             )
         verdict.append(v)
@@ -182,7 +183,7 @@ def _grade(tests) -> tuple[str, str, float]:
     return (*found, score)
 
 
-def tail_shapes(values: np.ndarray, weights: np.ndarray | None, rng) -> np.ndarray:
+def tail_shapes(values: np.ndarray, weights: np.ndarray | None = None, rng=None) -> np.ndarray:
     """Tail index of each quantity from (weighted) draws, the worse of its two tails."""
     if weights is not None:
         values = values[np.unique(rng.choice(len(values), min(len(values), 20_000), p=weights))]

@@ -79,6 +79,21 @@ def test_it_stops_when_every_judged_quantity_is_known():
     assert np.array_equal(again.z, refined.z)
 
 
+def test_it_does_not_wait_for_an_sd_that_does_not_exist():
+    @er.model
+    def tails():
+        er.sample("scale", er.HalfCauchy(1.0))
+        x = er.sample("x", er.Normal(0.0, 1.0))
+        er.factor("data", 0.0 * x)
+
+    refined = er.fit(tails(), refine="always", progress=False)
+    table = refined.summary()
+    assert refined.trail[-1].reason.split(": ")[1].startswith("enough") and len(refined._outcome.law.z) < 20_000
+    assert table.loc["x", "verdict"] == "trusted" and abs(table.loc["x", "sd"] - 1) < SD
+    assert table.loc["scale", "verdict"] == "untrusted" and "too heavy" in table.loc["scale", "reason"]
+    assert abs(table.loc["scale", "median"] - 1) < 0.15
+
+
 def test_it_says_how_far_the_guide_had_been_off(tmp_path):
     rho = 0.9
     posterior = er.fit(
