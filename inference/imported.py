@@ -129,7 +129,7 @@ def _outcome(target, z, num_chains, stats) -> Outcome:
     family = MeanField()
     guide = family.bind(target)
     diverging = stats.get("diverging", np.zeros(1, bool)).ravel().astype(bool)
-    held = slowest(((z - mean) / sd).reshape(num_chains, -1, z.shape[1])) if num_chains > 1 else np.inf
+    held = slowest(((z - mean) / sd).reshape(num_chains, -1, z.shape[1]))
     where = z[diverging] if len(diverging) == len(z) else None
     law = Law("mcmc", z, None, num_chains, float(diverging.mean()), where, held, stats or None)
     made = Rung("draws", "mcmc", reason=f"{num_chains} chains × {len(z) // num_chains} draws made elsewhere")

@@ -231,6 +231,8 @@ def verdicts_of(
                 np.ones(count),
                 {"words": "the chains move slowly between levels of energy (E-BFMI)"},
             )
+        elif law.num_chains == 1:
+            alone, obstacle = np.ones(count), {"words": "one chain cannot show whether others would agree"}
         if law.divergent > DIVERGENT:
             missed = np.ones(count)
             if at_divergences is not None and law.divergent < 10 * DIVERGENT:

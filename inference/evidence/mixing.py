@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .chains import inefficiency
+from .chains import halves, inefficiency
 from .psis import array_stats
 
 MANY = 1000  # quantities from which on batch means replace the estimates one by one
@@ -48,7 +48,9 @@ def effective_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split_rhat(values: np.ndarray) -> np.ndarray:
-    """R̂ of each quantity, shape ``(Q,)``, from values of shape ``(C, T, Q)``; 1 for a constant."""
+    """R̂ of each quantity, shape ``(Q,)``, from values of shape ``(C, T, Q)``; 1 for a constant, of one chain that of its
+    halves."""
+    values = halves(values) if len(values) == 1 else values
     chains, draws, count = values.shape
     constant = np.ptp(values, axis=(0, 1)) == 0
     if count > MANY:

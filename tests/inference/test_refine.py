@@ -88,7 +88,9 @@ def test_it_does_not_wait_for_an_sd_that_does_not_exist():
 
     refined = er.fit(tails(), refine="always", progress=False)
     table = refined.summary()
-    assert refined.trail[-1].reason.split(": ")[1].startswith("enough") and len(refined._outcome.law.z) < 20_000
+    assert (
+        refined.trail[-1].reason.split(": ")[1].startswith("enough") and len(refined._outcome.law.z) < 20_000
+    )
     assert table.loc["x", "verdict"] == "trusted" and abs(table.loc["x", "sd"] - 1) < SD
     assert table.loc["scale", "verdict"] == "untrusted" and "too heavy" in table.loc["scale", "reason"]
     assert abs(table.loc["scale", "median"] - 1) < 0.15
@@ -243,6 +245,18 @@ def test_what_will_not_end_in_time_is_not_begun(monkeypatch):
     monkeypatch.setattr(room, "least_seconds", lambda chains, start: 300.0)
     same = posterior.refine(max_seconds=60, progress=False)
     assert same.z is posterior.z and "300 s or more, 60 s are allowed" in same.trail[-1].reason
+
+
+def test_one_chain_is_judged_by_its_halves_and_never_trusted():
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    one = posterior.refine(num_chains=1, progress=False)
+    assert one.trail[-1].reason.split(": ")[1].startswith("enough") and len(one._outcome.law.z) < 20_000
+    assert set(one.table["verdict"]) == {"caution"} and "one chain" in one.table["reason"][0]
+    assert er.from_datatree(one.draws, pair(0.9)).verdict == "caution"
+    x = np.random.default_rng(0).standard_normal((1, 1000, 2))
+    x[0, 500:, 1] += 2.0
+    found = split_rhat(x)
+    assert found[0] < 1.01 and found[1] > 1.3
 
 
 def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
