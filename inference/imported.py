@@ -13,6 +13,7 @@ from ..ppl.sites import Site, element_labels
 from ..ppl.tree import variable_name
 from .conclude import Cost, conclude
 from .evidence.chains import slowest
+from .evidence.mixing import SHORTEST
 from .frame import Dense
 from .outcome import Law, Outcome, verdicts_of
 from .posterior import Posterior
@@ -93,6 +94,9 @@ def _group(tree):
                     "group 'posterior'", "the dims 'chain' and 'draw'", f"{tuple(group.dims)}", "name them so"
                 )
             )
+    if group.sizes["draw"] < SHORTEST:
+        told = f"{group.sizes['draw']}"
+        raise DataError(explain("dim 'draw'", f"{SHORTEST} draws of each chain or more", told, "draw more"))
     return group.transpose("chain", "draw", ...)
 
 

@@ -98,6 +98,13 @@ class Chains:
             self.z.append(self._points(found.pop("x")))
             self.stats.append(found)
 
+    def cut(self, count: int) -> None:
+        """Keep the first `count` draws of each chain."""
+        self.z, self.stats = (
+            [np.concatenate(self.z, 1)[:, :count]],
+            [{k: v[:, :count] for k, v in self.joined.items()}],
+        )
+
     def again(self, accept: float, rng, stop) -> None:
         """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met."""
         z = np.concatenate(self.z, 1)

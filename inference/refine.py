@@ -25,7 +25,7 @@ from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .evidence.estimates import estimate
 from .evidence.finding import Finding, Findings
-from .evidence.mixing import BFMI, ENOUGH, RHAT, energy_information
+from .evidence.mixing import BFMI, ENOUGH, RHAT, SHORTEST, energy_information
 from .evidence.verdicts import MOVED, POINT_ESTIMATE, TAIL, monte_carlo, tail_shapes
 from .fitting import Fitting
 from .frame import Dense, independent
@@ -177,7 +177,7 @@ def _check(posterior, num_chains, num_draws, max_seconds):
                 "refine", "the program bound to the data that were fitted", "other data", "fit these data"
             )
         )
-    for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, 1)):
+    for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, SHORTEST)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and (not whole or value < least):
             raise InferenceError(explain(name, f"an integer of at least {least}", repr(value), "correct it"))
@@ -242,6 +242,7 @@ def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep)
         drawn = sum(z.shape[1] for z in chains.z)
         if num_draws is not None:
             if drawn >= num_draws:
+                chains.cut(num_draws)
                 return "as many as were asked for"
             chains.extended(num_draws - drawn, stop)
             continue

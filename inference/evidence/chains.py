@@ -163,6 +163,8 @@ def slowest(x: np.ndarray) -> float:
     x : numpy.ndarray, shape (N, T, dim)
     """
     x = halves(x) if len(x) == 1 else x
+    if x.shape[1] < 2:
+        return 0.0
     means = x.mean(1)
     _, _, axes = np.linalg.svd(means - means.mean(0), full_matrices=False)
     return float(x.shape[1] / _time(x @ axes[:1].T)[0])
@@ -171,7 +173,7 @@ def slowest(x: np.ndarray) -> float:
 def halves(values: np.ndarray) -> np.ndarray:
     """One chain ``(1, T, Q)`` as two of half its length."""
     half = values.shape[1] // 2
-    return values[0, : 2 * half].reshape(2, half, -1)
+    return values[0, : 2 * half].reshape(2, half, values.shape[2])
 
 
 def inefficiency(values: np.ndarray) -> np.ndarray:

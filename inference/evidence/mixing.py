@@ -16,6 +16,7 @@ from .psis import array_stats
 MANY = 1000  # quantities from which on batch means replace the estimates one by one
 BATCHES = 20  # of a chain
 RHAT = 1.01
+SHORTEST = 4  # draws of a chain by which it can be judged
 ENOUGH = 400  # effective draws, in the bulk and in the tails
 BFMI = 0.3
 

@@ -62,6 +62,8 @@ def test_bad_input():
         er.from_datatree(from_dict({"prior": {"mu": np.zeros((1, 5))}}))
     with pytest.raises(er.DataError, match="sigma"):
         er.from_datatree(from_dict({"posterior": {"mu": np.zeros((2, 50))}}), normal(Y))
+    with pytest.raises(er.DataError, match="Draw more"):
+        er.from_datatree(from_dict({"posterior": {"mu": np.zeros((2, 3))}}))
     with pytest.raises(er.DataError, match="supports"):
         given = {"mu": np.zeros((2, 50)), "sigma": -np.ones((2, 50))}
         er.from_datatree(from_dict({"posterior": given}), normal(Y))
