@@ -34,10 +34,7 @@ FEWEST = 3  # points that lead to a mode: where fewer do, none may lead to other
 HELD = 4.0  # nats below the best component up to which this is asked of a mode
 FARTHEST = 60.0  # sds of a component at which they start
 LEAST = 10.0  # nats below the best component from which on a mode is negligible
-SLOPE, SLOPES = (
-    20.0,
-    2.0,
-)  # nats, and nats per dimension, by which a bound on the way to a mode may lie lower still
+SLOPE, SLOPES = 20.0, 2.0  # nats, and a dimension, by which a bound on the way to a mode may lie lower still
 SAME = 2.0  # sds between centres up to which two Gaussians are one mode
 EDGE = 0.05  # share of a component that may hold a reported quantile
 

@@ -100,10 +100,8 @@ class Chains:
 
     def cut(self, count: int) -> None:
         """Keep the first `count` draws of each chain."""
-        self.z, self.stats = (
-            [np.concatenate(self.z, 1)[:, :count]],
-            [{k: v[:, :count] for k, v in self.joined.items()}],
-        )
+        self.stats = [{name: kept[:, :count] for name, kept in self.joined.items()}]
+        self.z = [np.concatenate(self.z, 1)[:, :count]]
 
     def again(self, accept: float, rng, stop) -> None:
         """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met."""
