@@ -426,9 +426,10 @@ class Posterior:
         Parameters
         ----------
         num_chains : int
-            Up to 31; or many short ones on JAX, a multiple of 16: these begin at 16 points and are judged by nested R̂.
+            Up to 31, of which one alone is never trusted; or many short ones on JAX, a multiple of 16: these begin at
+            16 points and are judged by nested R̂. Several devices share them out.
         num_draws : int, optional
-            Draws of each chain, in place of the rule above.
+            Draws of each chain, four or more, in place of the rule above.
         max_seconds : float, optional
         kernel : {"nuts"}
         seed : int, optional
