@@ -18,7 +18,7 @@ from .evidence.mixing import split_rhat
 from .outcome import Law, Outcome
 from .precondition import Affine, Bent
 
-CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of others
+CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of others but the dearest
 WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
 FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
 STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not
@@ -210,5 +210,5 @@ def least_seconds(chains: Chains, start) -> float:
     share = len(start) / len(points)
     each = share * (time.perf_counter() - begin) * (STEPS if chains.gated else FREE_STEPS)
     if chains.superchains or each * CHUNK > PILOT:
-        chains.chunk = SHORT_CHUNK
+        chains.chunk = SHORT_CHUNK if each * SHORT_CHUNK < PILOT else 1
     return each * (chains.to_warm + chains.first)

@@ -259,6 +259,17 @@ def test_one_chain_is_judged_by_its_halves_and_never_trusted():
     assert found[0] < 1.01 and found[1] > 1.3
 
 
+def test_dear_chains_can_be_broken_off_after_every_iteration(monkeypatch):
+    posterior = er.fit(pair(0.9), refine=False, progress=False)
+    chains = nuts.begun(posterior._target, posterior._outcome)[0]
+    start = nuts.starts(posterior._target, posterior._outcome, 4, np.random.default_rng(0))
+    monkeypatch.setattr(nuts, "PILOT", 1e-9)
+    assert nuts.least_seconds(chains, start) > 0 and chains.chunk == 1
+    left = iter([False] * 3 + [True] * 1000)
+    chains.warmed(start, np.random.default_rng(0), lambda: next(left))
+    assert chains.num_warmup == 3
+
+
 def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     none = posterior.refine(max_seconds=0, progress=False)
