@@ -63,6 +63,7 @@ def find(target, density, z: np.ndarray) -> list[Symmetry]:
 def _candidates(target) -> Iterator[Symmetry]:
     sites = [s for s in target.sites if _kind(s) is not None]
     offsets = target.offsets
+    shares = [s for s in sites if s.shape == () and getattr(_base(s), "name", "") == "unit_interval"]
     axes: dict[int, list] = {}
     for site in sites:
         for axis, size in enumerate(site.shape):
@@ -73,9 +74,10 @@ def _candidates(target) -> Iterator[Symmetry]:
         for chosen in _subsets(members):
             names = " and ".join(site.name for site, _ in chosen)
             for i, j in pairs:
-                yield Symmetry(
+                exchange = Symmetry(
                     f"exchanging elements {i} and {j} of {names}", _exchange(chosen, i, j, offsets)
                 )
+                yield from _with_shares(exchange, shares if size == 2 else (), offsets)
         real = [(s, a) for s, a in members if _kind(s) == "real"]
         for chosen in _subsets(real):
             names = " and ".join(site.name for site, _ in chosen)
@@ -84,7 +86,7 @@ def _candidates(target) -> Iterator[Symmetry]:
     for chosen in _subsets([(s, None) for s in sites if _kind(s) == "real"]):
         names = " and ".join(site.name for site, _ in chosen)
         yield Symmetry(f"flipping the sign of {names}", _flip(chosen, None, offsets))
-    yield from _numbered(sites, offsets)
+    yield from _numbered(sites, shares, offsets)
 
 
 def _subsets(members) -> Iterator[tuple]:
@@ -94,11 +96,29 @@ def _subsets(members) -> Iterator[tuple]:
         yield from combinations(members, count)
 
 
-def _kind(site) -> str | None:
-    """How a site's elements lie in the unconstrained space: ``"real"``, ``"elementwise"``, ``"simplex"``."""
+def _with_shares(exchange, shares, offsets) -> Iterator[Symmetry]:
+    """An exchange of two, and the same where the share of one becomes that of the other."""
+    yield exchange
+    for site in shares:
+
+        def apply(z, where=offsets[site.name]):
+            z, jacobian = exchange.apply(z)
+            z[:, where] *= -1  # on the scale of log odds
+            return z, jacobian
+
+        yield Symmetry(f"{exchange.words}, with 1 - {site.name} for {site.name}", apply)
+
+
+def _base(site):
     constraint = site.constraint
     while hasattr(constraint, "base"):
         constraint = constraint.base
+    return constraint
+
+
+def _kind(site) -> str | None:
+    """How a site's elements lie in the unconstrained space: ``"real"``, ``"elementwise"``, ``"simplex"``."""
+    constraint = _base(site)
     name = getattr(constraint, "name", "")
     if name == "simplex" and len(site.shape) == 1:
         return "simplex"
@@ -146,7 +166,7 @@ def _flip(members, i, offsets):
     return apply
 
 
-def _numbered(sites, offsets) -> Iterator[Symmetry]:
+def _numbered(sites, shares, offsets) -> Iterator[Symmetry]:
     """Exchanges of scalar sites that differ in their number only: mu1 with mu2, sigma1 with sigma2."""
     stems: dict[str, dict[str, object]] = {}
     for site in sites:
@@ -159,7 +179,7 @@ def _numbered(sites, offsets) -> Iterator[Symmetry]:
         for chosen in _subsets(both):
             pairs = [(offsets[m[a].name], offsets[m[b].name]) for m in chosen]
             names = ", ".join(f"{m[a].name} and {m[b].name}" for m in chosen)
-            yield Symmetry(f"exchanging {names}", _swap(pairs))
+            yield from _with_shares(Symmetry(f"exchanging {names}", _swap(pairs)), shares, offsets)
 
 
 def _alike(one, other) -> bool:

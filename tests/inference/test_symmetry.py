@@ -32,6 +32,54 @@ def test_labels_of_a_mixture_are_named(seed):
     assert derived["verdict"].tolist() == ["trusted", "untrusted"]
 
 
+@er.model
+def two_of_an_array(y):
+    mu = er.sample("mu", er.Normal(0, 2).expand([2]).to_event(1))
+    s = er.sample("s", er.HalfNormal(2).expand([2]).to_event(1))
+    w = er.sample("w", er.Beta(5, 5))
+    with er.plate("row", len(y)):
+        er.observe(
+            "y", er.MixtureSameFamily(er.Categorical(probs=er.math.stack([w, 1 - w])), er.Normal(mu, s)), y
+        )
+
+
+@er.model
+def two_by_number(y):
+    mu1, mu2 = er.sample("mu1", er.Normal(0, 2)), er.sample("mu2", er.Normal(0, 2))
+    s = er.sample("s", er.HalfNormal(2))
+    w = er.sample("w", er.Beta(5, 5))
+    with er.plate("row", len(y)):
+        parts = er.Normal(er.math.stack([mu1, mu2]), s)
+        er.observe("y", er.MixtureSameFamily(er.Categorical(probs=er.math.stack([w, 1 - w])), parts), y)
+
+
+@pytest.mark.parametrize("model", [two_of_an_array, two_by_number])
+def test_a_share_goes_with_the_labels(model):
+    y = np.concatenate([RNG.normal(-2, 0.8, 60), RNG.normal(2, 0.8, 90)])
+    posterior = er.fit(model(y), progress=False)
+    found = [f.advice for f in posterior.findings if f.name == "symmetry"]
+    assert len(found) == 1 and "with 1 - w for w" in found[0]
+    derived = posterior.derive(
+        lambda d: {"share": np.where(d["w"] < 0.5, d["w"], 1 - d["w"]), "first": d["w"]}
+    )
+    assert derived["verdict"].tolist() == ["trusted", "untrusted"]
+    assert abs(derived["mean"].iloc[0] - 65 / 160) < 0.02
+
+
+def test_a_share_whose_prior_leans_is_no_symmetry():
+    @er.model
+    def leaning(y):
+        mu = er.sample("mu", er.Normal(0, 2).expand([2]).to_event(1))
+        w = er.sample("w", er.Beta(2, 5))
+        with er.plate("row", len(y)):
+            parts = er.Categorical(probs=er.math.stack([w, 1 - w]))
+            er.observe("y", er.MixtureSameFamily(parts, er.Normal(mu, 1.0)), y)
+
+    target = leaning(RNG.normal(size=20)).target()
+    z = RNG.normal(size=(4, 3))
+    assert symmetry.find(target, lambda z: target.value_and_grad(z), z) == []
+
+
 def test_signs():
     @er.model
     def product(y):
