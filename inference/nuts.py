@@ -18,10 +18,7 @@ from .evidence.mixing import split_rhat
 from .outcome import Law, Outcome
 from .precondition import Affine, Bent
 
-CHUNK, SHORT_CHUNK = (
-    50,
-    10,
-)  # iterations of a compiled call: of few cheap chains, and of others but the dearest
+CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of dearer ones
 WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
 FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
 STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not

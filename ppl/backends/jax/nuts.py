@@ -90,9 +90,8 @@ class Sampler:
         return potential
 
     def _first(self, seed, x, value, grad, step_size, accept, given):
-        return self._kernel(ParamInfo(x, -value, -grad), step_size, accept, jax.random.PRNGKey(seed), given)[
-            0
-        ]
+        place, key = ParamInfo(x, -value, -grad), jax.random.PRNGKey(seed)
+        return self._kernel(place, step_size, accept, key, given)[0]
 
     def _many(self, leaves, accept, count, given):
         state = jax.tree_util.tree_unflatten(self._tree, leaves)
