@@ -1,6 +1,7 @@
 """Fits against exact posteriors, and posteriors that must not be trusted."""
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -195,7 +196,8 @@ def test_a_fit_that_fails_half_way_is_a_line_in_the_trail(monkeypatch):
         raise MemoryError("no room for it")
 
     monkeypatch.setattr(fitting, "low_rank", fails)
-    y = np.random.default_rng(3).normal(size=450)
+    monkeypatch.setattr(sys.modules["elboroom.guides.choose"], "FULL_RANK_LIMIT", 40)
+    y = np.random.default_rng(3).normal(size=60)
     posterior = er.fit(common_cause(y, 4.0), refine=False, progress=False)
     assert sum("failed: MemoryError" in rung.reason for rung in posterior.trail) == 1
     assert posterior.guide.family.name == "mean-field"

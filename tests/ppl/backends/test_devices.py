@@ -18,7 +18,7 @@ def pair(y):
     s = er.sample("s", er.HalfNormal(5.0))
     er.observe("y", er.Normal(m, s), y)
 
-posterior = er.fit(pair(np.linspace(0.0, 3.0, 12)), refine=False, progress=False)
+posterior = er.fit(pair(np.linspace(0.0, 3.0, 12)), guide="laplace", refine=False, progress=False)
 refined = posterior.refine(num_draws=20, progress=False)
 spread = max(len(a.sharding.device_set) for a in jax.live_arrays())
 np.savez(sys.argv[1], z=refined.z, spread=spread)

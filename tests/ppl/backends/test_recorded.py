@@ -68,7 +68,7 @@ def test_a_model_that_cannot_be_mapped_is_looped_and_says_so():
     z = np.array([[0.5], [-0.5]])
     expected = [-0.5 * (0.25 + 3 * m**2) - 2 * np.log(2 * np.pi) for m in (0.5, 1.0)]
     np.testing.assert_allclose(program.target("torch").value_and_grad(z)[0], expected, rtol=1e-12)
-    posterior = er.fit(program, backend="torch", refine=False, progress=False)
+    posterior = er.fit(program, backend="torch", refine=False, max_seconds=3, progress=False)
     assert any(f.name == "draw by draw" for f in posterior.findings)
 
 
