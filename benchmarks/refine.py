@@ -5,7 +5,7 @@
 
 Ours counts everything: starts, fit, importance draws, the search for other modes, warm-up and draws. The peer runs four
 chains in lockstep with a warm-up of 1,000, and draws until the same effective size or 64,000 draws are reached: where
-these end it, the ratio is a bound. Each runs in a process of its own on one thread with a compilation cache that a run
+these end it, the ratio is a bound. Imports are not timed. Each runs in a process of its own on one thread with a compilation cache that a run
 before has filled.
 """
 

@@ -42,7 +42,8 @@ def from_datatree(tree, program=None) -> Posterior:
     Raises
     ------
     DataError
-        If the group, a latent site or an axis is missing, or draws are not finite or outside their support.
+        If the group, a latent site or an axis is missing, a chain has fewer than four draws, or draws are not finite
+        or outside their support.
 
     References
     ----------

@@ -420,7 +420,8 @@ class Posterior:
         """Chains of NUTS that start at draws of this posterior, and the posterior that they give.
 
         They run until effective sizes of bulk and tails pass 400, R̂ is below 1.01 and the Monte Carlo error of every
-        judged quantity is a quarter of what *trusted* promises. Where the evidence speaks for the fit, its covariance
+        judged quantity is a quarter of what *trusted* promises; nothing waits for a quantity whose tails are too heavy
+        for an sd, and such a one is not trusted. Where the evidence speaks for the fit, its covariance
         is the metric and a short warm-up sets the step size; otherwise only the starting points are used.
 
         Parameters

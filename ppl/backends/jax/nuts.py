@@ -12,6 +12,7 @@ from numpyro.infer.util import ParamInfo
 from .arrays import Function, precision, to_device
 from .kept import Kept, fingerprint, source
 
+CHAINS, WHOLE = PartitionSpec("chain"), PartitionSpec()  # shared out among devices; whole on each
 FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
 
 
@@ -36,21 +37,19 @@ class Sampler:
         )
         self._runs: dict = {}
 
-    def _on(self, devices) -> Function:
+    def _on(self, mesh: Mesh) -> Function:
         """Many iterations, the chains shared out among devices that need not wait for each other."""
-        if len(devices) not in self._runs:
-            if len(devices) > 1:
-                chains, whole = PartitionSpec("chain"), PartitionSpec()
-                taken, given = (chains, whole, whole, whole), (chains, PartitionSpec(None, "chain"))
-                mesh = Mesh(np.array(devices), "chain")
-                many = jax.shard_map(self._many, mesh=mesh, in_specs=taken, out_specs=given, check_vma=False)
-                made = Function(many, self.dtype, self._density.clock)
-            elif self._flow is None:
-                made = Kept(self._many, self.dtype, self._density.clock, self._identity)
+        if mesh.size not in self._runs:
+            settings = self.dtype, self._density.clock
+            if mesh.size == 1 and self._flow is None:
+                self._runs[1] = Kept(self._many, *settings, self._identity)
+            elif mesh.size == 1:
+                self._runs[1] = Function(self._many, *settings)
             else:
-                made = Function(self._many, self.dtype, self._density.clock)
-            self._runs[len(devices)] = made
-        return self._runs[len(devices)]
+                taken, given = (CHAINS, WHOLE, WHOLE, WHOLE), (CHAINS, PartitionSpec(None, "chain"))
+                many = jax.shard_map(self._many, mesh=mesh, in_specs=taken, out_specs=given, check_vma=False)
+                self._runs[mesh.size] = Function(many, *settings)
+        return self._runs[mesh.size]
 
     def _identity(self, leaves, accept, count, given) -> bytes:
         """What decides the trace of `_many`: the density with its gradient, and the settings."""
@@ -126,13 +125,13 @@ class Sampler:
         state = self._begin(np.asarray(seeds), *places, real(step_size), real(accept), given)
         leaves, self._tree = jax.tree_util.tree_flatten(state)
         local = jax.local_devices()
-        devices = local[: max(n for n in range(1, len(local) + 1) if len(x) % n == 0)]
-        if len(devices) > 1:
-            mesh = Mesh(np.array(devices), "chain")
+        most = max(n for n in range(1, len(local) + 1) if len(x) % n == 0)
+        mesh = Mesh(np.array(local[:most]), "chain")
+        if most > 1:
             with precision(self.dtype):
-                leaves = jax.device_put(leaves, NamedSharding(mesh, PartitionSpec("chain")))
-                given = jax.device_put(given, NamedSharding(mesh, PartitionSpec()))
-        return leaves, real(accept), given, devices
+                leaves = jax.device_put(leaves, NamedSharding(mesh, CHAINS))
+                given = jax.device_put(given, NamedSharding(mesh, WHOLE))
+        return leaves, real(accept), given, mesh
 
     def run(self, state, count: int):
         """The state after `count` more iterations, and what they gave.
@@ -142,9 +141,9 @@ class Sampler:
         tuple
             The state, and a mapping of arrays ``(C, count, …)``: ``x`` and NUTS's statistics.
         """
-        leaves, accept, given, devices = state
-        leaves, out = self._on(devices)(leaves, accept, np.zeros(count), given)
+        leaves, accept, given, mesh = state
+        leaves, out = self._on(mesh)(leaves, accept, np.zeros(count), given)
         named = dict(zip(("x", *FIELDS), out, strict=True))
         with precision(self.dtype):
             found = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in named.items()}
-        return (leaves, accept, given, devices), found
+        return (leaves, accept, given, mesh), found

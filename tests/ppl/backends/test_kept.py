@@ -42,9 +42,9 @@ def drawn(program):
 
 def place(program, **options):
     """Where the sampler's trace is kept."""
-    sampler, (leaves, accept, given, devices) = begun(program, **options)
+    sampler, (leaves, accept, given, mesh) = begun(program, **options)
     with jax.enable_x64(True):
-        return sampler._on(devices)._path((leaves, accept, np.zeros(30), given))
+        return sampler._on(mesh)._path((leaves, accept, np.zeros(30), given))
 
 
 @pytest.fixture

@@ -185,11 +185,11 @@ def test_prior_draws_of_correlations_have_their_density():
         with pyro.plate("row", len(y)):
             pyro.sample("y", dist.Normal(factor[..., 1, 0].sum() + matrix[1, 0], 1.0), obs=y)
 
-    drawn = er.from_pyro(model)(Y).prior_predictive(1500)["prior"]
+    drawn = er.from_pyro(model)(Y).prior_predictive(4000)["prior"]
     factor = drawn["factor"].values[0]
     law = stats.beta(0.7 + 1, 0.7 + 1, -1, 2)  # of every correlation, with four rows
     for found in (factor @ np.swapaxes(factor, -1, -2), drawn["matrix"].values[0], drawn["others"].values[0]):
-        found = found.reshape(1500, -1, 4, 4)
+        found = found.reshape(4000, -1, 4, 4)
         for k, i, j in np.ndindex(found.shape[1], 4, 4):
             if i > j:
                 assert stats.kstest(found[:, k, i, j], law.cdf).pvalue > 1e-5
