@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..ppl.errors import GuideError, explain
@@ -17,14 +17,15 @@ SPARSE, SAVED = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A family and the reason for it, in words; `next` is tried where its fit finds no rest, and
-    `guide` is the family bound already."""
+    """A family and the reason for it, in words; `next` is tried where its fit finds no rest,
+    `guide` is the family bound already, and `unread` says why the posterior's links are not known."""
 
     family: Any
     reason: str
     next: Any = None
     guide: Any = None
     auto: bool = False
+    unread: str = ""
 
     def refined(self, target, centre, unit) -> Plan:
         """The plan once a start has shown where and how wide the posterior is: sparse where its links allow.
@@ -37,12 +38,15 @@ class Plan:
         """
         if not self.auto:
             return self
+        from .structure import UnreadLinks
         from .structured import Structured
 
         try:
             guide = Structured().bind(target, centre, unit)
         except GuideError:
             return self
+        except UnreadLinks as error:
+            return replace(self, unread=str(error))
         numbers, dense = guide.num_parameters, target.dim + target.dim * (target.dim + 1) // 2
         if numbers > SPARSE * dense or dense - numbers < SAVED:
             return self

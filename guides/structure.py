@@ -14,15 +14,22 @@ sparse Hessian matrices and graph coloring problems.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..ppl.errors import in_short
 from .sparse import highest
 
 # What is supposed, one after the other: elements up to which a site is linked as a whole, and the width of bands.
 SUPPOSED = ((3, 1), (32, 1), (32, 2), (32, 4), (32, 8))
 LARGEST = 2**26  # links
+TOGETHER = 8  # elements of an axis up to which they are linked as a whole where nothing else is known
+
+
+class UnreadLinks(RuntimeError):
+    """The analysis of a model's links failed: a fault of ours, not of the model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +119,11 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
     centre, unit : numpy.ndarray, shape (dim,)
         Where, and on what scale, the supposition is tested.
     rng : numpy.random.Generator
+
+    Raises
+    ------
+    UnreadLinks
+        If the analysis fails.
     """
     dim = target.dim
     step = 1e-3 if target.dtype == np.float64 else 3e-2
@@ -121,7 +133,10 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
     truth = (truth[:2] - truth[2:]) / (2 * step) * unit
     before = None
     for small, width in SUPPOSED:
-        pattern = links(target, width, small)
+        try:
+            pattern = links(target, width, small)
+        except Exception as error:
+            raise UnreadLinks(in_short(error)) from error
         if pattern is None or pattern.nnz > 0.9 * dim**2:
             continue
         if before is not None and pattern.nnz == before:  # nothing new
@@ -171,7 +186,10 @@ def links(target, width: int, small: int) -> sp.csr_array | None:
         made = [_every(every, every)]
         for i, (axes, indices, name) in enumerate(large):
             made.append(_every(every, np.arange(offsets[name].start, offsets[name].stop)))
-            made += [_joint(axes, indices, others, more) for others, more, _ in large[: i + 1]]
+            made.append(_joint(axes, indices, axes, indices))
+            for others, more, _ in large[:i]:
+                orders = product(_pairings(axes), _pairings(others))
+                made += [_joint(a, indices, b, more) for a, b in orders]
         if any(one is None for one in made):
             return None
         pairs += made
@@ -216,54 +234,53 @@ def _positions(program, site, how, width):
     Returns
     -------
     tuple
-        Names of the position axes, and element numbers along them; one more axis, last, for those seen together.
+        Names of the position axes, each once, and element numbers along them; one more axis, last, for those seen
+        together.
     """
     shape = site.unconstrained_shape
-    axes: list = []
-    index: list = []
-    window = None
+    named: list = []  # of each axis of the site
     for i, size in enumerate(shape):
-        access = how.axes[i] if i < len(how.axes) else None
-        kind = "mixed" if access is None or site.shape != shape else access.how
-        given = program.leaves[access.label].value if access is not None and access.label else None
-        given = (
-            None
-            if given is None or np.ndim(given) != 1 or np.asarray(given).dtype.kind not in "iu"
-            else given
-        )
-        if kind == "aligned":
-            name, positions = ("value", access.axis), np.arange(size)
-        elif kind == "gathered" and given is not None:
-            name, positions = ("value", access.axis), np.asarray(given)
-        elif kind == "summed" and given is not None:
-            name, positions = ("rows", len(given)), np.asarray(given)
-        elif kind == "summed" or size <= 8:
-            name, positions = ("sum", size, i if kind != "summed" else 0), np.arange(size)
-        else:
-            name, positions, window = ("near", size), np.arange(size), len(axes)
-        if kind not in {"aligned", "gathered", "summed"} and size <= 8:  # all of a short axis at once
-            name = ("all", site.name, i)
-        axes.append(name)
-        index.append(positions)
-    flat = np.zeros((1,) * len(shape), int)
-    stride = 1
-    for i in reversed(range(len(shape))):
-        view = [1] * len(shape)
-        view[i] = -1
-        flat = flat + stride * np.clip(index[i], 0, shape[i] - 1).reshape(view)
-        stride *= shape[i]
-    every = [i for i, name in enumerate(axes) if name[0] == "all"]
-    out = np.moveaxis(flat, every, range(flat.ndim - len(every), flat.ndim))
-    names = [name for i, name in enumerate(axes) if i not in every]
-    out = out.reshape(*out.shape[: len(names)], -1)
-    if window is not None:
-        axis = names.index(axes[window])
-        shifted = [
-            np.take(out, np.clip(np.arange(out.shape[axis]) + d, 0, out.shape[axis] - 1), axis)
-            for d in range(width + 1)
-        ]
-        out = np.concatenate(shifted, -1)
-    return names, out
+        own = (
+            site.shape == shape or i < len(shape) - site.event_dim
+        )  # what is one event is transformed as a whole
+        access = how.axes[i] if own and i < len(how.axes) else None
+        name, positions = _axis(program, size, access)
+        if name[0] in {"sum", "near"}:  # axes of one length are others all the same
+            name = (*name, sum(other[:2] == name for other, _ in named))
+        elif name[0] == "all":
+            name = ("all", i)
+        named.append((name, positions))
+    names = list(dict.fromkeys(name for name, _ in named))
+    flat, stride = np.zeros((1,) * len(names), int), 1
+    for (name, positions), size in zip(reversed(named), reversed(shape), strict=True):
+        view = [1] * len(names)
+        view[names.index(name)] = -1  # two axes with one name: the diagonal
+        flat = flat + stride * np.clip(positions, 0, size - 1).reshape(view)
+        stride *= size
+    for axis, name in enumerate(names):
+        if name[0] == "near":
+            last = flat.shape[axis] - 1
+            seen = [np.take(flat, np.clip(np.arange(last + 1) + d, 0, last), axis) for d in range(width + 1)]
+            flat = np.stack(seen, -1)
+    apart = [axis for axis, name in enumerate(names) if name[0] != "all"]
+    order = apart + [axis for axis in range(flat.ndim) if axis not in apart]
+    sizes = [flat.shape[axis] for axis in apart]
+    return [names[axis] for axis in apart], flat.transpose(order).reshape(*sizes, -1)
+
+
+def _axis(program, size, access):
+    """What an axis of a site runs along, and the element at each position there."""
+    every, kind = np.arange(size), "mixed" if access is None else access.how
+    given = None if access is None or not access.label else np.asarray(program.leaves[access.label].value)
+    if given is not None and (given.ndim != 1 or given.dtype.kind not in "iu"):
+        given = None
+    if kind == "aligned" and access.axis is not None:
+        return ("value", access.axis), every
+    if kind == "gathered" and given is not None and access.axis is not None:
+        return ("value", access.axis), given
+    if kind == "summed":
+        return (("sum", size), every) if given is None else (("rows", len(given)), given)
+    return ("all",) if size <= TOGETHER else ("near", size), every
 
 
 def _joint(axes, indices, others, more):
@@ -272,19 +289,23 @@ def _joint(axes, indices, others, more):
 
     def spread(own, values):
         order = [own.index(name) for name in names if name in own]
-        values = np.moveaxis(values, [*order, values.ndim - 1], range(values.ndim))
-        sizes = iter(values.shape[:-1])
+        sizes = iter([values.shape[axis] for axis in order])
+        values = values.transpose([*order, values.ndim - 1])
         return values.reshape(*[next(sizes) if name in own else 1 for name in names], -1)
 
     a, b = spread(axes, indices)[..., :, None], spread(others, more)[..., None, :]
-    try:
-        shape = np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        return None
+    shape = np.broadcast_shapes(a.shape, b.shape)
     if np.prod(shape, dtype=float) > LARGEST:
         return None
     a, b = np.broadcast_to(a, shape).ravel(), np.broadcast_to(b, shape).ravel()
     return a, b
+
+
+def _pairings(axes) -> list[list]:
+    """The names of position axes, with summed axes of one length in every order: which of them go together is open."""
+    sums = [name for name in axes if name[0] == "sum"]
+    orders = [p for p in permutations(sums) if all(a[:2] == b[:2] for a, b in zip(p, sums, strict=True))]
+    return [[dict(zip(sums, order, strict=True)).get(name, name) for name in axes] for order in orders]
 
 
 def colours(pattern) -> tuple[np.ndarray, np.ndarray]:

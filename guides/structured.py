@@ -53,6 +53,8 @@ class Structured:
         ------
         GuideError
             If the posterior has no sparse structure that passes the test.
+        UnreadLinks
+            If the analysis of the model fails.
         """
         if not hasattr(target, "program"):  # saved before, or of nothing but a size
             layout = getattr(target, "layout", None)

@@ -22,6 +22,7 @@ from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .evidence import psis
 from .evidence.finding import Finding
+from .fitting import unread_links
 from .ladder import Climb
 from .memory import at_first, fewer, said
 from .minibatch import Minibatch
@@ -354,6 +355,8 @@ def _data_findings(program, trace, target):
         yield Finding(
             "missing values", name, float(count), None, "ok", f"{count} values of '{name}' are {words}."
         )
+    if operations := load(target.backend, program.model.language).unread(program):
+        yield unread_links(f"operations {', '.join(operations)}")
     for name in program.graph(target.backend).uninformed:
         yield Finding(
             "no data",

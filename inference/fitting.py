@@ -10,6 +10,7 @@ import numpy as np
 
 from ..guides import FAMILIES, MeanField
 from ..guides.sparse import NotPositiveDefinite
+from ..guides.structure import UnreadLinks
 from .centring import carry, shares
 from .designs import antithetic, whitened
 from .evidence.finding import Finding
@@ -34,6 +35,15 @@ def marked(value, grad):
     if bad.any():
         value, grad = np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, grad)
     return value, grad, bad
+
+
+def unread_links(why: str) -> Finding:
+    """What is said where the analysis of a model's links failed."""
+    advice = (
+        f"Which quantities are linked could not be read from the model ({why}), so that the guide may not follow its "
+        "groups: slower, and poorer where there are many. Please report it with the model."
+    )
+    return Finding("links", "fit", None, None, "ok", advice)
 
 
 class Fitting:
@@ -226,6 +236,8 @@ class Fitting:
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         plan = self.plan.refined(self.target, self.best.mean, 1 / np.sqrt(self.best.precision))
         self.family, self.guide, lower = plan.family, plan.guide, self.rungs[-1].elbo
+        if plan.unread:
+            self.findings.append(unread_links(plan.unread))
         fits = {
             "mean-field": self._mean_field,
             "laplace": self._mode,
@@ -330,7 +342,11 @@ class Fitting:
         stop = self.watch.stop
         for last in (False, False, True):
             mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
-            guide = self.guide or self.family.bind(self.target, mean, sd)
+            try:
+                guide = self.guide or self.family.bind(self.target, mean, sd)
+            except UnreadLinks as error:
+                self.findings.append(unread_links(str(error)))
+                raise
 
             def keep(mean, factor):
                 self.best, self.factor = sparse(mean, factor), factor

@@ -28,10 +28,13 @@ class Analysis:
         Node to part to source to `Access`.
     problems : list of IndexProblem
         Index arrays that reach outside the axis that they index.
+    unread : tuple of str
+        Operations whose rule failed: of what they give only the sources are known.
     """
 
     access: dict[str, dict[str, dict[str, Access]]]
     problems: list[IndexProblem] = field(default_factory=list)
+    unread: tuple[str, ...] = ()
 
 
 SUM, MIX = "summed", "mixed"
@@ -228,6 +231,26 @@ def _side_by_side(pieces, dim):
         for start, a in pieces
     )
     return One(axes, Mark(("concatenate", places), labels))
+
+
+def lacking(ndim: int, site_ndim: int, event_dim: int, constraint=None) -> int:
+    """How many leading axes of one make the axes of a parameter those of its site, counted from the left.
+
+    Parameters
+    ----------
+    ndim, site_ndim : int
+        Axes of the parameter, and of the site's value.
+    event_dim : int
+        Axes of one event of the law that has the parameter.
+    constraint : object, optional
+        The parameter's own; its event axes, where it says how many, are no axes of the site.
+    """
+    batch = site_ndim - event_dim
+    try:
+        own = int(constraint.event_dim)
+    except (AttributeError, NotImplementedError, TypeError):
+        own = 0
+    return max(0, batch - (ndim - own))
 
 
 # -- what a graph says ------------------------------------------------------------------------------

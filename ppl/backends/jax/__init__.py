@@ -25,6 +25,7 @@ __all__ = [
     "to_device",
     "trace",
     "unconstrain_sites",
+    "unread",
 ]
 
 LOCKSTEP = True  # chains of NUTS advance together, in one compiled call
@@ -114,6 +115,11 @@ def _cached_analysis(program):
 def accesses(program):
     """What reaches each part of each site, by axis."""
     return _cached_analysis(program)[1].access
+
+
+def unread(program) -> tuple[str, ...]:
+    """Operations of the model that the analysis could not follow."""
+    return _cached_analysis(program)[1].unread
 
 
 def graph(program):

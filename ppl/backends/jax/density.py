@@ -17,6 +17,7 @@ from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
 from ...model import structure_key
 from ...running import Record, weighed
+from ..reach import lacking
 from .arrays import Function, precision, to_device
 from .execute import Run, execute, scan, transform_of
 
@@ -304,7 +305,7 @@ class Density:
                 elif node.role == "factor":
                     out[node.name] = {"log_prob": jnp.asarray(node.fn.log_factor)}
                 elif node.role in {"latent", "observed", "fixed", "discrete"}:
-                    out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn)}
+                    out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn, jnp.ndim(node.value))}
             return out
 
         return parts_of
@@ -319,14 +320,17 @@ def _is_real(support) -> bool:
     return support is constraints.real or support is constraints.real_vector
 
 
-def _parameters(fn) -> dict:
+def _parameters(fn, ndim) -> dict:
+    """Parameters of a law, with as many axes as a value of `ndim` axes asks for."""
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
         fn = fn.base_dist
     found = {}
-    for name in getattr(fn, "arg_constraints", {}):
+    for name, constraint in getattr(fn, "arg_constraints", {}).items():
         value = fn.__dict__.get(name)
         if value is not None and hasattr(value, "shape"):
-            found[name] = jnp.asarray(value)
+            value = jnp.asarray(value)
+            more = lacking(value.ndim, ndim, fn.event_dim, constraint)
+            found[name] = value.reshape((1,) * more + value.shape) if more else value
     return found
 
 

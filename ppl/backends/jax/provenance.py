@@ -66,7 +66,7 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any]) ->
         access.setdefault(node.key, {})[part.key] = reached
     positions = {name: [i] for i, (kind, name) in enumerate(names) if kind == "data"}
     arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
-    return Analysis(access, index_checks(closed, positions, arrays))
+    return Analysis(access, index_checks(closed, positions, arrays), tuple(walk.unread))
 
 
 class _Walk:
@@ -75,6 +75,7 @@ class _Walk:
     def __init__(self):
         self._numbers: dict = {}
         self._loops = count(1)
+        self.unread: dict[str, None] = {}
 
     def number(self, key) -> int:
         """A number for a value that no latent reaches: equal keys, equal values."""
@@ -114,7 +115,11 @@ class _Walk:
         elif name == "cond":
             outs = self.branches(eqn.params["branches"], states, numbers)
         else:
-            outs = rules.apply(eqn, states, numbers)
+            try:
+                outs = rules.apply(eqn, states, numbers)
+            except Exception:  # a form of the operation that its rule does not know
+                outs = [mixed(states)] * len(eqn.outvars)
+                self.unread[name] = None
         if None in numbers:
             return outs, [None] * len(outs)
         made = (name, _settings(eqn), tuple(numbers))

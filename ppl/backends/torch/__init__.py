@@ -28,6 +28,7 @@ __all__ = [
     "to_device",
     "trace",
     "unconstrain_sites",
+    "unread",
 ]
 
 LOCKSTEP = False  # chains of NUTS advance one after the other
@@ -77,6 +78,11 @@ def index_problems(program) -> list:
 def accesses(program):
     """What reaches each part of each site, by axis."""
     return analysis(program).access
+
+
+def unread(program) -> tuple[str, ...]:
+    """Operations of the model that the analysis could not follow."""
+    return analysis(program).unread
 
 
 def graph(program):

@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import torch
 
 from ...running import Record
+from ..reach import lacking
 from .arrays import randomness
 from .execute import Run, execute, probe
 from .indices import Held
@@ -57,17 +58,18 @@ def _parts(node) -> dict:
         return {"value": asarray(node.value)}
     if node.role == "factor":
         return {"log_prob": node.fn.log_factor}
-    return {"log_prob": node.log_prob, **_parameters(node.fn)}
+    return {"log_prob": node.log_prob, **_parameters(node.fn, np.ndim(node.value))}
 
 
-def _parameters(fn) -> dict:
+def _parameters(fn, ndim) -> dict:
+    """Parameters of a law, with as many axes as a value of `ndim` axes asks for."""
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
         fn = fn.base_dist
-    leaves = getattr(fn, "leaves", None)
-    if leaves is not None:
-        return {k: v for k, v in leaves.items() if isinstance(v, torch.Tensor)}
-    return {
-        name: fn.__dict__[name]
-        for name in getattr(fn, "arg_constraints", {})
-        if isinstance(fn.__dict__.get(name), torch.Tensor)
-    }
+    leaves, known = getattr(fn, "leaves", None), getattr(fn, "arg_constraints", {})
+    if leaves is None:
+        leaves = {name: fn.__dict__.get(name) for name in known}
+    found = {k: v for k, v in leaves.items() if isinstance(v, torch.Tensor)}
+    for name, value in found.items():
+        more = lacking(value.ndim, ndim, len(fn.event_shape), known.get(name))
+        found[name] = value.reshape((1,) * more + tuple(value.shape)) if more else value
+    return found

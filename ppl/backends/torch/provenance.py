@@ -62,7 +62,7 @@ def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str,
             access.setdefault(node, {})[part] = {
                 name: access_of(kind, r) for (kind, name), r in state.items()
             }
-    return Analysis(access, walk.problems)
+    return Analysis(access, walk.problems, tuple(walk.unread))
 
 
 def scan(step, init, xs, length):
@@ -85,6 +85,7 @@ class _Walk(TorchDispatchMode):
         super().__init__()
         self._known: dict[int, tuple[torch.Tensor, dict]] = {}
         self.problems: list[IndexProblem] = []
+        self.unread: dict[str, None] = {}
 
     def source(self, key, tensor) -> torch.Tensor:
         """A private copy of a tensor, as a source."""
@@ -106,9 +107,12 @@ class _Walk(TorchDispatchMode):
         if func._schema.is_mutable:
             self._written(name, tensors, states)
         elif any(states):
-            found = (
-                apply(Call(name, given, tensors, outs[0]), states, _POINTWISE in func.tags) if outs else {}
-            )
+            try:
+                call = Call(name, given, tensors, outs[0]) if outs else None
+                found = apply(call, states, _POINTWISE in func.tags) if call else {}
+            except Exception:  # a form of the operation that its rule does not know
+                found = mixed(states)
+                self.unread[name] = None
             for i, tensor in enumerate(outs):
                 self._known[id(tensor)] = tensor, found[i] if isinstance(found, list) else found
         else:
