@@ -15,6 +15,7 @@ import numpy as np
 
 from ..guides import choose
 from ..ppl.backends import load
+from ..ppl.binding import unlike_rows
 from ..ppl.errors import InferenceError, ModelError, OutOfMemoryError, ShapeError, explain, in_short
 from ..ppl.model import Model, Program
 from .affordable import refine_where_it_pays
@@ -324,6 +325,16 @@ def _data_findings(program, trace, target):
             None,
             "ok",
             f"Data arrived as float32 ({', '.join(single)}): pass float64 arrays to keep all digits.",
+        )
+    for first, other in unlike_rows(program.leaves):
+        yield Finding(
+            "rows of other names",
+            f"{first}, {other}",
+            None,
+            None,
+            "caution",
+            f"The rows of '{first}' and '{other}' have different index labels and were paired by their position: "
+            "align them, or reset_index where the order is right.",
         )
     for label in trace.demoted:
         yield Finding(

@@ -1,21 +1,24 @@
 """Data arguments: what is traced, what is static, and which labels belong to which codes.
 
 A model's arguments are flattened into labelled leaves. Numeric arrays and floats become traced arrays;
-``int``, ``bool``, ``str``, ``None`` and anything else stay static. Strings and pandas categories become
-zero-based integer codes with their labels kept as coordinates.
+``int``, ``bool``, ``str``, ``None``, dates and anything else stay static. Strings and categories become
+zero-based integer codes with their labels kept as coordinates; so do identifiers of groups, where the model asks
+for their levels.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import numbers
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from .columns import LARGEST, Column, array_column, as_label, column_of, is_instance, native, rows_of
 from .errors import DataError, ShapeError, explain
 
 BLOCK = 2**22  # values of a memory map that are read at once
@@ -32,9 +35,13 @@ class Argument:
     traced : bool
         Whether the leaf is an argument of compiled functions.
     labels : tuple or None
-        Names of the codes, where the data were strings or categories.
+        Names of the codes, where the data were strings, categories or identifiers of groups.
+    ordered : bool
+        Whether the order of the labels was stated, and not found by sorting them.
     dims : dict
         Named axes that the container brought: dimension name to coordinate labels.
+    index : pandas.Index or None
+        Labels of the rows of a pandas container.
     float32 : bool
         Whether the data arrived in single precision.
     """
@@ -42,47 +49,90 @@ class Argument:
     value: Any
     traced: bool
     labels: tuple | None = None
+    ordered: bool = False
     dims: Mapping[str, tuple] = field(default_factory=dict)
+    index: Any = None
     float32: bool = False
 
 
-def _is_instance(value, module: str, name: str) -> bool:
-    """Whether `value` is of a class of a library that may not even be imported."""
-    library = sys.modules.get(module)
-    return library is not None and isinstance(value, getattr(library, name))
+def encode(
+    column: Column, where: str, known: tuple | None = None, given: bool = False
+) -> tuple[np.ndarray, tuple]:
+    """Labels as codes: the one place where that happens.
 
+    Parameters
+    ----------
+    column : Column
+        Labels; with `known` also numbers, which are then the names of groups.
+    where : str
+        What messages call it.
+    known : tuple of str, optional
+        Labels that have codes already; new ones are appended after them.
+    given : bool
+        Whether numbers are names of groups without `known` too.
 
-def _encode(values: np.ndarray, label: str, known: tuple | None) -> tuple[np.ndarray, tuple]:
-    import pandas as pd
+    Returns
+    -------
+    tuple
+        Codes, int64, of the column's shape; and the labels, the code of each its place.
 
-    missing = pd.isna(values)
+    Raises
+    ------
+    DataError
+        Where a label is missing, or where strings are numbers that nobody called labels.
+
+    Examples
+    --------
+    >>> encode(Column(np.array(["b", "a", "b"], object), "labels"), "argument 'group'")
+    (array([1, 0, 1]), ('a', 'b'))
+    >>> encode(Column(np.array([1000, 3000]), "numbers"), "argument 'id'", ("3000", "1000"))[0]
+    array([1, 0])
+    """
+    flat = column.values.reshape(-1)
+    missing = np.array([v is None or v != v for v in flat], dtype=bool)
     if missing.any():
-        rows = np.flatnonzero(missing)
         raise DataError(
             explain(
-                f"argument '{label}'",
+                where,
                 "a label in every row",
-                f"missing labels in rows {rows[:5].tolist()}{'…' if rows.size > 5 else ''}",
+                f"missing labels in rows {rows_of(missing.reshape(column.values.shape))}",
                 "drop those rows or give the missing group a name of its own",
             )
         )
-    levels = list(known) if known is not None else []
-    seen = set(levels)
-    for value in sorted({str(v) for v in values.ravel()} - {str(v) for v in seen}):
-        levels.append(value)
-    lookup = {str(level): code for code, level in enumerate(levels)}
-    codes = np.array([lookup[str(v)] for v in values.ravel()], dtype=np.int64).reshape(values.shape)
+    names = [as_label(v) for v in flat.tolist()]
+    stated = known is not None or given or column.categories is not None
+    if not stated and all(_is_number(name) for name in names):
+        raise DataError(
+            explain(
+                where,
+                "numbers, or labels that are no numbers",
+                f"strings that are all numbers, such as {names[:3]}",
+                "convert them with .astype(float), or to names of groups with .astype('category')",
+            )
+        )
+    levels = list(known) if known is not None else list(column.categories or ())
+    if len(set(levels)) < len(levels):
+        twice = sorted({v for v in levels if levels.count(v) > 1})
+        raise DataError(explain(where, "categories of different names", f"{twice} twice", "rename one"))
+    new = set(names) - set(levels)
+    levels += sorted(new, key=float) if given and column.kind == "numbers" else sorted(new)
+    code = {level: i for i, level in enumerate(levels)}
+    codes = np.array([code[name] for name in names], dtype=np.int64).reshape(column.values.shape)
     return codes, tuple(levels)
 
 
-def _numbers(table):
-    """A pandas column or table as an array, its own missing values as NaN."""
-    kinds = table.dtypes if hasattr(table, "columns") else [table.dtype]
-    nullable = any(type(kind).__module__.startswith("pandas.core.arrays") for kind in kinds)
-    numeric = all(getattr(kind, "kind", "O") in "iufb" for kind in kinds)
-    if nullable and numeric and np.any(table.isna()):
-        return table.to_numpy(dtype=float, na_value=np.nan)
-    return table.to_numpy()
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def as_groups(argument: Argument, label: str, known: tuple | None = None) -> Argument:
+    """The same leaf, its whole numbers taken as names of groups."""
+    values = np.asarray(argument.value)
+    codes, labels = encode(Column(values, "numbers"), f"argument '{label}'", known, given=True)
+    return replace(argument, value=codes, labels=labels)
 
 
 def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
@@ -91,11 +141,12 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     Parameters
     ----------
     value : object
-        Scalar, list, NumPy, pandas, xarray or backend array, or any other object (kept static).
+        Scalar, list, array, column or table of NumPy, pandas, polars, Arrow, xarray or a backend, or any other
+        object (kept static).
     label : str
         Name of the argument, for messages.
-    known : tuple, optional
-        Labels seen before; new ones are appended after them.
+    known : tuple of str, optional
+        Labels that have codes already: values are looked up among them, numbers too; new ones are appended.
 
     Returns
     -------
@@ -104,7 +155,9 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     Raises
     ------
     DataError
-        If a table or list cannot be read as numbers or as labels.
+        If the values are neither numbers, nor labels, nor dates; see `columns`.
+    ShapeError
+        For a ragged list.
 
     Examples
     --------
@@ -113,75 +166,103 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     >>> convert(3, "J").traced
     False
     """
+    where = f"argument '{label}'"
+    if known is not None and isinstance(value, (str, int, np.integer)) and not isinstance(value, bool):
+        value = np.asarray(value, dtype=object)
     if value is None or isinstance(value, (bool, int, str, bytes, np.bool_, np.integer)):
         return Argument(value, traced=False)
     if isinstance(value, (float, np.floating)):
         return Argument(np.asarray(value, dtype=np.float64), traced=True)
-    dims: dict[str, tuple] = {}
-    if _is_instance(value, "torch", "Tensor"):
-        value = value.detach().cpu().numpy()
-    if _is_instance(value, "xarray", "DataArray"):
-        dims = {
-            str(d): tuple(value.coords[d].values.tolist()) if d in value.coords else () for d in value.dims
-        }
-        value = value.values
-    elif _is_instance(value, "pandas", "Series") or _is_instance(value, "pandas", "DataFrame"):
-        if value.index.name is not None:
-            dims = {str(value.index.name): tuple(value.index.tolist())}
-        if _is_instance(value, "pandas", "Series") and hasattr(value, "cat") and known is None:
-            known = tuple(value.cat.categories.tolist())
-            if all(isinstance(k, (int, np.integer)) for k in known):
-                known = tuple(str(k) for k in known)
-            codes, labels = _encode(np.asarray(value.astype(object)), label, tuple(known))
-            return Argument(codes, traced=True, labels=labels, dims=dims)
-        value = _numbers(value)
-    elif isinstance(value, np.ma.MaskedArray):
-        value = value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
-    elif _is_instance(value, "pandas", "Categorical") or _is_instance(value, "pandas", "Index"):
+    if isinstance(value, (complex, np.complexfloating)):
         value = np.asarray(value)
-    elif isinstance(value, (list, tuple)):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise ShapeError(
-                explain(f"argument '{label}'", "rows of equal length", "a ragged list", "pad or split it")
-            ) from error
-        if value.dtype == object and not all(isinstance(v, str) for v in value.ravel()):
-            try:
-                value = value.astype(np.float64)
-            except (TypeError, ValueError):
-                return Argument(value.tolist(), traced=False)
-    elif not hasattr(value, "__array__"):
-        return Argument(value, traced=False)
-    single = "float32" in str(getattr(value, "dtype", ""))
+    value = native(value)
+    dims, index = _axes_of(value)
     if isinstance(value, np.memmap) and value.dtype.kind in "fiub":
         check_file(label, value)
-        return Argument(value, traced=True, dims=dims, float32=single)
-    if _settled(value):
-        return Argument(value, traced=True, dims=dims, float32=single)
-    array = np.array(value)
-    if array.dtype.kind in "US" or (
-        array.dtype == object and all(isinstance(v, str) or v is None for v in array.ravel())
-    ):
-        codes, labels = _encode(array.astype(object), label, known)
-        return Argument(codes, traced=True, labels=labels, dims=dims)
-    if array.dtype == object or array.dtype.kind in "mM":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                explain(
-                    f"argument '{label}'",
-                    "numbers or labels",
-                    f"values such as {array.ravel()[:2].tolist()!r}",
-                    "convert the column to numbers or strings",
-                )
-            ) from error
+        return Argument(value, True, float32=value.dtype == np.float32)
+    if known is None and _settled(value):
+        return Argument(value, True)
+    single = "float32" in str(getattr(value, "dtype", ""))
+    column = _column(value, where)
+    if column is None:
+        return Argument(value, traced=False)
+    facts = {"dims": dims, "index": index, "float32": single}
+    if column.kind == "dates":
+        return Argument(column.values, traced=False, **facts)
+    if column.kind == "labels" or known is not None and column.values.dtype.kind in "iuf":
+        codes, labels = encode(column, where, known)
+        return Argument(codes, True, labels, column.ordered or known is not None, **facts)
+    array = np.array(column.values)
     if array.dtype.kind in "iu":
         array = array.astype(np.int64, copy=False)
     elif array.dtype.kind == "f":
         array = array.astype(np.float64, copy=False)
-    return Argument(array, traced=array.dtype.kind in "fiubc", dims=dims, float32=single)
+    return Argument(array, traced=True, **facts)
+
+
+def _axes_of(value) -> tuple[dict, Any]:
+    """Named axes that a container brings, and the labels of its rows."""
+    if is_instance(value, "xarray", "DataArray"):
+        named = {str(d): value.coords[d].values.tolist() if d in value.coords else () for d in value.dims}
+        return {d: tuple(labels) for d, labels in named.items()}, None
+    if is_instance(value, "pandas", "Series", "DataFrame"):
+        name = value.index.name
+        return {} if name is None else {str(name): tuple(value.index.tolist())}, value.index
+    return {}, None
+
+
+def _column(value, where) -> Column | None:
+    """What a container holds; None for an object that is none."""
+    if is_instance(value, "torch", "Tensor"):
+        value = value.detach().cpu().numpy()
+    if is_instance(value, "xarray", "DataArray"):
+        value = value.values
+    if is_instance(value, "pandas", "DataFrame") or is_instance(value, "narwhals", "DataFrame"):
+        return _table(value, where)
+    if isinstance(value, np.ma.MaskedArray):
+        value = value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
+    if isinstance(value, (list, tuple)):
+        return _list(value, where)
+    if not hasattr(value, "__array__") and not is_instance(value, "narwhals", "Series"):
+        return None
+    return column_of(value, where)
+
+
+def _table(table, where) -> Column:
+    """A table as a matrix: all of it numbers, or all of it labels."""
+    columns = {str(name): column_of(table[name], f"{where}, column '{name}'") for name in table.columns}
+    kinds = {column.kind for column in columns.values()}
+    if len(kinds) != 1 or any(column.categories for column in columns.values()) or "dates" in kinds:
+        held = ", ".join(f"'{name}' of {column.kind}" for name, column in columns.items())
+        raise DataError(
+            explain(
+                where,
+                "a table that is one matrix of numbers",
+                f"columns {held}",
+                "pass the columns as arguments of their own, or as a dict of columns",
+            )
+        )
+    return Column(np.column_stack([column.values for column in columns.values()]), kinds.pop())
+
+
+def _list(value, where) -> Column | None:
+    """A list of cells, or of lists of cells."""
+    try:
+        array = np.asarray(value)
+        rounded = array.dtype.kind == "f" and array.size > 0 and np.nanmax(np.abs(array)) >= LARGEST
+        if array.dtype.kind in "USO" or rounded:  # as they were: NumPy makes strings, or floats, of all
+            array = np.asarray(value, dtype=object)
+    except (ValueError, OverflowError) as error:
+        raise ShapeError(
+            explain(where, "rows of equal length", "a ragged list", "pad or split it")
+        ) from error
+    try:
+        return array_column(array, where)
+    except DataError:
+        foreign = [v for v in array.reshape(-1) if not isinstance(v, (str, numbers.Number)) and v is not None]
+        if foreign and all(hasattr(v, "__dict__") or isinstance(v, dict) or callable(v) for v in foreign):
+            return None  # settings of the model, not data
+        raise
 
 
 def _settled(value) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .backends import load
-from .data import Argument, as_static, check_values, fingerprint, flatten, holes
-from .errors import DataError, ModelError, UnsupportedError, explain
+from .binding import check_codes, check_order, groups_by_coords, translated
+from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
+from .errors import DataError, ElboroomError, ModelError, explain
+from .running import GroupsFound
 from .sites import ModelTrace
 
 
@@ -146,6 +147,8 @@ class Program:
         The arguments as given.
     leaves : dict of str to Argument
         Labelled leaves of the arguments.
+    resized : bool
+        Whether its axes may have other sizes than those that the model states labels for: they go unnamed then.
     """
 
     def __init__(
@@ -157,6 +160,7 @@ class Program:
         labels=None,
         level_counts=None,
         check=True,
+        resized=False,
     ):
         self.model = model
         self.arguments = dict(arguments)
@@ -168,8 +172,9 @@ class Program:
         self.sizes: dict[str, int] = {}
         self.imputed: set[str] | None = None
         self._traces: dict = {}
-        self._check = check
+        self._check, self.resized = check, resized
         if check:
+            check_order(self.leaves)
             for label, leaf in self.leaves.items():
                 if isinstance(leaf.value, np.ndarray):
                     check_values(label, leaf.value, missing=True)
@@ -211,22 +216,36 @@ class Program:
         backend = backend or self.backend
         if backend not in self._traces:
             engine = load(backend, self.model.language)
-            try:
-                found = engine.trace(self)
-            except (TypeError, RuntimeError) as error:
-                named = _foreign_operation(self.name, backend, error)
-                if named is None:
-                    raise
-                raise named from error
+            found = self._found(engine, backend)
             if self._check:
                 _check_names(self, found)
                 known = {s.argument for s in found.by_role("observed") if s.name in found.missing}
                 for label, leaf in self.leaves.items():
                     if holes(leaf.value) is not None and label not in known:
                         check_values(label, leaf.value)
+                if groups := groups_by_coords(self, found, engine.accesses(self)):
+                    self.leaves.update(groups)
+                    self._traces.clear()
+                    return self.trace(backend)
                 _check_indices(engine.index_problems(self))
+                check_codes(self, engine.code_problems(self))
             self._traces[backend] = found
         return self._traces[backend]
+
+    def _found(self, engine, backend) -> ModelTrace:
+        """The trace, once the whole numbers that are identifiers of groups have become codes."""
+        while True:
+            try:
+                return engine.trace(self)
+            except GroupsFound as ids:
+                self.leaves[ids.label] = as_groups(self.leaves[ids.label], ids.label)
+            except ElboroomError:
+                raise
+            except (TypeError, RuntimeError, IndexError, AttributeError, ValueError) as error:
+                named = translated(self, backend, engine, error)
+                if named is None:
+                    raise
+                raise named from error
 
     def target(self, backend: str | None = None, dtype=None, device: str = "auto"):
         """The unconstrained log density (`Target`)."""
@@ -440,37 +459,6 @@ def _foreign(fn, language, dims, coords):
         return known
     except (AttributeError, TypeError):
         return Model(fn, language)
-
-
-_FOREIGN = (
-    (r"(\w+)\(\).*must be Tensor, not .*Tracer", "PyTorch"),
-    (r"<function (\w+) at .*torch\.Tensor", "JAX"),
-    (r"torch\.Tensor.* not a valid JAX type()", "JAX"),
-    (r"unsupported operand type.*numpy\.ndarray.*Tensor()", "NumPy"),
-    (r"Can't call numpy\(\) on Tensor()", "NumPy"),
-    (r"__array__\(\) was called on traced array()", "NumPy"),
-)
-"""What libraries say of a function of one that meets an array of another: pattern of its name, library."""
-
-
-def _foreign_operation(model: str, backend: str, error: Exception):
-    """The error of an operation that belongs to another library, or None."""
-    from . import math
-
-    for pattern, library in _FOREIGN:
-        found = re.search(pattern, str(error), re.DOTALL)
-        if found is None:
-            continue
-        name = found[1]
-        word = f"er.math.{name}" if name and hasattr(math, name) else "the words of er.math"
-        got = (
-            f"{library}'s {name}" if name else f"a function or an array of {library} beside a latent quantity"
-        )
-        remedy = f"use {word}" + ("; er.math.asarray for constants" if library == "NumPy" else "")
-        return UnsupportedError(
-            explain(f"model '{model}' on {backend}", "operations of er.math", got, remedy)
-        )
-    return None
 
 
 def _check_names(program: Program, trace: ModelTrace) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from . import math
+from .columns import no_dates, rows_of
 from .data import Levels, holes
 from .distributions.chain import MarkovChain, log_probs
 from .enumeration import Discrete
-from .errors import DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
+from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 
 
 @dataclass
@@ -191,6 +192,32 @@ class Deciding:
         return term if tilt is None else term + tilt.reshape(shape)
 
 
+class GroupsFound(Exception):
+    """The whole numbers of an argument are identifiers of groups, whose levels the model asks for."""
+
+    def __init__(self, label: str):
+        super().__init__(label)
+        self.label = label
+
+
+def _no_groups(label: str, host: np.ndarray) -> str:
+    missing = np.isnan(host) if host.dtype.kind == "f" else np.zeros(host.shape, dtype=bool)
+    got = f"missing ones in rows {rows_of(missing)}" if missing.any() else f"values of type {host.dtype}"
+    if host.dtype.kind == "M":
+        return explain(f"argument '{label}'", "groups", "dates", f"name them: {label}.astype(str)")
+    remedy = "drop those rows" if missing.any() else "convert them with .astype(int) or .astype('category')"
+    return explain(f"argument '{label}'", "groups: strings, a category or whole numbers", got, remedy)
+
+
+def _reshaping(shape, expected) -> str:
+    """What to do about data of one shape where another is expected."""
+    if shape[-1:] == (1,) and len(shape) == 2:
+        return "drop the axis of one: y[:, 0], or df['y'] in place of df[['y']]; likewise for covariates"
+    if len(expected) > len(shape) and expected[-1:] == shape[-1:]:
+        return "drop axes of one from the covariates (x[:, 0]), or declare a plate for the other axis"
+    return "make the shapes of covariates, plates and data agree (x[:, 0] drops an axis of one)"
+
+
 class Plates:
     """The words that are the same everywhere: ``plate`` and ``levels``, and the checks of a declaration."""
 
@@ -212,26 +239,43 @@ class Plates:
         return None, False
 
     def levels(self, codes):
-        for label, leaf in self.leaves.items():
-            if leaf is codes:
-                known, least = self.program.leaves[label], self.program.level_counts.get(label)
-                if known.labels is not None:
-                    return Levels(len(known.labels) if least is None else least, known.labels)
-                host = np.asarray(known.value)
-                if host.dtype.kind in "iu":
-                    return Levels(max(int(host.max()) + 1, least or 0))
-        raise ModelError(
-            explain(
-                "er.levels",
-                "a data argument of the model (strings, a category or zero-based codes)",
-                f"{type(codes).__name__}",
-                "call it on the argument itself, before computing with it",
+        label = self._argument(codes)
+        if label is None:
+            raise ModelError(
+                explain(
+                    "er.levels",
+                    "a data argument of the model (strings, a category, identifiers or zero-based codes)",
+                    f"{type(codes).__name__}",
+                    "call it on the argument itself, before computing with it",
+                )
             )
-        )
+        known, least = self.program.leaves[label], self.program.level_counts.get(label)
+        if known.labels is not None:
+            return Levels(len(known.labels) if least is None else least, known.labels)
+        host = np.asarray(known.value)
+        if host.dtype.kind not in "iu":
+            raise DataError(_no_groups(label, host))
+        if least is None and host.size and host.min() != 0:
+            raise GroupsFound(label)
+        return Levels(max(int(host.max()) + 1, least or 0))
+
+    def _argument(self, value) -> str | None:
+        """The data argument that a value is."""
+        return next((label for label, leaf in self.leaves.items() if leaf is value), None)
+
+    def _labels(self, coords) -> tuple:
+        """The labels that `coords` stands for: an argument of the model as the user gave it."""
+        label = self._argument(coords)
+        if label is None:
+            return tuple(coords)
+        leaf = self.program.leaves[label]
+        values = np.asarray(leaf.value).tolist() if leaf.value.dtype.kind != "M" else list(leaf.value)
+        return tuple(values if leaf.labels is None else (leaf.labels[code] for code in values))
 
     @contextmanager
     def plate(self, name, size, coords):
-        labels = tuple(coords) if coords is not None else getattr(size, "labels", None) or self.axes.get(name)
+        labels = getattr(size, "labels", None) or self.axes.get(name)
+        labels = labels if coords is None else self._labels(coords)
         try:
             count = self.sizes.get(name, int(size))
         except Exception as error:
@@ -248,7 +292,7 @@ class Plates:
                 explain(f"plate '{name}'", "at least one element", f"size {count}", "give it data")
             )
         if labels is not None and len(labels) != count:
-            if coords is not None:
+            if coords is not None and not self.program.resized and name not in self.sizes:
                 raise ShapeError(
                     explain(
                         f"plate '{name}'",
@@ -273,9 +317,10 @@ class Plates:
 
     def check_plates(self, name, shape, event_dim, what="data"):
         """Refuse a shape that disagrees with the plates around a site."""
+        batch = tuple(shape)[: len(shape) - event_dim]
         for depth, (plate, size) in enumerate(self.plates, start=1):
-            axis = len(shape) - event_dim - depth
-            if axis >= 0 and shape[axis] not in (1, size):
+            axis = len(batch) - depth
+            if axis >= 0 and batch[axis] not in (1, size):
                 raise ShapeError(
                     explain(
                         f"site '{name}' in plate '{plate}'",
@@ -284,6 +329,56 @@ class Plates:
                         "make the plate's size and the rows agree",
                     )
                 )
+            if axis >= 0 and batch[axis] < size and self.run.num_batch is None and self._beyond(batch):
+                raise ShapeError(
+                    explain(
+                        f"site '{name}' in plate '{plate}'",
+                        f"{what} of shape {self.plate_shape}, that of the plates",
+                        f"shape {tuple(shape)}, repeated along '{plate}', with an axis that no plate declares",
+                        "drop the axis of one from the data (x[:, 0]), or declare a plate for the other axis",
+                    )
+                )
+
+    @property
+    def plate_shape(self) -> tuple[int, ...]:
+        """Sizes of the open plates: the outermost is the last."""
+        return tuple(size for _, size in reversed(self.plates))
+
+    def _beyond(self, batch) -> bool:
+        """Whether axes other than of one stand left of those of the open plates."""
+        return any(size > 1 for size in batch[: max(len(batch) - len(self.plates), 0)])
+
+    def check_outcome(self, name, value, batch_shape, event_shape):
+        """Refuse data of another shape than their law has in its plates: nothing is repeated without a word.
+
+        Parameters
+        ----------
+        name : str
+            The site.
+        value : array
+            The data; single numbers have every shape.
+        batch_shape, event_shape : tuple of int
+            Of the law as it was declared. A single law in no plate has every batch shape.
+        """
+        if getattr(getattr(value, "dtype", None), "kind", "") == "M":
+            label = self._argument(value) or "x"
+            raise DataError(no_dates(f"site '{name}' (argument '{label}')", label))
+        shape, event = tuple(np.shape(value)), tuple(event_shape)
+        batch = tuple(np.broadcast_shapes(batch_shape, self.plate_shape))
+        free = not batch and shape[len(shape) - len(event) :] == event
+        if shape in ((), batch + event) or free or self.run.num_batch is not None:
+            return
+        label = self._argument(value)
+        plates = ", ".join(f"'{plate}'" for plate, _ in self.plates)
+        raise ShapeError(
+            explain(
+                f"site '{name}'" + (f" (argument '{label}')" if label else ""),
+                f"data of the shape of their law, {batch + event}"
+                + (f" with plate{'s' * (len(self.plates) > 1)} {plates}" if plates else ""),
+                f"data of shape {shape} (the law's parameters have shape {tuple(batch_shape)})",
+                _reshaping(shape, batch + event),
+            )
+        )
 
     def lowered(self, name, distribution, lower):
         """The backend's law of a declaration, checked."""

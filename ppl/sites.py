@@ -166,15 +166,31 @@ def check_shape(name, expected, shape, argument):
         )
 
 
+NOMINAL = frozenset({"Categorical", "MarkovChain"})  # the order of their values means nothing
+ORDINAL = frozenset({"OrderedLogistic", "OrderedProbit", "Bernoulli"})
+
+
+def check_labels(where, leaf, distribution):
+    """Refuse labels for a law of numbers, and labels without a stated order for one of ordered values."""
+    shown = list(leaf.labels[:3])
+    if distribution in NOMINAL or distribution in ORDINAL and leaf.ordered:
+        return
+    if distribution in ORDINAL:
+        remedy = "pass pd.Categorical(y, categories=[lowest, …, highest], ordered=True)"
+        if distribution == "Bernoulli":
+            remedy = f"pass 0 and 1: y == {leaf.labels[-1]!r}"
+        got = f"labels {shown}, whose order nobody stated"
+        raise DataError(explain(where, f"ordered values for {distribution}", got, remedy))
+    raise DataError(explain(where, f"numbers for {distribution}", f"labels {shown}", "pass numeric data"))
+
+
 def check_support(name, argument, constraint, leaf, distribution):
     """Refuse data outside the support; missing values pass."""
     check = getattr(constraint, "check", None)
     host = np.asarray(leaf.value)
     where = f"site '{name}' (argument '{argument}')"
-    if leaf.labels is not None and not getattr(constraint, "is_discrete", True):
-        raise DataError(
-            explain(where, f"numbers for {distribution}", f"labels {leaf.labels[:3]}", "pass numeric data")
-        )
+    if leaf.labels is not None:
+        check_labels(where, leaf, distribution)
     if check is None:
         return
     try:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .backends import load
 from .centring import KEY
-from .errors import OutOfMemoryError, explain, in_short
+from .errors import OutOfMemoryError, UnsupportedError, explain, in_short
 from .sites import ModelTrace, Site, element_labels
 
 BATCH = 32
@@ -26,6 +26,22 @@ class Counter:
 
     num_densities: int = 0
     num_gradients: int = 0
+
+
+def _precision(dtype) -> np.dtype:
+    """A dtype of densities.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.type not in (np.float64, np.float32):
+        raise UnsupportedError(explain("dtype", "float64 or float32", repr(dtype), "choose one of them"))
+    return found
 
 
 def _within_memory(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +97,7 @@ class Target:
         """The target of a program on a backend."""
         engine = load(backend, program.model.language)
         device = engine.resolve_device(device)
-        dtype = np.dtype(dtype) if dtype is not None else engine.default_dtype(device)
+        dtype = engine.default_dtype(device) if dtype is None else _precision(dtype)
         trace = program.trace(backend)
         return cls(program, backend, trace, engine.density_of(program, trace, dtype), dtype, device)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...ppl.columns import rows_of
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, seeds
 from ...ppl.tree import dataset, tree
@@ -152,11 +153,14 @@ def _rebind(posterior, new_data):
             arguments=arguments,
             labels=fitted_labels(posterior),
             level_counts={**program.level_counts, **fitted_counts(posterior)},
+            resized=True,
         )
         made.trace(posterior.backend)
         return made
 
+    labels = fitted_labels(posterior)
     standins = {label: _standin(posterior, name, bound, new_data) for label, name in absent.items()}
+    standins |= {k: np.asarray(labels[k], dtype=object)[v] for k, v in standins.items() if k in labels}
     if program.model.language == "elboroom":
         try:
             return variant(dict.fromkeys(absent))
@@ -258,6 +262,8 @@ class NewGroups:
         if old is not None and new is not None:
             place = {label: i for i, label in enumerate(old)}
             index = np.array([place.get(label, -1) for label in new])
+            if (index < 0).any() and not allowed:
+                self._refuse_unseen(dim, [label for label in new if label not in place])
         elif (index := self._by_codes(before, now, allowed)) is not None:
             pass
         elif before == now:
@@ -274,6 +280,23 @@ class NewGroups:
                 )
             )
         return None if before == now and (index == np.arange(now)).all() else index
+
+    def _refuse_unseen(self, dim, unseen):
+        found = [
+            (label, np.isin(np.asarray(leaf.value), [leaf.labels.index(name) for name in unseen]))
+            for label, leaf in self.leaves.items()
+            if leaf.labels is not None and set(unseen) <= set(leaf.labels)
+        ]
+        where = f"argument '{found[0][0]}'" if found else f"axis '{dim}'"
+        rows = f" in rows {rows_of(found[0][1])}" if found else ""
+        raise DataError(
+            explain(
+                where,
+                f"labels of '{dim}' that were fitted",
+                f"others: {unseen[:5]}{'…' if len(unseen) > 5 else ''}{rows}",
+                f"correct them, or say that they are new groups with new_groups='{dim}'",
+            )
+        )
 
     @staticmethod
     def _axis_labels(coords, dim, size):

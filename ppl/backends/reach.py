@@ -30,11 +30,14 @@ class Analysis:
         Index arrays that reach outside the axis that they index.
     unread : tuple of str
         Operations whose rule failed: of what they give only the sources are known.
+    codes : list of (str, str)
+        Arguments of labels that are used as numbers, and the operation.
     """
 
     access: dict[str, dict[str, dict[str, Access]]]
     problems: list[IndexProblem] = field(default_factory=list)
     unread: tuple[str, ...] = ()
+    codes: list[tuple[str, str]] = field(default_factory=list)
 
 
 SUM, MIX = "summed", "mixed"

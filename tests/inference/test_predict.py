@@ -94,7 +94,10 @@ def test_prediction_never_hands_the_data_back(line):
 def test_a_new_label_is_a_new_group(grouped):
     posterior, _, y = grouped
     mean, covariance = _exact_groups(y)
-    group = posterior.predict(group=["c", "new", "a"], var_names=["y", "theta"])["posterior_predictive"]
+    with pytest.raises(er.DataError, match=r"'group'.*\['new'\] in rows \[1\].*new_groups='group'"):
+        posterior.predict(group=["c", "new", "a"])
+    given = {"group": ["c", "new", "a"], "new_groups": "group"}
+    group = posterior.predict(**given, var_names=["y", "theta"])["posterior_predictive"]
     assert group["group"].values.tolist() == [*"abcdef", "new"]
     expected = [mean[3], mean[0], mean[1]]
     spread = [covariance[3, 3] + 1, covariance[0, 0] + TAU**2 + 1, covariance[1, 1] + 1]

@@ -12,6 +12,7 @@ from .transforms import unconstrain_sites
 
 __all__ = [
     "LOCKSTEP",
+    "code_problems",
     "default_dtype",
     "density_of",
     "flows",
@@ -92,17 +93,24 @@ def _dependencies(program, dtype=np.float64):
 
 
 def _analysis(program):
+    from ...binding import labelled
     from .arrays import precision
     from .provenance import analyse
 
     found, fn, values, data = _dependencies(program)
     with precision(np.float64):
-        return found, analyse(fn, values, data)
+        codes = labelled(program, {site.argument for site in found.sites})
+        return found, analyse(fn, values, data, codes)
 
 
 def index_problems(program) -> list:
     """Index arrays among the data that reach outside the axis they index."""
     return _cached_analysis(program)[1].problems
+
+
+def code_problems(program) -> list:
+    """Arguments of labels that the model computes with, and the operation."""
+    return _cached_analysis(program)[1].codes
 
 
 def _cached_analysis(program):

@@ -149,10 +149,11 @@ class Words(Plates):
         fn = self.lowered(name, distribution, lower)
         if value is None:
             return numpyro.sample(name, fn, infer={"role": "predicted"})
+        self.check_plates(name, jnp.shape(value), fn.event_dim)
+        self.check_outcome(name, value, fn.batch_shape, fn.event_shape)
         source, value = value, jnp.asarray(value)
         if not fn.is_discrete and jnp.issubdtype(value.dtype, jnp.integer):
             value = value.astype(jnp.result_type(float))
-        self.check_plates(name, value.shape, fn.event_dim)
         infer = {"source": source}
         where, imputed = self.missing(name, source)
         if where is not None:
@@ -183,6 +184,7 @@ class Words(Plates):
         return numpyro.deterministic(name, value)
 
     def factor(self, name, value, rows):
+        self.check_plates(name, jnp.shape(value), 0, "a term")
         whole = rows is None and not self.plates and not self.record.discrete
         unit = dist.Unit(jnp.sum(jnp.asarray(value)) if whole else jnp.asarray(value))
         numpyro.sample(name, unit, obs=unit.sample(None), infer={"rows": rows})

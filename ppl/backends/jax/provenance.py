@@ -15,10 +15,11 @@ import numpy as np
 
 from ..reach import SUM, Analysis, One, Reach, access_of, chosen, joined, mixed, route, source_state
 from . import rules
+from .codes import code_problems
 from .indices import called, index_checks, is_literal
 
 
-def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any]) -> Analysis:
+def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], labelled=()) -> Analysis:
     """What reaches each part of each node of ``fn(values, data) -> {node: {part: array}}``.
 
     Parameters
@@ -29,6 +30,8 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any]) ->
         Constrained latent values by site.
     data : mapping of str to jax.ShapeDtypeStruct or numpy.ndarray
         Data by argument label. Index arrays among them are checked where they are given as arrays.
+    labelled : mapping of str to numpy.ndarray, optional
+        Codes of the arguments that came as labels.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any]) ->
         access.setdefault(node.key, {})[part.key] = reached
     positions = {name: [i] for i, (kind, name) in enumerate(names) if kind == "data"}
     arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
-    return Analysis(access, index_checks(closed, positions, arrays), tuple(walk.unread))
+    codes = code_problems(closed, positions, labelled) if labelled else []
+    return Analysis(access, index_checks(closed, positions, arrays), tuple(walk.unread), codes)
 
 
 class _Walk:

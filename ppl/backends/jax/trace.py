@@ -13,7 +13,7 @@ from numpyro.distributions import constraints
 
 from ...centring import can_be_centred
 from ...errors import ElboroomError, ModelError, explain
-from ...running import Record, count_values
+from ...running import GroupsFound, Record, count_values
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import concrete, precision
 from .execute import Run, execute, probe, transform_of
@@ -60,7 +60,10 @@ def _trace_with_static(program, error) -> ModelTrace:
     program.make_static(traced)
     try:
         _trace(program)
-    except _NEEDS_VALUES:
+    except GroupsFound:
+        program.make_traced(traced)
+        raise
+    except Exception:  # noqa: BLE001  the model has another fault: the first error names it
         program.make_traced(traced)
         raise error from None
     for label in traced:

@@ -14,6 +14,7 @@ from .transforms import unconstrain_sites
 __all__ = [
     "LOCKSTEP",
     "accesses",
+    "code_problems",
     "default_dtype",
     "density_of",
     "flows",
@@ -73,6 +74,11 @@ def default_dtype(device: str) -> np.dtype:
 def index_problems(program) -> list:
     """Index arrays among the data that reach outside the axis they index."""
     return analysis(program).problems
+
+
+def code_problems(program) -> list:
+    """Arguments of labels that the model computes with, and the operation."""
+    return analysis(program).codes
 
 
 def accesses(program):

@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 
+from ...binding import labelled
 from ...running import Record
 from ..reach import lacking
 from .arrays import randomness
@@ -46,8 +47,10 @@ def _analyse(program) -> Analysis:
             return {node.name: _parts(node) for node in record.nodes.values() if node.role in _SEEN}
 
         with Held():
-            run(note, data)
-        return analyse(parts, values, data)
+            record = run(note, data)
+        sources = [node.source for node in record.nodes.values()]
+        outcomes = {label for label, leaf in leaves.items() if any(leaf is source for source in sources)}
+        return analyse(parts, values, data, labelled(program, outcomes))
 
 
 _SEEN = {"latent", "discrete", "fixed", "observed", "deterministic", "factor"}

@@ -108,19 +108,21 @@ class Words(Plates):
         return tuple((name, -1 - i, size) for i, (name, size) in enumerate(self.plates))
 
     def sample(self, name, distribution):
-        return self.run.sample(name, self._lower(name, distribution), self.frames)
+        return self.run.sample(name, self._in_plates(self.lowered(name, distribution, lower)), self.frames)
 
     def observe(self, name, distribution, value):
-        fn = self._lower(name, distribution)
+        declared = self.lowered(name, distribution, lower)
+        fn = self._in_plates(declared)
         if value is None:
             made = self.run.predict(name, fn) if self.run.predict else probe(fn)
             self.run.add(Node(name, "predicted", fn, made, None, self.frames))
             return made
+        self.check_plates(name, np.shape(value), len(fn.event_shape))
+        self.check_outcome(name, value, declared.batch_shape, fn.event_shape)
         source, value = value, asarray(value)
         if not is_discrete(fn) and not value.dtype.is_floating_point:
             value = value.to(torch.float64)
         events = len(fn.event_shape)
-        self.check_plates(name, value.shape, events)
         where, imputed = self.missing(name, source)
         rows = None
         if where is not None:
@@ -149,24 +151,20 @@ class Words(Plates):
 
     def factor(self, name, value, rows):
         value = asarray(value)
+        self.check_plates(name, np.shape(value), 0, "a term")
         whole = rows is None and not self.plates and not self.record.discrete
         value = value.sum() if whole else value
         if self.plates:
-            value = value.broadcast_to(torch.broadcast_shapes(value.shape, self._plate_shape()))
+            value = value.broadcast_to(torch.broadcast_shapes(value.shape, self.plate_shape))
         self.run.add(Node(name, "factor", Unit(value), None, None, self.frames, rows))
 
     def scan(self, step, init, xs, length):
         return scan(step, init, xs, length)
 
-    def _plate_shape(self):
-        return tuple(size for _, size in reversed(self.plates))
-
-    def _lower(self, name, distribution):
-        fn = self.lowered(name, distribution, lower)
-        if self.plates:
-            shape = torch.broadcast_shapes(fn.batch_shape, self._plate_shape())
-            fn = fn if shape == fn.batch_shape else fn.expand(shape)
-        return fn
+    def _in_plates(self, fn):
+        """The law expanded to the plates around it."""
+        shape = torch.broadcast_shapes(fn.batch_shape, self.plate_shape) if self.plates else fn.batch_shape
+        return fn if shape == fn.batch_shape else fn.expand(shape)
 
 
 def _filled(value, where, part):

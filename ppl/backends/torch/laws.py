@@ -148,6 +148,9 @@ class OrderedLogistic(dist.Categorical):
         ends = -softplus(-above[..., :1]), -softplus(above[..., -1:])
         super().__init__(logits=torch.cat([ends[0], middle, ends[1]], -1), validate_args=False)
 
+    def expand(self, batch_shape, _instance=None):
+        return super().expand(batch_shape, self._get_checked_instance(OrderedLogistic, _instance))
+
 
 class LKJCholesky(dist.LKJCholesky):
     """Pyro's, with draws that have its density: PyTorch's own do not from three rows on."""

@@ -15,13 +15,16 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ...graph import IndexProblem
 from ...primitives import scan_in_python
 from ..reach import Analysis, access_of, joined, mixed, source_state
+from .codes import Codes
 from .indices import arguments, indexed, is_position
 from .rules import Call, apply
 
 _POINTWISE = torch.Tag.pointwise
 
 
-def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str, torch.Tensor]) -> Analysis:
+def analyse(
+    fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str, torch.Tensor], labelled=()
+) -> Analysis:
     """What reaches each part of each node of ``fn(values, data) -> {node: {part: tensor}}``.
 
     Parameters
@@ -32,6 +35,8 @@ def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str,
         Constrained latent values by site: points inside the supports; no result depends on them.
     data : mapping of str to torch.Tensor
         Data by argument label.
+    labelled : mapping of str to numpy.ndarray, optional
+        Codes of the arguments that came as labels.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str,
     >>> analyse(model, {"alpha": torch.zeros(3)}, data).access["y"]["log_prob"]["alpha"].axes
     (AxisAccess(how='gathered', axis=0, label='county'),)
     """
-    with torch.no_grad(), _Walk() as walk:
+    with torch.no_grad(), _Walk(Codes(dict(labelled))) as walk:
         values = {k: walk.source(("latent", k), v) for k, v in values.items()}
         data = {k: walk.source(("data", k), v) for k, v in data.items()}
         nodes = fn(values, data)
@@ -62,7 +67,7 @@ def analyse(fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str,
             access.setdefault(node, {})[part] = {
                 name: access_of(kind, r) for (kind, name), r in state.items()
             }
-    return Analysis(access, walk.problems, tuple(walk.unread))
+    return Analysis(access, walk.problems, tuple(walk.unread), list(walk.codes.found.items()))
 
 
 def scan(step, init, xs, length):
@@ -81,8 +86,9 @@ def scan(step, init, xs, length):
 class _Walk(TorchDispatchMode):
     """States of the tensors of a run; every tensor is kept, so that no other one takes its place."""
 
-    def __init__(self):
+    def __init__(self, codes: Codes):
         super().__init__()
+        self.codes = codes
         self._known: dict[int, tuple[torch.Tensor, dict]] = {}
         self.problems: list[IndexProblem] = []
         self.unread: dict[str, None] = {}
@@ -91,6 +97,7 @@ class _Walk(TorchDispatchMode):
         """A private copy of a tensor, as a source."""
         tensor = tensor.detach().clone()
         self._known[id(tensor)] = tensor, {key: source_state(tensor.ndim)}
+        self.codes.source(key[1], tensor)
         return tensor
 
     def state(self, tensor) -> dict:
@@ -104,6 +111,7 @@ class _Walk(TorchDispatchMode):
         tensors = [t for t in tree_leaves(given) if isinstance(t, torch.Tensor)]
         states = [self.state(t) for t in tensors]
         outs = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        self.codes.after(name, given, outs)
         if func._schema.is_mutable:
             self._written(name, tensors, states)
         elif any(states):
