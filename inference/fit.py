@@ -127,7 +127,7 @@ def fit(
     kept = Checkpoint(
         checkpoint,
         {
-            "model": f"{program.model.source_hash} {_static(program)}",
+            "model": target.density.fingerprint or program.model.code_hash,
             "data": program.data_fingerprint,
             "seed": seed,
             "guide": guide,
@@ -215,10 +215,6 @@ def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:
     )
 
 
-def _static(program) -> dict:
-    return {name: repr(leaf.value) for name, leaf in program.leaves.items() if not leaf.traced}
-
-
 @contextmanager
 def _no_collection():
     """Imports and tracing allocate much and release little: there the cyclic collector only costs time."""
@@ -232,8 +228,8 @@ def _no_collection():
 
 
 def _target(program, backend, dtype, device):
-    trace = program.trace(backend)
     target = program.target(backend, dtype, device)
+    trace = target.trace
     if target.dim == 0:
         raise ModelError(
             explain(f"model '{program.name}'", "a latent site to infer", "none", "declare one with er.sample")

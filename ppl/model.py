@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from .backends import load
 from .binding import check_codes, check_order, groups_by_coords, translated
 from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
 from .errors import DataError, ElboroomError, ModelError, explain
+from .fingerprints import array_bytes, code_hash
 from .running import GroupsFound
 from .sites import ModelTrace
 
@@ -95,13 +95,9 @@ class Model:
         return tuple(positional), keywords
 
     @property
-    def source_hash(self) -> str:
-        """Hash of the declaration's source, to tell a changed model on reload."""
-        try:
-            text = inspect.getsource(self.fn)
-        except (OSError, TypeError):
-            text = self.name
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def code_hash(self) -> str:
+        """Hash of the loaded code of the declaration and of its helpers: what can be told without data."""
+        return code_hash(self.fn)
 
     def __repr__(self) -> str:
         return f"<elboroom model {self.name}{self.signature}>"
@@ -247,10 +243,17 @@ class Program:
                     raise
                 raise named from error
 
+    def renew(self) -> None:
+        """Forget what an earlier look at the model found: what it reads may have changed since."""
+        for found in [found for found in self._traces.values() if isinstance(found, ModelTrace)]:
+            self.make_traced(found.demoted)
+        self._traces, self.imputed = {}, None
+
     def target(self, backend: str | None = None, dtype=None, device: str = "auto"):
-        """The unconstrained log density (`Target`)."""
+        """The unconstrained log density (`Target`) of the model as it is now."""
         from .target import Target
 
+        self.renew()
         return Target.of(self, backend or self.backend, dtype, device)
 
     def graph(self, backend: str | None = None):
@@ -488,12 +491,15 @@ def _check_indices(problems) -> None:
 
 
 def structure_key(program, trace, dtype) -> tuple:
-    """What two programs must share to share compiled functions."""
+    """What two programs must share, besides their traced program, to share compiled functions."""
 
     def freeze(value):
         if isinstance(value, np.ndarray):
-            return (value.dtype.str, value.shape, value.tobytes())
-        return (type(value).__name__, repr(value))
+            return array_bytes(value)
+        plain = isinstance(value, (bool, int, float, str, type(None)))
+        return type(value).__name__, repr(
+            value
+        ) if plain else ""  # what else it holds is in the traced program
 
     def shape(value):
         missing = holes(value)

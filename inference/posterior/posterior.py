@@ -131,7 +131,9 @@ class Posterior:
             {
                 "module": program.model.__module__,
                 "name": program.model.name,
-                "source_hash": program.model.source_hash,
+                "fingerprint": target.density.fingerprint,
+                "code": program.model.code_hash,
+                "dtype": str(target.dtype),
                 "static": {k: repr(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced},
             },
             target,

@@ -22,6 +22,8 @@ UNIVARIATE = frozenset(
 
 def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
     """See `Posterior.predict`."""
+    if posterior._target is not None:
+        posterior._target.density.verify()
     program = _rebind(posterior, new_data)
     if do:
         program = program.do(**do)

@@ -18,6 +18,7 @@ from ...guides import FAMILIES, Mixture
 from ...ppl import constraints
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
+from ...ppl.target import LARGEST_WORK
 from ...ppl.tree import variable_name
 from ..evidence.finding import Finding, Findings
 from ..trail import Rung, Trail
@@ -29,6 +30,7 @@ FORMAT, NUMBER = "elboroom-posterior", 1
 RECORD, DRAWS, GUIDE = "posterior.json", "posterior.nc", "guide.safetensors"
 KEPT = ("posterior", "observed_data", "constant_data", "sample_stats", "fit", *ON_REQUEST)
 ENGINE = "h5netcdf"
+PROBES = 4  # draws whose log density is kept to tell the model by
 
 
 def save(posterior: Posterior, path) -> Path:
@@ -160,7 +162,7 @@ def _record(posterior: Posterior) -> dict[str, Any]:
         "settings": posterior.settings,
         "blame": posterior._groups.get("blame"),
         "data_fingerprint": posterior.data_fingerprint,
-        "model": posterior.model_record,
+        "model": {**posterior.model_record, "probe": probe(posterior)},
     }
 
 
@@ -385,16 +387,10 @@ def _reunite(posterior: Posterior, program) -> None:
     def layout(sites):
         return {s.name: s.shape for s in sites if s.role == "latent"}
 
-    hashed, before = program.model.source_hash, posterior.model_record.get("source_hash")
-    if hashed != before:
-        note(
-            "changed model",
-            f"The source of '{program.name}' is not the one that was fitted ({hashed}, then {before}). "
-            "Summaries and draws are those of the fitted model; predictions follow the new one.",
-        )
     ours = layout(posterior.sites)
     same_data = program.data_fingerprint == posterior.data_fingerprint
-    theirs = layout(program.trace(posterior.backend).sites)
+    target = program.target(posterior.backend, posterior.model_record.get("dtype"))
+    theirs = layout(target.trace.sites)
     if set(ours) - set(theirs) or (same_data and ours != theirs):
         note(
             "foreign program",
@@ -403,9 +399,24 @@ def _reunite(posterior: Posterior, program) -> None:
             "untrusted",
         )
         return
+    target = target.centred(posterior.centring)
+    if same_data and (words := _another_density(posterior, target)) is not None:
+        note(
+            "foreign program",
+            f"The program is not the one that was fitted: {words}. It was left aside. Load with the program that was "
+            "fitted, or fit this one.",
+            "untrusted",
+        )
+        return
+    if not same_data and program.model.code_hash != posterior.model_record.get("code"):
+        note(
+            "changed model",
+            f"The code of '{program.name}' or of a helper is not the one that was fitted, or it runs on another "
+            "Python. Summaries and draws are those of the fitted model; predictions follow the new one.",
+        )
     posterior.program = program
     if same_data:
-        posterior._target = program.target(posterior.backend).centred(posterior.centring)
+        posterior._target = target
     else:
         note(
             "other data",
@@ -413,3 +424,37 @@ def _reunite(posterior: Posterior, program) -> None:
             "draws that need the fitted data.",
             "ok",
         )
+
+
+def probe(posterior: Posterior) -> dict | None:
+    """Log densities at a few draws, by which another model is told from the same one written otherwise."""
+    target, known = posterior._target, posterior.model_record.get("probe")
+    if target is None or target.work > LARGEST_WORK or not len(posterior.z):
+        return known
+    rows = np.linspace(0, len(posterior.z) - 1, min(PROBES, len(posterior.z))).astype(int)
+    try:
+        return {"rows": rows.tolist(), "log_density": target.value_and_grad(posterior.z[rows])[0].tolist()}
+    except ElboroomError:  # the model has changed since
+        return known
+
+
+def _another_density(posterior: Posterior, target) -> str | None:
+    """In what a program on the same data differs from the one that was fitted, or None."""
+    record = posterior.model_record
+    if target.density.fingerprint is not None and target.density.fingerprint == record.get("fingerprint"):
+        return None
+    found = record.get("probe")
+    if found is None:
+        same = target.program.model.code_hash == record.get("code")
+        return None if same else "its traced program and its code are others"
+    z = posterior.z[found["rows"]]
+    if z.shape[1] != target.dim:
+        return f"it has {target.dim} unconstrained coordinates, and had {z.shape[1]}"
+    before, now = np.array(found["log_density"], float), target.value_and_grad(z)[0]
+    if not np.allclose(now, before, rtol=1e-6 if target.dtype == np.float64 else 1e-3, atol=1e-3):
+        return f"at draw {found['rows'][0]} its log density is {now[0]:.6g}, and was {before[0]:.6g}"
+    values = target.constrain(z)
+    for name, value in posterior.values.items():
+        if name in values and not np.allclose(values[name], value[found["rows"]], rtol=1e-4, atol=1e-6):
+            return f"it computes '{name}' otherwise"
+    return None

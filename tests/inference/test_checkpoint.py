@@ -114,6 +114,43 @@ def test_a_foreign_one_is_refused_by_name(tmp_path):
         er.fit(groups(Y + 1, GROUP), checkpoint=tmp_path, progress=False)
 
 
+SOURCE = """
+def helper(b): return b * {factor}
+@er.model
+def line(x, y):
+    b = er.sample("b", er.Normal(0, 1))
+    c = er.sample("c", er.Normal(0, 1))
+    er.observe("y", er.Normal(helper(b) * x + c, 1.0), y){comment}
+"""
+
+
+def of_a_process(factor=2.0, comment="", condition=None, do=None):
+    """The program as a process finds that reads the file for the first time."""
+    space = {"er": er}
+    exec(SOURCE.format(factor=factor, comment=comment), space)
+    program = space["line"](x=np.linspace(-1, 1, 20), y=np.linspace(-1, 2, 20))
+    program = program if condition is None else program.condition(b=condition)
+    return program if do is None else program.do(b=do)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"factor": 4.0}),
+        ({"condition": 0.5}, {"condition": 1.0}),
+        ({"do": 0.5}, {"do": 1.0}),
+        ({}, {"do": 1.0}),
+    ],
+)
+def test_a_model_that_has_changed_is_refused(tmp_path, before, after):
+    options = {"checkpoint": tmp_path, "refine": False, "progress": False}
+    first = er.fit(of_a_process(**before), **options)
+    resumed = er.fit(of_a_process(**before, comment="  # better said"), **options)
+    assert np.array_equal(first.z, resumed.z)
+    with pytest.raises(er.InferenceError, match="another model"):
+        er.fit(of_a_process(**after), **options)
+
+
 def test_a_damaged_one_is_refused_by_name(tmp_path):
     fit(tmp_path)
     file = tmp_path / room.FILE

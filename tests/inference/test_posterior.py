@@ -171,6 +171,48 @@ def test_with_other_data_it_predicts_for_them(posterior, saved):
         loaded.draws["log_likelihood"]
 
 
+def written(text, **names):
+    """The model of `groups` in other words."""
+    space = {"er": er, "np": np, **names}
+    exec(text, space)
+    return space["model"]
+
+
+OTHERWISE = """
+def location(mu): return shift + mu
+@er.model
+def model(group, y=None):
+    total = er.sample("mu", er.Normal(0, 5))
+    scale = er.sample("sigma", er.HalfNormal(2))
+    parts = er.sample("share", er.Dirichlet(np.ones(3)))
+    with er.plate("group", er.levels(group)):
+        value = er.sample("theta", er.Normal(location(total), 1.5))
+    er.deterministic("first", parts[part])
+    with er.plate("row", len(group)):
+        er.observe("y", er.Normal(value[group], scale), y)
+"""
+
+
+def test_a_program_written_otherwise_is_the_same(saved):
+    loaded = er.load(saved, program=written(OTHERWISE, shift=0, part=0)(NAMES, _outcomes()))
+    assert loaded.program is not None and "foreign program" not in [f.name for f in loaded.findings]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"shift": 1, "part": 0}, "log density"), ({"shift": 0, "part": 1}, "'first'")]
+)
+def test_a_program_that_is_another_is_left_aside(saved, changes, words):
+    loaded = er.load(saved, program=written(OTHERWISE, **changes)(NAMES, _outcomes()))
+    finding = loaded.findings[-1]
+    assert (finding.name, finding.verdict, loaded.program) == ("foreign program", "untrusted", None)
+    assert words in finding.advice
+
+
+def test_other_code_on_other_data_is_a_finding(saved):
+    loaded = er.load(saved, program=written(OTHERWISE, shift=1, part=0)(["z", "b"]))
+    assert {"changed model", "other data"} <= {f.name for f in loaded.findings}
+
+
 def test_a_changed_program_is_a_finding(saved):
     @er.model
     def other(group, y=None):
@@ -179,7 +221,7 @@ def test_a_changed_program_is_a_finding(saved):
             er.observe("y", er.Normal(mu, 1), y)
 
     loaded = er.load(saved, program=other(NAMES, _outcomes()))
-    assert [f.name for f in loaded.findings[-2:]] == ["changed model", "foreign program"]
+    assert loaded.findings[-1].name == "foreign program"
     assert loaded.program is None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import flows, loops
 from .arrays import to_device
-from .density import density_of
+from .density import Density, density_of
 from .trace import trace
 from .transforms import unconstrain_sites
 
@@ -85,7 +85,7 @@ def _dependencies(program, dtype=np.float64):
     import jax
 
     found = trace(program, dtype)
-    density = density_of(program, found, dtype)
+    density = Density(program, found, dtype)
     kinds = {"latent": np.dtype(dtype), "discrete": np.dtype(int)}
     values = {s.name: jax.ShapeDtypeStruct(s.shape, kinds[s.role]) for s in found.by_role(*kinds)}
     data = {k: leaf.value for k, leaf in program.leaves.items() if leaf.traced}

@@ -80,13 +80,13 @@ def concrete(x) -> bool:
 class Function:
     """A function compiled once per argument shapes, in the precision of its target.
 
-    Tracing happens in the calling thread, inside the precision context; only XLA's compilation may run in
+    `check`, where there is one, is called before each trace. Tracing happens in the calling thread, inside the precision context; only XLA's compilation may run in
     a thread of its own (`prepare`).
     """
 
-    def __init__(self, fn, dtype, clock=None, donate=()):
+    def __init__(self, fn, dtype, clock=None, donate=(), check=None):
         self._jit = jax.jit(fn, donate_argnums=donate)
-        self._dtype = np.dtype(dtype)
+        self._dtype, self._check = np.dtype(dtype), check
         self._ready: dict = {}
         self._last: tuple = (None, (), None)  # the call before: the same data again need no lookup
         self.clock = clock if clock is not None else {"compile": 0.0, "count": 0}
@@ -105,6 +105,8 @@ class Function:
         if key in self._ready:
             return self._ready[key][1]
         begin = time.perf_counter()
+        if self._check is not None:
+            self._check()
         with precision(self._dtype):
             lowered = self._lowered(args)
         box: list = []

@@ -15,11 +15,13 @@ from numpyro.distributions import constraints
 from ...centring import KEY, coordinates, place
 from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
+from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
 from ...running import Record, weighed
 from ..reach import lacking
 from .arrays import Function, precision, to_device
 from .execute import Run, execute, scan, transform_of
+from .identity import Unidentified, traced
 
 
 class Density:
@@ -36,8 +38,8 @@ class Density:
     large_batch = np.inf  # each size of a batch is compiled once: only one is used
 
     def __init__(self, program, trace, dtype):
-        self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
-        self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
+        self._trace, self.dtype = trace, np.dtype(dtype)
+        self.rebind(program)
         self.clock = {"compile": 0.0, "count": 0}
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         offsets, start = {}, 0
@@ -64,9 +66,35 @@ class Density:
         self.prior = self._function(jax.vmap(self._prior, (0, None, None)))
         self.responsibilities = self._function(jax.vmap(self._responsibilities, (0, None, None)))
         self.hessian_vector = self._function(jax.vmap(self._hvp, (0, 0, None, None)))
+        self.fingerprint: str | None = None
 
     def _function(self, fn) -> Function:
-        return Function(fn, self.dtype, self.clock)
+        return Function(fn, self.dtype, self.clock, check=self.verify)
+
+    def rebind(self, program) -> None:
+        """Take what is not traced from a program with the same trace."""
+        self._program = program
+        self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
+
+    def verify(self) -> None:
+        """Refuse to trace more where the model has changed since the first trace."""
+        if self.fingerprint is not None:
+            refuse_changed(self._program.name, self.fingerprint, self.identity())
+
+    def identity(self) -> str | None:
+        """Digest of the traced program with its constants; None where something in it cannot be identified."""
+        z, seed = jax.ShapeDtypeStruct((self._trace.dim,), self.dtype), jax.ShapeDtypeStruct((), np.int64)
+        data = {k: _abstract(v.value, self.dtype) for k, v in self._program.leaves.items() if v.traced}
+        weights = {k: _abstract(v, self.dtype) for k, v in self._trace.weights.items()}
+        total = jax.value_and_grad(self._total)
+        ways = (
+            ((total, z), (self._total, z)),
+            ((self._prior, seed), (self._predict, z, seed), (self._constrain, z)),
+        )
+        with precision(self.dtype):
+            found = [_first_traced(tries, data, weights) for tries in ways]
+        known = [part for part in found if part is not None]
+        return "-".join(part[:24] for part in known) if len(known) == len(found) else None
 
     def device(self, program) -> dict:
         """The traced leaves of a program as device arrays."""
@@ -334,11 +362,31 @@ def _parameters(fn, ndim) -> dict:
     return found
 
 
+def _abstract(value, dtype) -> jax.ShapeDtypeStruct:
+    """Shape and type of an array as `to_device` hands it over."""
+    kind = np.asarray(value).dtype
+    if kind.kind == "f":
+        kind = np.dtype(dtype)
+    elif kind.kind in "iu" and np.dtype(dtype) == np.float32:
+        kind = np.dtype(np.int32)
+    return jax.ShapeDtypeStruct(np.shape(value), kind)
+
+
+def _first_traced(tries, data, weights) -> str | None:
+    """Digest of the first of several functions that this model has."""
+    for fn, *given in tries:
+        try:
+            return traced(fn, *given, data, weights)
+        except Unidentified:
+            return None
+        except Exception:  # noqa: BLE001  no gradient, say, or a law without draws: said where it is asked for
+            continue
+    return "nothing"
+
+
 def density_of(program, trace, dtype) -> Density:
-    """The compiled functions of a program, shared with programs of the same structure."""
-    cache = program.model.compiled
-    key = structure_key(program, trace, dtype)
-    if key not in cache:
-        with precision(dtype):
-            cache[key] = Density(program, trace, dtype)
-    return cache[key]
+    """The compiled functions of a program, shared with programs that are traced to the same."""
+    with precision(dtype):
+        made = Density(program, trace, dtype)
+    made.fingerprint = made.identity()
+    return shared(program.model.compiled, ("jax", *structure_key(program, trace, dtype)), made, program)

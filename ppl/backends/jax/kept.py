@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
 
 import jax
-import jaxlib
-import numpyro
 from jax import export
 
+from ...fingerprints import libraries
 from .arrays import Function, cache_folder
 
 _SWITCHES = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default_matmul_precision")
 _TROUBLE = (ValueError, NotImplementedError, TypeError, KeyError, ImportError, OSError)
+
+SHA256 = 32  # bytes of a checksum
 
 
 class Kept(Function):
@@ -29,8 +31,8 @@ class Kept(Function):
         and the versions of the libraries.
     """
 
-    def __init__(self, fn, dtype, clock, identity):
-        super().__init__(fn, dtype, clock)
+    def __init__(self, fn, dtype, clock, identity, check=None):
+        super().__init__(fn, dtype, clock, check=check)
         self._identity = identity
 
     def _lowered(self, args):
@@ -53,17 +55,15 @@ class Kept(Function):
             return None
         device, tree = jax.devices()[0], self._key(args)
         switches = [str(getattr(jax.config, name)) for name in _SWITCHES]
-        known = [jax.__version__, jaxlib.__version__, numpyro.__version__, device.platform, *switches]
-        found = hashlib.sha256("\n".join([*known, str(self._dtype), str(tree)]).encode())
-        found.update(self._identity(*args))
+        known = "\n".join([device.platform, *switches, str(self._dtype), str(tree), _versions()])
+        found = hashlib.sha256(known.encode() + self._identity(*args))
         return Path(folder) / "traced" / found.hexdigest()
 
 
-def fingerprint(fn, *args) -> bytes:
-    """What identifies a function of arrays as it is lowered, constants included; not where its source stands."""
-    if getattr(jax.config, "jax_use_simplified_jaxpr_constants", False):
-        raise NotImplementedError("constants would be arguments, and their values unseen")
-    return jax.jit(fn, keep_unused=True).lower(*args).as_text().encode()
+@functools.cache
+def _versions() -> str:
+    """Versions of the libraries that have a part in a trace."""
+    return json.dumps(libraries())
 
 
 @functools.cache
@@ -73,16 +73,26 @@ def source(path: str) -> bytes:
 
 
 def _read(path: Path):
+    """What `_write` wrote, where not one of its bytes is another: a changed trace can end the process."""
     try:
-        return export.deserialize(bytearray(path.read_bytes()))
-    except Exception:  # absent, or of a process that was killed: whatever is wrong with it, it is traced anew
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, rest = content[:SHA256], content[SHA256:]
+    stamp = _versions().encode() + b"\n"
+    if hashlib.sha256(rest).digest() != digest or not rest.startswith(stamp):
+        path.unlink(missing_ok=True)
+        return None
+    try:
+        return export.deserialize(bytearray(rest[len(stamp) :]))
+    except Exception:  # whatever is wrong with it, it is traced anew
         return None
 
 
 def _write(path: Path, kept) -> None:
-    content = kept.serialize()
+    rest = _versions().encode() + b"\n" + bytes(kept.serialize())
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:
-        file.write(content)
+        file.write(hashlib.sha256(rest).digest() + rest)
     os.replace(name, path)

@@ -10,7 +10,7 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
 from .arrays import Function, precision, to_device
-from .kept import Kept, fingerprint, source
+from .kept import Kept, source
 
 CHAINS, WHOLE = PartitionSpec("chain"), PartitionSpec()  # shared out among devices; whole on each
 FIELDS = ("num_steps", "accept_prob", "diverging", "energy")
@@ -32,31 +32,29 @@ class Sampler:
     def __init__(self, density, num_warmup: int, metric: str | None, flow=None):
         self._density, self._settings, self._flow = density, (num_warmup, metric), flow
         self.dtype = density.dtype
-        self._begin = Function(
-            jax.vmap(self._first, (0, 0, 0, 0, None, None, None)), self.dtype, density.clock
-        )
+        first = jax.vmap(self._first, (0, 0, 0, 0, None, None, None))
+        self._begin = Function(first, self.dtype, density.clock, check=density.verify)
         self._runs: dict = {}
 
     def _on(self, mesh: Mesh) -> Function:
         """Many iterations, the chains shared out among devices that need not wait for each other."""
         if mesh.size not in self._runs:
-            settings = self.dtype, self._density.clock
+            settings = {"dtype": self.dtype, "clock": self._density.clock, "check": self._density.verify}
             if mesh.size == 1 and self._flow is None:
-                self._runs[1] = Kept(self._many, *settings, self._identity)
+                self._runs[1] = Kept(self._many, identity=self._identity, **settings)
             elif mesh.size == 1:
-                self._runs[1] = Function(self._many, *settings)
+                self._runs[1] = Function(self._many, **settings)
             else:
                 taken, given = (CHAINS, WHOLE, WHOLE, WHOLE), (CHAINS, PartitionSpec(None, "chain"))
                 many = jax.shard_map(self._many, mesh=mesh, in_specs=taken, out_specs=given, check_vma=False)
-                self._runs[mesh.size] = Function(many, *settings)
+                self._runs[mesh.size] = Function(many, **settings)
         return self._runs[mesh.size]
 
     def _identity(self, leaves, accept, count, given) -> bytes:
-        """What decides the trace of `_many`: the density with its gradient, and the settings."""
-        frame, data, weights = given
-        x = jnp.zeros(frame[0].shape, self.dtype)
-        density = fingerprint(jax.value_and_grad(self._density.scaled_total), x, data, weights, {})
-        return repr(self._settings).encode() + density + source(__file__)
+        """What decides the trace of `_many`: the traced program, and the settings."""
+        if self._density.fingerprint is None:
+            raise NotImplementedError("a program that cannot be identified")
+        return f"{self._settings} {self._density.fingerprint}".encode() + source(__file__)
 
     def _kernel(self, place, step_size, accept, key, given):
         num_warmup, metric = self._settings

@@ -145,9 +145,12 @@ class Function:
         Which arguments have a leading batch axis: 0 or None.
     random : bool
         Whether it draws random numbers; then its second argument holds integer seeds.
+    check : callable, optional
+        Called before `fn` is.
     """
 
-    def __init__(self, fn, in_dims, dtype, clock, random=False):
+    def __init__(self, fn, in_dims, dtype, clock, random=False, check=None):
+        self._check = check
         self._fn, self._in_dims, self._dtype = fn, in_dims, np.dtype(dtype)
         self._random, self.clock = random, clock
         self._ready: dict = {}
@@ -202,6 +205,8 @@ class Function:
         return self._ready[key], flat
 
     def _record(self, flat, tree):
+        if self._check is not None:
+            self._check()
         mapped = torch.func.vmap(self._fn, self._in_dims)
 
         def call(*flat):
@@ -216,6 +221,8 @@ class Function:
             return partial(self._loop, tree)
 
     def _loop(self, tree, *flat):
+        if self._check is not None:
+            self._check()
         args = pytree.tree_unflatten(list(flat), tree)
         batched = next(a for a, dim in zip(args, self._in_dims, strict=True) if dim == 0)
         count = len(pytree.tree_leaves(batched)[0])
@@ -231,6 +238,8 @@ class Function:
         return pytree.tree_map(lambda *pieces: torch.stack(pieces), *rows)
 
     def _draw(self, args):
+        if self._check is not None:
+            self._check()
         seeds = args[0] if self._in_dims[0] == 0 and len(self._in_dims) == 3 else args[1]
         with randomness(int(seeds.sum()) % (2**63)):
             try:

@@ -6,6 +6,8 @@ Every function takes data and weights as arguments. All are batched over the lea
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pyro
@@ -14,16 +16,19 @@ import torch
 from ...centring import KEY, coordinates, place
 from ...enumeration import Factor, eliminate, num_batch
 from ...errors import UnsupportedError, explain
+from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
 from ...primitives import scan_in_python
 from ...running import Record, weighed
-from .arrays import Function, lent, to_device
+from .arrays import Function, lent, randomness, to_device
 from .execute import Run, execute
+from .identity import traced
 from .laws import LKJCholesky
 from .namespace import asarray
 from .static import on_host
 from .transforms import is_real, transform_to
 
+LARGEST_SLOPE = 2**20  # numbers that one gradient reads above which a model is told by its value alone
 CACHED = 2**15  # numbers that fit into a core's nearest cache, with all that is made of them
 
 
@@ -38,8 +43,9 @@ class Density:
     """
 
     def __init__(self, program, trace, dtype):
-        self._program, self._trace, self.dtype = program, trace, np.dtype(dtype)
-        self.static = {k: on_host(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced}
+        self._trace, self.dtype = trace, np.dtype(dtype)
+        self.fingerprint: str | None = None
+        self.rebind(program)
         self.clock = {"compile": 0.0, "count": 0}
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         offsets, start = {}, 0
@@ -47,7 +53,7 @@ class Density:
             offsets[site.name] = (start, start + site.size, site.unconstrained_shape)
             start += site.size
         self._offsets = offsets
-        work = start + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
+        self._work = work = start + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
         self.large_batch = 1 << int(np.clip(CACHED // work, 32, 1024)).bit_length() - 1
         self._num_batch = num_batch(trace)
         self._kept = {site.name for site in trace.sites}
@@ -80,7 +86,36 @@ class Density:
     def _function(self, fn, in_dims, random=False) -> Function:
         if self._program.model.language == "pyro":  # a user's own distributions check what they are given
             fn = pyro.validation_enabled(False)(fn)
-        return Function(fn, in_dims, self.dtype, self.clock, random)
+        return Function(fn, in_dims, self.dtype, self.clock, random, self.verify)
+
+    def rebind(self, program) -> None:
+        """Take what is not traced from a program with the same trace."""
+        self._program = program
+        self.static = {k: on_host(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced}
+
+    def verify(self) -> None:
+        """Refuse to run the model again where it has changed since its density was traced."""
+        if self.fingerprint is not None:
+            refuse_changed(self._program.name, self.fingerprint, self.identity())
+
+    def identity(self) -> str:
+        """Digest of the operations that the model makes, with their constants."""
+        z = torch.linspace(-0.3, 0.3, self._trace.dim, dtype=self._zero().dtype)
+        data = self.lent(self._program)
+        weights = {k: to_device(v, self.dtype) for k, v in self._trace.weights.items()}
+        draws = (self._prior, None), (partial(self._predict, z), None), (self._constrain, z)
+        total = self._slope if self._work <= LARGEST_SLOPE else self._total
+        with pyro.validation_enabled(False) if self._program.model.language == "pyro" else nullcontext():
+            found = [_first_traced(ways, data, weights) for ways in (((total, z), (self._total, z)), draws)]
+        self.branches = any(leaving for _, leaving in found)
+        return "-".join(digest[:24] for digest, _ in found)
+
+    def _slope(self, z, data, weights):
+        """Value and gradient, without a batch."""
+        with torch.enable_grad():
+            z = z.clone().requires_grad_()
+            value = self._total(z, data, weights)
+            return value, *torch.autograd.grad(value, z, allow_unused=True)
 
     @property
     def looped(self) -> bool:
@@ -315,10 +350,21 @@ def _drawable(fn):
     return made
 
 
+def _first_traced(ways, data, weights) -> tuple[str, bool]:
+    """Digest of the first of several functions that this model has."""
+    for fn, given in ways:
+        try:
+            with torch.no_grad(), randomness(0):
+                return traced(fn, given, data, weights)
+        except Exception:  # noqa: BLE001  no gradient, say, or a law without draws: said where it is asked for
+            continue
+    return "nothing", True
+
+
 def density_of(program, trace, dtype) -> Density:
-    """The functions of a program, shared with programs of the same structure."""
-    cache = program.model.compiled
-    key = "torch", structure_key(program, trace, dtype)
-    if key not in cache:
-        cache[key] = Density(program, trace, dtype)
-    return cache[key]
+    """The functions of a program, shared with programs that make the same of their tensors."""
+    made = Density(program, trace, dtype)
+    made.fingerprint = made.identity()
+    if made.branches:  # it may go other ways elsewhere
+        return made
+    return shared(program.model.compiled, ("torch", *structure_key(program, trace, dtype)), made, program)

@@ -1,0 +1,185 @@
+"""What tells one model from another: its traced program where there are data, its code where there are none."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from .errors import ModelError, explain
+
+LIBRARIES = ("elboroom", "numpy", "jax", "jaxlib", "numpyro", "torch", "pyro-ppl")
+KEPT = 16  # compiled densities of a model: as many variants of it can be fitted in turn
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of every library that has a part in a traced program."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def array_bytes(value) -> bytes:
+    """Type, shape and content of an array."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        return repr(array.tolist()).encode()
+    return f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+
+
+def shared(cache: dict, key: tuple, made, program):
+    """The compiled functions of an earlier program that was traced to the same, or these.
+
+    Parameters
+    ----------
+    cache : dict
+        Of the model: what has been compiled, by what decides it.
+    key : tuple
+        What else than the traced program decides it.
+    made : Density
+        Functions of this program, none compiled yet.
+    """
+    if made.fingerprint is None:
+        return made
+    key = (*key, made.fingerprint)
+    if key in cache:
+        found = cache[key] = cache.pop(key)  # the last to be let go
+        found.rebind(program)
+        return found
+    while len(cache) >= KEPT:
+        cache.pop(next(iter(cache)))
+    cache[key] = made
+    return made
+
+
+def refuse_changed(name: str, before: str | None, now: str | None) -> None:
+    """Refuse to trace more of a model that reads something else than when it was fitted.
+
+    Raises
+    ------
+    ModelError
+    """
+    if before is not None and now != before:
+        raise ModelError(
+            explain(
+                f"model '{name}'",
+                "the model as it was when its density was traced",
+                "another one: a global, a closure, a helper or an argument that it reads has changed since",
+                "fit again, or put it back; what is to vary belongs among the model's arguments",
+            )
+        )
+
+
+# -- code ------------------------------------------------------------------------------------------------
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
+_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+_SITE = "site-packages"
+
+
+def code_hash(fn: Callable) -> str:
+    """Hash of a function's code with that of its helpers, and with the plain values that they read.
+
+    Installed packages count by name. What is reached through arguments, or through attributes that are made while it
+    runs, is not seen: a traced program tells more.
+    """
+    digest = hashlib.sha256()
+    for part in _Walk().parts(fn, frozenset()):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+class _Walk:
+    """From a function to all that its code names."""
+
+    def __init__(self):
+        self._seen: dict[int, Any] = {}  # held, so that no other object takes an address
+
+    def parts(self, value: Any, names: frozenset[str]) -> Iterator[str]:
+        """Words for a value; of a module, a class or an object the attributes that `names` has."""
+        if isinstance(value, _PLAIN):
+            yield repr(value)
+        elif isinstance(value, (np.ndarray, np.generic)):
+            yield hashlib.sha256(array_bytes(value)).hexdigest()
+        elif id(value) not in self._seen:
+            self._seen[id(value)] = value
+            yield from self._compound(value, names)
+
+    def _compound(self, value, names) -> Iterator[str]:
+        if isinstance(value, types.CodeType):
+            yield value.co_code.hex() + repr(value.co_names)
+            yield from self._each(value.co_consts, names)
+        elif isinstance(value, (list, tuple)):
+            yield from self._each(value, names)
+        elif isinstance(value, (set, frozenset)):
+            yield repr(sorted(map(repr, value)))
+        elif isinstance(value, dict):
+            yield from self._named(value, names)
+        elif isinstance(value, partial):
+            yield from self._each((value.func, value.args, value.keywords), names)
+        elif isinstance(value, types.MethodType):
+            yield from self._each((value.__func__, value.__self__), names)
+        elif _installed(value):
+            yield f"{value!r}".split(" at 0x")[0] if isinstance(value, types.ModuleType) else _name(value)
+        elif isinstance(value, types.FunctionType):
+            yield from self._function(value)
+        elif hasattr(value, "__wrapped__"):
+            yield from self.parts(value.__wrapped__, names)
+        elif isinstance(value, (types.ModuleType, type)):
+            yield from self._named({k: v for k, v in vars(value).items() if k in names}, names)
+        else:
+            yield from self.parts(type(value), names | {"__call__"})
+            yield from self.parts(getattr(value, "__dict__", None), names)
+
+    def _each(self, values, names) -> Iterator[str]:
+        for value in values:
+            yield from self.parts(value, names)
+
+    def _named(self, values, names) -> Iterator[str]:
+        for name, value in values.items():
+            yield str(name)
+            yield from self.parts(value, names)
+
+    def _function(self, fn: types.FunctionType) -> Iterator[str]:
+        names = _names(fn.__code__)
+        yield from self._each((fn.__code__, fn.__defaults__, fn.__kwdefaults__), names)
+        for cell in fn.__closure__ or ():
+            try:
+                yield from self.parts(cell.cell_contents, names)
+            except ValueError:  # a name that is not bound yet
+                continue
+        yield from self._named({k: fn.__globals__[k] for k in sorted(names & set(fn.__globals__))}, names)
+
+
+def _name(value) -> str:
+    kind = value if isinstance(value, (type, types.FunctionType)) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _installed(value) -> bool:
+    """Whether a value belongs to a package, whose version tells it."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    if not isinstance(name, str):
+        return False
+    file = getattr(sys.modules.get(name), "__file__", None)
+    ours = name.split(".")[0] == __name__.split(".")[0]
+    return ours or name == "builtins" or (file is not None and (file.startswith(_INSTALLED) or _SITE in file))
+
+
+def _names(code: types.CodeType) -> frozenset[str]:
+    """Names that a function's code, or that of a function within it, looks up."""
+    inner = (_names(part) for part in code.co_consts if isinstance(part, types.CodeType))
+    return frozenset(code.co_names).union(*inner)
