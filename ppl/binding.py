@@ -189,7 +189,9 @@ _FOREIGN = (
 )
 """What libraries say of a function of one that meets an array of another: pattern of its name, library."""
 _FLOAT_INDEX = r"Indexer must have integer|arrays used as indices must be|tensors used as indices must be"
-_COLUMN = r"string index|invalid data type 'str'|only integers, slices|has no attribute|indices must be integers"
+_COLUMN = (
+    r"string index|invalid data type 'str'|only integers, slices|has no attribute|indices must be integers"
+)
 _DATES = r"datetime64|timedelta64|as an abstract array|Can't call numpy\(\) on Tensor"
 _DECIDES = r"boolean conversion of traced array|truth value of an array|boolean value of Tensor"
 

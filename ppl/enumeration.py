@@ -20,6 +20,8 @@ from . import math
 from .errors import UnsupportedError, explain
 
 LARGEST = 2**27  # numbers in one joint table
+DENSITIES = frozenset({"latent", "fixed", "observed", "factor", "discrete"})  # roles of sites with a density
+BEFORE_DATA = DENSITIES - {"observed", "factor"}
 IMPOSSIBLE = -1e30  # in place of minus infinity, sums of which have no gradient
 
 
@@ -67,6 +69,47 @@ def num_batch(trace) -> int | None:
 def axis_of(site: Discrete, num_batch: int) -> int:
     """Axis of the values of a site."""
     return -(num_batch + 1 + site.position)
+
+
+def values_of(fn, chain, codes):
+    """Values of a discrete law that codes stand for."""
+    return codes if chain else fn.enumerate_support(expand=False).reshape(-1)[codes]
+
+
+def known_elements(trace, given: dict) -> dict[str, Any]:
+    """Of each discrete site the elements that given values of continuous sites speak of: all, none, or an array.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+    given : dict
+        Continuous site name to its value, or a pair ``(value, known)``.
+
+    Raises
+    ------
+    UnsupportedError
+        If an element of a discrete site stands above known and unknown ones.
+    """
+    parts, lacking = [], [name for name in trace.tied if name not in given]
+    for name in trace.tied:
+        if isinstance(given.get(name), tuple):
+            known, site = given[name][1], trace[name]
+            parts.append(math.all(known, axis=tuple(range(-site.event_dim, 0))) if site.event_dim else known)
+    if lacking and len(lacking) == len(trace.tied):
+        return {site.name: False for site in trace.by_role("discrete")}
+    found: dict[str, Any] = {}
+    for site in trace.by_role("discrete"):
+        if lacking or any(np.shape(part) != site.shape for part in parts):
+            raise UnsupportedError(
+                explain(
+                    f"discrete site '{site.name}'",
+                    f"one element for each of those of {list(trace.tied)}, where some of these are new",
+                    "one that is shared by known and new ones",
+                    "predict for the groups that were fitted",
+                )
+            )
+        found[site.name] = parts[0] if parts else True
+    return found
 
 
 def _size(value, axis: int) -> int:

@@ -150,16 +150,12 @@ class Deciding:
             return self.constant(self.fixed[name]), "fixed"
         if is_discrete(fn):
             return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
-        if self.num_batch is not None and len(fn.batch_shape) > self.num_batch:
-            raise UnsupportedError(
-                explain(
-                    f"site '{name}'",
-                    "a continuous site whose law does not depend on a discrete one",
-                    "one that does, so that it has a different law for each value",
-                    "declare one continuous site per value, and choose between them by indexing",
-                )
-            )
         return self.latent(name, fn), "latent"
+
+    def own_shape(self, fn) -> tuple[int, ...]:
+        """Batch axes of one value: without those of discrete sites that its law depends on."""
+        batch = tuple(fn.batch_shape)
+        return batch if self.num_batch is None else batch[max(len(batch) - self.num_batch, 0) :]
 
     def enumerate(self, name, fn):
         """All values of a discrete site, on an axis of their own."""
@@ -190,6 +186,24 @@ class Deciding:
             term = fn.log_prob(fn.enumerate_support(expand=False).reshape(lead + (1,) * self.num_batch))
         tilt = self.tilts.get(name)
         return term if tilt is None else term + tilt.reshape(shape)
+
+
+def check_value(site, value) -> None:
+    """Refuse a value whose support is another for each value of a discrete site.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    if tuple(np.shape(value)) != site.shape:
+        raise UnsupportedError(
+            explain(
+                f"site '{site.name}'",
+                "a support that does not depend on a discrete site",
+                "one for each value of it",
+                "declare one continuous site per value, and choose between them by indexing",
+            )
+        )
 
 
 class GroupsFound(Exception):

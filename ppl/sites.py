@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,8 @@ class ModelTrace:
         ``"masked"``, where nothing else depends on them.
     counts : mapping
         Number of values of each discrete latent site, all of which are summed out.
+    tied : tuple of str
+        Latent sites whose law depends on a discrete one.
     """
 
     sites: tuple[Site, ...]
@@ -87,6 +89,12 @@ class ModelTrace:
     demoted: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    tied: tuple[str, ...] = ()
+
+    def with_tied(self, names) -> ModelTrace:
+        """The same trace, knowing which sites are tied: these have no location and scale of their own."""
+        sites = tuple(replace(s, location_scale=False) if s.name in names else s for s in self.sites)
+        return replace(self, sites=sites, tied=tuple(names))
 
     def by_role(self, *roles: str) -> tuple[Site, ...]:
         """Sites of the given roles."""

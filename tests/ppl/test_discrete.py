@@ -168,11 +168,6 @@ def test_a_fit_recovers_the_groups():
 
 def test_what_cannot_be_summed_out_is_refused():
     @er.model
-    def effect(y):
-        z = er.sample("z", er.Bernoulli(probs=0.5))
-        er.observe("y", er.Normal(er.sample("x", er.Normal(1.0 * z, 1)), 1), y)
-
-    @er.model
     def endless(y):
         n = er.sample("n", er.Poisson(3.0))
         er.observe("y", er.Normal(n, er.sample("s", er.HalfNormal(1))), y)
@@ -186,8 +181,6 @@ def test_what_cannot_be_summed_out_is_refused():
         with er.plate("row", len(y)):
             er.observe("y", er.Normal(1.0 * z + g, s), y)
 
-    with pytest.raises(er.UnsupportedError, match="'x'.*depend on a discrete"):
-        effect(Y).log_density({"x": 0.0})
     with pytest.raises(er.ModelError, match="'n'.*cannot be summed out"):
         endless(Y).trace()
     with pytest.raises(er.UnsupportedError, match="'g'.*before 'z'"):

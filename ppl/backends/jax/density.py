@@ -13,11 +13,20 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...centring import KEY, coordinates, place
-from ...enumeration import Factor, eliminate, num_batch
+from ...enumeration import (
+    BEFORE_DATA,
+    DENSITIES,
+    IMPOSSIBLE,
+    Factor,
+    eliminate,
+    known_elements,
+    num_batch,
+    values_of,
+)
 from ...errors import UnsupportedError, explain
 from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
-from ...running import Record, weighed
+from ...running import Record, check_value, is_chain, weighed
 from ..reach import lacking
 from .arrays import Function, precision, to_device
 from .execute import Run, execute, scan, transform_of
@@ -119,10 +128,11 @@ class Density:
             **settings,
         )
 
-    def _factors(self, record) -> list[Factor]:
+    def _factors(self, record, roles=DENSITIES, without=()) -> list[Factor]:
         """Log density terms, discrete sites summed out."""
-        roles = {"latent", "fixed", "observed", "factor", "discrete"}
-        terms = {n.name: n.log_prob for n in record.nodes.values() if n.role in roles}
+        terms = {
+            n.name: n.log_prob for n in record.nodes.values() if n.role in roles and n.name not in without
+        }
         if not record.discrete:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         return eliminate(terms, record.discrete, self._num_batch, scan)
@@ -141,6 +151,7 @@ class Density:
                 return u
             transform = transform_of(fn)
             x = transform(u)
+            check_value(self._trace[name], x)
             jacobian.append(jnp.sum(weighed(self._trace[name], transform.log_abs_det_jacobian(u, x), scale)))
             return x
 
@@ -232,10 +243,17 @@ class Density:
             if jnp.size(factor.value) != np.prod(shape, dtype=int):
                 continue
             value = factor.value.reshape(shape) if len(factor.names) > 1 else factor.value
+            if not factor.names.isdisjoint(self._trace.tied):
+                value = value - self._apart(record, factor, node).reshape(value.shape)
             if node.holes is not None:  # what is missing is no observation
                 value = jnp.where(node.holes, 0.0, value)
             out[node.name] = value
         return out
+
+    def _apart(self, record, factor, node):
+        """Log density of a factor without an outcome: of continuous sites whose law depends on the same discrete one."""
+        rest = self._factors(record, without={node.name})
+        return sum(f.value for f in rest if f.names <= factor.names)
 
     def _responsibilities(self, z, data, weights):
         """Posterior probability of each value of each discrete site, on the site's first axis."""
@@ -249,6 +267,45 @@ class Density:
         counts = self._trace.counts
         tilts = {name: jnp.zeros((counts[name], *site.shape)) for name, site in sites.items()}
         return jax.grad(total, has_aux=True)(tilts)[0]
+
+    def _agreeing(self, latent, known, draw, key, data, weights):
+        """Like `draw`, but discrete sites follow from the continuous ones whose laws depend on them.
+
+        One site is drawn after the other, each from its probabilities given the values before it.
+        """
+        sites, counts = self._trace.by_role("discrete"), self._trace.counts
+        tilts = {s.name: jnp.zeros((counts[s.name], *s.shape), self.dtype) for s in sites}
+        key, codes = jax.random.fold_in(key, 1), {}
+
+        def total(tilts):
+            record = self._execute(data, self._run(latent, weights, tilts=tilts))
+            return sum(jnp.sum(f.value) for f in self._factors(record, BEFORE_DATA))
+
+        def chosen(tilts, name, key):
+            code = jax.random.categorical(key, jnp.log(jax.grad(total)(tilts)[name]), axis=0)
+            each = jnp.arange(counts[name]).reshape(-1, *[1] * code.ndim)
+            return jnp.where(each == code, 0.0, IMPOSSIBLE).astype(self.dtype)
+
+        for site in sites:
+            name, own = site.name, jax.random.fold_in(key, len(codes))
+            if site.distribution == "MarkovChain":
+
+                def step(t, tilts, name=name, own=own):
+                    found = chosen(tilts, name, jax.random.fold_in(own, t))
+                    return {**tilts, name: tilts[name].at[..., t].set(found[..., t])}
+
+                tilts = jax.lax.fori_loop(0, site.shape[-1], step, tilts)
+            else:
+                tilts = {**tilts, name: chosen(tilts, name, own)}
+            codes[name] = jnp.argmax(tilts[name], axis=0)
+
+        def outcome(name, fn):
+            if name not in codes:
+                return draw(name, fn)
+            value = values_of(fn, is_chain(fn), codes[name])
+            return value if known[name] is True else jnp.where(known[name], value, draw(name, fn))
+
+        return outcome
 
     def _sampling(self, key):
         counter = iter(range(1 << 30))
@@ -284,7 +341,12 @@ class Density:
 
     def _predict(self, z, seed, data, weights):
         key = jax.random.key(seed)
-        run = self._run(self._latent_from(z, weights), weights, predict=self._sampling(key))
+        latent, draw = self._latent_from(z, weights), self._sampling(key)
+        if self._trace.tied:
+            draw = self._agreeing(
+                latent, {name: True for name in self._trace.counts}, draw, key, data, weights
+            )
+        run = self._run(latent, weights, predict=draw)
         record = self._execute(data, run, key)
         values = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role == "deterministic"}
         return {**values, **self._outcomes(record)}
@@ -306,7 +368,17 @@ class Density:
                 return jnp.where(given[1], given[0], draw(name, fn))
             return given
 
-        record = self._execute(data, self._run(latent, weights, predict=draw), key)
+        outcome = draw
+        if self._trace.tied:
+            known = known_elements(self._trace, values)
+
+            def whole(name, fn):
+                given = values.get(name)
+                return given[0] if isinstance(given, tuple) else latent(name, fn)
+
+            if any(part is not False for part in known.values()):
+                outcome = self._agreeing(whole, known, draw, key, data, weights)
+        record = self._execute(data, self._run(latent, weights, predict=outcome), key)
         roles = {"latent", "deterministic"}
         kept = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role in roles}
         return {**kept, **self._outcomes(record)}

@@ -157,14 +157,18 @@ class Words(Plates):
         infer = {"source": source}
         where, imputed = self.missing(name, source)
         if where is not None:
-            shape = np.broadcast_shapes(where.shape, fn.shape())
+            own = self.run.own_shape(fn)
+            shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
             where, value = np.broadcast_to(where, shape), jnp.broadcast_to(value, shape)
             absent = where if imputed else jnp.isnan(value)  # not a constant: other gaps, same compiled code
             infer["holes"] = absent.any(tuple(range(len(shape) - fn.event_dim, len(shape))))
             if imputed:
                 value = value.at[where].set(self._impute(name, fn, where))
             else:
-                rest = jnp.broadcast_to(probe(fn), shape)
+                first = (0,) * (
+                    len(fn.batch_shape) - len(own)
+                )  # of each discrete site that the law depends on
+                rest = jnp.broadcast_to(probe(fn)[first], shape)
                 value = jnp.where(absent, rest, value).astype(rest.dtype)
                 fn = fn.mask(~infer["holes"])
         made = numpyro.sample(name, fn, obs=value, infer=infer)

@@ -12,6 +12,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...centring import can_be_centred
+from ...enumeration import num_batch
 from ...errors import ElboroomError, ModelError, explain
 from ...running import GroupsFound, Record, count_values
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
@@ -52,7 +53,29 @@ def trace(program, dtype=np.float64) -> ModelTrace:
         if found.missing and program.imputed is None:
             program.imputed = imputed(program, partial(_run, program))
             found = replace(_trace(program), demoted=found.demoted)
-        return found
+        return found.with_tied(_tied(program, found)) if found.counts else found
+
+
+def _tied(program, found) -> list[str]:
+    """Latent sites whose law has the axis of a discrete site."""
+    data = {label: leaf.value for label, leaf in program.leaves.items() if leaf.traced}
+    static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
+    shapes, names = {s.name: s.shape for s in found.sites}, []
+
+    def abstract(data):
+        def latent(name, fn):
+            extra = len(fn.batch_shape) - run.num_batch
+            if extra <= 0:
+                return _probe_latent(name, fn)
+            names.append(name)
+            return jnp.reshape(_probe_latent(name, fn)[(0,) * extra], shapes[name])
+
+        run = Run(latent, Record(), program.fixed, program.intervened, num_batch=num_batch(found))
+        execute(program, {**static, **data}, run)
+        return 0
+
+    jax.eval_shape(abstract, data)
+    return names
 
 
 def _trace_with_static(program, error) -> ModelTrace:

@@ -14,12 +14,21 @@ import pyro
 import torch
 
 from ...centring import KEY, coordinates, place
-from ...enumeration import Factor, eliminate, num_batch
+from ...enumeration import (
+    BEFORE_DATA,
+    DENSITIES,
+    IMPOSSIBLE,
+    Factor,
+    eliminate,
+    known_elements,
+    num_batch,
+    values_of,
+)
 from ...errors import UnsupportedError, explain
 from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
 from ...primitives import scan_in_python
-from ...running import Record, weighed
+from ...running import Record, check_value, is_chain, weighed
 from .arrays import Function, lent, randomness, to_device
 from .execute import Run, execute
 from .identity import traced
@@ -147,10 +156,11 @@ class Density:
     def _zero(self):
         return torch.zeros((), dtype=torch.float64 if self.dtype == np.float64 else torch.float32)
 
-    def _factors(self, record) -> list[Factor]:
+    def _factors(self, record, roles=DENSITIES, without=()) -> list[Factor]:
         """Log density terms, discrete sites summed out."""
-        roles = {"latent", "fixed", "observed", "factor", "discrete"}
-        terms = {n.name: n.log_prob for n in record.nodes.values() if n.role in roles}
+        terms = {
+            n.name: n.log_prob for n in record.nodes.values() if n.role in roles and n.name not in without
+        }
         if not record.discrete:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         return eliminate(terms, record.discrete, self._num_batch, scan_in_python)
@@ -169,6 +179,7 @@ class Density:
                 return u
             transform = transform_to(fn.support)
             x = transform(u)
+            check_value(self._trace[name], x)
             jacobian.append(weighed(self._trace[name], transform.log_abs_det_jacobian(u, x), scale).sum())
             return x
 
@@ -267,10 +278,17 @@ class Density:
                 value = factor.value.reshape(shape)
             else:
                 value = factor.value
+            if not factor.names.isdisjoint(self._trace.tied):
+                value = value - self._apart(record, factor, node).reshape(value.shape)
             if node.holes is not None:  # what is missing is no observation
                 value = torch.where(node.holes, 0.0, value)
             out[node.name] = value
         return out
+
+    def _apart(self, record, factor, node):
+        """Log density of a factor without an outcome: of continuous sites whose law depends on the same discrete one."""
+        rest = self._factors(record, without={node.name})
+        return sum(f.value for f in rest if f.names <= factor.names)
 
     def _responsibilities(self, z, data, weights):
         """Posterior probability of each value of each discrete site, on the site's first axis."""
@@ -285,6 +303,43 @@ class Density:
             return sum(f.value.sum() for f in self._factors(record))
 
         return torch.func.grad(total)(tilts)
+
+    def _agreeing(self, latent, known, data, weights):
+        """Like `_draw`, but discrete sites follow from the continuous ones whose laws depend on them.
+
+        One site is drawn after the other, each from its probabilities given the values before it.
+        """
+        sites, counts, codes = self._trace.by_role("discrete"), self._trace.counts, {}
+        real = self._zero().dtype
+        tilts = {s.name: torch.zeros((counts[s.name], *s.shape), dtype=real) for s in sites}
+
+        def total(tilts):
+            record = self._execute(data, self._run(latent, weights, tilts=tilts))
+            return sum(f.value.sum() for f in self._factors(record, BEFORE_DATA))
+
+        def chosen(tilts, name):
+            share = torch.func.grad(total)(tilts)[name]
+            code = torch.distributions.Categorical(share.movedim(0, -1), validate_args=False).sample()
+            each = torch.arange(counts[name]).reshape(-1, *[1] * code.ndim)
+            return torch.where(each == code, 0.0, IMPOSSIBLE).to(real)
+
+        for site in sites:
+            name = site.name
+            if site.distribution == "MarkovChain":
+                for t in range(site.shape[-1]):
+                    now = torch.arange(site.shape[-1]) == t
+                    tilts = {**tilts, name: torch.where(now, chosen(tilts, name), tilts[name])}
+            else:
+                tilts = {**tilts, name: chosen(tilts, name)}
+            codes[name] = torch.argmax(tilts[name], 0)
+
+        def outcome(name, fn):
+            if name not in codes:
+                return self._draw(name, fn)
+            value = values_of(fn, is_chain(fn), codes[name])
+            return value if known[name] is True else torch.where(known[name], value, self._draw(name, fn))
+
+        return outcome
 
     @staticmethod
     def _draw(name, fn):
@@ -311,8 +366,10 @@ class Density:
         return {name: record.nodes[name].value for name in sorted(names)}
 
     def _predict(self, z, seed, data, weights):
-        run = self._run(self._latent_from(z, weights), weights, predict=self._draw)
-        record = self._execute(data, run)
+        latent, draw = self._latent_from(z, weights), self._draw
+        if self._trace.tied:
+            draw = self._agreeing(latent, {name: True for name in self._trace.counts}, data, weights)
+        record = self._execute(data, self._run(latent, weights, predict=draw))
         values = {n.name: n.value for n in record.nodes.values() if n.role == "deterministic"}
         return {**values, **self._outcomes(record)}
 
@@ -327,7 +384,17 @@ class Density:
                 return torch.where(given[1], given[0], self._draw(name, fn))
             return given
 
-        record = self._execute(data, self._run(latent, weights, predict=self._draw))
+        outcome = self._draw
+        if self._trace.tied:
+            known = known_elements(self._trace, values)
+
+            def whole(name, fn):
+                given = values.get(name)
+                return given[0] if isinstance(given, tuple) else latent(name, fn)
+
+            if any(part is not False for part in known.values()):
+                outcome = self._agreeing(whole, known, data, weights)
+        record = self._execute(data, self._run(latent, weights, predict=outcome))
         kept = {n.name: n.value for n in record.nodes.values() if n.role in {"latent", "deterministic"}}
         return {**kept, **self._outcomes(record)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -61,6 +63,8 @@ def _parts(node) -> dict:
         return {"value": asarray(node.value)}
     if node.role == "factor":
         return {"log_prob": node.fn.log_factor}
+    if node.role == "discrete":  # a code; Pyro's Bernoulli takes real numbers only
+        node = replace(node, value=node.value.to(torch.float64))
     return {"log_prob": node.log_prob, **_parameters(node.fn, np.ndim(node.value))}
 
 

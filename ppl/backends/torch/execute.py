@@ -126,14 +126,18 @@ class Words(Plates):
         where, imputed = self.missing(name, source)
         rows = None
         if where is not None:
-            shape = np.broadcast_shapes(where.shape, shape_of(fn))
+            own = self.run.own_shape(fn)
+            shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
             where, value = np.broadcast_to(where, shape), value.broadcast_to(shape)
             absent = torch.from_numpy(np.array(where)) if imputed else torch.isnan(value)
             rows = absent.any(-1) if events == 1 else absent.flatten(-events).any(-1) if events else absent
             if imputed:
                 value = _filled(value, where, self._impute(name, fn, where))
             else:
-                rest = probe(fn).broadcast_to(shape)
+                first = (0,) * (
+                    len(fn.batch_shape) - len(own)
+                )  # of each discrete site that the law depends on
+                rest = probe(fn)[first].broadcast_to(shape)
                 value = torch.where(absent, rest.to(value.dtype), value).to(rest.dtype)
                 fn = fn.mask(~rows)
         made = self.run.observe(name, fn, value, self.frames, source=source, missing=rows)

@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import torch
 
 from ...centring import can_be_centred
+from ...enumeration import num_batch
 from ...errors import ModelError, explain
 from ...running import Record, count_values, is_discrete
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
@@ -38,7 +39,24 @@ def trace(program, dtype=np.float64) -> ModelTrace:
     if found.missing and program.imputed is None:
         program.imputed = imputed(program, partial(_run, program, dtype))
         found = replace(_trace(program, dtype), demoted=demoted)
-    return found
+    return found.with_tied(_tied(program, found, dtype)) if found.counts else found
+
+
+def _tied(program, found, dtype) -> list[str]:
+    """Latent sites whose law has the axis of a discrete site."""
+    shapes, names = {s.name: s.shape for s in found.sites}, []
+
+    def latent(name, fn):
+        extra = len(fn.batch_shape) - run.num_batch
+        if extra <= 0:
+            return _probe_latent(name, fn)
+        names.append(name)
+        return _probe_latent(name, fn)[(0,) * extra].reshape(shapes[name])
+
+    run = Run(latent, Record(), program.fixed, program.intervened, num_batch=num_batch(found))
+    with randomness(0), Held():
+        execute(program, leaves_of(program, dtype), run)
+    return names
 
 
 def _run(program, dtype, stand_in=None) -> Record:
