@@ -19,6 +19,7 @@ import numpy as np
 
 from ..ppl.errors import InferenceError, explain
 from .evidence.finding import Finding
+from .files import as_open_as_others
 
 FORMAT, FILE, POSTERIOR = "elboroom-checkpoint/1", "checkpoint.npz", "posterior"
 EVERY = 60.0  # seconds between two writes within a stage
@@ -145,6 +146,7 @@ class Checkpoint:
                     np.savez(file, record=np.array(json.dumps(record)), **self._arrays)
                     file.flush()
                     os.fsync(file.fileno())
+                as_open_as_others(Path(draft))
                 os.replace(draft, self.folder / FILE)
             except BaseException:
                 Path(draft).unlink(missing_ok=True)

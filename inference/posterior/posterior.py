@@ -507,16 +507,32 @@ class Posterior:
 
         return report(self, path)
 
-    def save(self, path):
+    def save(self, path, dtype=None, groups=None):
         """Write a folder in open formats (netCDF, JSON, safetensors), whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder: absent, empty, or holding a saved posterior, which is replaced.
+        dtype : {None, "float64", "float32"}
+            Precision of draws in the file, by default their own. Single precision, compressed, is used where it
+            resolves a ten-thousandth of the standard deviation.
+        groups : sequence of str, optional
+            Which of the computed groups (``"posterior_predictive"``, ``"log_likelihood"``, …) to keep; by default all
+            that were asked for so far.
 
         Returns
         -------
         pathlib.Path
+
+        Raises
+        ------
+        InferenceError
+            If the folder holds something else or cannot be written, or for an unknown precision or group.
         """
         from .save import save
 
-        return save(self, path)
+        return save(self, path, dtype, groups)
 
     def __repr__(self) -> str:
         from .render import text

@@ -21,6 +21,7 @@ from ...ppl.sites import Site
 from ...ppl.target import LARGEST_WORK
 from ...ppl.tree import variable_name
 from ..evidence.finding import Finding, Findings
+from ..files import as_open_as_others
 from ..trail import Rung, Trail
 from .groups import ON_REQUEST, lazy_tree, version
 from .posterior import COLUMNS, Posterior
@@ -31,9 +32,10 @@ RECORD, DRAWS, GUIDE = "posterior.json", "posterior.nc", "guide.safetensors"
 KEPT = ("posterior", "observed_data", "constant_data", "sample_stats", "fit", *ON_REQUEST)
 ENGINE = "h5netcdf"
 PROBES = 4  # draws whose log density is kept to tell the model by
+RESOLVED = 1e-4  # of a standard deviation: far below the Monte Carlo error of any number of draws
 
 
-def save(posterior: Posterior, path) -> Path:
+def save(posterior: Posterior, path, dtype=None, groups=None) -> Path:
     """Write a posterior to a folder.
 
     Parameters
@@ -41,6 +43,11 @@ def save(posterior: Posterior, path) -> Path:
     posterior : Posterior
     path : str or path
         A folder: absent, empty, or holding a saved posterior, which is replaced.
+    dtype : {None, "float64", "float32"}
+        Precision of draws in the file, by default their own. Single precision, compressed, is used where it resolves
+        a ten-thousandth of the standard deviation.
+    groups : sequence of str, optional
+        Which of the computed groups to keep; by default all that were asked for so far.
 
     Returns
     -------
@@ -49,14 +56,14 @@ def save(posterior: Posterior, path) -> Path:
     Raises
     ------
     InferenceError
-        If the folder holds something else or cannot be written.
+        If the folder holds something else or cannot be written, or for an unknown precision or group.
 
     Notes
     -----
     ``posterior.nc`` holds the groups of the draws, ``guide.safetensors`` the guide's parameters, and
     ``posterior.json`` the rest.
     """
-    path = Path(path).expanduser()
+    path, names = Path(path).expanduser(), _chosen(dtype, groups)
     if path.exists() and not _replaceable(path):
         raise InferenceError(
             explain(
@@ -72,17 +79,25 @@ def save(posterior: Posterior, path) -> Path:
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
-        # mkdtemp makes a folder for its owner alone; a saved posterior is as open as any other folder
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o777 & ~umask)
-        _write(posterior, draft)
+        as_open_as_others(draft)
+        _write(posterior, draft, dtype, names)
         _move(draft, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return path
+
+
+def _chosen(dtype, groups) -> tuple[str, ...]:
+    """Names of the groups to write."""
+    if dtype not in (None, "float64", "float32"):
+        raise InferenceError(explain("dtype", "'float64' or 'float32'", repr(dtype), "choose one of them"))
+    unknown = [] if groups is None else [name for name in groups if name not in ON_REQUEST]
+    if unknown or isinstance(groups, str):
+        got = repr(groups) if isinstance(groups, str) else f"{unknown}"
+        raise InferenceError(explain("groups", f"names among {ON_REQUEST}", got, "correct the names"))
+    return tuple(name for name in KEPT if name not in ON_REQUEST or groups is None or name in groups)
 
 
 def _unwritable(path, error) -> InferenceError:
@@ -115,21 +130,43 @@ def _move(draft: Path, path: Path) -> None:
 # -- writing ---------------------------------------------------------------------------------------------
 
 
-def _write(posterior: Posterior, folder: Path) -> None:
+def _encoding(variable, single: bool) -> dict[str, Any]:
+    """How a variable lies in the file: whole numbers and single precision compressed; doubles gain too little."""
+    packed = {"zlib": True, "complevel": 1, "shuffle": True}
+    if variable.dtype.kind in "iu" and variable.ndim:
+        return packed
+    return {**packed, "dtype": "float32"} if single and _single_will_do(variable) else {}
+
+
+def _single_will_do(variable) -> bool:
+    """Whether single precision resolves the spread of the draws of each element."""
+    if variable.dtype != np.float64 or "draw" not in variable.dims:
+        return False
+    axes = ("chain", "draw")
+    with np.errstate(invalid="ignore"):
+        coarse = np.abs(variable).max(axes) * np.finfo(np.float32).eps > RESOLVED * variable.std(axes)
+    return not bool(coarse.any())
+
+
+def _write(posterior: Posterior, folder: Path, dtype, names) -> None:
     import xarray as xr
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as to_bytes
 
     draws = lazy_tree(posterior)
-    groups = {f"/{name}": draws.children[name].to_dataset() for name in KEPT if name in draws.children}
-    whole = xr.DataTree.from_dict(groups)
+    groups = {name: draws.children[name].to_dataset() for name in names if name in draws.children}
+    whole = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     whole.attrs.update(draws.attrs)
-    whole.to_netcdf(folder / DRAWS, engine=ENGINE)
+    encoding = {
+        f"/{name}": {k: _encoding(v, dtype == "float32") for k, v in group.data_vars.items()}
+        for name, group in groups.items()
+    }
+    whole.to_netcdf(folder / DRAWS, engine=ENGINE, encoding=encoding)
     tensors = {f"params/{k}": v for k, v in posterior.params.items()}
     tensors |= {f"weights/{k}": v for k, v in posterior.weights.items()}
     tensors |= {f"centring/{k}": v for k, v in posterior.centring.items()}
     tensors |= {f"layout/{k}": v for k, v in getattr(posterior.guide, "layout", {}).items()}
     tensors["z"] = posterior.z
-    save_file({k: np.asarray(v, order="C") for k, v in tensors.items()}, folder / GUIDE)
+    (folder / GUIDE).write_bytes(to_bytes({k: np.asarray(v, order="C") for k, v in tensors.items()}))
     record = _record(posterior)
     record["files"] = {name: _digest(folder / name) for name in (DRAWS, GUIDE)}
     text = json.dumps(_plain(record), indent=1, allow_nan=False, ensure_ascii=False)
@@ -279,8 +316,8 @@ def _rebuild(path: Path, record: dict) -> Posterior:
 
     from ..conclude import Cost
 
-    groups = _read_groups(path / DRAWS)
     tensors = load_file(path / GUIDE)
+    groups = _read_groups(path / DRAWS, tensors["z"].dtype)
     families = {cls.name: cls for cls in (*FAMILIES, Mixture)}
     if record["family"] not in families:
         raise InferenceError(
@@ -334,11 +371,15 @@ def _rebuild(path: Path, record: dict) -> Posterior:
     return posterior
 
 
-def _read_groups(file: Path) -> dict:
+def _read_groups(file: Path, precision) -> dict:
     import xarray as xr
 
     with xr.open_datatree(file, engine=ENGINE) as tree:
-        return {name: node.to_dataset().load() for name, node in tree.children.items()}
+        groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
+    return {
+        name: group.assign({k: v.astype(precision) for k, v in group.items() if v.dtype == np.float32})
+        for name, group in groups.items()
+    }
 
 
 def _variables(groups, group: str, names, chains=False) -> dict[str, np.ndarray]:

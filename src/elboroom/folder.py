@@ -92,7 +92,7 @@ def write(posterior: Any, folder: Path) -> dict[str, Any]:
     """Write the report and the posterior into `folder`; returns the report's JSON."""
     try:
         posterior.report(folder)  # first: the predictions that it computes are saved too
-        posterior.save(folder / "posterior")
+        posterior.save(folder / "posterior", dtype="float32")
     except OSError as error:
         raise _unwritable(folder, error) from error
     return read_report(folder)

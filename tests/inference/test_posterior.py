@@ -137,6 +137,51 @@ def test_computed_groups_are_saved_with_the_rest(posterior, tmp_path):
     np.testing.assert_array_equal(loaded.draws["log_likelihood"]["y"], expected)
 
 
+def test_files_are_small_on_request(posterior, tmp_path):
+    whole = posterior.draws["log_likelihood"]
+    sizes = {}
+    for name, options in {"double": {}, "single": {"dtype": "float32"}, "none": {"groups": ()}}.items():
+        path = posterior.save(tmp_path / name, **options)
+        sizes[name] = (path / "posterior.nc").stat().st_size
+        loaded, close = er.load(path), 1e-6 * (name == "single")
+        for site, value in posterior.values.items():
+            np.testing.assert_allclose(loaded.values[site], value, rtol=close, atol=close)
+        for site in whole.data_vars if name != "none" else ():
+            found = loaded.draws["log_likelihood"][site]
+            assert found.dtype == whole[site].dtype
+            np.testing.assert_allclose(found.values, whole[site].values, rtol=close)
+    assert sizes["none"] < sizes["double"] and sizes["single"] < 0.7 * sizes["double"]
+    with pytest.raises(er.InferenceError, match="dtype.*float16"):
+        posterior.save(tmp_path / "half", dtype="float16")
+    with pytest.raises(er.InferenceError, match="groups.*likelihoods"):
+        posterior.save(tmp_path / "half", groups=["likelihoods"])
+    assert not (tmp_path / "half").exists()
+
+
+def test_single_precision_is_not_used_where_it_would_lose_the_spread(tmp_path):
+    @er.model
+    def level(y):
+        mu = er.sample("mu", er.Normal(1e9, 10.0))
+        er.observe("y", er.Normal(mu, 1.0), y)
+
+    posterior = er.fit(level(1e9 + np.arange(5.0)), progress=False, num_draws=500)
+    loaded = er.load(posterior.save(tmp_path / "far", dtype="float32"))
+    np.testing.assert_array_equal(loaded.values["mu"], posterior.values["mu"])
+
+
+def test_files_are_as_open_as_the_user_wants(posterior, tmp_path):
+    import os
+
+    for umask in (0o022, 0o027):
+        before = os.umask(umask)
+        try:
+            path = posterior.save(tmp_path / oct(umask))
+        finally:
+            os.umask(before)
+        assert path.stat().st_mode & 0o777 == 0o777 & ~umask
+        assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o666 & ~umask}
+
+
 def test_a_new_process_without_the_data(posterior, saved):
     code = (
         "import sys, numpy as np, elboroom as er\n"
@@ -156,7 +201,7 @@ def test_with_its_program_it_predicts_as_before(posterior, saved):
     loaded = er.load(saved, program=groups(NAMES, _outcomes()))
     assert loaded.findings == posterior.findings
     for p in (posterior, loaded):
-        p.predicted = p.predict(group=["b", "new"], seed=3)["posterior_predictive"]["y"].values
+        p.predicted = p.predict(group=["b", "new"], new_groups="group", seed=3)["posterior_predictive"]["y"].values
     np.testing.assert_array_equal(posterior.predicted, loaded.predicted)
     assert loaded.draws["log_likelihood"]["y"].shape == (1, 1000, 20)
 
@@ -164,7 +209,7 @@ def test_with_its_program_it_predicts_as_before(posterior, saved):
 def test_with_other_data_it_predicts_for_them(posterior, saved):
     loaded = er.load(saved, program=groups(["z", "b"]))
     assert loaded.findings[-1].name == "other data"
-    draws = loaded.predict(var_names=["theta", "y"])["posterior_predictive"]
+    draws = loaded.predict(var_names=["theta", "y"], new_groups=True)["posterior_predictive"]
     assert draws["group"].values.tolist() == [*"abcd", "z"] and draws["y"].shape == (1, 1000, 2)
     np.testing.assert_array_equal(draws["theta"].values[0][:, :4], posterior.values["theta"])
     with pytest.raises(er.InferenceError, match="fitted"):
