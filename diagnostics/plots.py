@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ppl.errors import DataError, explain
+from ..ppl.sites import element_labels
 
 __all__ = [
     "calibration",
@@ -20,6 +21,7 @@ __all__ = [
     "forest",
     "intervals",
     "loo_pit",
+    "pair",
     "pit",
     "ppc",
     "rootogram",
@@ -204,6 +206,46 @@ def forest(posterior, var_names=None, **settings):
         trees = {name: one.draws for name, one in posterior.items()}
         return arviz_plots.plot_forest(trees, var_names=var_names, **settings)
     return arviz_plots.plot_forest(posterior.draws, var_names=var_names, **settings)
+
+
+def pair(posterior, var_names=None, coords=None, **settings):
+    """Scatter plots of quantities against each other, each element of a site by itself.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    var_names : str or sequence of str, optional
+        Sites; by default all.
+    coords : mapping, optional
+        Which elements: name of an axis to its labels.
+    **settings
+        For ``arviz_plots.plot_pair``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Notes
+    -----
+    ``plot_pair`` of arviz-plots before version 1 fails on draws that have axes besides chain and draw.
+    """
+    import arviz_plots
+    import xarray as xr
+
+    draws = posterior.draws
+    names = [var_names] if isinstance(var_names, str) else var_names
+    group = draws["posterior"].to_dataset()
+    group = (group if names is None else group[list(names)]).sel(coords or {})
+    single = {}
+    for name, values in group.items():
+        labels = {dim: values.coords[dim].values for dim in values.dims[2:]}
+        elements = element_labels(name, values.shape[2:], values.dims[2:], labels)
+        flat = values.values.reshape(*values.shape[:2], -1)
+        single |= {label: (("chain", "draw"), flat[..., i]) for i, label in enumerate(elements)}
+    groups = {"posterior": xr.Dataset(single, {k: group.coords[k] for k in ("chain", "draw")})}
+    if "sample_stats" in draws.children:
+        groups["sample_stats"] = draws["sample_stats"].to_dataset()
+    return arviz_plots.plot_pair(xr.DataTree.from_dict(groups), **settings)
 
 
 def compare(comparison, **settings):

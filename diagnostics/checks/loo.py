@@ -67,8 +67,6 @@ def leave_one_out(posterior) -> dict[str, Loo]:
 
 
 def _left_out(posterior, name, rows) -> Loo:
-    from arviz_stats.utils import ELPDData
-
     density = rows.values.reshape(-1, rows[0, 0].size).astype(float)
     count, num_rows = density.shape
     replicated = _replicated(posterior, name, density.shape)
@@ -90,22 +88,29 @@ def _left_out(posterior, name, rows) -> Loo:
     dims = rows.dims[2:]
     shape = rows.isel({rows.dims[0]: 0, rows.dims[1]: 0}, drop=True)
     good = khat_threshold(count)
-    estimate = ELPDData(
-        "loo",
-        float(elpd.sum()),
-        float(np.sqrt(num_rows * elpd.var())),
-        float((lppd - elpd).sum()),
-        count,
-        num_rows,
-        "log",
-        bool((khat > good).any()),
-        good,
-        shape.copy(data=elpd.reshape(shape.shape)),
-        shape.copy(data=khat.reshape(shape.shape)),
+    estimate = _estimate(
+        elpd=float(elpd.sum()),
+        se=float(np.sqrt(num_rows * elpd.var())),
+        p=float((lppd - elpd).sum()),
+        n_samples=count,
+        n_data_points=num_rows,
+        scale="log",
+        warning=bool((khat > good).any()),
+        good_k=good,
+        elpd_i=shape.copy(data=elpd.reshape(shape.shape)),
+        pareto_k=shape.copy(data=khat.reshape(shape.shape)),
     )
     stacked = shape.stack(_row=dims) if dims else None
     labels = [_label(name, dims, row) for row in stacked.coords["_row"].values] if dims else [name]
     return Loo(elpd, khat, None if replicated is None else places.clip(0, 1), labels, estimate)
+
+
+def _estimate(**facts):
+    """What arviz-stats gives for leave-one-out; since its version 1 a class of its own."""
+    from arviz_stats import utils
+
+    kind = getattr(utils, "ELPDDataLOO", None)
+    return utils.ELPDData(kind="loo", **facts) if kind is None else kind(**facts)
 
 
 def _replicated(posterior, name, shape):

@@ -87,7 +87,9 @@ def test_coords_that_a_model_states_are_those_of_its_rows():
             er.observe("y", er.Normal(theta, sigma), y)
 
     sigma = np.ones(3)
-    posterior = er.fit(schools(sigma, np.array([1.0, 2.0, 3.0])), num_draws=4000, progress=False, refine=False)
+    posterior = er.fit(
+        schools(sigma, np.array([1.0, 2.0, 3.0])), num_draws=4000, progress=False, refine=False
+    )
     drawn = posterior.predict(sigma=[10.0], new_groups="school")["posterior_predictive"]["y"].values[0]
     mu = posterior.values["mu"]
     assert drawn.shape == (4000, 1)

@@ -87,7 +87,7 @@ def test_groups_on_request(posterior):
 def test_arviz_takes_the_draws(posterior):
     import arviz_stats
 
-    table = arviz_stats.summary(posterior.draws, var_names=["mu"], round_to=None)
+    table = arviz_stats.summary(posterior.draws, var_names=["mu"], round_to="none")
     assert abs(float(table.loc["mu", "mean"]) - posterior.values["mu"].mean()) < 1e-6
     assert np.isfinite(arviz_stats.loo(posterior.draws).elpd)
 
@@ -201,7 +201,9 @@ def test_with_its_program_it_predicts_as_before(posterior, saved):
     loaded = er.load(saved, program=groups(NAMES, _outcomes()))
     assert loaded.findings == posterior.findings
     for p in (posterior, loaded):
-        p.predicted = p.predict(group=["b", "new"], new_groups="group", seed=3)["posterior_predictive"]["y"].values
+        p.predicted = p.predict(group=["b", "new"], new_groups="group", seed=3)["posterior_predictive"][
+            "y"
+        ].values
     np.testing.assert_array_equal(posterior.predicted, loaded.predicted)
     assert loaded.draws["log_likelihood"]["y"].shape == (1, 1000, 20)
 
