@@ -322,6 +322,15 @@ def _data_findings(program, trace, target):
             "ok",
             f"Data arrived as float32 ({', '.join(single)}): pass float64 arrays to keep all digits.",
         )
+    if program.precision == np.float32:
+        yield Finding(
+            "single precision model",
+            program.name,
+            None,
+            None,
+            "ok",
+            "The model's loops hold whole numbers of 32 bits, so it runs in single precision as a whole.",
+        )
     for first, other in unlike_rows(program.leaves):
         yield Finding(
             "rows of other names",

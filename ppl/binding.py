@@ -196,6 +196,15 @@ _DATES = r"datetime64|timedelta64|as an abstract array|Can't call numpy\(\) on T
 _DECIDES = r"boolean conversion of traced array|truth value of an array|boolean value of Tensor"
 
 
+_CARRY = r"carry|branch|must have (equal|identical) types|mismatching dtypes"
+
+
+def mixes_precisions(error: Exception) -> bool:
+    """Whether a loop's types disagree, as those of 32 and 64 bits do that were written for a default of 32."""
+    text = str(error)
+    return isinstance(error, TypeError) and "32" in text and "64" in text and bool(re.search(_CARRY, text))
+
+
 def translated(program, backend: str, engine, error: Exception) -> ElboroomError | None:
     """The error of a model's own code in four parts, or None where it is the model's own affair."""
     text = str(error)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .backends import load
-from .binding import check_codes, check_order, groups_by_coords, translated
+from .binding import check_codes, check_order, groups_by_coords, mixes_precisions, translated
 from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
 from .errors import DataError, ElboroomError, ModelError, explain
 from .fingerprints import array_bytes, code_hash
@@ -143,6 +143,8 @@ class Program:
         The arguments as given.
     leaves : dict of str to Argument
         Labelled leaves of the arguments.
+    precision : numpy.dtype
+        Float64, or float32 where the model runs with 64 bits switched off only.
     resized : bool
         Whether its axes may have other sizes than those that the model states labels for: they go unnamed then.
     """
@@ -169,6 +171,7 @@ class Program:
         self.imputed: set[str] | None = None
         self._traces: dict = {}
         self._check, self.resized = check, resized
+        self.precision = np.dtype(np.float64)
         if check:
             check_order(self.leaves)
             for label, leaf in self.leaves.items():
@@ -238,10 +241,24 @@ class Program:
             except ElboroomError:
                 raise
             except (TypeError, RuntimeError, IndexError, AttributeError, ValueError) as error:
+                found = self._in_single_precision(engine, error)
+                if found is not None:
+                    return found
                 named = translated(self, backend, engine, error)
                 if named is None:
                     raise
                 raise named from error
+
+    def _in_single_precision(self, engine, error) -> ModelTrace | None:
+        """The trace of a model whose carry has a type that only single precision keeps."""
+        if not mixes_precisions(error) or self.precision != np.float64:
+            return None
+        self.precision = np.dtype(np.float32)
+        try:
+            return engine.trace(self)
+        except Exception:  # noqa: BLE001  the first error says what is wrong
+            self.precision = np.dtype(np.float64)
+            return None
 
     def renew(self) -> None:
         """Forget what an earlier look at the model found: what it reads may have changed since."""

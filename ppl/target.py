@@ -97,8 +97,18 @@ class Target:
         """The target of a program on a backend."""
         engine = load(backend, program.model.language)
         device = engine.resolve_device(device)
-        dtype = engine.default_dtype(device) if dtype is None else _precision(dtype)
+        asked = None if dtype is None else _precision(dtype)
         trace = program.trace(backend)
+        dtype = min(engine.default_dtype(device), program.precision) if asked is None else asked
+        if dtype != program.precision == np.float32:
+            raise UnsupportedError(
+                explain(
+                    f"model '{program.name}'",
+                    "a model that runs in double precision",
+                    "loops whose types hold in single precision only",
+                    "leave dtype out, or give the first carry the types of 64 bits",
+                )
+            )
         return cls(program, backend, trace, engine.density_of(program, trace, dtype), dtype, device)
 
     def centred(self, shares: Mapping[str, np.ndarray]) -> Target:

@@ -81,10 +81,10 @@ def default_dtype(device: str) -> np.dtype:
     return np.dtype(np.float64 if device == "cpu" else np.float32)
 
 
-def _dependencies(program, dtype=np.float64):
+def _dependencies(program):
     import jax
 
-    found = trace(program, dtype)
+    dtype, found = program.precision, trace(program)
     density = Density(program, found, dtype)
     kinds = {"latent": np.dtype(dtype), "discrete": np.dtype(int)}
     values = {s.name: jax.ShapeDtypeStruct(s.shape, kinds[s.role]) for s in found.by_role(*kinds)}
@@ -98,7 +98,7 @@ def _analysis(program):
     from .provenance import analyse
 
     found, fn, values, data = _dependencies(program)
-    with precision(np.float64):
+    with precision(program.precision):
         codes = labelled(program, {site.argument for site in found.sites})
         return found, analyse(fn, values, data, codes)
 

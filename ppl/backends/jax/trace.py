@@ -37,13 +37,13 @@ def base_name(fn) -> str:
     return name.removesuffix("Probs").removesuffix("Logits")
 
 
-def trace(program, dtype=np.float64) -> ModelTrace:
+def trace(program) -> ModelTrace:
     """Sites of a program.
 
     Where the model needs the value of an array (a size computed from data, say), that argument becomes
     static; the trace names it in ``demoted``.
     """
-    with precision(dtype):
+    with precision(program.precision):
         try:
             found = _trace(program)
         except _NEEDS_VALUES as error:
