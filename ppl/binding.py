@@ -188,7 +188,7 @@ _FOREIGN = (
     (r"__array__\(\) was called on traced array()", "NumPy"),
 )
 """What libraries say of a function of one that meets an array of another: pattern of its name, library."""
-_FLOAT_INDEX = r"Indexer must have integer|arrays used as indices must be|tensors used as indices must be"
+_NO_INDEX = r"Indexer must have integer|arrays used as indices must be|boolean indices must be|tensors used as indices must be"
 _COLUMN = (
     r"string index|invalid data type 'str'|only integers, slices|has no attribute|indices must be integers"
 )
@@ -219,8 +219,8 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
                 "use er.math.where(condition, a, b)",
             )
         )
-    if made is None and re.search(_FLOAT_INDEX, text):
-        made = _float_index(program, engine)
+    if made is None and re.search(_NO_INDEX, text):
+        made = _no_index(program, engine)
     if made is None and re.search(_DATES, text):
         made = _dates(program, engine)
     if made is None and re.search(_COLUMN, text):
@@ -257,28 +257,28 @@ def _arguments_of_words(where, text) -> ModelError | None:
     return None
 
 
-def _float_index(program, engine) -> DataError:
-    """Which argument of floats is used as an index: the one that would do as whole numbers."""
-    floats = {
-        label: leaf
-        for label, leaf in program.leaves.items()
-        if isinstance(leaf.value, np.ndarray) and leaf.value.dtype.kind == "f" and leaf.value.ndim
-    }
-    label = next((k for k, leaf in floats.items() if _would_do(program, engine, k, leaf)), None)
-    if label is None:
-        got, where = "floats", "an index"
-    else:
-        value, where = floats[label].value, f"index argument '{label}'"
-        missing, broken = np.isnan(value), value != np.round(value)
-        got = (
-            f"missing values in rows {rows_of(missing)}"
-            if missing.any()
-            else f"{value[broken][:3].tolist()} in rows {rows_of(broken)}"
-            if broken.any()
-            else f"floats such as {value.reshape(-1)[:3].tolist()}"
-        )
+def _no_index(program, engine) -> DataError:
+    """Which argument of floats or booleans is used as an index: the one that would do as whole numbers."""
+    for label, leaf in program.leaves.items():
+        value = leaf.value
+        candidate = isinstance(value, np.ndarray) and value.dtype.kind in "fb" and value.ndim
+        if candidate and _would_do(program, engine, label, leaf):
+            return DataError(_groups_expected(f"index argument '{label}'", value))
+    return DataError(_groups_expected("an index", np.zeros(0)))
+
+
+def _groups_expected(where: str, value: np.ndarray) -> str:
+    missing = np.isnan(value)
+    broken = value != np.round(value) if value.dtype.kind == "f" else missing
+    got = (
+        f"missing values in rows {rows_of(missing)}"
+        if missing.any()
+        else f"{value[broken][:3].tolist()} in rows {rows_of(broken)}"
+        if broken.any()
+        else f"values of type {value.dtype}"
+    )
     remedy = "drop or name rows without a group, then convert with .astype(int) or .astype('category')"
-    return DataError(explain(where, "groups: strings, a category or zero-based whole numbers", got, remedy))
+    return explain(where, "groups: strings, a category or zero-based whole numbers", got, remedy)
 
 
 def _would_do(program, engine, label, leaf) -> bool:

@@ -93,12 +93,21 @@ def observe(name: str, distribution: Any, value: Any) -> Any:
     distribution : Distribution
         The law of the data given the latent quantities.
     value : array or None
-        The data. With None the outcome is predicted and adds nothing to the density.
+        The data, of the shape ``plates + batch_shape + event_shape`` of their law, exactly: nothing is repeated. A single
+        number has every shape, and a single law in no plate is that of each value. With None the outcome is predicted
+        and adds nothing to the density.
 
     Returns
     -------
     array
         The data, or a predicted outcome.
+
+    Raises
+    ------
+    ShapeError
+        If the data have another shape than their law, with both and what to do.
+    DataError, SupportError
+        If the data are labels or dates where numbers are expected, or outside the support.
     """
     return _interpreter("observe").observe(name, distribution, value)
 
@@ -159,12 +168,18 @@ def levels(codes: Any) -> Levels:
     Parameters
     ----------
     codes : array
-        A data argument of the model, as it came: strings, a pandas category, or zero-based integers.
+        A data argument of the model, as it came: strings, a category, or whole numbers. Whole numbers with a zero among
+        them are codes; others are identifiers of groups, and become codes in their order.
 
     Returns
     -------
     int
-        The number of labels; for plain integers the largest code plus one.
+        The number of labels, in a plate its labels too; for codes the largest one plus one.
+
+    Raises
+    ------
+    DataError
+        If the argument holds no groups, or numbers that could be codes and identifiers both.
     """
     return _interpreter("levels").levels(codes)
 

@@ -20,6 +20,10 @@ from .enumeration import Discrete
 from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 
 
+MANY_GROUPS, SPARSE = 1000, 10
+"""Codes with a zero among them that leave so many groups, and nine in ten of all, without a row may be identifiers."""
+
+
 @dataclass
 class Node:
     """A recorded site."""
@@ -223,6 +227,15 @@ def _no_groups(label: str, host: np.ndarray) -> str:
     return explain(f"argument '{label}'", "groups: strings, a category or whole numbers", got, remedy)
 
 
+def _sparse_codes(label: str, host: np.ndarray, count: int) -> str:
+    return explain(
+        f"argument '{label}'",
+        "zero-based codes of groups, or identifiers",
+        f"{len(np.unique(host))} different numbers from 0 to {count - 1}, which could be both",
+        f"make identifiers labels with .astype(str).astype('category'), or give {count} as the plate's size",
+    )
+
+
 def _reshaping(shape, expected) -> str:
     """What to do about data of one shape where another is expected."""
     if shape[-1:] == (1,) and len(shape) == 2:
@@ -271,7 +284,10 @@ class Plates:
             raise DataError(_no_groups(label, host))
         if least is None and host.size and host.min() != 0:
             raise GroupsFound(label)
-        return Levels(max(int(host.max()) + 1, least or 0))
+        count = max(int(host.max()) + 1, least or 0)
+        if least is None and count > max(MANY_GROUPS, SPARSE * len(np.unique(host))):
+            raise DataError(_sparse_codes(label, host, count))
+        return Levels(count)
 
     def _argument(self, value) -> str | None:
         """The data argument that a value is."""

@@ -97,6 +97,24 @@ def test_zero_based_codes_stay_codes():
     assert program.trace()["theta"].shape == (4,) and "group" not in program.trace().coords
 
 
+def test_codes_that_may_be_identifiers_are_refused():
+    for wide in ([0, 1000, 3000], [0, 2**62, 1]):
+        with pytest.raises(er.DataError, match="'group'.*3 different numbers from 0 to.*category"):
+            groups(np.array(wide), Y[:3]).trace()
+    groups(np.append(np.arange(200), 1500), np.ones(201)).trace()  # a tenth of them and more has rows
+
+
+def test_an_index_of_booleans_is_named():
+    @er.model
+    def indexed(treated, y=None):
+        b = er.sample("b", er.Normal(np.zeros(2), 1.0).to_event(1))
+        with er.plate("row", 3):
+            er.observe("y", er.Normal(b[treated], 1.0), y)
+
+    with pytest.raises(er.DataError, match="index argument 'treated'.*bool.*astype"):
+        indexed(np.array([True, False, True]), Y[:3]).trace()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_plate_whose_labels_are_identifiers_asks_for_them(backend):
     @er.model
@@ -228,7 +246,7 @@ def test_missing_and_broken_groups_name_their_rows(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "code, words",
-    [([0, 1.0, np.nan], r"rows \[2\]"), ([0, 0.5, 1.0], r"0\.5\].*rows \[1\]"), ([0, 1.0, 2.0], "floats")],
+    [([0, 1.0, np.nan], r"rows \[2\]"), ([0, 0.5, 1.0], r"0\.5\].*rows \[1\]"), ([0, 1.0, 2.0], "float64")],
 )
 def test_an_index_of_floats_names_the_argument(code, words, backend):
     @er.model
