@@ -19,7 +19,6 @@ from .distributions.chain import MarkovChain, log_probs
 from .enumeration import Discrete
 from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 
-
 MANY_GROUPS, SPARSE = 1000, 10
 """Codes with a zero among them that leave so many groups, and nine in ten of all, without a row may be identifiers."""
 
