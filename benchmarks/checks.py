@@ -2,7 +2,7 @@
 
     python benchmarks/checks.py [--right 200] [--wrong 100] [--only NAME] [--out FILE]
 
-Nine models are fitted to data simulated from themselves and from something else. Printed: how often the check that the
+Sixteen models are fitted to data simulated from themselves and from something else. Printed: how often the check that the
 case is for, any check, and all together (*misfit*) raise their voice, with 95% intervals. Each data set is a line of
 FILE; those that are there already are not made again.
 """
@@ -74,6 +74,48 @@ def constant_hazard(y):
         er.observe("y", er.Exponential(rate), y)
 
 
+@er.model
+def survival(x, time, seen, shaped=True):
+    a, b = er.sample("a", er.Normal(0, 3)), er.sample("b", er.Normal(0, 2))
+    shape = er.sample("shape", er.LogNormal(0, 1)) if shaped else 1.0
+    with er.plate("row", len(x)):
+        law = er.Weibull(er.math.exp(a + b * x), shape)
+        er.observe("y", er.Censored(law, upper=er.math.where(seen, er.math.inf, time)), time)
+
+
+@er.model
+def tobit(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 5))
+    s = er.sample("s", er.HalfNormal(5))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Censored(er.Normal(a + b * x, s), lower=0.0), y)
+
+
+@er.model
+def truncated(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 5))
+    s = er.sample("s", er.HalfNormal(5))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Truncated(er.Normal(a + b * x, s), low=0.0), y)
+
+
+@er.model
+def more_zeros(x, y, hurdle=False):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 2))
+    gate = er.sample("gate", er.Beta(1, 1))
+    law = er.HurdlePoisson if hurdle else er.ZeroInflatedPoisson
+    with er.plate("row", len(x)):
+        er.observe("y", law(gate, er.math.exp(a + b * x)), y)
+
+
+@er.model
+def grades(x, y):
+    b = er.sample("b", er.Normal(0, 3))
+    cuts = er.sample("cuts", er.Ordered(er.Normal(np.zeros(3), 3.0)))
+    with er.plate("row", len(x)):
+        er.observe("y", er.OrderedLogistic(b * x, cuts), y)
+
+
 def _x(rng, n=N):
     return rng.normal(size=n)
 
@@ -118,6 +160,45 @@ def _hazard(rng, shape=1.0):
     return constant_hazard(2 * rng.weibull(shape, N))
 
 
+def _survival(rng, shape=1.5, shaped=True):
+    """About 45% are lost from sight, at times of their own."""
+    x = _x(rng)
+    life, lost = np.exp(0.5 + 0.5 * x) * rng.weibull(shape, N), rng.exponential(2.5, N)
+    return survival(x, np.minimum(life, lost), life < lost, shaped)
+
+
+def _tobit(rng, curve=0.0):
+    x = _x(rng)
+    return tobit(x, np.maximum(0.0, 0.3 + x + curve * (x**2 - 1) + rng.normal(size=N)))
+
+
+def _truncated(rng, curve=0.0):
+    x = _x(rng, 4 * N)
+    y = 0.7 + 0.8 * x + curve * (x**2 - 1) + rng.normal(size=4 * N)
+    return truncated(x[y > 0][:N], y[y > 0][:N])
+
+
+def _more_zeros(rng, hurdle, overdispersed=False):
+    x = _x(rng)
+    mean = np.exp(1.2 + 0.4 * x) * (rng.gamma(3, 1 / 3, N) if overdispersed else 1.0)
+    y = rng.poisson(mean)
+    while hurdle and (y == 0).any():
+        y = np.where(y == 0, rng.poisson(mean), y)
+    return more_zeros(x, np.where(rng.uniform(size=N) < 0.3, 0, y).astype(float), hurdle)
+
+
+def _grades(rng, curve=0.0, n=600):
+    x = _x(rng, n)
+    latent = x + curve * (x**2 - 1) + rng.logistic(size=n)
+    return grades(x, np.searchsorted([-1.0, 0.5, 2.0], latent))
+
+
+def _gaps(rng, curve=0.0):
+    x = _x(rng)
+    y = 1 + 0.5 * x + curve * (x**2 - 1) + rng.normal(size=N)
+    return line(x, np.where(rng.uniform(size=N) < 0.2, np.nan, y))
+
+
 # what is wrong, and how much: right data, wrong data, the checks that are for it
 CASES = {
     "overdispersed counts under Poisson (variance 1 + mean/4)": (
@@ -138,6 +219,20 @@ CASES = {
         _lifetimes, lambda r: _lifetimes(r, True), {"PIT-ECDF", "skew", "tail weight", "coverage"}),
     "wrong survival shape (Weibull 1.5 under exponential)": (
         _hazard, lambda r: _hazard(r, 1.5), {"PIT-ECDF", "dispersion"}),
+    "wrong survival shape, 45% censored (Weibull 1.8 under exponential)": (
+        _survival, lambda r: _survival(r, 1.8, False), {"Kaplan-Meier", "PIT-ECDF"}),
+    "nonlinearity under a Tobit model (40% at zero)": (
+        _tobit, lambda r: _tobit(r, 0.5), {"curve"}),
+    "nonlinearity under a truncated normal": (
+        _truncated, lambda r: _truncated(r, 0.5), {"curve"}),
+    "overdispersed counts under zero-inflated Poisson": (
+        lambda r: _more_zeros(r, False), lambda r: _more_zeros(r, False, True), {"dispersion", "PIT-ECDF"}),
+    "overdispersed counts under hurdle Poisson": (
+        lambda r: _more_zeros(r, True), lambda r: _more_zeros(r, True, True), {"dispersion", "PIT-ECDF"}),
+    "nonlinearity of an ordinal outcome (600 rows)": (
+        _grades, lambda r: _grades(r, 0.4), {"curve", "calibration"}),
+    "nonlinearity with a fifth of the outcomes missing": (
+        _gaps, lambda r: _gaps(r, 0.3), {"curve"}),
 }  # fmt: skip
 
 

@@ -373,6 +373,16 @@ def _data_findings(program, trace, target):
         )
     if operations := load(target.backend, program.model.language).unread(program):
         yield unread_links(f"operations {', '.join(operations)}")
+    for name in trace.repeated:
+        yield Finding(
+            "repeated data",
+            name,
+            None,
+            None,
+            "caution",
+            f"The values of '{name}' are fewer than its law has elements, so each counts several times: give it data of "
+            "the law's shape, or take the law out of the plate.",
+        )
     for name in program.graph(target.backend).uninformed:
         yield Finding(
             "no data",

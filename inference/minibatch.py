@@ -149,6 +149,7 @@ class Batches:
                 "pass its data as arguments",
             )
         gaps = [name for name in trace.missing if plate in trace[name].plates]
+        gaps += list(program.masks.kept) if program.masks else []
         if gaps:
             raise _refused(
                 what,

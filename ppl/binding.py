@@ -186,8 +186,11 @@ _FOREIGN = (
     (r"unsupported operand type.*numpy\.ndarray.*Tensor()", "NumPy"),
     (r"Can't call numpy\(\) on Tensor()", "NumPy"),
     (r"__array__\(\) was called on traced array()", "NumPy"),
+    (r"took numbers out of a latent tensor()", "Python or NumPy"),
 )
 """What libraries say of a function of one that meets an array of another: pattern of its name, library."""
+_OWN = {"numpyro": ("jax.numpy", "jax.numpy.asarray"), "pyro": ("PyTorch", "torch.as_tensor")}
+"""What a model of another language computes with, and makes its constants with."""
 _NO_INDEX = r"Indexer must have integer|arrays used as indices must be|boolean indices must be|tensors used as indices must be"
 _COLUMN = (
     r"string index|invalid data type 'str'|only integers, slices|has no attribute|indices must be integers"
@@ -209,6 +212,7 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
     """The error of a model's own code in four parts, or None where it is the model's own affair."""
     text = str(error)
     where = f"model '{program.name}' on {backend}{_line(program, error)}"
+    own, make = _OWN.get(program.model.language, ("er.math", "er.math.asarray"))
     made = _arguments_of_words(where, text)
     if made is None and isinstance(error, TypeError) and re.search(_DECIDES, text):
         made = UnsupportedError(
@@ -216,7 +220,7 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
                 where,
                 "a model whose course does not depend on a latent quantity",
                 "a Python 'if', 'while' or 'and' on one",
-                "use er.math.where(condition, a, b)",
+                f"use {'torch' if own == 'PyTorch' else own}.where(condition, a, b)",
             )
         )
     if made is None and re.search(_NO_INDEX, text):
@@ -225,7 +229,7 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
         made = _dates(program, engine)
     if made is None and re.search(_COLUMN, text):
         made = _table_column(program, where)
-    return made or _foreign_operation(where, text)
+    return made or _foreign_operation(where, text, own, make)
 
 
 def _line(program, error) -> str:
@@ -322,7 +326,7 @@ def _table_column(program, where) -> ModelError | None:
     )
 
 
-def _foreign_operation(where: str, text: str) -> UnsupportedError | None:
+def _foreign_operation(where: str, text: str, own: str, make: str) -> UnsupportedError | None:
     """The error of an operation that belongs to another library."""
     from . import math
 
@@ -331,10 +335,11 @@ def _foreign_operation(where: str, text: str) -> UnsupportedError | None:
         if found is None:
             continue
         name = found[1]
-        word = f"er.math.{name}" if name and hasattr(math, name) else "the words of er.math"
+        known = own == "er.math" and name and hasattr(math, name)
+        word = f"er.math.{name}" if known else f"the words of {own}"
         got = (
             f"{library}'s {name}" if name else f"a function or an array of {library} beside a latent quantity"
         )
-        remedy = f"use {word}" + ("; er.math.asarray for constants" if library == "NumPy" else "")
-        return UnsupportedError(explain(where, "operations of er.math", got, remedy))
+        remedy = f"use {word}" + (f"; {make} for constants" if "NumPy" in library else "")
+        return UnsupportedError(explain(where, f"operations of {own}", got, remedy))
     return None

@@ -13,6 +13,7 @@ from .binding import check_codes, check_order, groups_by_coords, mixes_precision
 from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
 from .errors import DataError, ElboroomError, ModelError, explain
 from .fingerprints import array_bytes, code_hash
+from .masks import Masks
 from .running import GroupsFound
 from .sites import ModelTrace
 
@@ -169,6 +170,7 @@ class Program:
         self.leaves: dict[str, Argument] = flatten(self.arguments, labels)
         self.sizes: dict[str, int] = {}
         self.imputed: set[str] | None = None
+        self.masks: Masks | None = None
         self._traces: dict = {}
         self._check, self.resized = check, resized
         self.precision = np.dtype(np.float64)
@@ -221,7 +223,7 @@ class Program:
                 known = {s.argument for s in found.by_role("observed") if s.name in found.missing}
                 for label, leaf in self.leaves.items():
                     if holes(leaf.value) is not None and label not in known:
-                        check_values(label, leaf.value)
+                        _check_gaps(self, label, leaf.value)
                 if groups := groups_by_coords(self, found, engine.accesses(self)):
                     self.leaves.update(groups)
                     self._traces.clear()
@@ -264,7 +266,7 @@ class Program:
         """Forget what an earlier look at the model found: what it reads may have changed since."""
         for found in [found for found in self._traces.values() if isinstance(found, ModelTrace)]:
             self.make_traced(found.demoted)
-        self._traces, self.imputed = {}, None
+        self._traces, self.imputed, self.masks = {}, None, None
 
     def target(self, backend: str | None = None, dtype=None, device: str = "auto"):
         """The unconstrained log density (`Target`) of the model as it is now."""
@@ -490,6 +492,22 @@ def _check_names(program: Program, trace: ModelTrace) -> None:
             )
 
 
+def _check_gaps(program: Program, label: str, values: np.ndarray) -> None:
+    """Refuse missing values that the model does not deal with."""
+    if program.masks is None:
+        check_values(label, values)
+    elif not program.masks.sound:
+        rows = sorted({int(where[0]) for where in np.argwhere(np.isnan(values))})
+        raise DataError(
+            explain(
+                f"argument '{label}'",
+                "a log density that is finite with its derivatives",
+                f"missing values in rows {rows[:8]}{'…' if len(rows) > 8 else ''}, which make it NaN",
+                "drop those rows, or take them out of the density with handlers.mask or obs_mask",
+            )
+        )
+
+
 def _check_indices(problems) -> None:
     for problem in problems:
         hint = (
@@ -530,4 +548,5 @@ def structure_key(program, trace, dtype) -> tuple:
     sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
     fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
     intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
-    return leaves, sites, tuple(trace.missing.items()), fixed, intervened, np.dtype(dtype).str
+    kept = () if program.masks is None else tuple((k, v.tobytes()) for k, v in program.masks.kept.items())
+    return leaves, sites, tuple(trace.missing.items()), kept, fixed, intervened, np.dtype(dtype).str

@@ -133,8 +133,8 @@ def _check_finite(name, fn):
 class Deciding:
     """Values of sites without data. A subclass holds the settings and the two conversions below."""
 
-    def constant(self, value):
-        """A NumPy array as a value of the model."""
+    def constant(self, value, at=None):
+        """A NumPy array as a value of the model, or one element of it."""
         return value
 
     def codes(self, value):
@@ -145,15 +145,23 @@ class Deciding:
         """A value inside the support, without sampling."""
         raise NotImplementedError
 
-    def value_of(self, name, fn):
-        """Value and role of a site without data."""
-        if name in self.intervened:
-            return self.constant(self.intervened[name]), "intervened"
-        if name in self.fixed:
-            return self.constant(self.fixed[name]), "fixed"
+    def value_of(self, name, fn, at=None):
+        """Value and role of a site without data; of its element `at` where a loop of the model takes one at a time."""
+        for given, role in ((self.intervened, "intervened"), (self.fixed, "fixed")):
+            if name in given:
+                return self.constant(given[name], at), role
         if is_discrete(fn):
+            if at is not None:
+                raise UnsupportedError(
+                    explain(
+                        f"site '{name}' in a scan",
+                        "a continuous latent quantity",
+                        f"a discrete one ({type(fn).__name__}), which depends on the step before",
+                        "write the chain with er.MarkovChain, or sum it out in the step with logsumexp and a factor",
+                    )
+                )
             return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
-        return self.latent(name, fn), "latent"
+        return self.latent(name, fn) if at is None else self.latent(name, fn, at), "latent"
 
     def own_shape(self, fn) -> tuple[int, ...]:
         """Batch axes of one value: without those of discrete sites that its law depends on."""

@@ -81,6 +81,12 @@ class ModelTrace:
         Number of values of each discrete latent site, all of which are summed out.
     tied : tuple of str
         Latent sites whose law depends on a discrete one.
+    masked : bool
+        Whether a law of a NumPyro or Pyro model has a mask by element.
+    hidden : mapping
+        Which elements of an observed site such a mask takes out of the density.
+    repeated : tuple of str
+        Observed sites of a NumPyro or Pyro model whose values are repeated to the shape of their law.
     """
 
     sites: tuple[Site, ...]
@@ -90,6 +96,9 @@ class ModelTrace:
     missing: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
+    masked: bool = False
+    hidden: Mapping[str, np.ndarray] = field(default_factory=dict)
+    repeated: tuple[str, ...] = ()
 
     def with_tied(self, names) -> ModelTrace:
         """The same trace, knowing which sites are tied: these have no location and scale of their own."""

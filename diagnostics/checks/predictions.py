@@ -12,7 +12,7 @@ from ...inference.posterior.groups import draws_of, predictions
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
 from .refits import Steps, steps
-from .survival import Censoring, censoring
+from .survival import CLOSE, Censoring, censoring
 
 LEAST_ROWS = 5
 LEAST_DRAWS, MOST_DRAWS, MOST_VALUES = 300, 3000, 2**22  # every check is valid at any number of draws
@@ -92,7 +92,7 @@ class Outcome:
         if self.saturated:
             return None
         centre = self.replicated.mean(0)
-        return centre + (self.observed - centre) / self.pulled
+        return kept_apart(centre + (self.observed - centre) / self.pulled, self.observed, self.replicated)
 
     def refitted(self, values: np.ndarray, rows=slice(None)) -> np.ndarray:
         """Statistics ``(S, …)`` of the replicates in `rows`, as they would be had the model been fitted to each."""
@@ -115,6 +115,19 @@ class Outcome:
         With H the smoother of a Gaussian model residuals have the covariance σ² (I − H) and predictions σ² (I + H).
         """
         return float(np.sqrt(max(1 - self.leverage, 0.1) / (1 + self.leverage)))
+
+
+def kept_apart(moved: np.ndarray, observed: np.ndarray, replicated: np.ndarray) -> np.ndarray:
+    """Moved observations, on the side where they were of ends that draws of their row share: a limit, a hurdle's zero.
+
+    Those at such an end stay there: among the draws that do they lie anywhere.
+    """
+    for end, sign in ((replicated.min(0), 1), (replicated.max(0), -1)):
+        shared = (replicated == end).sum(0) > 1
+        inside = end + sign * CLOSE * replicated.std()
+        moved = np.where(shared, sign * np.maximum(sign * moved, sign * inside), moved)
+        moved = np.where(shared & np.isclose(observed, end, rtol=CLOSE, atol=0), end, moved)
+    return moved
 
 
 def kind_of(site, observed: np.ndarray, replicated: np.ndarray) -> str:
@@ -199,16 +212,14 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, ro
     count = len(replicated)
     keep = min(count, num_draws(len(there)))
     draws = np.unique(np.linspace(0, count - 1, keep).astype(int))
-    columns, groups = _rows(posterior, shape)
     observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
+    columns, groups = _rows(posterior, shape, there, observed)
     lost = (
         censoring(observed, replicated) if site.distribution == "Censored" and not site.is_discrete else None
     )
     shared = leverage(posterior, name, replicated, rows[draws], there)
     if lost is not None:
         replicated = np.minimum(replicated, lost.limit)
-    columns = {k: v[there] for k, v in columns.items()}
-    groups = {k: v[there] for k, v in groups.items()}
     if lost is not None:
         columns, groups = (
             {k: v for k, v in some.items() if not _says_the_end(v, observed, lost)}
@@ -257,8 +268,8 @@ def leverage(posterior, name: str, replicated: np.ndarray, draws: np.ndarray, th
     return float(share / (1 - share))
 
 
-def _rows(posterior, shape) -> tuple[dict, dict]:
-    """What data arguments say of each row: numbers, and groups."""
+def _rows(posterior, shape, there, observed) -> tuple[dict, dict]:
+    """What data arguments, other than the outcome itself, say of the rows `there`: numbers, and groups."""
     columns: dict[str, np.ndarray] = {}
     groups: dict[str, np.ndarray] = {}
     num_rows, rest = shape[0], int(np.prod(shape[1:], dtype=int))
@@ -269,7 +280,9 @@ def _rows(posterior, shape) -> tuple[dict, dict]:
         parts = value.reshape(num_rows, -1).T[:MOST_COLUMNS]
         for i, part in enumerate(parts):
             label = name if len(parts) == 1 else f"{name}[{i}]"
-            part = np.repeat(part, rest)
+            part = np.repeat(part, rest)[there]
+            if part.dtype.kind in "fiub" and (np.isnan(part).any() or np.allclose(part, observed)):
+                continue
             if value.dtype.kind in "iuOUSb":
                 _, codes = np.unique(part, return_inverse=True)
                 sizes = np.bincount(codes)

@@ -123,16 +123,20 @@ def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
 
 
 def _replaceable(posterior, site) -> bool:
-    """Whether the values of a site are an argument of the density, with none missing."""
+    """Whether the values of a site are an argument of the density, with none imputed."""
     if site.argument is None or site.argument not in posterior._target.data:
         return False
-    return not np.isnan(np.asarray(posterior.observed_data[site.name], float)).any()
+    return posterior._target.trace.missing.get(site.name) != "imputed"
 
 
 def _like(posterior, target, name, values):
+    """Replicates in place of the outcomes, with their gaps."""
     observed = np.asarray(posterior.observed_data[name])
-    dtype = target.dtype if observed.dtype.kind == "f" else observed.dtype
-    return values.reshape(len(values), *observed.shape).astype(dtype)
+    leaf = np.asarray(posterior.program.leaves[posterior.observed[name].argument].value)
+    values = values.reshape(len(values), *observed.shape)
+    if leaf.dtype.kind != "f":
+        return values.astype(leaf.dtype)
+    return np.where(np.isnan(leaf), np.nan, values).astype(target.dtype)
 
 
 def _shared(posterior, target) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from ...guides import log_prob as guide_log_prob
 from ...guides import sample as guide_sample
 from ...ppl.errors import InferenceError, UnsupportedError, explain
+from ...ppl.masks import hide
 from ...ppl.sites import Site, element_labels
 from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
@@ -98,6 +99,7 @@ class Posterior:
             if s.argument is not None
         }
         observed |= _computed(target, z)
+        observed = {name: hide(value, trace.hidden.get(name)) for name, value in observed.items()}
         used = {s.argument for s in trace.by_role("observed")}
         constant = {
             label: np.asarray(leaf.value)

@@ -29,7 +29,7 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
         program = program.do(**do)
     trace = program.trace(posterior.backend)
     new = NewGroups(posterior, program, trace, new_groups, new_data)
-    filled = {f"{name}_missing" for name in trace.missing}
+    filled = {f"{name}_missing" for name in trace.missing} | set(program.masks.kept if program.masks else ())
     sources = {
         s.name: [np.full(n, -1) for n in s.shape] if s.name in filled else new.sources(s)
         for s in trace.latents
@@ -183,6 +183,9 @@ def _replaced(arguments: Mapping, label: str, value) -> dict:
 def _standin(posterior, name, bound, new_data):
     """An array of the outcome's new shape, inside its support; its values are never handed back."""
     old = np.asarray(posterior.observed_data[name])
+    leaf = posterior.program.leaves.get(posterior.observed[name].argument)
+    if leaf is not None and np.shape(leaf.value) == old.shape:  # whole also where a mask hides a part of it
+        old = np.asarray(leaf.value)
     if old.ndim == 0:
         return old
     count = len(old)

@@ -140,27 +140,30 @@ class Density:
     def _latent_from(self, z, weights, jacobian=None, scale=None):
         jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
 
-        def latent(name, fn):
+        def latent(name, fn, at=None):
             start, stop, shape = self._offsets[name]
-            u = z[start:stop].reshape(shape)
+            u = _element(z[start:stop].reshape(shape), at)
             if name in centring:
-                x, log_jacobian = place(fn, centring[name], u)
-                jacobian.append(log_jacobian)
+                x, log_jacobian = place(fn, _element(centring[name], at), u)
+                if at is None:
+                    jacobian.append(log_jacobian)
                 return x
             if _is_real(fn.support):
                 return u
             transform = transform_of(fn)
             x = transform(u)
-            check_value(self._trace[name], x)
-            jacobian.append(jnp.sum(weighed(self._trace[name], transform.log_abs_det_jacobian(u, x), scale)))
+            if at is None:
+                check_value(self._trace[name], x)
+                change = transform.log_abs_det_jacobian(u, x)
+                jacobian.append(jnp.sum(weighed(self._trace[name], change, scale)))
             return x
 
         return latent
 
     def _parts(self, z, data, weights, scale):
         jacobian: list = []
-        run = self._run(self._latent_from(z, weights, jacobian, scale), weights, scale=scale)
-        record = self._execute(data, run)
+        latent = self._latent_from(z, weights, jacobian, scale)
+        record = self._execute(data, self._run(latent, weights, scale=scale, whole=latent))
         prior = likelihood = factors = jnp.zeros(())
         if record.discrete and scale:
             raise UnsupportedError(
@@ -196,7 +199,7 @@ class Density:
         return jax.jvp(lambda x: jax.grad(self._total)(x, data, weights), (z,), (v,))[1]
 
     def _joint(self, values, data, weights):
-        run = self._run(lambda name, fn: values[name], weights)
+        run = self._run(_among(values), weights)
         record = self._execute(data, run)
         return {" × ".join(sorted(f.names)): jnp.sum(f.value) for f in self._factors(record)}
 
@@ -220,15 +223,17 @@ class Density:
     def _unconstrain(self, values, data, weights):
         parts: dict = {}
 
-        def latent(name, fn):
+        def latent(name, fn, at=None):
             value = values[name]
+            if at is not None:
+                return value[at]
             if name in weights.get(KEY, {}):
                 parts[name] = coordinates(fn, weights[KEY][name], value)
                 return value
             parts[name] = value if _is_real(fn.support) else transform_of(fn).inv(value)
             return value
 
-        self._execute(data, self._run(latent, weights))
+        self._execute(data, self._run(latent, weights, whole=latent))
         return jnp.concatenate([jnp.ravel(parts[site.name]) for site in self._trace.latents])
 
     def _per_row(self, z, data, weights):
@@ -310,9 +315,10 @@ class Density:
     def _sampling(self, key):
         counter = iter(range(1 << 30))
 
-        def draw(name, fn):
+        def draw(name, fn, at=None):
+            own = jax.random.fold_in(key, next(counter))
             try:
-                return fn.sample(jax.random.fold_in(key, next(counter)))
+                return fn.sample(own if at is None or at is ... else jax.random.fold_in(own, at))
             except NotImplementedError:
                 raise UnsupportedError(
                     explain(
@@ -360,13 +366,13 @@ class Density:
         key = jax.random.key(seed)
         draw = self._sampling(key)
 
-        def latent(name, fn):
+        def latent(name, fn, at=None):
             given = values.get(name)
             if given is None:
-                return draw(name, fn)
+                return draw(name, fn, at)
             if isinstance(given, tuple):
-                return jnp.where(given[1], given[0], draw(name, fn))
-            return given
+                return jnp.where(_element(given[1], at), _element(given[0], at), draw(name, fn, at))
+            return _element(given, at)
 
         outcome = draw
         if self._trace.tied:
@@ -395,7 +401,7 @@ class Density:
         """``fn(values, data) -> {node: {part: array}}`` for the analysis of dependencies."""
 
         def parts_of(values, data):
-            run = self._run(lambda name, fn: values[name], None)
+            run = self._run(_among(values), None)
             run.num_batch, run.enumerate = None, lambda name, fn: values[name]  # one value each: plain shapes
             record = self._execute(data, run)
             out: dict = {}
@@ -409,6 +415,15 @@ class Density:
             return out
 
         return parts_of
+
+
+def _element(value, at):
+    return value if at is None else value[at]
+
+
+def _among(values):
+    """Latent values that are all given."""
+    return lambda name, fn, at=None: _element(values[name], at)
 
 
 _Independent = type(constraints.independent(constraints.real, 1))

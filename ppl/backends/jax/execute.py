@@ -19,7 +19,9 @@ from numpyro.primitives import Messenger
 from ...data import rebuild
 from ...primitives import interpreting
 from ...running import Deciding, Node, Plates, Record
+from .control import enter
 from .lowering import lower
+from .masks import Part
 from .missing import Missing
 
 
@@ -45,6 +47,9 @@ class Run(Deciding, Messenger):
         Number of batch axes, left of which discrete sites take all of their values.
     tilts : mapping
         Terms added to the log density of each value of a discrete site.
+    whole : callable, optional
+        ``whole(name, fn)`` for each latent site whose values were asked for step by step (with a third argument of
+        `latent`), once its law of all steps is known.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Run(Deciding, Messenger):
         joint=False,
         num_batch=None,
         tilts=None,
+        whole=None,
     ):
         super().__init__()
         self.latent, self.record, self.predict = latent, record, predict
@@ -67,27 +73,68 @@ class Run(Deciding, Messenger):
         self.weights, self.scale, self.sizes = weights, scale or {}, sizes or {}
         self.stand_in, self.joint = None, joint
         self.num_batch, self.tilts = num_batch, tilts or {}
+        self.whole = whole
+        self.kept: dict = {}  # which elements of masked latent sites are quantities
+        self.inside: dict = {}  # roles of the sites in NumPyro's loops and branches
 
     def process_message(self, msg):
         kind, name = msg["type"], msg.get("name")
         if kind == "plate" and msg["value"] is None:
             size = self.sizes.get(name, msg["args"][0])
             msg["args"] = (size, size)
-            msg["value"] = np.arange(size)
+            msg["value"] = jnp.arange(size)
         elif kind == "param":
             if self.weights is not None and name in self.weights:
                 msg["value"] = self.weights[name]
-        elif kind == "sample" and msg["value"] is None and not isinstance(msg["fn"], dist.Unit):
+        elif kind == "control_flow":
+            enter(self, msg)
+        elif kind == "sample" and not isinstance(msg["fn"], dist.Unit):
+            self._decide(msg, name)
+
+    def _decide(self, msg, name):
+        self.expand(msg)
+        if msg.get("_control_flow_done"):
+            self._come_out(msg, name)
+        elif msg["value"] is None and name in self.kept:
+            part = Part(msg["fn"], self.kept[name], probe(msg["fn"]))
+            value, role = self.value_of(name, part)
+            msg["value"], msg["infer"] = (
+                part.filled(value),
+                {**msg["infer"], "role": role, "part": (part, value)},
+            )
+        elif msg["value"] is None:
             if msg["infer"].get("role") == "predicted":
                 msg["value"] = self.predict(name, msg["fn"]) if self.predict else probe(msg["fn"])
                 return
             msg["value"], role = self.value_of(name, msg["fn"])
             if role != "latent":
                 msg["infer"] = {**msg["infer"], "role": role}
-        elif kind == "sample" and msg["is_observed"] and not isinstance(msg["fn"], dist.Unit):
+        elif not msg["is_observed"]:  # substituted: a value that is given, with its density
+            msg["infer"] = {**msg["infer"], "role": "fixed"}
+        else:
+            if "source" not in msg["infer"]:  # NumPyro's own word
+                msg["fn"] = _for_each(msg["fn"], msg["value"])
             if self.predict is not None:
-                msg["infer"] = {**msg["infer"], "data": msg["value"]}
                 msg["value"] = self.predict(name, msg["fn"])
+
+    def _come_out(self, msg, name):
+        """A site of a loop or a branch, which has its values: of all steps, with the laws of all."""
+        role = self.inside.get(name, "observed" if msg["is_observed"] else "fixed")
+        if role == "latent" and self.whole is not None:
+            self.whole(name, msg["fn"])
+        if role != "observed":
+            msg["infer"] = {**msg["infer"], "role": role}
+
+    @staticmethod
+    def expand(msg):
+        """Give a law the axes that ``sample_shape`` asks for, as a plate does."""
+        shape = msg["kwargs"].get("sample_shape", ())
+        if shape and msg["value"] is None:
+            msg["fn"] = msg["fn"].expand((*shape, *msg["fn"].batch_shape))
+            msg["kwargs"] = {**msg["kwargs"], "sample_shape": ()}
+
+    def constant(self, value, at=None):
+        return value if at is None else jnp.asarray(value)[at]
 
     def codes(self, value):
         return jnp.asarray(value)
@@ -101,6 +148,10 @@ class Run(Deciding, Messenger):
             self.record.weights[name] = msg["value"]
             return
         if kind not in {"sample", "deterministic"}:
+            return
+        if "part" in msg.get("infer", ()):
+            part, value = msg["infer"]["part"]
+            self.record.add(Node(name, msg["infer"]["role"], part, value, msg["scale"]), self.scale)
             return
         frames = tuple((f.name, f.dim, f.size) for f in msg.get("cond_indep_stack", ()))
         if kind == "deterministic":
@@ -116,6 +167,16 @@ class Run(Deciding, Messenger):
         missing = msg["infer"].get("holes")
         node = Node(name, role, msg["fn"], msg["value"], msg["scale"], frames, rows, source, missing, term)
         self.record.add(node, self.scale)
+
+
+def _for_each(fn, value):
+    """The law of several values where one is declared for all."""
+    shape = jnp.shape(value)[: max(jnp.ndim(value) - fn.event_dim, 0)]
+    try:
+        both = np.broadcast_shapes(fn.batch_shape, shape)
+    except ValueError:
+        return fn
+    return fn.expand(shape) if both == shape != tuple(fn.batch_shape) else fn
 
 
 def transform_of(fn):
@@ -221,6 +282,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
         Randomness for models that ask for it themselves.
     """
     run.sizes = program.sizes
+    run.kept = {} if program.masks is None else program.masks.kept
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
     seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)

@@ -12,13 +12,16 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...centring import can_be_centred
+from ...data import holes
 from ...enumeration import num_batch
 from ...errors import ElboroomError, ModelError, explain
+from ...masks import Masks
 from ...running import GroupsFound, Record, count_values
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import concrete, precision
 from .execute import Run, execute, probe, transform_of
 from .lowering import constraint_of
+from .masks import mask_of, masks
 from .missing import imputed
 
 _NEEDS_VALUES = (
@@ -51,8 +54,10 @@ def trace(program) -> ModelTrace:
                 raise
             found = _trace_with_static(program, error)
         if found.missing and program.imputed is None:
-            program.imputed = imputed(program, partial(_run, program))
+            program.imputed = imputed(program, lambda data, stand_in: _run(program, stand_in, data))
             found = replace(_trace(program), demoted=found.demoted)
+        if program.model.language == "numpyro":
+            found = _masked(program, found)
         return found.with_tied(_tied(program, found)) if found.counts else found
 
 
@@ -63,7 +68,7 @@ def _tied(program, found) -> list[str]:
     shapes, names = {s.name: s.shape for s in found.sites}, []
 
     def abstract(data):
-        def latent(name, fn):
+        def latent(name, fn, at=None):
             extra = len(fn.batch_shape) - run.num_batch
             if extra <= 0:
                 return _probe_latent(name, fn)
@@ -76,6 +81,18 @@ def _tied(program, found) -> list[str]:
 
     jax.eval_shape(abstract, data)
     return names
+
+
+def _masked(program, found) -> ModelTrace:
+    """The trace of a NumPyro model with what its masks hide."""
+    if program.masks is None:
+        program.masks = Masks()
+        gaps = any(holes(leaf.value) is not None for leaf in program.leaves.values())
+        if gaps or found.masked:
+            program.masks = masks(program, found, partial(_run, program, None))
+    if program.masks.kept:
+        found = replace(_trace(program), demoted=found.demoted)
+    return replace(found, hidden=program.masks.hidden)
 
 
 def _trace_with_static(program, error) -> ModelTrace:
@@ -120,6 +137,8 @@ def _trace(program) -> ModelTrace:
         }
         out["sites"] = tuple(_site(node, labels, program) for node in record.nodes.values())
         out["coords"] = dict(record.coords)
+        out["masked"] = any(mask_of(node.fn) is not None for node in record.nodes.values())
+        out["repeated"] = tuple(name for name, node in record.nodes.items() if _repeated(node))
         return {name: jnp.asarray(value) for name, value in record.weights.items()}
 
     weights = jax.eval_shape(abstract, traced)
@@ -132,18 +151,25 @@ def _trace(program) -> ModelTrace:
         initial,
         missing=out["missing"],
         counts=out["counts"],
+        masked=out["masked"],
+        repeated=out["repeated"],
     )
 
 
-def _run(program, data, stand_in) -> Record:
+def _repeated(node) -> bool:
+    """Whether observed values are fewer than those that their law is of."""
+    return node.role == "observed" and np.size(node.value) < np.prod(node.fn.shape(), dtype=int)
+
+
+def _run(program, stand_in, data, latent=None) -> Record:
     """One run with every missing value masked, and what others see of it decided by `stand_in`."""
     static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
-    run = Run(_probe_latent, Record(), program.fixed, program.intervened)
+    run = Run(latent or _probe_latent, Record(), program.fixed, program.intervened)
     run.stand_in = stand_in
     return execute(program, {**static, **data}, run)
 
 
-def _probe_latent(name, fn):
+def _probe_latent(name, fn, at=None):
     try:
         return probe(fn)
     except NotImplementedError as error:

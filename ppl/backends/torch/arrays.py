@@ -54,6 +54,8 @@ class Mixed(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if func in _COPIES and not isinstance(args[0], np.ndarray):
+            return _copied(func, args, kwargs)
         if any(isinstance(a, np.ndarray) for a in args):
             floats = [a.dtype for a in args if isinstance(a, torch.Tensor) and a.dtype.is_floating_point]
 
@@ -104,7 +106,30 @@ class Leaving(RuntimeError):
 
 
 _COPIES = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
+_VALUES = _COPIES | {torch.Tensor.item, torch.Tensor.__float__}
 _NUMBERS = _COPIES | {getattr(torch.Tensor, f"__{n}__") for n in ("float", "int", "bool", "index")}
+
+
+def _copied(func, args, kwargs):
+    """A tensor's numbers; where PyTorch differentiates it gives out no memory, not even of what is constant."""
+    try:
+        return func(*args, **kwargs)
+    except RuntimeError:
+        if func is torch.Tensor.tolist or args[0].requires_grad:
+            raise
+        return np.array(args[0].tolist(), *args[1:])
+
+
+class Attached(TorchFunctionMode):
+    """Refuses to hand out the numbers of what depends on a latent quantity: its derivative would be lost.
+
+    Whether such a number is true may be asked: a model may branch.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in _VALUES and isinstance(args[0], torch.Tensor) and args[0].requires_grad:
+            raise Leaving("a model took numbers out of a latent tensor")
+        return func(*args, **(kwargs or {}))
 
 
 class Inside(TorchFunctionMode):

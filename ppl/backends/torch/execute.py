@@ -26,7 +26,8 @@ from ...running import Deciding, Node, Plates, Record, is_discrete
 from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
-from .missing import Missing
+from .masks import Part, mask_of, visible
+from .missing import Missing, filled
 from .namespace import asarray
 from .provenance import scan
 from .transforms import transform_to
@@ -48,8 +49,9 @@ class Run(Deciding):
     num_batch: int | None = None
     tilts: Mapping = field(default_factory=dict)
     stand_in: Callable | None = None
+    kept: Mapping = field(default_factory=dict)
 
-    def constant(self, value):
+    def constant(self, value, at=None):
         return asarray(value)
 
     def codes(self, value):
@@ -132,7 +134,7 @@ class Words(Plates):
             absent = torch.from_numpy(np.array(where)) if imputed else torch.isnan(value)
             rows = absent.any(-1) if events == 1 else absent.flatten(-events).any(-1) if events else absent
             if imputed:
-                value = _filled(value, where, self._impute(name, fn, where))
+                value = filled(value, where, self._impute(name, fn, where))
             else:
                 first = (0,) * (
                     len(fn.batch_shape) - len(own)
@@ -171,13 +173,6 @@ class Words(Plates):
         return fn if shape == fn.batch_shape else fn.expand(shape)
 
 
-def _filled(value, where, part):
-    """`value` with `part` where it is missing; no data-dependent shapes."""
-    place = np.zeros(where.shape, np.int64)
-    place[where] = np.arange(int(where.sum()))
-    return torch.where(torch.from_numpy(np.array(where)), part[torch.from_numpy(place)], value)
-
-
 class Handler(Messenger):
     """The one handler of Pyro models."""
 
@@ -197,8 +192,18 @@ class Handler(Messenger):
             return
         if msg["is_observed"]:
             msg["infer"] = {**msg["infer"], "data": msg["value"]}
+            msg["fn"] = fn = _for_each(fn, msg["value"])
             if self.run.predict is not None:
                 msg["value"] = self.run.predict(msg["name"], fn)
+        elif msg["value"] is not None:  # given by a handler of the model, with its density
+            msg["infer"] = {**msg["infer"], "role": "fixed"}
+        elif msg["name"] in self.run.kept:
+            part = Part(_masked(fn, msg["mask"]), self.run.kept[msg["name"]], probe(fn))
+            value, role = self.run.value_of(msg["name"], part)
+            msg["value"], msg["infer"] = (
+                part.filled(value),
+                {**msg["infer"], "role": role, "part": (part, value)},
+            )
         else:
             msg["value"], role = self.run.value_of(msg["name"], fn)
             msg["infer"] = {**msg["infer"], "role": role}
@@ -216,13 +221,15 @@ class Handler(Messenger):
                 self.run.add(Node(f"{name}_log_density", "factor", term, None, scale, frames))
         elif isinstance(fn, dist.Unit):
             self.run.add(Node(name, "factor", Unit(fn.log_factor), None, scale, frames))
+        elif "part" in msg["infer"]:
+            part, value = msg["infer"]["part"]
+            self.run.add(Node(name, msg["infer"]["role"], part, value, scale))
         else:
-            mask = msg["mask"]
-            if mask is not None:
-                fn = fn.mask(mask)
+            fn = _masked(fn, msg["mask"])
             if msg["is_observed"]:
                 source = msg["infer"].get("data", value)
                 value = value if value.dtype.is_floating_point else value.to(torch.float64)
+                value = value if mask_of(fn) is None else visible(fn, value, probe(fn))
                 self.run.add(Node(name, "observed", fn, value, scale, frames, source=source))
             else:
                 role = msg["infer"]["role"]
@@ -244,6 +251,20 @@ class Handler(Messenger):
 
     def _pyro_post_param(self, msg):
         self.run.record.weights[msg["name"]] = msg["value"]
+
+
+def _masked(fn, mask):
+    return fn if mask is None else fn.mask(mask)
+
+
+def _for_each(fn, value):
+    """The law of several values where one is declared for all."""
+    shape = tuple(value.shape[: max(value.ndim - len(fn.event_shape), 0)])
+    try:
+        both = np.broadcast_shapes(tuple(fn.batch_shape), shape)
+    except ValueError:
+        return fn
+    return fn.expand(shape) if both == shape != tuple(fn.batch_shape) else fn
 
 
 def _point(fn):
@@ -285,6 +306,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
     run : Run
     """
     run.sizes = program.sizes
+    run.kept = {} if program.masks is None else program.masks.kept
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
     floats = [x.dtype for x in leaves.values() if isinstance(x, torch.Tensor) and x.dtype.is_floating_point]

@@ -43,6 +43,13 @@ class Missing(Law):
         return self.fn.sample(torch.Size(sample_shape)).broadcast_to(shape)[..., self.where]
 
 
+def filled(value, where: np.ndarray, part):
+    """`value` with `part` where it is missing; no data-dependent shapes."""
+    place = np.zeros(where.shape, np.int64)
+    place[where] = np.arange(int(where.sum()))
+    return torch.where(torch.from_numpy(np.array(where)), part[torch.from_numpy(place)], value)
+
+
 def imputed(program, run_model) -> set[str]:
     """Observed sites whose missing values something else depends on, or only part of whose event is missing.
 

@@ -10,14 +10,17 @@ import pyro.distributions as dist
 import torch
 
 from ...centring import can_be_centred
+from ...data import holes
 from ...enumeration import num_batch
 from ...errors import ModelError, explain
+from ...masks import Masks
 from ...running import Record, count_values, is_discrete
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
-from .arrays import randomness, to_device
+from .arrays import Attached, randomness, to_device
 from .execute import Run, execute, probe, shape_of
 from .indices import Held
 from .lowering import constraint_of
+from .masks import mask_of, masks
 from .missing import imputed
 from .static import demote, on_host
 from .transforms import transform_to
@@ -39,6 +42,8 @@ def trace(program, dtype=np.float64) -> ModelTrace:
     if found.missing and program.imputed is None:
         program.imputed = imputed(program, partial(_run, program, dtype))
         found = replace(_trace(program, dtype), demoted=demoted)
+    if program.model.language == "pyro":
+        found = _masked(program, found, dtype)
     return found.with_tied(_tied(program, found, dtype)) if found.counts else found
 
 
@@ -59,8 +64,20 @@ def _tied(program, found, dtype) -> list[str]:
     return names
 
 
-def _run(program, dtype, stand_in=None) -> Record:
-    run = Run(_probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
+def _masked(program, found, dtype) -> ModelTrace:
+    """The trace of a Pyro model with what its masks hide."""
+    if program.masks is None:
+        program.masks = Masks()
+        gaps = any(holes(leaf.value) is not None for leaf in program.leaves.values())
+        if gaps or found.masked:
+            program.masks = masks(found, partial(_run, program, dtype, None))
+    if program.masks.kept:
+        found = _trace(program, dtype)
+    return replace(found, hidden=program.masks.hidden)
+
+
+def _run(program, dtype, stand_in=None, latent=None) -> Record:
+    run = Run(latent or _probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
     with randomness(0), Held():
         return execute(program, leaves_of(program, dtype), run)
 
@@ -77,7 +94,7 @@ def _trace(program, dtype) -> ModelTrace:
     record = Record()
     leaves = leaves_of(program, dtype)
     run = Run(_probe_latent, record, program.fixed, program.intervened)
-    with torch.enable_grad(), randomness(0), Held():
+    with torch.enable_grad(), randomness(0), Held(), Attached():
         execute(program, leaves, run)
         labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
         sites = tuple(_site(node, labels, program) for node in record.nodes.values())
@@ -89,7 +106,20 @@ def _trace(program, dtype) -> ModelTrace:
     }
     weights = {k: np.asarray(v.detach()) for k, v in record.weights.items()}
     counts = {name: count_values(node.fn) for name, node in nodes if node.role == "discrete"}
-    return ModelTrace(sites, {**record.coords, **program.coords}, weights, missing=missing, counts=counts)
+    return ModelTrace(
+        sites,
+        {**record.coords, **program.coords},
+        weights,
+        missing=missing,
+        counts=counts,
+        masked=any(mask_of(node.fn) is not None for _, node in nodes),
+        repeated=tuple(name for name, node in nodes if _repeated(node)),
+    )
+
+
+def _repeated(node) -> bool:
+    """Whether observed values are fewer than those that their law is of."""
+    return node.role == "observed" and node.value.numel() < np.prod(shape_of(node.fn), dtype=int)
 
 
 def _probe_latent(name, fn):
