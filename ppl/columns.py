@@ -125,14 +125,15 @@ def _plain(value) -> np.ndarray:
 
 def array_column(array: np.ndarray, where: str) -> Column:
     """What an array holds, see `column_of`."""
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float64)
     kind = array.dtype.kind
     if kind == "u" and array.size and array.max() > LARGEST:
         return array_column(array.astype(object), where)
     if kind in "iufb":
         return Column(array, "numbers")
-    if kind in "US":
-        kept = array.astype(str) if kind == "U" else array
-        return array_column(kept.astype(object), where)
+    if kind in "UST":
+        return array_column(array.astype(object), where)
     if kind == "M":
         return _dates(array, where)
     if kind == "O":

@@ -214,7 +214,8 @@ def _axes_of(value) -> tuple[dict, Any]:
 def _column(value, where) -> Column | None:
     """What a container holds; None for an object that is none."""
     if is_instance(value, "torch", "Tensor"):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
     if is_instance(value, "xarray", "DataArray"):
         value = value.values
     if is_instance(value, "pandas", "DataFrame") or is_instance(value, "narwhals", "DataFrame"):

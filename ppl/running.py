@@ -243,13 +243,13 @@ def _sparse_codes(label: str, host: np.ndarray, count: int) -> str:
     )
 
 
-def _reshaping(shape, expected) -> str:
+def _reshaping(shape, expected, columns) -> str:
     """What to do about data of one shape where another is expected."""
     if shape[-1:] == (1,) and len(shape) == 2:
-        return "drop the axis of one: y[:, 0], or df['y'] in place of df[['y']]; likewise for covariates"
+        return f"drop the axis of one: {columns}, or df['y'] in place of df[['y']]"
     if len(expected) > len(shape) and expected[-1:] == shape[-1:]:
-        return "drop axes of one from the covariates (x[:, 0]), or declare a plate for the other axis"
-    return "make the shapes of covariates, plates and data agree (x[:, 0] drops an axis of one)"
+        return f"drop axes of one from covariates ({columns}), or declare a plate for the other axis"
+    return f"make the shapes of covariates, plates and data agree ({columns} drops an axis of one)"
 
 
 class Plates:
@@ -372,9 +372,14 @@ class Plates:
                         f"site '{name}' in plate '{plate}'",
                         f"{what} of shape {self.plate_shape}, that of the plates",
                         f"shape {tuple(shape)}, repeated along '{plate}', with an axis that no plate declares",
-                        "drop the axis of one from the data (x[:, 0]), or declare a plate for the other axis",
+                        f"drop the axis of one ({self._columns()}), or declare a plate for the other axis",
                     )
                 )
+
+    def _columns(self) -> str:
+        """How to drop the axis of one from the arguments that have one."""
+        columns = [f"{label}[:, 0]" for label, leaf in self.leaves.items() if np.shape(leaf)[1:] == (1,)]
+        return ", ".join(columns) or "x[:, 0]"
 
     @property
     def plate_shape(self) -> tuple[int, ...]:
@@ -413,7 +418,7 @@ class Plates:
                 f"data of the shape of their law, {batch + event}"
                 + (f" with plate{'s' * (len(self.plates) > 1)} {plates}" if plates else ""),
                 f"data of shape {shape} (the law's parameters have shape {tuple(batch_shape)})",
-                _reshaping(shape, batch + event),
+                _reshaping(shape, batch + event, self._columns()),
             )
         )
 

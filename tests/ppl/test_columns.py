@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import decimal
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from elboroom.ppl.data import convert
 
 import elboroom as er
@@ -31,6 +33,8 @@ NUMBERS = {
     "sparse": lambda: pd.Series(pd.arrays.SparseArray([1.0, 2.0])),
     "masked": lambda: np.ma.masked_array([1.0, 5.0], [False, True]),
     "half": lambda: np.array([1, 2], np.float16),
+    "brain float of JAX": lambda: jnp.array([1, 2], jnp.bfloat16),
+    "brain float of torch": lambda: torch.tensor([1, 2], dtype=torch.bfloat16),
     "arrow": lambda: _arrow([1, 2], "int64"),
     "arrow, missing": lambda: _arrow([1, None], "int64"),
     "arrow decimal": lambda: _arrow([decimal.Decimal(1), decimal.Decimal(2)], lambda pa: pa.decimal128(5, 2)),
@@ -79,6 +83,11 @@ def test_what_is_no_number_label_or_date_is_refused(kind):
     make, words = REFUSED[kind]
     with pytest.raises(er.DataError, match=f"argument 'x'.*{words}"):
         convert(make(), "x")
+
+
+def test_strings_of_numpys_own_type_are_labels():
+    found = convert(np.array(["b", "a"], dtype=np.dtypes.StringDType()), "x")
+    assert found.labels == ("a", "b") and found.value.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("make", [lambda t: t, lambda t: pytest.importorskip("polars").from_pandas(t)])
