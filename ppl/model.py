@@ -267,6 +267,7 @@ class Program:
         for found in [found for found in self._traces.values() if isinstance(found, ModelTrace)]:
             self.make_traced(found.demoted)
         self._traces, self.imputed, self.masks = {}, None, None
+        self.precision = np.dtype(np.float64)
 
     def target(self, backend: str | None = None, dtype=None, device: str = "auto"):
         """The unconstrained log density (`Target`) of the model as it is now."""
