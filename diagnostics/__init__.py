@@ -25,21 +25,29 @@ def check(posterior, statistics=None) -> Findings:
     seen = {finding.quantity for finding in found}
     found += [finding for one in CHECKS for finding in one(posterior)]
     for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
-        found.append(
-            Finding(
-                "model checks",
-                name,
-                None,
-                None,
-                "not assessable",
-                "There are no observed rows that a check could use (a likelihood in a factor, fewer than five rows, or "
-                "rows that the predictions do not match).",
-            )
-        )
+        found.append(Finding("model checks", name, None, None, "not assessable", _why_not(posterior)))
     findings = Findings(found)
     if statistics is None:
         posterior._groups["model checks"] = findings
     return findings
+
+
+def _why_not(posterior) -> str:
+    """Why nothing could be checked, and what to do."""
+    if getattr(posterior, "program", None) is None:
+        return (
+            "The checks predict with the program, which this posterior was loaded without: load it with "
+            "er.load(path, program=model(data)), the data being those that were fitted."
+        )
+    if getattr(posterior, "_target", None) is None:
+        return (
+            "The checks need the program with the data that were fitted, and this posterior was loaded with others: load "
+            "it with er.load(path, program=model(data)), the data being those that were fitted."
+        )
+    return (
+        "There are no observed rows that a check could use (a likelihood in a factor, fewer than five rows, or rows that "
+        "the predictions do not match)."
+    )
 
 
 def tested(posterior, statistics=None) -> list[Finding]:

@@ -127,7 +127,9 @@ def compare(posteriors: Mapping[str, Any]) -> Comparison:
                     f"posterior '{name}'",
                     "one outcome with a log likelihood by row",
                     f"{sorted(found) or 'none'}",
-                    "keep the program and the data, and outcomes of at most 5,000 rows",
+                    "load it with er.load(path, program=model(data)), the data being those that were fitted"
+                    if posterior._target is None
+                    else "give the model one outcome of at most 5,000 rows, each with a density of its own",
                 )
             )
         loos[name] = next(iter(found.items()))

@@ -60,17 +60,25 @@ def leave_one_out(posterior) -> dict[str, Loo]:
                 rows = posterior.draws["log_likelihood"][name]
             except (ElboroomError, KeyError):
                 continue
-            if rows.size and np.isfinite(rows.values).all() and (np.ptp(rows.values, axis=(0, 1)) > 0).all():
-                found[name] = _left_out(posterior, name, rows)
+            there = _there(posterior.observed_data[name], rows.shape[2:])
+            density = rows.values.reshape(-1, there.size)[:, there].astype(float)
+            if density.size and np.isfinite(density).all() and (np.ptp(density, axis=0) > 0).all():
+                found[name] = _left_out(posterior, name, rows, density, there)
     posterior._groups["loo"] = found
     return found
 
 
-def _left_out(posterior, name, rows) -> Loo:
-    density = rows.values.reshape(-1, rows[0, 0].size).astype(float)
+def _there(observed, shape) -> np.ndarray:
+    """Which rows have an outcome, ``(N,)``: all of it, where it is a vector."""
+    missing = np.isnan(np.asarray(observed, float))
+    return ~missing.any(axis=tuple(range(len(shape), missing.ndim))).ravel()
+
+
+def _left_out(posterior, name, rows, density, there) -> Loo:
     count, num_rows = density.shape
-    replicated = _replicated(posterior, name, density.shape)
-    observed = np.ravel(posterior.observed_data[name]).astype(float)
+    replicated, observed = _replicated(posterior, name, count, there), None
+    if replicated is not None:
+        observed = np.ravel(posterior.observed_data[name])[there].astype(float)
     elpd, khat, places = np.empty(num_rows), np.empty(num_rows), np.full(num_rows, np.nan)
     rng = np.random.default_rng(num_rows)
     for start in range(0, num_rows, max(1, BLOCK // count)):
@@ -87,6 +95,10 @@ def _left_out(posterior, name, rows) -> Loo:
     lppd = np.log(np.exp(density - density.max(0)).mean(0)) + density.max(0)
     dims = rows.dims[2:]
     shape = rows.isel({rows.dims[0]: 0, rows.dims[1]: 0}, drop=True)
+    stacked = shape.stack(_row=dims)[there] if dims else None
+    labels = [_label(name, dims, row) for row in stacked.coords["_row"].values] if dims else [name]
+    if not there.all():
+        shape = stacked.drop_vars(stacked.coords).rename(_row="row")
     good = khat_threshold(count)
     estimate = _estimate(
         elpd=float(elpd.sum()),
@@ -100,8 +112,6 @@ def _left_out(posterior, name, rows) -> Loo:
         elpd_i=shape.copy(data=elpd.reshape(shape.shape)),
         pareto_k=shape.copy(data=khat.reshape(shape.shape)),
     )
-    stacked = shape.stack(_row=dims) if dims else None
-    labels = [_label(name, dims, row) for row in stacked.coords["_row"].values] if dims else [name]
     return Loo(elpd, khat, None if replicated is None else places.clip(0, 1), labels, estimate)
 
 
@@ -113,12 +123,13 @@ def _estimate(**facts):
     return utils.ELPDData(kind="loo", **facts) if kind is None else kind(**facts)
 
 
-def _replicated(posterior, name, shape):
+def _replicated(posterior, name, count, there):
+    """Replicates ``(count, N)`` of the rows that are there; None where they do not match the densities."""
     try:
         values = posterior.draws["posterior_predictive"][name].values
     except (ElboroomError, KeyError):
         return None
-    return values.reshape(shape) if values.size == np.prod(shape) else None
+    return values.reshape(count, -1)[:, there] if values.size == count * there.size else None
 
 
 def smooth_rows(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

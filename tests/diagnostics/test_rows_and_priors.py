@@ -54,6 +54,51 @@ def test_leave_one_out_is_that_of_arviz_stats(plain):
     np.testing.assert_allclose(found.places, places, atol=1e-3)
 
 
+GAPS = np.arange(60) % 7 == 3
+
+
+def test_rows_without_an_outcome_are_left_out_of_leave_one_out():
+    """The same as where they are not there; and models of them are compared."""
+    missing, dropped = fitted(np.where(GAPS, np.nan, Y)), fitted(Y[~GAPS])
+    found, expected = (loo.leave_one_out(one)["y"] for one in (missing, dropped))
+    np.testing.assert_allclose(found.elpd, expected.elpd, atol=0.02)
+    assert found.estimate.elpd == pytest.approx(expected.estimate.elpd, abs=0.1)
+    assert found.labels == [f"y[{i}]" for i in np.flatnonzero(~GAPS)]
+    assert {f.name for f in loo.check(missing)} == {"influential rows", "LOO-PIT"}
+    narrow = fitted(np.where(GAPS, np.nan, Y), width=0.1)
+    table = er.compare({"wide": missing, "narrow": narrow}).table
+    assert list(table.index) == ["wide", "narrow"]
+    assert table.loc["wide", "elpd"] == pytest.approx(expected.estimate.elpd, abs=0.1)
+    with pytest.raises(er.DataError, match="the outcomes of 'wide'"):
+        er.compare({"wide": missing, "other": fitted()})
+
+
+@er.model
+def vectors(y):
+    mu = er.sample("mu", er.Normal(np.zeros(2), 10.0).to_event(1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(mu, 1.0).to_event(1), y)
+
+
+@er.model
+def shares(y):
+    p = er.sample("p", er.Beta(1, 1))
+    with er.plate("column", 4), er.plate("row", len(y)):
+        er.observe("y", er.Bernoulli(p), y)
+
+
+def test_rows_of_vectors_and_tables_with_gaps_are_left_out_one_by_one():
+    y = RNG.normal(size=(20, 2))
+    y[[2, 5]] = np.nan
+    found = loo.leave_one_out(er.fit(vectors(y), refine=False, progress=False))["y"]
+    assert found.elpd.shape == (18,) and found.labels[2:4] == ["y[3]", "y[4]"]
+    table = np.where(RNG.uniform(size=(15, 4)) < 0.1, np.nan, RNG.uniform(size=(15, 4)) < 0.3)
+    found = loo.leave_one_out(er.fit(shares(table), refine=False, progress=False))["y"]
+    seen = table[~np.isnan(table)]
+    rest = (1 + seen.sum() - seen) / (2 + len(seen) - 1)  # the share that the others predict
+    np.testing.assert_allclose(found.elpd, np.log(np.where(seen == 1, rest, 1 - rest)), atol=0.01)
+
+
 def test_rows_left_out_show_a_likelihood_that_is_too_wide():
     noise = np.random.default_rng(1).normal(size=60)
     for width, verdict in ((1.0, "ok"), (0.6, "caution"), (0.3, "misfit")):
@@ -77,3 +122,17 @@ def test_a_prior_against_the_data_is_named(plain):
 def test_priors_that_are_far_too_wide_are_told_of():
     found = {f.name: f for f in priors.check(fitted(width=1e5))}
     assert found["prior predictions"].verdict == "ok" and "far wider" in found["prior predictions"].advice
+
+
+def test_a_posterior_without_its_program_says_what_to_pass(plain, tmp_path):
+    fresh = er.fit(normal(Y, 0.0, 10.0), refine=False, progress=False)
+    path = fresh.save(tmp_path / "kept")
+    (finding,) = (f for f in er.load(path).check() if f.name == "model checks")
+    assert finding.verdict == "not assessable" and "er.load(path, program=model(data))" in finding.advice
+    with pytest.raises(er.DataError, match=r"er.load\(path, program=model\(data\)\)"):
+        er.compare({"one": er.load(path), "other": plain})
+    again = er.load(path, program=normal(Y, 0.0, 10.0))
+    assert {f.name for f in again.check()} == {f.name for f in plain.check()}
+    fresh.check()  # its predictions are saved with it
+    names = {f.name for f in er.load(fresh.save(tmp_path / "more")).check()}
+    assert {"PIT-ECDF", "LOO-PIT"} <= names

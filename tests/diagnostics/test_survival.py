@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from elboroom.diagnostics.checks.predictions import outcomes
+from elboroom.diagnostics.checks.predictions import kept_apart, outcomes
 from elboroom.diagnostics.checks.survival import censoring, kaplan_meier
 
 import elboroom as er
@@ -73,3 +73,49 @@ def test_lung_cancer():
     assert "misfit" in found.values()
     (outcome,) = outcomes(er.fit(weibull(time, seen, time), refine=False, progress=False))
     assert outcome.censored.seen.sum() == seen.sum() == 165
+
+
+@er.model
+def tobit(x, y):
+    a, b = er.sample("a", er.Normal(0, 5)), er.sample("b", er.Normal(0, 5))
+    s = er.sample("s", er.HalfNormal(5))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Censored(er.Normal(a + b * x, s), lower=0.0), y)
+
+
+@er.model
+def weibull_line(x, time, seen):
+    a, b = er.sample("a", er.Normal(0, 3)), er.sample("b", er.Normal(0, 2))
+    shape = er.sample("shape", er.LogNormal(0, 1))
+    with er.plate("row", len(x)):
+        law = er.Weibull(er.math.exp(a + b * x), shape)
+        er.observe("y", er.Censored(law, upper=er.math.where(seen, er.math.inf, time)), time)
+
+
+def test_a_row_that_leverage_moves_stays_on_its_side_of_a_limit():
+    replicated = np.array([[0.0, 3.0, 1.0], [0.0, 5.0, 5.0], [2.0, 5.0, 5.0], [1.0, 5.0, 4.0]])
+    observed = np.array([0.1, 5.0, 4.9])
+    moved = kept_apart(np.array([-0.4, 6.0, 5.6]), observed, replicated)
+    assert 0 < moved[0] < 1e-5 and moved[1] == 5 and 5 - 1e-5 < moved[2] < 5
+    assert kept_apart(np.array([-0.4, 6.0, 5.6]), np.array([0.0, 5.0, 4.9]), replicated)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["weibull", "tobit"])
+def test_data_of_the_model_with_many_censored_rows_are_no_misfit(name):
+    """Few rows to a parameter, so that leverage counts: places of observations lie as those of replicates do."""
+    share = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=60)
+        if name == "tobit":
+            program = tobit(x, np.maximum(0.0, 0.3 + x + rng.normal(size=60)))
+        else:
+            life, lost = np.exp(0.5 + 0.5 * x) * rng.weibull(1.5, 60), rng.exponential(2.5, 60)
+            program = weibull_line(x, np.minimum(life, lost), life < lost)
+        posterior = er.fit(program, refine=False, progress=False, num_draws=1000)
+        assert "misfit" not in {f.verdict for f in posterior.check()}
+        (outcome,) = outcomes(posterior)
+        assert not outcome.exact  # leverage is corrected for
+        places, _ = outcome.places
+        share.append((np.abs(places - 0.5) < 0.45).mean())
+    assert 0.9 == pytest.approx(np.mean(share), abs=4 * np.sqrt(0.09 / 180))
