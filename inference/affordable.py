@@ -22,7 +22,7 @@ def refine_where_it_pays(
 ) -> Posterior:
     """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
     affordable cost."""
-    if posterior.verdict == "trusted":
+    if posterior.judgement == "trusted":
         return posterior
     hopeless = _hopeless(posterior)
     if hopeless:
@@ -74,4 +74,4 @@ def _hopeless(posterior) -> str | None:
 
 def _trust(posterior) -> tuple:
     verdicts = [posterior.table["verdict"][i] for i in posterior._judged()]
-    return -ORDER.index(posterior.verdict), sum(v == "trusted" for v in verdicts)
+    return -ORDER.index(posterior.judgement), sum(v == "trusted" for v in verdicts)

@@ -356,7 +356,7 @@ def _remembered(posterior) -> Outcome:
     """What a posterior that was loaded still knows of its fit."""
     law = Law("psis" if posterior.law == "psis" else posterior.law, posterior.z)
     if posterior.law == "mcmc":
-        law.held = np.inf if posterior.verdict != "untrusted" else 0.0
+        law.held = np.inf if posterior.judgement != "untrusted" else 0.0
     frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-12)))
     condemned = posterior.settings.get("condemned")
     if condemned is None and any(f.name == "symmetry" for f in posterior.findings):

@@ -97,6 +97,9 @@ def as_json(posterior) -> dict:
             "name": posterior.name,
             "question": posterior.question,
             "verdict": posterior.verdict,
+            "judgement": posterior.judgement,
+            "counts": posterior.counts,
+            "doubts": posterior.doubts,
             "fits_data": found.fits_data,
             "blame": {"verdict": found.verdict, "sentence": found.sentence, "misfits": found.misfits},
             "quantities": [
@@ -138,7 +141,17 @@ TRUST = {
         "For at least one judged quantity nothing reliable is established. The table names it and says why.",
     ),
 }
+DOUBTED = (
+    "With caution.",
+    "The evidence holds for the judged quantities, and for too few of the others. The table names them and says why.",
+)
 FIT = {True: "Yes, as far as the checks see.", False: "No.", None: "Not known."}
+
+
+def _trust(content) -> tuple[str, str]:
+    """Whether the answer can be trusted, and why."""
+    answer, why = DOUBTED if content["judgement"] != content["verdict"] else TRUST[content["verdict"]]
+    return answer, f"{why} {content['doubts']}" if content["doubts"] else why
 
 
 def _next_step(content) -> str:
@@ -171,7 +184,7 @@ def markdown(content: dict) -> str:
     lines = [
         f"### {cell(content['name'])}: {content['verdict']}",
         "",
-        f"{TRUST[content['verdict']][1]} {content['blame']['sentence']} {_next_step(content)}",
+        f"{_trust(content)[1]} {content['blame']['sentence']} {_next_step(content)}",
         "",
         "| quantity | mean | 90% interval | verdict |",
         "|---|---|---|---|",
@@ -205,7 +218,6 @@ def _html(posterior, content) -> str:
     judged = {posterior.table["label"][i] for i in posterior._judged()}
     rows = sorted(content["quantities"], key=lambda q: rank[q["verdict"]])
     headline = [q for q in content["quantities"] if q["name"] in judged and q["verdict"] is not None]
-    counts = {v: sum(q["verdict"] == v for q in content["quantities"]) for v in TRUST}
     try:
         graph = Markup(posterior.program.graph()._repr_svg_()) if posterior.program is not None else ""
     except ImportError:
@@ -215,7 +227,7 @@ def _html(posterior, content) -> str:
     environment.filters.update(number=_number, measured=_measured)
     return environment.get_template("report.html").render(
         content=content,
-        trust=TRUST[content["verdict"]],
+        trust=_trust(content),
         fit=(FIT[content["fits_data"]], content["blame"]["sentence"] + _which(content)),
         findings=_parted(content["findings"], len(posterior.findings)),
         next_step=_next_step(content),
@@ -223,7 +235,7 @@ def _html(posterior, content) -> str:
         more_headline=max(0, len(headline) - 8),
         rows=rows[:MOST_ROWS],
         omitted=max(0, len(rows) - MOST_ROWS),
-        counts=counts,
+        counts=content["counts"],
         graph=graph,
         predictive=[(name, [Markup(one) for one in some]) for name, some in figures.predictive(posterior)],
         elbo=Markup(figures.elbo(posterior)),

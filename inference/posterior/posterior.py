@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +17,11 @@ from ...ppl.masks import hide
 from ...ppl.sites import Site, element_labels
 from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
-from ..evidence.verdicts import worst
+from ..evidence.verdicts import ORDER, worst
 from ..outcome import Law, quantity_values, verdicts_of
 from ..trail import Trail
 
+MOST_UNTRUSTED = 0.05  # of all scalar quantities, in a posterior that is called trusted
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
 
 
@@ -194,9 +197,42 @@ class Posterior:
         return out or list(range(len(owner)))
 
     @property
-    def verdict(self) -> str:
-        """The worst verdict over the judged quantities: ``"trusted"``, ``"caution"`` or ``"untrusted"``."""
+    def judgement(self) -> str:
+        """The worst verdict over the judged quantities alone."""
         return worst([self.table["verdict"][i] for i in self._judged()])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many scalar quantities have which verdict, and how many are constant."""
+        verdicts = list(self.table["verdict"])
+        return {**{v: verdicts.count(v) for v in ORDER}, "constant": verdicts.count(None)}
+
+    @property
+    def doubts(self) -> str | None:
+        """How many of all quantities are untrusted, and the main reason, where that is more than 5%.
+
+        None where it is not, or where the user has named the quantities that matter.
+        """
+        counts = self.counts
+        total = sum(counts.values()) - counts["constant"]
+        if self.settings.get("quantities") is not None or counts["untrusted"] <= MOST_UNTRUSTED * total:
+            return None
+        reasons = Counter(
+            re.sub(r"\d+(\.\d+)?", "…", reason)
+            for verdict, reason in zip(self.table["verdict"], self.table["reason"], strict=True)
+            if verdict == "untrusted"
+        )
+        reason, often = reasons.most_common(1)[0]
+        share = "" if often == counts["untrusted"] else f" {often} of them"
+        return f"{counts['untrusted']} of {total} quantities are untrusted;{share or ' all'}: {reason}."
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict over the judged quantities: ``"trusted"``, ``"caution"`` or ``"untrusted"``.
+
+        At most *caution* where more than 5% of all quantities are untrusted, unless ``quantities=`` named some.
+        """
+        return worst([self.judgement, "caution" if self.doubts else "trusted"])
 
     def summary(self, var_names=None):
         """One row per scalar quantity.

@@ -37,10 +37,7 @@ def shown(posterior) -> tuple[object, int]:
 
 def shares(posterior) -> str:
     """How many scalar quantities have which verdict, in words."""
-    verdicts = [v for v in posterior.table["verdict"] if v is not None]
-    parts = [f"{verdicts.count(v)} {v}" for v in ("trusted", "caution", "untrusted") if v in verdicts]
-    constants = len(posterior.table["verdict"]) - len(verdicts)
-    return ", ".join(parts + ([f"{constants} constant"] if constants else [])) or "none"
+    return ", ".join(f"{count} {verdict}" for verdict, count in posterior.counts.items() if count) or "none"
 
 
 def head(posterior) -> tuple[str, str]:
@@ -48,8 +45,15 @@ def head(posterior) -> tuple[str, str]:
     khat = posterior.khat
     law = "long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law
     known = f", k̂ {khat:.2f}" if np.isfinite(khat) and law != "long" else ""
+    words = WORDS[posterior.verdict]
+    if posterior.doubts:
+        words = (
+            f"Use with caution: {posterior.doubts}"
+            if posterior.judgement == "trusted"
+            else f"{words} {posterior.doubts}"
+        )
     return (
-        WORDS[posterior.verdict],
+        words,
         f"{len(posterior.z)} {LAWS.get(law, law)}{known}; scalar quantities: {shares(posterior)}",
     )
 
