@@ -312,6 +312,10 @@ class Program:
 
     def bind(self, **data) -> Program:
         """The same model with some arguments replaced; labels keep the codes they had."""
+        return self.rebound(data)
+
+    def rebound(self, data: Mapping[str, Any], check: bool = True) -> Program:
+        """See `bind`; without a check where more arguments are still to be replaced."""
         unknown = set(data) - set(self.arguments)
         if unknown:
             raise DataError(
@@ -322,7 +326,7 @@ class Program:
                     "check the names",
                 )
             )
-        return self._copy(arguments={**self.arguments, **data})
+        return self._copy(arguments={**self.arguments, **data}, check=check)
 
     def condition(self, **values) -> Program:
         """Fix latent sites at values; their prior density stays in the joint density.

@@ -139,7 +139,7 @@ def fitted_counts(posterior) -> dict[str, int]:
 
 def _rebind(posterior, new_data):
     program = posterior.program
-    bound = program.bind(**new_data)
+    bound = program.rebound(new_data, check=False)
     outcomes = {s.argument: s.name for s in posterior.observed.values() if s.argument is not None}
     absent = {
         label: name

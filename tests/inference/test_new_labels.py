@@ -99,3 +99,16 @@ def test_coords_that_a_model_states_are_those_of_its_rows():
     assert posterior.predict(sigma=sigma)["posterior_predictive"]["school"].values.tolist() == list("ABC")
     with pytest.raises(er.ShapeError, match="3 in coords"):
         schools(np.ones(2), np.ones(2)).trace()
+
+
+def test_new_rows_may_have_the_old_names_in_another_order():
+    @er.model
+    def line(x, y=None):
+        b = er.sample("b", er.Normal(0, 1))
+        with er.plate("row", len(x)):
+            er.observe("y", er.Normal(b * x, 0.1), y)
+
+    table = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.1, 2.9]}, index=["a", "b", "c"])
+    posterior = er.fit(line(table["x"], table["y"]), num_draws=NUM, progress=False, refine=False)
+    drawn = posterior.predict(x=table["x"].iloc[::-1])["posterior_predictive"]["y"].values[0].mean(0)
+    assert np.all(np.abs(drawn - [3.0, 2.0, 1.0]) < 0.1)
