@@ -88,7 +88,7 @@ class Structure:
             Scale of each coordinate: the difference is taken over ``step`` of it.
         """
         dim, count = len(unit), self.num_colours
-        unit = np.maximum(unit, 1e-9 / step * (1 + np.abs(z).mean(0)))  # a difference above rounding
+        unit = np.maximum(unit, 1e-9 / step * np.abs(z).mean(0))  # a difference above rounding
         products = np.empty((count, dim))
         for c in range(count):
             v = np.where(self.colour == c, unit, 0.0)

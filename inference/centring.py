@@ -41,19 +41,21 @@ def shares(target, z: np.ndarray, precision: np.ndarray) -> tuple[dict, np.ndarr
     names, count = list(target.centring), len(z)
     values = target.constrain(z)
     rows = {site.name: np.concatenate([values[site.name]] * (len(names) + 1)) for site in target.sites}
+    size = {name: np.abs(values[name]).max() for name in names}
+    size = {name: most if np.isfinite(most) and most > 0 else 1.0 for name, most in size.items()}
     for i, name in enumerate(names, start=1):
-        rows[name][i * count : (i + 1) * count] += 1.0
+        rows[name][i * count : (i + 1) * count] += size[name]
     u = target.centred(dict.fromkeys(names, 0.0)).unconstrain(rows).reshape(len(names) + 1, count, -1)
     found, units = {}, np.zeros(target.dim)
     for i, name in enumerate(names, start=1):
         where, before = target.offsets[name], target.centring[name].ravel()
         with np.errstate(all="ignore"):
-            log_scales = -np.log(u[i][:, where] - u[0][:, where])
+            log_scales = np.log(size[name]) - np.log(u[i][:, where] - u[0][:, where])
             log_scale, spread = log_scales.mean(0), log_scales.var(0)
             added = np.maximum(precision[where] * np.exp(2.0 * before * log_scale) - 1.0, 0.0)
             share = added / (added + np.exp(2.0 * spread))
-        good = np.isfinite(share) & np.isfinite(log_scale)
-        share = np.where(good, share, before)
-        units[where] = np.where(good, (share - before) * log_scale, 0.0)
+            good = np.isfinite(share) & np.isfinite(log_scale)
+            share = np.where(good, share, before)
+            units[where] = np.where(good, (share - before) * log_scale, 0.0)
         found[name] = share.reshape(target.centring[name].shape)
     return found, units

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from ..guides import FAMILIES, MeanField
 from ..guides.sparse import NotPositiveDefinite
 from ..guides.structure import UnreadLinks
+from ..ppl.errors import ElboroomError, GuideError, InferenceError, explain
+from ..ppl.simulate import prior_values
 from .centring import carry, shares
 from .designs import antithetic, whitened
 from .evidence.finding import Finding
@@ -20,12 +22,13 @@ from .lbfgs import minimise
 from .low_rank import low_rank
 from .natural import natural_gradient, polish
 from .sparse_newton import sparse_newton
-from .starts import dispersed, loose_fits
+from .starts import Starts, dispersed, loose_fits
 from .trail import Rung
 from .watch import Watch
 
 LOOSE = 2.0  # nats at which a start stops: the guide's own fit goes on from there
 RECENTRED = 0.2  # a smaller change of a centring is not worth another fit
+PRIOR_DRAWS, SETTLED = 64, 10  # draws among which starts are chosen; most fits in units of the one before
 FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
 
 
@@ -95,22 +98,14 @@ class Fitting:
 
     def _starts(self):
         before, begin = self.target.counter.num_gradients, time.perf_counter()
-        rng, dim = self.rng(0), self.target.dim
-        points = dispersed(rng, 3, dim)
-        if self.start is not None:
-            points = np.concatenate([np.atleast_2d(self.start), points[:2]])
-        points = self._finite_points(points, rng)
-        self.best = independent(points[0], np.full(dim, 0.1))
-        centred, found = self.target, []
-        loose = self.plan.family.name in {"full-rank", "structured", "flow"} and not centred.centring
+        rng, plain, found = self.rng(0), self.target, []
+        loose = self.plan.family.name in {"full-rank", "structured", "flow"} and not plain.centring
         tolerance = LOOSE if loose else 0.1
-        ends = (1.0, 0.0) if centred.centring else (1.0,)
-        for share in ends:  # centred, then non-centred
-            self._enter(centred.centred(dict.fromkeys(centred.centring, share)))
-            with np.errstate(all="ignore"):
-                fits = loose_fits(self.density, points, rng, tolerance=tolerance, callback=self.watch.stop)
-            found.append((self.target, fits))
-            points = points[:2]
+        for target, points, unit in self._places(rng):
+            self._enter(target)
+            if not found:
+                self.best = independent(points[0], 0.1 * unit)
+            found.append((target, self._loose(points, unit, rng, tolerance)))
         target, best = max(found, key=lambda one: one[1].elbo[one[1].best])
         self._enter(target)
         k = best.best
@@ -135,6 +130,102 @@ class Fitting:
             elbo_se=float(best.elbo_se[k]),
             reason=f"{sum(len(f.elbo) for _, f in found)} dispersed starts, {best.num_iterations} iterations",
         )
+
+    def _places(self, rng):
+        """Coordinates, points to begin at, and a unit of each coordinate there: centred, then non-centred, around 0 and,
+        where the priors are far from there, also where they declare."""
+        plain, ones, nowhere, far = self.target, np.ones(self.target.dim), None, self._far
+        points = dispersed(rng, 3, plain.dim)
+        if self.start is not None:
+            points = np.concatenate([np.atleast_2d(self.start), points[:2]])
+        try:
+            points = self._finite_points(points, rng)
+        except InferenceError as error:
+            if not far:
+                raise
+            nowhere = error
+        else:
+            yield plain.centred(dict.fromkeys(plain.centring, 1.0)), points, ones
+            if plain.centring:
+                yield plain.centred(dict.fromkeys(plain.centring, 0.0)), points[:2], ones
+        if not far:
+            return
+        found = False
+        for target, points, unit in self._declared(rng):
+            good = points[np.isfinite(self._in(target, points)[0])]
+            if len(good):
+                found = True
+                yield target, good[:3], unit
+        if nowhere is not None and not found:
+            raise nowhere
+
+    @property
+    def _far(self) -> bool:
+        """Whether priors declare other units than one around 0."""
+        loc, scale = self.target.units
+        return bool((loc != 0).any() or (scale != 1).any())
+
+    def _in(self, target, points):
+        self._enter(target)
+        return self.density(points)
+
+    def _declared(self, rng):
+        """As `_places`, where the priors declare: draws from them where they are proper, the densest first."""
+        plain = self.target
+        try:
+            values = prior_values(plain.program, PRIOR_DRAWS, self.seed, plain.backend)
+        except (
+            ElboroomError,
+            ArithmeticError,
+            ValueError,
+            RuntimeError,
+        ):  # improper, or too far out to be drawn from
+            loc, scale = plain.units
+            free = plain.centred(dict.fromkeys(plain.centring, 0.0))
+            yield free, loc + scale * dispersed(rng, 3, plain.dim), scale
+            return
+        for share in (0.0, 1.0) if plain.centring else (1.0,):
+            target = plain.centred(dict.fromkeys(plain.centring, share))
+            z = target.unconstrain({site.name: values[site.name] for site in plain.sites})
+            z = z[np.isfinite(z).all(1)]
+            if not len(z):
+                continue
+            unit = np.diff(np.quantile(z, [0.25, 0.75], axis=0), axis=0)[0]
+            first = self._in(target, z)[0].argmax()
+            yield target, np.concatenate([z[[first]], z[:2]]), np.where(unit > 0, unit, 1.0)
+
+    def _loose(self, points, unit, rng, tolerance) -> Starts:
+        """Loose fits from some points, in the given units."""
+
+        def framed(x):
+            value, grad = self.density(x * unit)
+            return value, grad * unit
+
+        with np.errstate(all="ignore"):
+            fits = loose_fits(framed, points / unit, rng, tolerance=tolerance, callback=self.watch.stop)
+            fits = replace(
+                fits, mean=fits.mean * unit, sd=fits.sd * unit, elbo=fits.elbo + np.log(unit).sum()
+            )
+            for k in range(len(fits.mean)) if self._far else ():
+                self._settle(fits, k, rng, tolerance)
+        return fits
+
+    def _settle(self, fits: Starts, k: int, rng, tolerance) -> None:
+        """Go on from where a start ended, in the units that it found, until that gains nothing."""
+        for _ in range(SETTLED):
+            mean, sd = fits.mean[k], fits.sd[k]
+
+            def framed(x, mean=mean, sd=sd):
+                value, grad = self.density(mean + x * sd)
+                return value, grad * sd
+
+            origin = np.zeros((1, len(mean)))
+            again = loose_fits(framed, origin, rng, 1.0, tolerance=tolerance, callback=self.watch.stop)
+            elbo = again.elbo[0] + np.log(sd).sum()
+            if not elbo > fits.elbo[k] + 1.0:
+                return
+            fits.mean[k], fits.sd[k] = mean + sd * again.mean[0], sd * again.sd[0]
+            fits.elbo[k], fits.elbo_se[k] = elbo, again.elbo_se[0]
 
     def snapshot(self) -> tuple[dict, dict]:
         """What a stage has led to: JSON-ready values, and arrays."""
@@ -203,12 +294,22 @@ class Fitting:
             self.best = independent(moved[0], np.exp(units) / np.sqrt(precision))
         return True
 
-    def _finite_points(self, points, rng, density=None):
-        """Points at which the density is finite, near those given where it can be."""
-        from ..ppl.errors import InferenceError, explain
+    def scattered(self, count: int, rng) -> np.ndarray:
+        """Points of finite density around 0, or where the priors declare, whichever are denser."""
+        loc, scale = self.target.units
+        points = dispersed(rng, count, self.target.dim)
+        if not self._far:
+            return self._finite_points(points, rng)
+        near = [points, loc + scale * points]
+        with np.errstate(all="ignore"):
+            denser = np.argmax([np.median(self.density(some)[0]) for some in near])
+        return near[1] if denser else self._finite_points(points, rng)
 
+    def _finite_points(self, points, rng, density=None, unit=(0.0, 1.0)):
+        """Points at which the density is finite, in the given unit, near those given where it can be."""
+        loc, scale = unit
         for radius in (2.0, 1.0, 0.3, 0.05, 5.0, 10.0):
-            value, _ = (density or self.density)(points)
+            value, _ = (density or self.density)(loc + scale * points)
             good = np.isfinite(value)
             if good.all():
                 return points
@@ -375,8 +476,6 @@ class Fitting:
         return f"{len(found.factor.width)} directions; {found.reason} after {len(found.trace)} steps{words}"
 
     def _foreign(self):
-        from ..ppl.errors import GuideError, explain
-
         raise GuideError(
             explain(
                 "guide",

@@ -32,7 +32,7 @@ from .watch import Watch
 FIRST_POOL, LARGEST_POOL, LEAN_POOL, NUM_CHAINS = 8_000, 64_000, 1_000, 128
 LEAST = 4  # draws of the pool for each that is kept
 LEAST_ACCEPTANCE = 0.5  # of the chains; their step size aims at 0.8
-FAR, COLLINEAR = 1e4, 1e-6  # an sd of an unconstrained coordinate; an eigenvalue of the correlations
+FAR, COLLINEAR = 1e4, 1e-6  # an sd of a coordinate, in its unit; an eigenvalue of the correlations
 DEAREST = 2**33  # numbers that a first pool reads
 LARGEST_BLOCK = 2**25  # values held at once
 MOST_RESPONSES = 64  # coordinates whose covariance linear response is asked for
@@ -252,7 +252,7 @@ class Climb(Fitting):
 
     def _directions(self, law, frame) -> None:
         """Findings on what the data do not hold apart, or do not hold at all."""
-        far = law.z.std(0)
+        far = law.z.std(0) / (self._reach / FAR)
         known = any(f.name == "flat direction" for f in self.findings)
         if law.held < 3 and far.max() > FAR and not known:
             names = [self.target.labels[i] for i in np.argsort(-far)[:3] if far[i] > FAR]
@@ -287,6 +287,12 @@ class Climb(Fitting):
                 )
             )
 
+    @property
+    def _reach(self) -> np.ndarray:
+        """Sds of each coordinate from which on nothing seems to hold it, in the units that its prior declares."""
+        scale = self.target.units[1]
+        return FAR * np.maximum(np.where(scale == 1, scale.max(), scale), 1.0)
+
     def _symmetries(self, z) -> list[Symmetry]:
         """Symmetries at some points; they are looked for where every site is centred."""
         own = self.target
@@ -318,7 +324,7 @@ class Climb(Fitting):
         residual = stein(x, grad, pool.weights)
         condemned = None
         eig, vec = residual.curvature
-        if eig[0] < 0.05 and frame.widest > 1e4:
+        if eig[0] < 0.05 and frame.widest > self._reach.max():
             worst = frame.points(vec[:, :1].T)[0] - frame.mean
             names = [self.target.labels[i] for i in np.argsort(-np.abs(worst))[:3]]
             condemned = f"flat direction: nothing in model or data holds {', '.join(names)}"
@@ -551,9 +557,7 @@ class Climb(Fitting):
                 accept = 0.95
             length = drawn if held else 160
             if not held and not wide:
-                frame = Dense(
-                    flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + 1e-12 * np.eye(flat.shape[1]))
-                )
+                frame = Dense(flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + np.diag(1e-12 * flat.var(0))))
         if result is None:
             return None
         law, chains = result

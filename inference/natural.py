@@ -92,7 +92,8 @@ def natural_gradient(
     kept: State | None = None  # the last that was accepted
     best = None
     stale = 0
-    widest = max(1.0, np.abs(np.diag(scale_tril)).max())
+    narrow = np.abs(np.diag(scale_tril)).max()
+    widest = max(1.0, narrow)
     reason = "step limit"
     trial = (np.array(mean), np.array(scale_tril))
     for _ in range(max_steps):
@@ -110,7 +111,7 @@ def natural_gradient(
         if not finite or (kept is not None and elbo < kept.elbo - 3 * np.hypot(se, kept.elbo_se)):
             if kept is None:
                 scale = 0.5 * scale
-                if np.abs(np.diag(scale)).max() < 1e-12:
+                if np.abs(np.diag(scale)).max() < 1e-12 * narrow:
                     return Fitted(mu, scale, -np.inf, False, trace, "no finite draw")
                 trial = (mu, scale)
                 continue

@@ -154,8 +154,8 @@ class Chains:
 
 def begun(target, outcome: Outcome) -> tuple[Chains, str]:
     """Chains in the frame that the evidence allows, and the reason in words."""
-    law, dim = outcome.law, target.dim
-    free = Chains(target, Affine(np.zeros(dim), np.ones(dim)), False)
+    law = outcome.law
+    free = Chains(target, Affine(*target.units), False)
     if law.kind == "mcmc":
         if law.held < 3:
             return free, "a metric of their own, as the short chains had hardly moved"

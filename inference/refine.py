@@ -32,7 +32,6 @@ from .frame import Dense, independent
 from .nuts import ACCEPT, PILOT, Chains, begun, least_seconds, starts
 from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
 from .posterior import Posterior
-from .starts import dispersed
 from .trail import Rung, Trail
 from .watch import Watch
 
@@ -157,10 +156,10 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     begin, guide = time.perf_counter(), MeanField().bind(target)
     seek = Fitting(target, SimpleNamespace(family=guide.family), seed, Watch())
     rng = seek.rng(0)
-    points = start_z if start_z is not None else seek._finite_points(dispersed(rng, 16, target.dim), rng)
-    frame = independent(np.zeros(target.dim), np.ones(target.dim))
+    points = seek.scattered(16, rng) if start_z is None else start_z
+    frame = independent(*target.units)
     outcome = Outcome(
-        guide, guide.init({"mean": frame.mean, "sd": np.ones(target.dim)}), Law("guide", points), np.nan,
+        guide, guide.init({"mean": frame.mean, "sd": target.units[1]}), Law("guide", points), np.nan,
         (np.nan, np.nan), None, frame, None, NOT_RUN, [], without=True,
     )  # fmt: skip
     cost = Cost(target.counter.num_densities, target.counter.num_gradients, 0.0, time.perf_counter() - begin)
@@ -357,7 +356,7 @@ def _remembered(posterior) -> Outcome:
     law = Law("psis" if posterior.law == "psis" else posterior.law, posterior.z)
     if posterior.law == "mcmc":
         law.held = np.inf if posterior.judgement != "untrusted" else 0.0
-    frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-12)))
+    frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-300)))
     condemned = posterior.settings.get("condemned")
     if condemned is None and any(f.name == "symmetry" for f in posterior.findings):
         condemned = FORGOTTEN

@@ -15,6 +15,7 @@ from .backends import load
 from .centring import KEY
 from .errors import OutOfMemoryError, UnsupportedError, explain, in_short
 from .sites import ModelTrace, Site, element_labels
+from .units import units
 
 BATCH = 32
 LARGEST_WORK = 2**17  # numbers read by one gradient above which rows go one by one, through the cache
@@ -180,6 +181,11 @@ class Target:
     def memory(self) -> float | None:
         """Bytes that the device lets a program have; None where it is the machine's own memory."""
         return self._engine.memory(self.device)
+
+    @property
+    def units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Location and scale of each coordinate as its law declares them, see `elboroom.ppl.units`."""
+        return units(self.sites, self._engine.known(self.program))
 
     @property
     def loops(self):

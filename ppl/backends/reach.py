@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..graph import Access, AxisAccess, IndexProblem
 
@@ -32,12 +32,15 @@ class Analysis:
         Operations whose rule failed: of what they give only the sources are known.
     codes : list of (str, str)
         Arguments of labels that are used as numbers, and the operation.
+    known : dict
+        Node to those of its parts among `units.PARTS` that no latent reaches, as arrays.
     """
 
     access: dict[str, dict[str, dict[str, Access]]]
     problems: list[IndexProblem] = field(default_factory=list)
     unread: tuple[str, ...] = ()
     codes: list[tuple[str, str]] = field(default_factory=list)
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 SUM, MIX = "summed", "mixed"

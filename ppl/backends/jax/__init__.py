@@ -18,6 +18,7 @@ __all__ = [
     "flows",
     "graph",
     "index_problems",
+    "known",
     "loops",
     "memory",
     "out_of_memory",
@@ -123,6 +124,11 @@ def _cached_analysis(program):
 def accesses(program):
     """What reaches each part of each site, by axis."""
     return _cached_analysis(program)[1].access
+
+
+def known(program) -> dict:
+    """Parameters of latent sites that depend on no other latent site, as numbers."""
+    return _cached_analysis(program)[1].known
 
 
 def unread(program) -> tuple[str, ...]:

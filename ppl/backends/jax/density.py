@@ -442,7 +442,7 @@ def _parameters(fn, ndim) -> dict:
     found = {}
     for name, constraint in getattr(fn, "arg_constraints", {}).items():
         value = fn.__dict__.get(name)
-        if value is not None and hasattr(value, "shape"):
+        if hasattr(value, "shape") or isinstance(value, (int, float)):
             value = jnp.asarray(value)
             more = lacking(value.ndim, ndim, fn.event_dim, constraint)
             found[name] = value.reshape((1,) * more + value.shape) if more else value

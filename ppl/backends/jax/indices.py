@@ -65,6 +65,14 @@ def index_checks(
     >>> index_checks(jaxpr, {"county": [1]}, {"county": county})
     [IndexProblem(label='county', size=3, rows=(2,), values=(3,), one_based=True)]
     """
+    scope = scope_of(closed_jaxpr, data_positions, arrays)
+    found: dict[IndexProblem, None] = {}
+    _visit(closed_jaxpr.jaxpr, lambda: iter((scope,)), found)
+    return list(found)
+
+
+def scope_of(closed_jaxpr, data_positions, arrays) -> _Scope:
+    """The variables of a jaxpr, with the data among its inputs; arguments as of `index_checks`."""
     jaxpr = closed_jaxpr.jaxpr
     owner = {i: label for label, spots in data_positions.items() for i in spots}
     inputs: dict = {}
@@ -73,10 +81,7 @@ def index_checks(
         inputs[var] = _Given(
             arrays.get(label) if label else None, frozenset({label} if label else ()), not label
         )
-    scope = _Scope(jaxpr, closed_jaxpr.consts, inputs)
-    found: dict[IndexProblem, None] = {}
-    _visit(jaxpr, lambda: iter((scope,)), found)
-    return list(found)
+    return _Scope(jaxpr, closed_jaxpr.consts, inputs)
 
 
 def is_literal(var) -> bool:

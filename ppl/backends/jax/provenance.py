@@ -7,16 +7,19 @@ to a fixpoint per component of the carry, so that a state-space site gets its ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import jax
 import numpy as np
 
+from ...units import PARTS
 from ..reach import SUM, Analysis, One, Reach, access_of, chosen, joined, mixed, route, source_state
 from . import rules
 from .codes import code_problems
-from .indices import called, index_checks, is_literal
+from .host import Unknown
+from .indices import called, index_checks, is_literal, scope_of
 
 
 def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], labelled=()) -> Analysis:
@@ -63,14 +66,19 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], la
     numbers = [None if kind == "latent" else walk.number((kind, label)) for kind, label in names]
     found, _ = walk.jaxpr(closed.jaxpr, closed.consts, states, numbers)
     access: dict = {}
-    paths, _ = jax.tree_util.tree_flatten_with_path(outputs)
-    for ((node, part), _), state in zip(paths, found, strict=True):
-        reached = {name: access_of(kind, r) for (kind, name), r in state.items()}
-        access.setdefault(node.key, {})[part.key] = reached
     positions = {name: [i] for i, (kind, name) in enumerate(names) if kind == "data"}
     arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
+    scope, known = scope_of(closed, positions, arrays), {}
+    paths, _ = jax.tree_util.tree_flatten_with_path(outputs)
+    for ((node, part), _), state, var in zip(paths, found, closed.jaxpr.outvars, strict=True):
+        reached = {name: access_of(kind, r) for (kind, name), r in state.items()}
+        access.setdefault(node.key, {})[part.key] = reached
+        if node.key in values and part.key in PARTS and all(how.kind == "data" for how in reached.values()):
+            with suppress(Unknown, RecursionError):
+                known.setdefault(node.key, {})[part.key] = scope.value(var)
+    problems = index_checks(closed, positions, arrays)
     codes = code_problems(closed, positions, labelled) if labelled else []
-    return Analysis(access, index_checks(closed, positions, arrays), tuple(walk.unread), codes)
+    return Analysis(access, problems, tuple(walk.unread), codes, known)
 
 
 class _Walk:

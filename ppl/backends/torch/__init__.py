@@ -20,6 +20,7 @@ __all__ = [
     "flows",
     "graph",
     "index_problems",
+    "known",
     "loops",
     "local_sites",
     "memory",
@@ -84,6 +85,11 @@ def code_problems(program) -> list:
 def accesses(program):
     """What reaches each part of each site, by axis."""
     return analysis(program).access
+
+
+def known(program) -> dict:
+    """Parameters of latent sites that depend on no other latent site, as numbers."""
+    return analysis(program).known
 
 
 def unread(program) -> tuple[str, ...]:

@@ -75,6 +75,9 @@ def _parameters(fn, ndim) -> dict:
     leaves, known = getattr(fn, "leaves", None), getattr(fn, "arg_constraints", {})
     if leaves is None:
         leaves = {name: fn.__dict__.get(name) for name in known}
+        for name in {"loc", "scale", "rate"} & known.keys():  # of a law made of another, which holds it
+            leaves[name] = getattr(fn, name, None)
+    leaves = {k: asarray(v) if isinstance(v, (int, float)) else v for k, v in leaves.items()}
     found = {k: v for k, v in leaves.items() if isinstance(v, torch.Tensor)}
     for name, value in found.items():
         more = lacking(value.ndim, ndim, len(fn.event_shape), known.get(name))

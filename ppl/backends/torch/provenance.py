@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...graph import IndexProblem
 from ...primitives import scan_in_python
+from ...units import PARTS
 from ..reach import Analysis, access_of, joined, mixed, source_state
 from .codes import Codes
 from .indices import arguments, indexed, is_position
@@ -61,13 +62,16 @@ def analyse(
         data = {k: walk.source(("data", k), v) for k, v in data.items()}
         nodes = fn(values, data)
     access: dict = {}
+    known: dict = {}
     for node, parts in nodes.items():
         for part, tensor in parts.items():
             state = walk.state(tensor)
             access.setdefault(node, {})[part] = {
                 name: access_of(kind, r) for (kind, name), r in state.items()
             }
-    return Analysis(access, walk.problems, tuple(walk.unread), list(walk.codes.found.items()))
+            if node in values and part in PARTS and not any(kind == "latent" for kind, _ in state):
+                known.setdefault(node, {})[part] = tensor.detach().cpu().numpy()
+    return Analysis(access, walk.problems, tuple(walk.unread), list(walk.codes.found.items()), known)
 
 
 def scan(step, init, xs, length):
