@@ -63,7 +63,7 @@ def conclude(program, target, outcome: Outcome, findings, cost: Cost, settings: 
     findings += _symmetries(outcome, mirrored)
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), 100)
     num_draws = settings["num_draws"]
-    chosen = law.resample(min(num_draws, most), rng)
+    chosen, chains = law.shown(min(num_draws, most), rng)
     if most < num_draws:
         findings.append(
             Finding(
@@ -90,9 +90,11 @@ def conclude(program, target, outcome: Outcome, findings, cost: Cost, settings: 
         cost,
         settings
         | {
-            "num_chains": law.num_chains if law.long or law.superchains else 1,
+            "num_chains": chains,
+            "short": chains > 1 and not law.long,
             "condemned": outcome.condemned,
         },
+        law.rhat_shown(values),
     )
 
 

@@ -21,6 +21,7 @@ from .trail import Rung
 
 DIVERGENT = 0.002  # share of transitions from which on the chains are not trusted
 FEW = 32  # chains below which each is long
+FEWEST_SHOWN, MOST_SHOWN = 4, 16  # superchains that many short chains are shown as
 SEARCHED = 5  # dimensions up to which, where there are several modes, none much narrower is missed
 
 
@@ -106,6 +107,29 @@ class Law:
         position = (rng.uniform() + np.arange(num_draws)) / num_draws
         chosen = order[np.minimum(np.searchsorted(np.cumsum(self.weights[order]), position), count - 1)]
         return rng.permutation(chosen)
+
+    def shown(self, num_draws: int, rng) -> tuple[np.ndarray, int]:
+        """Indices of draws to keep, and the chains that they are shown as, chain by chain; 1 where there are none.
+
+        Many short chains are put together in superchains: their R̂ tells of chains that stayed where they began.
+        """
+        if self.long or self.superchains or not self.num_chains:
+            return self.resample(num_draws, rng), self.num_chains or 1
+        sizes = [k for k in range(FEWEST_SHOWN, MOST_SHOWN + 1) if self.num_chains % k == 0] or [1]
+        chains = max([k for k in sizes if num_draws % k == 0] or sizes)
+        each, wanted = len(self.z) // chains, -(-num_draws // chains)
+        rows = np.linspace(0, each - 1, wanted).astype(int)
+        return (np.arange(chains)[:, None] * each + rows).ravel(), chains
+
+    def rhat_shown(self, values: np.ndarray) -> np.ndarray | None:
+        """R̂ of each column over the chains that are there, nested for short ones; None for independent draws."""
+        if not self.num_chains:
+            return None
+        if self.long or self.superchains:
+            return self.rhat(values)
+        sizes = [k for k in range(2, MOST_SHOWN + 1) if self.num_chains % k == 0 and self.num_chains > k]
+        chains = values.reshape(self.num_chains, -1, values.shape[1])
+        return nested_rhat(chains, max(sizes)) if sizes else split_rhat(chains)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .data import replaced
 from .errors import ShapeError, explain
 
 
@@ -44,7 +45,7 @@ def subset(target, rows: Mapping[str, np.ndarray]):
             )
     analysis = program.accesses(target.backend)
     along, into = alignment(trace, analysis, sizes)
-    arguments = dict(program.arguments)
+    arguments = {}
     for label, axes in along.items():
         value = np.asarray(program.leaves[label].value)
         for axis, plate in axes.items():
@@ -91,12 +92,14 @@ def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], i
         Argument to the plate that its codes point into.
     """
     program, sizes = target.program, sizes_of(target.trace)
-    arguments = {**program.arguments, **data}
+    arguments = dict(program.arguments)
+    for label, value in data.items():
+        arguments = replaced(arguments, label, value)
     for label, leaf in program.leaves.items():
         counted = isinstance(leaf.value, int) and not isinstance(leaf.value, bool) and not leaf.traced
         named = [plate for plate in lengths if counted and sizes[plate] == leaf.value]
         if named:
-            arguments[label] = lengths[named[0]]
+            arguments = replaced(arguments, label, lengths[named[0]])
     counts = {
         label: max(program.level_counts.get(label, 0), len(leaf.labels or ()) or int(leaf.value.max()) + 1)
         for label, leaf in program.leaves.items()

@@ -240,7 +240,11 @@ def _html(posterior, content) -> str:
         predictive=[(name, [Markup(one) for one in some]) for name, some in figures.predictive(posterior)],
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in observed.items()},
-        law=LAWS["long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law],
+        law=LAWS[
+            "long"
+            if posterior.settings.get("num_chains", 1) > 1 and not posterior.settings.get("short")
+            else posterior.law
+        ],
         laws=LAWS | {"refined": "chains of NUTS run for this report"},
         sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],

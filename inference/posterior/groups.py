@@ -16,7 +16,7 @@ NUM_PRIOR_DRAWS = 1000
 LEAST_DRAWS = 200  # fewer cannot show a tail probability of 1%
 BLOCK = 256
 STEPS = ("elbo", "gradient_norm", "not_finite")
-FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd")
+FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd", "rhat")
 _kinds: list = []
 
 
@@ -112,6 +112,7 @@ def _at_once(posterior) -> dict:
             "log_weights": ("pool",),
             "guide_mean": ("quantity",),
             "guide_sd": ("quantity",),
+            "rhat": ("quantity",),
         },
         {},
         (),
@@ -154,7 +155,7 @@ def compute(posterior, name: str) -> dict:
 
 
 def num_chains(posterior) -> int:
-    """Chains that the draws are shown as: those of NUTS, else one."""
+    """Chains that the draws are shown as: those of NUTS, superchains of short ones, one where draws are independent."""
     return posterior.settings.get("num_chains", 1)
 
 

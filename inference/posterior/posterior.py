@@ -72,7 +72,20 @@ class Posterior:
 
     @classmethod
     def of(
-        cls, program, target, outcome, estimates, verdicts, values, layout, z, trail, findings, cost, settings
+        cls,
+        program,
+        target,
+        outcome,
+        estimates,
+        verdicts,
+        values,
+        layout,
+        z,
+        trail,
+        findings,
+        cost,
+        settings,
+        rhat=None,
     ) -> Posterior:
         """Gather what a fit found."""
         trace = target.trace
@@ -94,6 +107,8 @@ class Posterior:
         record |= outcome.steps
         if outcome.guide_errors is not None:
             record["guide_mean"], record["guide_sd"] = outcome.guide_errors
+        if rhat is not None:
+            record["rhat"] = rhat
         if outcome.law.stats is not None:
             record |= _thinned(outcome.law, len(z))
         observed = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...ppl.columns import rows_of
+from ...ppl.data import replaced
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, seeds
 from ...ppl.tree import dataset, tree
@@ -150,7 +151,7 @@ def _rebind(posterior, new_data):
     def variant(values: Mapping):
         arguments = dict(bound.arguments)
         for label, value in values.items():
-            arguments = _replaced(arguments, label, value)
+            arguments = replaced(arguments, label, value)
         made = bound._copy(
             arguments=arguments,
             labels=fitted_labels(posterior),
@@ -169,15 +170,6 @@ def _rebind(posterior, new_data):
         except Exception:  # noqa: BLE001  the model may read its outcome: it then gets a stand-in of its shape
             return variant(standins)
     return variant(standins)
-
-
-def _replaced(arguments: Mapping, label: str, value) -> dict:
-    if label in arguments or "." not in label:
-        return {**arguments, label: value}
-    head, rest = label.split(".", 1)
-    if isinstance(arguments.get(head), Mapping):
-        return {**arguments, head: _replaced(arguments[head], rest, value)}
-    return {**arguments, label: value}
 
 
 def _standin(posterior, name, bound, new_data):

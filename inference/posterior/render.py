@@ -43,7 +43,11 @@ def shares(posterior) -> str:
 def head(posterior) -> tuple[str, str]:
     """Two lines: the verdict in words, and where the draws come from."""
     khat = posterior.khat
-    law = "long" if posterior.settings.get("num_chains", 1) > 1 else posterior.law
+    law = (
+        "long"
+        if posterior.settings.get("num_chains", 1) > 1 and not posterior.settings.get("short")
+        else posterior.law
+    )
     known = f", k̂ {khat:.2f}" if np.isfinite(khat) and law != "long" else ""
     words = WORDS[posterior.verdict]
     if posterior.doubts:

@@ -46,7 +46,9 @@ def test_many_untrusted_locals_are_in_the_headline(fitted, tmp_path):
     assert "10 trusted, 12 untrusted" in repr(posterior)
     path = posterior.report(tmp_path / "report.html")
     content = json.loads(path.with_suffix(".json").read_text())
-    assert content["verdict"] == "caution" and content["judgement"] == "trusted" and content["doubts"] == words
+    assert (
+        content["verdict"] == "caution" and content["judgement"] == "trusted" and content["doubts"] == words
+    )
     assert content["counts"] == {"trusted": 10, "caution": 0, "untrusted": 12, "constant": 0}
     card = path.read_text().split('class="card"')[1]
     assert words in card and "10 quantities trusted" in card and "established only roughly" not in card
