@@ -214,7 +214,7 @@ def test_a_model_that_raises_keeps_its_traceback(place):
 class Reached:
     """Stands for a posterior."""
 
-    def save(self, path):
+    def save(self, path, **options):
         path.mkdir()
 
     def report(self, folder):
