@@ -37,6 +37,12 @@ class Site:
         Data argument that holds the value of an observed site.
     constraint : object
         The support as a declaration of ``ppl.constraints``; None where it depends on other values.
+    joint : int or None
+        Trailing axes whose elements one law draws together: those before them can be more or fewer.
+    measure : str
+        What the values are: ``"nominal"``, ``"ordinal"``, ``"binary"``, or empty for amounts and counts.
+    censored : bool
+        Whether values at an end of the support may stand for others beyond it.
     location_scale : bool
         Whether it is a latent site of a location–scale law whose scale the model computes, see `centring`.
     """
@@ -54,6 +60,9 @@ class Site:
     argument: str | None = None
     constraint: Any = None
     location_scale: bool = False
+    joint: int | None = None
+    measure: str = ""
+    censored: bool = False
 
     @property
     def size(self) -> int:

@@ -216,8 +216,7 @@ def _calibrated(posterior, name, loo, many) -> Iterator[Finding]:
     Säilynoja, Bürkner & Vehtari (2022), Statistics & Computing 32 (the band).
     """
     site = posterior.observed.get(name)
-    binary = site is None or "Bernoulli" in site.distribution or "Categorical" in site.distribution
-    if loo.places is None or binary or "Ordered" in site.distribution or site.distribution == "Censored":
+    if loo.places is None or site is None or site.measure or site.censored:
         return
     if len(loo.places) < LEAST_ROWS or many > MOST_INFLUENTIAL * len(loo.places):
         return

@@ -137,9 +137,9 @@ def kind_of(site, observed: np.ndarray, replicated: np.ndarray) -> str:
     """
     if not site.is_discrete:
         return "continuous"
-    if "Categorical" in site.distribution or "Ordered" in site.distribution:
+    if site.measure in ("nominal", "ordinal"):
         return "categorical"
-    if "Bernoulli" in site.distribution or all(np.isin(v, (0, 1)).all() for v in (observed, replicated)):
+    if site.measure == "binary" or all(np.isin(v, (0, 1)).all() for v in (observed, replicated)):
         return "binary"
     return "count"
 
@@ -214,9 +214,7 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, ro
     draws = np.unique(np.linspace(0, count - 1, keep).astype(int))
     observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
     columns, groups = _rows(posterior, shape, there, observed)
-    lost = (
-        censoring(observed, replicated) if site.distribution == "Censored" and not site.is_discrete else None
-    )
+    lost = censoring(observed, replicated) if site.censored and not site.is_discrete else None
     shared = leverage(posterior, name, replicated, rows[draws], there)
     if lost is not None:
         replicated = np.minimum(replicated, lost.limit)
@@ -232,7 +230,7 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, ro
         replicated,
         columns,
         groups,
-        "Ordered" in site.distribution,
+        site.measure == "ordinal",
         whole,
         shared,
         steps(posterior, {key: values[draws] for key, values in together.items()}),

@@ -13,13 +13,6 @@ from ...ppl.simulate import OUTCOME, block_size, in_blocks, seeds
 from ...ppl.tree import dataset, tree
 from .groups import kept
 
-# Distributions whose elements are independent given their parameters, so that some can be new.
-UNIVARIATE = frozenset(
-    "AsymmetricLaplace Beta Cauchy Chi2 Exponential Gamma Gumbel HalfCauchy HalfNormal HalfStudentT "
-    "InverseGamma Kumaraswamy Laplace Logistic LogNormal LogUniform Normal Pareto SoftLaplace StudentT "
-    "TruncatedNormal Uniform VonMises Weibull".split()
-)
-
 
 def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
     """See `Posterior.predict`."""
@@ -235,21 +228,20 @@ class NewGroups:
         out = []
         for axis, (before, now) in enumerate(zip(old.shape, site.shape, strict=True)):
             index = self._match(site, axis, before, now)
-            if index is not None and axis >= len(site.shape) - site.event_dim:
+            if index is not None and axis >= len(site.shape) - site.joint:
                 self._refuse_joint(site, axis)
             out.append(index)
         return out
 
     def _refuse_joint(self, site, axis):
-        if site.distribution not in UNIVARIATE:
-            raise InferenceError(
-                explain(
-                    f"site '{site.name}'",
-                    f"the size it was fitted with on axis '{site.dims[axis]}'",
-                    f"another one, which its joint distribution ({site.distribution}) cannot be extended to",
-                    "predict for the fitted elements, or fit with the new ones included",
-                )
+        raise InferenceError(
+            explain(
+                f"site '{site.name}'",
+                f"the size it was fitted with on axis '{site.dims[axis]}'",
+                f"another one, which its joint distribution ({site.distribution}) cannot be extended to",
+                "predict for the fitted elements, or fit with the new ones included",
             )
+        )
 
     def _match(self, site, axis, before, now):
         dim = site.dims[axis]

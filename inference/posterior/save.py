@@ -16,6 +16,7 @@ import numpy as np
 
 from ...guides import FAMILIES, Mixture
 from ...ppl import constraints
+from ...ppl.distributions import is_censored, measure_of
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
 from ...ppl.target import LARGEST_WORK
@@ -404,6 +405,9 @@ def _filled(cls, record: dict):
 def _site(record: dict) -> Site:
     kept = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
     declared = record["constraint"]
+    kept.setdefault("joint", record["event_dim"])
+    kept.setdefault("measure", measure_of(record["distribution"], record["is_discrete"]))
+    kept.setdefault("censored", is_censored(record["distribution"]))
     kept["constraint"] = None if declared is None else constraints.from_dict(_infinite(declared))
     return Site(**kept)
 

@@ -110,3 +110,18 @@ __all__ = [
     "ZeroInflatedPoisson",
     "ZeroSumNormal",
 ]
+
+_FOREIGN = {"Categorical": "nominal", "Ordered": "ordinal", "Bernoulli": "binary"}
+
+
+def measure_of(name: str, is_discrete: bool) -> str:
+    """What values of a law are, see `Distribution.measure`; of a library's own law by what its name says."""
+    known = globals().get(name) if name in __all__ else None
+    if isinstance(known, type):
+        return known.measure
+    return next((m for part, m in _FOREIGN.items() if is_discrete and part in name), "")
+
+
+def is_censored(name: str) -> bool:
+    """Whether a law is `Distribution.censored`."""
+    return name in __all__ and bool(getattr(globals()[name], "censored", False))

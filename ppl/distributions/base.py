@@ -117,6 +117,10 @@ class Distribution:
         Whether values are counts, codes or labels.
     event_dim : int
         Number of trailing axes that one value takes.
+    measure : str
+        What values are: ``"nominal"`` and ``"ordinal"`` codes, ``"binary"``; empty for amounts and counts.
+    censored : bool
+        Whether values at an end of the support may stand for others beyond it.
 
     Notes
     -----
@@ -124,6 +128,8 @@ class Distribution:
     """
 
     arg_constraints: ClassVar[Mapping[str, Constraint]] = _NONE
+    measure: ClassVar[str] = ""
+    censored: ClassVar[bool] = False
 
     @property
     def support(self) -> Constraint:

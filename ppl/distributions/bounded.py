@@ -135,6 +135,7 @@ class Censored(Formula):
     """
 
     keeps_bases = True
+    censored = True
     arg_constraints = {"lower": constraints.extended_real, "upper": constraints.extended_real}
     base: Any
     lower: Any = None

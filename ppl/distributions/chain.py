@@ -49,6 +49,7 @@ class MarkovChain(Formula):
     0.225
     """
 
+    measure = "nominal"
     arg_constraints = {
         "initial_probs": constraints.simplex,
         "transition_probs": constraints.independent(constraints.simplex, 1),

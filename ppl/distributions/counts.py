@@ -229,6 +229,7 @@ class OrderedProbit(Formula):
         Boundaries between the K + 1 categories, in increasing order.
     """
 
+    measure = "ordinal"
     arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
     predictor: Any
     cutpoints: Any

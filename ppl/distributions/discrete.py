@@ -41,6 +41,7 @@ class Bernoulli(Distribution):
         If both or neither are given.
     """
 
+    measure = "binary"
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean
     probs: Any = None
@@ -69,6 +70,7 @@ class Categorical(Distribution):
         If the parameter is a scalar.
     """
 
+    measure = "nominal"
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     probs: Any = None
     logits: Any = None
@@ -168,6 +170,7 @@ class OrderedLogistic(Distribution):
     ``P(y <= k) = sigmoid(cutpoints[k] - predictor)``.
     """
 
+    measure = "ordinal"
     arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
     predictor: Any
     cutpoints: Any

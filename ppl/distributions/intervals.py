@@ -57,6 +57,7 @@ class IntervalCensored(Formula):
     """
 
     keeps_bases = True
+    measure = "ordinal"
     arg_constraints = {"edges": constraints.independent(constraints.extended_real, 1)}
     base: Any
     edges: Any

@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ModelError, ShapeError, explain
-from .base import exactly_one
+from .base import Distribution, exactly_one
 from .discrete import _last_axis
 from .formula import Formula
 
@@ -58,6 +58,18 @@ class Mixture(Formula):
 
     def __post_init__(self):
         object.__setattr__(self, "components", tuple(self.components))
+        strange = [
+            c for c in self.components if not isinstance(c, Distribution) and not hasattr(c, "log_density")
+        ]
+        if strange:
+            raise ModelError(
+                explain(
+                    "Mixture",
+                    "a sequence of distributions first",
+                    f"{strange[0]!r} among them",
+                    "write er.Mixture([er.Normal(0, 1), er.Normal(3, 1)], weights=[0.5, 0.5])",
+                )
+            )
         exactly_one("Mixture", weights=self.weights, logits=self.logits)
         name = "weights" if self.logits is None else "logits"
         num = _last_axis("Mixture", name, getattr(self, name))

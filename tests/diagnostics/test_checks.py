@@ -9,13 +9,17 @@ from elboroom.diagnostics import check, fits_data
 from elboroom.diagnostics.checks import pit, residuals
 from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities, surprise
 from elboroom.diagnostics.checks.predictions import Outcome, outcomes
+from elboroom.ppl.distributions import measure_of
+from elboroom.ppl.sites import Site
 
 import elboroom as er
 
 
 def posterior(observed, replicated, discrete, distribution, seed=0, **data):
     """The part of a Posterior that the checks use."""
-    site = SimpleNamespace(is_discrete=discrete, distribution=distribution)
+    site = Site(
+        "y", "observed", distribution, is_discrete=discrete, measure=measure_of(distribution, discrete)
+    )
     draws = {
         "observed_data": xr.Dataset({"y": ("row", observed)}),
         "posterior_predictive": xr.Dataset({"y": (("chain", "draw", "row"), replicated[None])}),
@@ -94,7 +98,7 @@ def test_nothing_to_assess():
 
 def test_an_outcome_that_no_check_could_use_is_named():
     one = right("continuous", 0)
-    one.observed["grade"] = SimpleNamespace(is_discrete=True, distribution="Categorical")
+    one.observed["grade"] = Site("grade", "observed", "Categorical", is_discrete=True, measure="nominal")
     one.draws["observed_data"]["grade"] = ("few", np.zeros(3))
     assert [f.verdict for f in check(one) if f.quantity == "grade"] == ["not assessable"]
     assert fits_data(one) is True

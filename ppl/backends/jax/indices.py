@@ -225,7 +225,7 @@ def _visit(jaxpr, scopes: Callable[[], Iterator[_Scope]], found) -> None:
             _visit(eqn.params["jaxpr"].jaxpr, partial(_step_scopes, eqn, scopes), found)
         elif name in _INDEXED:
             for operand, axis, room, column in _INDEXED[name](eqn):
-                _check(operand, axis, room, column, scopes, found)
+                _check(operand, axis, room, column, scopes, found, "scatter" in name)
 
 
 def _inner_scopes(eqn, scopes) -> Iterator[_Scope]:
@@ -257,12 +257,12 @@ def _at(scope, operand, t):
         return _Given(None, labels)
 
 
-def _check(operand, axis_size, room, column, scopes, found) -> None:
+def _check(operand, axis_size, room, column, scopes, found, written) -> None:
     first = next(scopes(), None)
     if first is None or axis_size is None:
         return
     labels, unknown = first.sources(operand)
-    if unknown:
+    if unknown or (written and not labels):  # JAX's own counting writes outside, where nothing is kept
         return
     codes = []
     try:

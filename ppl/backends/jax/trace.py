@@ -13,6 +13,7 @@ from numpyro.distributions import constraints
 
 from ...centring import can_be_centred
 from ...data import holes
+from ...distributions import is_censored, measure_of
 from ...enumeration import num_batch
 from ...errors import ElboroomError, ModelError, explain
 from ...masks import Masks
@@ -32,10 +33,16 @@ _NEEDS_VALUES = (
 )
 
 
-def base_name(fn) -> str:
-    """Name of the distribution under its wrappers."""
+def base_of(fn):
+    """The law under its wrappers."""
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
         fn = fn.base_dist
+    return fn
+
+
+def base_name(fn) -> str:
+    """Name of the distribution under its wrappers."""
+    fn = base_of(fn)
     name = getattr(fn, "declared_name", None) or type(fn).__name__
     return name.removesuffix("Probs").removesuffix("Logits")
 
@@ -218,6 +225,9 @@ def _site(node, labels, program) -> Site:
         argument,
         constraint,
         node.role == "latent" and can_be_centred(fn, lambda scale: not concrete(scale)),
+        joint=base_of(fn).event_dim,
+        measure=measure_of(base_name(fn), bool(fn.is_discrete)),
+        censored=is_censored(base_name(fn)),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ...centring import can_be_centred
 from ...data import holes
+from ...distributions import is_censored, measure_of
 from ...enumeration import num_batch
 from ...errors import ModelError, explain
 from ...masks import Masks
@@ -26,12 +27,18 @@ from .static import demote, on_host
 from .transforms import transform_to
 
 
-def base_name(fn) -> str:
-    """Name of the distribution under its wrappers."""
+def base_of(fn):
+    """The law under its wrappers."""
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)) or type(
         fn
     ).__name__ in {"Independent", "ReshapedDistribution"}:
         fn = fn.base_dist
+    return fn
+
+
+def base_name(fn) -> str:
+    """Name of the distribution under its wrappers."""
+    fn = base_of(fn)
     return getattr(fn, "declared_name", None) or type(fn).__name__
 
 
@@ -169,4 +176,7 @@ def _site(node, labels, program) -> Site:
         argument,
         constraint,
         node.role == "latent" and can_be_centred(fn, lambda scale: scale.requires_grad),
+        joint=len(base_of(fn).event_shape),
+        measure=measure_of(base_name(fn), is_discrete(fn)),
+        censored=is_censored(base_name(fn)),
     )
