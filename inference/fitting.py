@@ -58,6 +58,7 @@ class Fitting:
         self.rungs: list[Rung] = []
         self.findings: list[Finding] = []
         self.elbo_trace: list = []
+        self.restarts: list[int] = []  # of each step, which fit it belongs to
         self.steps: dict[str, np.ndarray] = {}  # what else stochastic steps saw
         self.best: Dense | Sparse | None = None
         self.last_bad: np.ndarray | None = None
@@ -243,6 +244,7 @@ class Fitting:
             "scale": frame.scale if dense else np.sqrt(frame.precision),
             "ends": self.ends,
             "elbo_trace": self.elbo_trace,
+            "restarts": self.restarts,
             **{f"centring/{name}": share for name, share in self.target.centring.items()},
         }
         return values, arrays
@@ -261,6 +263,7 @@ class Fitting:
         mean, scale = arrays["mean"], arrays["scale"]
         self.best = Dense(mean, scale) if scale.ndim == 2 else rooted(mean, scale)
         self.ends, self.elbo_trace = arrays["ends"], arrays["elbo_trace"].tolist()
+        self.restarts = arrays["restarts"].astype(int).tolist()
 
     def _enter(self, target):
         """Go on in the coordinates of `target`."""
@@ -368,6 +371,11 @@ class Fitting:
             reason = f"the fit before it found no rest. {words}"
             self.rung("fit", self.family.name, before, begin, reason=reason)
 
+    def _followed(self, trace) -> None:
+        """Keep the bounds of the steps of a fit."""
+        self.restarts += [self.restarts[-1] + 1 if self.restarts else 0] * len(trace)
+        self.elbo_trace += trace
+
     def _scaled(self):
         """The density in units of the best sds, where quasi-Newton steps are well scaled."""
         mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
@@ -405,7 +413,7 @@ class Fitting:
 
         for last in (False, False, True):
             found = self._natural(rng, keep)
-            self.elbo_trace += found.trace
+            self._followed(found.trace)
             self.best = Dense(found.mean, found.scale_tril)
             if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
                 break
@@ -413,7 +421,7 @@ class Fitting:
         if not found.converged and found.reason not in {"flat direction", "stopped"}:
             better = polish(self.density, *self._dense(), rng, callback=stop)
             if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
-                self.elbo_trace += better.trace
+                self._followed(better.trace)
                 self.best = Dense(better.mean, better.scale_tril)
                 words += "; polished on fixed draws"
         return words
@@ -429,7 +437,7 @@ class Fitting:
         params = self.guide.init(self.best.start)
         stop = self.watch.stop
         self.flown = fit_flow(self.density, self.target, self.guide, params, rng, callback=stop)
-        self.elbo_trace += self.flown.trace
+        self._followed(self.flown.trace)
         return f"{words}; {self.flown.words}"
 
     def _dense(self) -> tuple[np.ndarray, np.ndarray]:
@@ -454,7 +462,7 @@ class Fitting:
 
             self.guide = guide
             found = sparse_newton(self.density, guide, mean, sd, rng, callback=stop, keep=keep)
-            self.elbo_trace += found.trace
+            self._followed(found.trace)
             self.best, self.factor = sparse(found.mean, found.factor), found.factor
             self.settled = found.converged or stop()
             if last or stop() or not np.isfinite(found.elbo) or not self._recentre():
@@ -470,7 +478,7 @@ class Fitting:
 
         mean, sd = self.best.mean, 1 / np.sqrt(self.best.precision)
         found = low_rank(self.density, mean, sd, rng, self.family.rank, callback=self.watch.stop, keep=keep)
-        self.elbo_trace += found.trace
+        self._followed(found.trace)
         keep(found.mean, found.factor)
         words = "" if found.complete else "; other directions are left out, the sds may be too small"
         return f"{len(found.factor.width)} directions; {found.reason} after {len(found.trace)} steps{words}"

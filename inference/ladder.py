@@ -609,5 +609,5 @@ class Climb(Fitting):
             self.elbo_trace or [r.elbo for r in self.rungs if np.isfinite(r.elbo)],
             self.rungs,
             self.findings,
-            steps=self.steps,
+            steps=self.steps | ({"restart": np.asarray(self.restarts)} if self.restarts else {}),
         )

@@ -21,6 +21,7 @@ import numpy as np
 import scipy.linalg
 
 from ..guides.low_rank import LowRankFactor
+from .bound import entropy
 from .designs import antithetic
 from .lbfgs import minimise
 from .response import Curvature
@@ -173,8 +174,8 @@ def _bound(density, mean, factor, eps):
     ratio = value + 0.5 * (eps**2).sum(1)
     if not np.isfinite(ratio).all():
         return -np.inf, np.inf
-    constant = 0.5 * len(mean) * np.log(2 * np.pi)
-    return float(ratio.mean() - factor.log_det + constant), float(ratio.std() / np.sqrt(len(ratio)))
+    bound = ratio.mean() - 0.5 * len(mean) + entropy(-factor.log_det, len(mean))
+    return float(bound), float(ratio.std() / np.sqrt(len(ratio)))
 
 
 class _Surrogate:

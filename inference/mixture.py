@@ -327,7 +327,7 @@ def _places(density, frame: Dense, points, sd, rng, best, callback) -> list[Part
         ends = loose_fits(
             framed, frame.coordinates(points), rng, sd, max_iterations=100, tolerance=0.5, callback=callback
         )
-        scale = np.log(np.abs(np.diag(frame.scale))).sum() - 0.5 * len(frame.mean) * np.log(2 * np.pi * np.e)
+        scale = np.log(np.abs(np.diag(frame.scale))).sum()
         low = np.isfinite(ends.mean).all(1) & ~(ends.elbo + scale > best - LEAST)
         if low.any():
             more = loose_fits(framed, ends.mean[low], rng, ends.sd[low], tolerance=0.5, callback=callback)

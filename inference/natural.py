@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from .bound import entropy
 from .designs import whitened
 
 
@@ -106,7 +107,7 @@ def natural_gradient(
         finite = np.isfinite(value).all() and np.isfinite(grad).all()
         if finite:
             a, hessian = whitened_moments(grad @ scale, z)
-            elbo = value.mean() + np.log(np.abs(np.diag(scale))).sum()
+            elbo = value.mean() + entropy(np.log(np.abs(np.diag(scale))).sum(), dim)
             se = _residual_sd(value, z, a, hessian) / np.sqrt(batch)
         if not finite or (kept is not None and elbo < kept.elbo - 3 * np.hypot(se, kept.elbo_se)):
             if kept is None:
@@ -202,7 +203,7 @@ def polish(density, mean, scale_tril, rng, max_doublings=2, callback=None, toler
     rows, cols = np.tril_indices(dim)
     diagonal = rows == cols
     num = max(32, 4 * dim)
-    log_det0 = np.log(np.abs(np.diag(scale_tril))).sum()
+    log_scale = np.log(np.abs(np.diag(scale_tril))).sum()
     x = np.zeros((1, dim + len(rows)))
     trace: list = []
 
@@ -221,7 +222,7 @@ def polish(density, mean, scale_tril, rng, max_doublings=2, callback=None, toler
             inner = h.T @ z / len(z)
             g = inner[rows, cols]
             g = np.where(diagonal, g * np.diag(c)[rows] + 1.0, g)
-            elbo = value.mean() + x[0, dim:][diagonal].sum()
+            elbo = value.mean() + entropy(log_scale + x[0, dim:][diagonal].sum(), dim)
             return np.array([-elbo]), -np.concatenate([h.mean(0), g])[None]
 
         found = minimise(objective, x, 60, tolerance, 3, callback=callback, max_step=1.0)
@@ -229,14 +230,14 @@ def polish(density, mean, scale_tril, rng, max_doublings=2, callback=None, toler
         m, c = build(x[0])
         fresh = whitened(rng, num, dim)
         value, _ = density(mean + (m + fresh @ c.T) @ scale_tril.T)
-        elbo = value.mean() + x[0, dim:][diagonal].sum()
-        trace.append(elbo + log_det0)
+        elbo = value.mean() + entropy(log_scale + x[0, dim:][diagonal].sum(), dim)
+        trace.append(elbo)
         if not np.isfinite(elbo):
             break
         if -found.value[0] - elbo < 0.1:
             break
         num *= 2
-    return Fitted(mean + scale_tril @ m, scale_tril @ c, elbo + log_det0, True, trace, "polished")
+    return Fitted(mean + scale_tril @ m, scale_tril @ c, elbo, True, trace, "polished")
 
 
 def whiten(mean, scale_tril, z):

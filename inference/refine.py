@@ -32,6 +32,7 @@ from .frame import Dense, independent
 from .nuts import ACCEPT, PILOT, Chains, begun, least_seconds, starts
 from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
 from .posterior import Posterior
+from .posterior.groups import STEPS
 from .trail import Rung, Trail
 from .watch import Watch
 
@@ -371,4 +372,5 @@ def _remembered(posterior) -> Outcome:
         None,
         condemned,
         list(posterior.fit_record.get("elbo", [])),
+        steps={k: posterior.fit_record[k] for k in STEPS[1:] if k in posterior.fit_record},
     )

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..guides.sparse import Factor, NotPositiveDefinite
+from .bound import entropy
 from .designs import antithetic
 
 LARGEST_STEP = 0.75  # then no variance grows more than fourfold at once
@@ -80,7 +81,7 @@ def sparse_newton(
         if finite:
             rest = value + 0.5 * (eps**2).sum(1)
             rest = 0.5 * (rest[: num_draws // 2] + rest[num_draws // 2 :])
-            elbo = rest.mean() - 0.5 * dim - factor.log_det
+            elbo = rest.mean() - 0.5 * dim + entropy(-factor.log_det, dim)
             se = rest.std() / np.sqrt(len(rest))
         if not finite or (kept is not None and elbo < kept[4] - 3 * np.hypot(se, kept[5]) - 1e-6 * abs(elbo)):
             if kept is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .bound import entropy
 from .designs import antithetic
 from .lbfgs import minimise
 
@@ -47,7 +48,7 @@ def loose_fits(
         spread = np.exp(log_sd)[:, None] * eps
         value, grad = density((mean[:, None] + spread).reshape(-1, dim))
         value, grad = value.reshape(-1, num_draws), grad.reshape(-1, num_draws, dim)
-        elbo = value.mean(1) + log_sd.sum(1)
+        elbo = value.mean(1) + entropy(log_sd.sum(1), dim)
         g = np.concatenate([grad.mean(1), (grad * spread).mean(1) + 1.0], 1)
         return -elbo, -g
 
@@ -59,7 +60,7 @@ def loose_fits(
     value = density(draws.reshape(-1, dim))[0].reshape(count, num_fresh)
     value = np.where(np.isfinite(value), value, -np.inf)
     with np.errstate(invalid="ignore"):
-        elbo = value.mean(1) + np.log(sds).sum(1) + 0.5 * dim * np.log(2 * np.pi * np.e)
+        elbo = value.mean(1) + entropy(np.log(sds).sum(1), dim)
         se = value.std(1) / np.sqrt(num_fresh)
     return Starts(mean, sds, np.where(np.isnan(elbo), -np.inf, elbo), se, found.num_iterations)
 

@@ -211,7 +211,7 @@ class Subsampled(Climb):
         kept = self.checkpoint
         found = ascend(ascent, self.watch.stop, kept.under_way, kept.keep)
         self.best = independent(found.mean, np.exp(found.log_sd))
-        self.elbo_trace += found.thinned("elbo").tolist()
+        self._followed(found.thinned("elbo").tolist())
         self.steps = {name: found.thinned(name) for name in ("gradient_norm", "not_finite")}
         passes = found.num_steps * self.batches.size / self.batches.total
         self.target.counter.num_gradients += int(np.ceil(passes))

@@ -212,13 +212,17 @@ def _ecdf(axis, outcome, seed):
 
 
 def elbo(posterior) -> str:
-    """The ELBO over the steps of the fit."""
+    """The ELBO over the steps of the fit, a line for each time that it began anew."""
     values = np.asarray(posterior.fit_record["elbo"], float)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
+    restart = np.asarray(posterior.fit_record.get("restart", np.zeros(len(values), int)))
+    step, finite = np.arange(1, len(values) + 1), np.isfinite(values)
+    if finite.sum() < 2:
         return ""
     figure, axes = _axes(1)
-    axes[0].plot(np.arange(1, len(values) + 1), values, color=INK, marker="o", ms=3)
+    for one in np.unique(restart):
+        own = finite & (restart == one)
+        axes[0].plot(step[own], values[own], color=INK, marker="o", ms=3)
+    values = values[finite]
     low = np.quantile(values, 0.25)
     axes[0].set_ylim(low - 3 * (values.max() - low) - 1, values.max() + 1)
     axes[0].set(xlabel="step", ylabel="ELBO")

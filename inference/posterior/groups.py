@@ -15,7 +15,7 @@ LARGEST_GROUP = 2**27
 NUM_PRIOR_DRAWS = 1000
 LEAST_DRAWS = 200  # fewer cannot show a tail probability of 1%
 BLOCK = 256
-STEPS = ("elbo", "gradient_norm", "not_finite")
+STEPS = ("elbo", "gradient_norm", "not_finite", "restart")
 FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd", "rhat")
 _kinds: list = []
 

@@ -1,0 +1,77 @@
+"""One definition of the bound: on a Gaussian posterior it is the log evidence, whatever computed it."""
+
+import numpy as np
+import pytest
+from elboroom.guides import choose
+from elboroom.inference.fitting import Fitting
+from elboroom.inference.natural import natural_gradient, polish
+from elboroom.inference.starts import loose_fits
+from elboroom.inference.watch import Watch
+from scipy.stats import multivariate_normal
+
+import elboroom as er
+
+RNG = np.random.default_rng(2)
+DIM = 12
+Y = RNG.normal(size=(3, DIM))
+
+
+@er.model
+def means(y):
+    """Conjugate, the elements independent of each other."""
+    z = er.sample("z", er.Normal(1.0, 2.0).expand([DIM]).to_event(1))
+    with er.plate("n", len(y)):
+        er.observe("y", er.Normal(z, 0.5).to_event(1), y)
+
+
+def evidence():
+    covariance = 0.25 * np.eye(3) + 4.0
+    return sum(multivariate_normal.logpdf(Y[:, k], np.ones(3), covariance) for k in range(DIM))
+
+
+@pytest.mark.parametrize("guide", ["full-rank", "structured", "low-rank", "mean-field", "flow"])
+def test_every_fit_ends_at_the_evidence(guide):
+    target = means(Y).target()
+    fitting = Fitting(target, choose(guide, target), 0, Watch(None, False))
+    fitting._starts()
+    assert abs(fitting.rungs[-1].elbo - evidence()) < 4 * fitting.rungs[-1].elbo_se + 0.5  # loose
+    fitting._fit()
+    noise = 0.5 if guide == "flow" else 0.01  # a flow's steps tell the mean of their own draws
+    if guide != "mean-field":
+        assert abs(fitting.elbo_trace[-1] - evidence()) < noise
+    plotted = er.fit(means(Y), guide, refine=False, progress=False).draws["fit"]
+    assert plotted.elbo.dims == ("step",)
+    assert abs(float(plotted.elbo[-1]) - evidence()) < noise
+
+
+def test_polish_and_starts():
+    target, mean, sd = means(Y).target(), np.zeros(DIM), np.full(DIM, 0.1)
+    density = target.value_and_grad
+    starts = loose_fits(density, np.zeros((1, DIM)), RNG, tolerance=1e-4)
+    assert abs(starts.elbo[0] - evidence()) < 4 * starts.elbo_se[0]
+    found = natural_gradient(density, mean, np.diag(sd), RNG)
+    better = polish(density, found.mean, found.scale_tril, RNG)
+    assert abs(found.elbo - evidence()) < 0.01 and abs(better.elbo - evidence()) < 0.01
+    assert found.elbo == found.trace[-1] and better.elbo == better.trace[-1]
+
+
+def test_a_fit_that_begins_anew_is_another_line():
+    group = np.arange(60) % 12
+    y = RNG.normal(size=12)[group] + 0.1 * RNG.normal(size=60)
+
+    @er.model
+    def groups(group, y):
+        tau = er.sample("tau", er.HalfNormal(2))
+        with er.plate("g", 12):
+            e = er.sample("e", er.Normal(0, tau))
+        with er.plate("n", 60):
+            er.observe("y", er.Normal(e[group], 1.0), y)
+
+    program = groups(group, y)
+    fit = er.fit(program, "full-rank", refine=False, progress=False).draws["fit"]
+    assert fit.restart.dims == ("step",) and (np.diff(fit.restart) >= 0).all()
+    target = program.target()
+    fitting = Fitting(target, choose("full-rank", target), 0, Watch(None, False))
+    fitting._followed([1.0, 2.0])
+    fitting._followed([1.5])
+    assert fitting.restarts == [0, 0, 1] and fitting.elbo_trace == [1.0, 2.0, 1.5]
