@@ -363,11 +363,11 @@ def _data_findings(program, trace, target):
         )
     for name, how in trace.missing.items():
         count = int(np.isnan(program.leaves[trace[name].argument].value).sum())
-        words = (
-            f"imputed as the latent site '{name}_missing'"
-            if how == "imputed"
-            else "left out of the likelihood, and predicted"
-        )
+        words = {
+            "imputed": f"imputed as the latent site '{name}_missing'",
+            "summed": f"summed out as the discrete site '{name}_missing'",
+            "masked": "left out of the likelihood, and predicted",
+        }[how]
         yield Finding(
             "missing values", name, float(count), None, "ok", f"{count} values of '{name}' are {words}."
         )

@@ -16,7 +16,7 @@ from . import math
 from .columns import no_dates, rows_of
 from .data import Levels, holes
 from .distributions.chain import MarkovChain, log_probs
-from .enumeration import Discrete
+from .enumeration import IMPOSSIBLE, Discrete
 from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
 
 MANY_GROUPS, SPARSE = 1000, 10
@@ -197,6 +197,11 @@ class Deciding:
             term = fn.log_prob(fn.enumerate_support(expand=False).reshape(lead + (1,) * self.num_batch))
         tilt = self.tilts.get(name)
         return term if tilt is None else term + tilt.reshape(shape)
+
+
+def evident(term, codes, where, value):
+    """The log densities of every value of a discrete site some of whose elements are known: these have one value."""
+    return math.where(where | (codes == value), term, IMPOSSIBLE)
 
 
 def check_value(site, value) -> None:
@@ -441,10 +446,19 @@ class Plates:
         return fn
 
 
+def how_missing(node, imputed) -> str:
+    """What becomes of the missing values of an observed site, see `ModelTrace.missing`."""
+    if node.name not in (imputed or ()):
+        return "masked"
+    return "summed" if is_discrete(node.fn) else "imputed"
+
+
 def sites_to_impute(
     wheres: Mapping[str, np.ndarray], laws: Mapping[str, Any], used: set[str], missing
 ) -> set[str]:
     """Sites whose missing values something else depends on, or only part of whose event is missing.
+
+    Those of a discrete site of a few single values are summed out.
 
     Parameters
     ----------
@@ -470,6 +484,13 @@ def sites_to_impute(
         if name not in used and not partial:
             continue
         needed.add(name)
+        if (
+            is_discrete(fn)
+            and not partial
+            and getattr(fn, "has_enumerate_support", False)
+            and not fn.event_shape
+        ):
+            continue  # summed out
         try:
             ok = not is_discrete(fn) and missing(fn, where).support is not None
         except NotImplementedError:
@@ -481,7 +502,8 @@ def sites_to_impute(
         raise UnsupportedError(
             explain(
                 f"site '{name}'",
-                "a continuous outcome with elementwise support, where missing values have to be imputed",
+                "a continuous outcome with elementwise support, or a discrete one of a few single values, where missing "
+                "values are imputed or summed out",
                 f"a {'discrete' if is_discrete(fn) else 'constrained'} one with missing rows {rows[:8]}"
                 f"{'…' if len(rows) > 8 else ''}; {why}",
                 "drop those rows, or leave the outcome out of the rest of the model",

@@ -84,8 +84,8 @@ class ModelTrace:
     demoted : tuple of str
         Data arguments that the model needs as concrete values.
     missing : mapping
-        Observed sites with missing values: ``"imputed"``, as the latent site ``"<name>_missing"``, or
-        ``"masked"``, where nothing else depends on them.
+        Observed sites with missing values: ``"imputed"``, as the latent site ``"<name>_missing"``, ``"summed"``
+        out, as a discrete site of that name, or ``"masked"``, where nothing else depends on them.
     counts : mapping
         Number of values of each discrete latent site, all of which are summed out.
     tied : tuple of str

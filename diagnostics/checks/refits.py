@@ -126,7 +126,7 @@ def _replaceable(posterior, site) -> bool:
     """Whether the values of a site are an argument of the density, with none imputed."""
     if site.argument is None or site.argument not in posterior._target.data:
         return False
-    return posterior._target.trace.missing.get(site.name) != "imputed"
+    return posterior._target.trace.missing.get(site.name, "masked") == "masked"
 
 
 def _like(posterior, target, name, values):

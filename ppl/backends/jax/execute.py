@@ -18,7 +18,7 @@ from numpyro.primitives import Messenger
 
 from ...data import rebuild
 from ...primitives import interpreting
-from ...running import Deciding, Node, Plates, Record
+from ...running import Deciding, Node, Plates, Record, evident
 from .control import enter
 from .lowering import lower
 from .masks import Part
@@ -163,6 +163,8 @@ class Run(Deciding, Messenger):
             role = msg["infer"].get("role") or ("observed" if msg["is_observed"] else "latent")
         rows = msg["infer"].get("rows")
         term = self.term(name, msg["fn"]) if role == "discrete" else None
+        if term is not None and "evidence" in msg["infer"]:
+            term = evident(term, msg["value"], *msg["infer"]["evidence"])
         source = msg["infer"].get("source", msg["value"]) if role == "observed" else None
         missing = msg["infer"].get("holes")
         node = Node(name, role, msg["fn"], msg["value"], msg["scale"], frames, rows, source, missing, term)
@@ -217,6 +219,8 @@ class Words(Plates):
             value = value.astype(jnp.result_type(float))
         infer = {"source": source}
         where, imputed = self.missing(name, source)
+        if imputed and fn.is_discrete:
+            return self._summed(name, fn, source, where)
         if where is not None:
             own = self.run.own_shape(fn)
             shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
@@ -236,6 +240,15 @@ class Words(Plates):
         if where is not None and not imputed and self.run.stand_in is not None:
             return self.run.stand_in(name, made, where)
         return made if self.run.joint else value
+
+    def _summed(self, name, fn, source, where):
+        """A discrete site whose missing elements take all of their values, and whose others take theirs."""
+        known = jnp.where(where, 0, jnp.asarray(source)).astype(jnp.result_type(int))
+        site = self.record.name_for_missing(name)
+        codes = numpyro.sample(site, fn, infer={"evidence": (where, known)})
+        infer = {"source": source, "holes": where}  # its density is that of the site of missing elements
+        made = numpyro.sample(name, fn.mask(False), obs=known, infer=infer)
+        return made if self.run.joint else jnp.where(where, codes, known)
 
     def _impute(self, name, fn, where):
         """Values of a latent site for the missing elements; plates do not apply to it."""

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax.interpreters import partial_eval
 from numpyro.distributions import constraints
 
-from ...running import sites_to_impute
+from ...running import is_discrete, sites_to_impute
 
 
 class Missing(dist.Distribution):
@@ -80,7 +80,7 @@ def imputed(program, run_model) -> set[str]:
             node.value if node.role == "deterministic" else node.log_prob for node in found.nodes.values()
         ]
 
-    stand_ins = {k: np.zeros(w.shape) for k, w in wheres.items()}
+    stand_ins = {k: np.zeros(w.shape, int if is_discrete(laws[k]) else float) for k, w in wheres.items()}
     closed = jax.make_jaxpr(outputs)(stand_ins, data)
     _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     reached = {name for name, is_used in zip(sorted(wheres), used, strict=False) if is_used}

@@ -17,7 +17,7 @@ from ...distributions import is_censored, measure_of
 from ...enumeration import num_batch
 from ...errors import ElboroomError, ModelError, explain
 from ...masks import Masks
-from ...running import GroupsFound, Record, count_values
+from ...running import GroupsFound, Record, count_values, how_missing
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import concrete, precision
 from .execute import Run, execute, probe, transform_of
@@ -135,7 +135,7 @@ def _trace(program) -> ModelTrace:
         execute(program, leaves, run)
         labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
         out["missing"] = {
-            name: "imputed" if name in (program.imputed or ()) else "masked"
+            name: how_missing(node, program.imputed)
             for name, node in record.nodes.items()
             if node.holes is not None
         }

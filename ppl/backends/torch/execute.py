@@ -22,7 +22,7 @@ from pyro.poutine.subsample_messenger import SubsampleMessenger
 from ...data import rebuild
 from ...errors import ModelError, explain
 from ...primitives import interpreting
-from ...running import Deciding, Node, Plates, Record, is_discrete
+from ...running import Deciding, Node, Plates, Record, evident, is_discrete
 from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
@@ -64,10 +64,12 @@ class Run(Deciding):
         """Record a site."""
         self.record.add(node, self.scale)
 
-    def sample(self, name, fn, frames, scale=None):
-        """A site without data."""
+    def sample(self, name, fn, frames, scale=None, evidence=None):
+        """A site without data; of a discrete one `evidence` may say which elements are missing, and the others."""
         value, role = self.value_of(name, fn)
         term = self.term(name, fn) if role == "discrete" else None
+        if term is not None and evidence is not None:
+            term = evident(term, value, *evidence)
         self.add(Node(name, role, fn, value, scale, frames, term=term))
         return value
 
@@ -127,6 +129,8 @@ class Words(Plates):
         events = len(fn.event_shape)
         where, imputed = self.missing(name, source)
         rows = None
+        if imputed and is_discrete(fn):
+            return self._summed(name, fn, value, source, torch.from_numpy(np.array(where)))
         if where is not None:
             own = self.run.own_shape(fn)
             shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
@@ -146,6 +150,15 @@ class Words(Plates):
         if where is not None and not imputed and self.run.stand_in is not None:
             return self.run.stand_in(name, made, where)
         return made if self.run.joint else value
+
+    def _summed(self, name, fn, value, source, where):
+        """A discrete site whose missing elements take all of their values, and whose others take theirs."""
+        known = torch.where(where, 0.0, value).long()
+        site = self.record.name_for_missing(name)
+        codes = self.run.sample(site, fn, self.frames, evidence=(where, known))
+        # its density is that of the site of missing elements
+        made = self.run.observe(name, fn.mask(False), known, self.frames, source=source, missing=where)
+        return made if self.run.joint else torch.where(where, codes.long(), known)
 
     def _impute(self, name, fn, where):
         """Values of a latent site for the missing elements; plates do not apply to it."""

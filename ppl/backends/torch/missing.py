@@ -7,7 +7,9 @@ import torch
 from pyro.distributions import constraints as C
 
 from ...running import sites_to_impute
+from .codes import Codes
 from .laws import Law
+from .provenance import Walk
 
 
 class Missing(Law):
@@ -64,20 +66,41 @@ def imputed(program, run_model) -> set[str]:
     UnsupportedError
         If such a site cannot be imputed.
     """
-    stand_ins, laws, wheres = {}, {}, {}
+    stand_ins, wheres = {}, {}
 
     def note(name, made, where):
         wheres[name] = where
+        if not made.dtype.is_floating_point:
+            return made
         stand_ins[name] = torch.zeros(where.shape, dtype=torch.float64, requires_grad=True)
         return torch.where(torch.from_numpy(np.array(where)), stand_ins[name], made)
 
     with torch.enable_grad():
-        record = run_model(note)
-        laws = {name: record.nodes[name].fn for name in wheres}
-        terms = [n.value if n.role == "deterministic" else n.log_prob for n in record.nodes.values()]
+        nodes = run_model(note).nodes
+        terms = _terms(nodes)
         total = sum((t.double().sum() for t in terms), torch.zeros(()))
         reached = set()
         if stand_ins and total.requires_grad:
             found = torch.autograd.grad(total, list(stand_ins.values()), allow_unused=True)
             reached = {name for name, g in zip(stand_ins, found, strict=True) if g is not None}
-    return sites_to_impute(wheres, laws, reached, Missing)
+    reached |= _reached(run_model, wheres.keys() - stand_ins.keys())
+    return sites_to_impute(wheres, {name: nodes[name].fn for name in wheres}, reached, Missing)
+
+
+def _terms(nodes) -> list:
+    return [n.value if n.role == "deterministic" else n.log_prob for n in nodes.values()]
+
+
+def _reached(run_model, names) -> set[str]:
+    """Sites of whole numbers, which have no derivative, whose missing values something else depends on."""
+    if not names:
+        return set()
+
+    def note(name, made, where):
+        if name not in names:
+            return made
+        return torch.where(torch.from_numpy(np.array(where)), walk.source(("missing", name), made), made)
+
+    with torch.no_grad(), Walk(Codes({})) as walk:
+        states = [walk.state(term) for term in _terms(run_model(note).nodes)]
+    return {name for state in states for kind, name in state if kind == "missing"}

@@ -57,7 +57,7 @@ def analyse(
     >>> analyse(model, {"alpha": torch.zeros(3)}, data).access["y"]["log_prob"]["alpha"].axes
     (AxisAccess(how='gathered', axis=0, label='county'),)
     """
-    with torch.no_grad(), _Walk(Codes(dict(labelled))) as walk:
+    with torch.no_grad(), Walk(Codes(dict(labelled))) as walk:
         values = {k: walk.source(("latent", k), v) for k, v in values.items()}
         data = {k: walk.source(("data", k), v) for k, v in data.items()}
         nodes = fn(values, data)
@@ -77,7 +77,7 @@ def analyse(
 def scan(step, init, xs, length):
     """`elboroom.scan`; where dependencies are followed, what a carry holds is known to come from earlier steps."""
     walk = _get_current_dispatch_mode()
-    if not isinstance(walk, _Walk):
+    if not isinstance(walk, Walk):
         return scan_in_python(step, init, xs, length)
 
     def marked(carry, x):
@@ -87,7 +87,7 @@ def scan(step, init, xs, length):
     return scan_in_python(marked, init, xs, length)
 
 
-class _Walk(TorchDispatchMode):
+class Walk(TorchDispatchMode):
     """States of the tensors of a run; every tensor is kept, so that no other one takes its place."""
 
     def __init__(self, codes: Codes):

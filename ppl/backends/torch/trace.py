@@ -15,7 +15,7 @@ from ...distributions import is_censored, measure_of
 from ...enumeration import num_batch
 from ...errors import ModelError, explain
 from ...masks import Masks
-from ...running import Record, count_values, is_discrete
+from ...running import Record, count_values, how_missing, is_discrete
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
 from .arrays import Attached, randomness, to_device
 from .execute import Run, execute, probe, shape_of
@@ -106,11 +106,7 @@ def _trace(program, dtype) -> ModelTrace:
         labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
         sites = tuple(_site(node, labels, program) for node in record.nodes.values())
     nodes = record.nodes.items()
-    missing = {
-        name: "imputed" if name in (program.imputed or ()) else "masked"
-        for name, node in nodes
-        if node.holes is not None
-    }
+    missing = {name: how_missing(node, program.imputed) for name, node in nodes if node.holes is not None}
     weights = {k: np.asarray(v.detach()) for k, v in record.weights.items()}
     counts = {name: count_values(node.fn) for name, node in nodes if node.role == "discrete"}
     return ModelTrace(
