@@ -38,14 +38,18 @@ from .counts import (
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
+from .dense import CAR, MatrixNormal, MultivariateStudentT, StickBreaking
 from .discrete import Bernoulli, Binomial, Categorical, NegativeBinomial, OrderedLogistic, Poisson
 from .half_line import ChiSquare, Pareto, VonMises, Weibull
+from .integers import DiscreteUniform, Skellam
 from .intervals import IntervalCensored
 from .line import AsymmetricLaplace, Gumbel, Logistic, SkewNormal
 from .matrices import LKJ, InverseWishart, Wishart
 from .mixture import Mixture
 from .multivariate import Dirichlet, LKJCholesky, MultivariateNormal
 from .series import AR, GaussianRandomWalk
+from .shares import Interpolated, Kumaraswamy
+from .skewed import ExGaussian, GeneralizedPareto, Rice, Wald
 from .vectors import ICAR, LowRankMultivariateNormal, ZeroSumNormal
 
 __all__ = [
@@ -55,6 +59,7 @@ __all__ = [
     "Beta",
     "BetaBinomial",
     "Binomial",
+    "CAR",
     "Categorical",
     "Cauchy",
     "Censored",
@@ -62,10 +67,13 @@ __all__ = [
     "CustomDist",
     "Dirichlet",
     "DirichletMultinomial",
+    "DiscreteUniform",
     "Distribution",
+    "ExGaussian",
     "Exponential",
     "Gamma",
     "GaussianRandomWalk",
+    "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -76,9 +84,11 @@ __all__ = [
     "HurdlePoisson",
     "ICAR",
     "ImproperUniform",
+    "Interpolated",
     "IntervalCensored",
     "InverseGamma",
     "InverseWishart",
+    "Kumaraswamy",
     "LKJ",
     "LKJCholesky",
     "Laplace",
@@ -86,10 +96,12 @@ __all__ = [
     "Logistic",
     "LowRankMultivariateNormal",
     "MarkovChain",
+    "MatrixNormal",
     "Mixture",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
+    "MultivariateStudentT",
     "NegativeBinomial",
     "Normal",
     "Ordered",
@@ -97,12 +109,16 @@ __all__ = [
     "OrderedProbit",
     "Pareto",
     "Poisson",
+    "Rice",
+    "Skellam",
     "SkewNormal",
+    "StickBreaking",
     "StudentT",
     "Truncated",
     "TruncatedNormal",
     "Uniform",
     "VonMises",
+    "Wald",
     "Weibull",
     "Wishart",
     "ZeroInflated",

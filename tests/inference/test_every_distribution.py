@@ -26,6 +26,7 @@ LAWS = {  # by name: the law of outcomes given a latent t near zero
     "on the line": {
         "AsymmetricLaplace": lambda t: er.AsymmetricLaplace(t, 1.0, 1.5),
         "Cauchy": lambda t: er.Cauchy(t, 1.0),
+        "ExGaussian": lambda t: er.ExGaussian(t, 1.0, 0.8),
         "Gumbel": lambda t: er.Gumbel(t, 1.0),
         "Laplace": lambda t: er.Laplace(t, 1.0),
         "Logistic": lambda t: er.Logistic(t, 1.0),
@@ -42,16 +43,23 @@ LAWS = {  # by name: the law of outcomes given a latent t near zero
         "ChiSquare": lambda t: er.ChiSquare(3.0 * exp(t)),
         "Exponential": lambda t: er.Exponential(exp(t)),
         "Gamma": lambda t: er.Gamma(2.0, exp(t)),
+        "GeneralizedPareto": lambda t: er.GeneralizedPareto(0.0, exp(t), 0.2),
         "HalfCauchy": lambda t: er.HalfCauchy(exp(t)),
         "HalfNormal": lambda t: er.HalfNormal(exp(t)),
         "HalfStudentT": lambda t: er.HalfStudentT(4.0, exp(t)),
         "InverseGamma": lambda t: er.InverseGamma(3.0, exp(t)),
         "LogNormal": lambda t: er.LogNormal(t, 1.0),
         "Pareto": lambda t: er.Pareto(1.0, 2.0 * exp(t)),
+        "Rice": lambda t: er.Rice(exp(t), 1.0),
+        "Wald": lambda t: er.Wald(exp(t), 2.0),
         "Weibull": lambda t: er.Weibull(exp(t), 1.5),
     },
     "on an interval": {
         "Beta": lambda t: er.Beta(2.0 * exp(t), 2.0),
+        "Interpolated": lambda t: er.Interpolated(
+            np.array([-2.0, 0.0, 3.0]), er.math.stack([exp(t), 2.0 + 0.0 * t, 1.0 + 0.0 * t], axis=-1)
+        ),
+        "Kumaraswamy": lambda t: er.Kumaraswamy(2.0 * exp(t), 2.0),
         "Truncated": lambda t: er.Truncated(er.Normal(t, 1.0), low=-1.0, high=2.0),
         "TruncatedNormal": lambda t: er.TruncatedNormal(t, 1.0, low=-1.0),
         "Uniform": lambda t: er.Uniform(-3.0, 3.0 + 0.0 * t),
@@ -60,11 +68,13 @@ LAWS = {  # by name: the law of outcomes given a latent t near zero
     "counts": {
         "BetaBinomial": lambda t: er.BetaBinomial(2.0 * exp(t), 2.0, 6),
         "Binomial": lambda t: er.Binomial(6, logits=t),
+        "DiscreteUniform": lambda t: er.DiscreteUniform(0.0 * t, 9),
         "Geometric": lambda t: er.Geometric(logits=t),
         "HurdleNegativeBinomial": lambda t: er.HurdleNegativeBinomial(2.0 * exp(t), 3.0, 0.3),
         "HurdlePoisson": lambda t: er.HurdlePoisson(0.3, 2.0 * exp(t)),
         "NegativeBinomial": lambda t: er.NegativeBinomial(2.0 * exp(t), 3.0),
         "Poisson": lambda t: er.Poisson(2.0 * exp(t)),
+        "Skellam": lambda t: er.Skellam(2.0 * exp(t), 1.5),
         "ZeroInflatedNegativeBinomial": lambda t: er.ZeroInflatedNegativeBinomial(2.0 * exp(t), 3.0, 0.3),
         "ZeroInflatedPoisson": lambda t: er.ZeroInflatedPoisson(0.3, 2.0 * exp(t)),
     },
@@ -77,12 +87,15 @@ LAWS = {  # by name: the law of outcomes given a latent t near zero
     },
     "vectors": {
         "Dirichlet": lambda t: er.Dirichlet(each(exp(t))),
+        "CAR": lambda t: er.CAR(each(t), 0.5, 2.0, np.ones((3, 3)) - np.eye(3)),
         "DirichletMultinomial": lambda t: er.DirichletMultinomial(each(exp(t)), 6),
         "LowRankMultivariateNormal": lambda t: er.LowRankMultivariateNormal(
             each(t), np.ones((3, 1)), np.ones(3)
         ),
         "Multinomial": lambda t: er.Multinomial(6, logits=er.math.stack([0.0 * t, t, 2.0 * t], axis=-1)),
         "MultivariateNormal": lambda t: er.MultivariateNormal(each(t), np.eye(3)),
+        "MultivariateStudentT": lambda t: er.MultivariateStudentT(4.0, each(t), np.eye(3)),
+        "StickBreaking": lambda t: er.StickBreaking(2.0 * exp(t), 2),
         "ZeroSumNormal": lambda t: er.ZeroSumNormal(exp(t), 3),
     },
     "series": {
@@ -94,6 +107,7 @@ LAWS = {  # by name: the law of outcomes given a latent t near zero
         "InverseWishart": lambda t: er.InverseWishart(6.0, times_eye(exp(t))),
         "LKJ": lambda t: er.LKJ(3, 2.0 * exp(t)),
         "LKJCholesky": lambda t: er.LKJCholesky(3, 2.0 * exp(t)),
+        "MatrixNormal": lambda t: er.MatrixNormal(times_eye(t), np.eye(2), np.eye(2)),
         "Wishart": lambda t: er.Wishart(5.0, times_eye(exp(t))),
     },
 }
@@ -115,7 +129,9 @@ def values_of(name):
         "Pareto": 1.1 + 0.3 * i, "Beta": (0.5 + i) / ROWS, "MarkovChain": i // 4,
         "Bernoulli": i % 2, "Categorical": i % 3, "IntervalCensored": i % 3,
         "OrderedLogistic": i % 3, "OrderedProbit": i % 3,
-        "Dirichlet": shares, "Multinomial": counts, "DirichletMultinomial": counts,
+        "Dirichlet": shares, "StickBreaking": shares, "CAR": vectors, "MultivariateStudentT": vectors,
+        "Kumaraswamy": (0.5 + i) / ROWS, "MatrixNormal": matrix, "Skellam": i % 5 - 2,
+        "Multinomial": counts, "DirichletMultinomial": counts,
         "MultivariateNormal": vectors, "LowRankMultivariateNormal": vectors,
         "ZeroSumNormal": vectors - vectors.mean(1, keepdims=True),
         "Wishart": matrix, "InverseWishart": matrix, "LKJ": np.stack([correlation] * ROWS),

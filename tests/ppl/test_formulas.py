@@ -181,6 +181,31 @@ BOUNDABLE = {
     "Weibull": (er.Weibull(2.0, 1.5), stats.weibull_min(1.5, scale=2.0)),
 }
 
+ADJACENT = np.zeros((4, 4))
+ADJACENT[EDGES[:, 0], EDGES[:, 1]] = ADJACENT[EDGES[:, 1], EDGES[:, 0]] = 1.0
+PLACES, HEIGHTS = np.array([-1.0, 0.0, 1.0, 3.0]), np.array([0.0, 3.0, 1.0, 1.0])
+FINE = np.linspace(-1.0, 3.0, 40_001)
+
+
+def kumaraswamy(x, a, b):
+    with np.errstate(all="ignore"):
+        density = np.log(a * b) + (a - 1) * np.log(x) + (b - 1) * np.log1p(-(x**a))
+    return np.where((x > 0) & (x < 1), density, -np.inf)
+
+
+def skellam(k, one, two):
+    """From the sum over the second count, without Bessel functions."""
+    m = np.arange(2500)[:, None, None]
+    return special.logsumexp(stats.poisson.logpmf(m + k, one) + stats.poisson.logpmf(m, two), axis=0)
+
+
+def sticks(shares, concentration):
+    """From the beta laws of the breaks, with the determinant of the map from breaks to pieces."""
+    left = 1 - np.cumsum(shares, -1)[:, :-2]
+    breaks = np.column_stack([shares[:, 0], shares[:, 1:-1] / left])
+    return stats.beta(1, concentration).logpdf(breaks).sum(-1) - np.log(left).sum(-1)
+
+
 ROWS: dict[str, Row] = {
     "Logistic": line(er.Logistic, stats.logistic),
     "Gumbel": line(er.Gumbel, stats.gumbel_r),
@@ -342,6 +367,122 @@ ROWS: dict[str, Row] = {
         np.array([-0.5 * 28 / 4 - 2 * np.log(2 * np.sqrt(2 * np.pi))]),
         er.ZeroSumNormal(2.0, (2, 3)),
         ((lambda x: (x**2).sum((-1, -2)) / 4, stats.chi2(2).cdf),),
+    ),
+    "Wald": Row(
+        er.Wald(B, 1.7),
+        np.append(HALF, [[-1.0]], axis=0) + 0 * B,
+        np.append(stats.invgauss.logpdf(HALF, B / 1.7, scale=1.7), np.full((1, 3), -np.inf), axis=0),
+        er.Wald(2.0, 1.5),
+        ((same, stats.invgauss(2.0 / 1.5, scale=1.5).cdf),),
+    ),
+    "ExGaussian": Row(
+        er.ExGaussian(A, B, 0.7),
+        A + B * LINE,
+        stats.exponnorm.logpdf(A + B * LINE, 1 / (0.7 * B), A, B),
+        er.ExGaussian(1.0, 2.0, 0.7),
+        ((same, stats.exponnorm(1 / 1.4, 1.0, 2.0).cdf),),
+    ),
+    **{
+        f"GeneralizedPareto {shape}": Row(
+            er.GeneralizedPareto(A, B, shape),
+            A + B * np.array([-0.5, 0.0, 0.4, 1.9, 3.0])[:, None],
+            stats.genpareto.logpdf(A + B * np.array([-0.5, 0.0, 0.4, 1.9, 3.0])[:, None], shape, A, B),
+            er.GeneralizedPareto(1.0, 2.0, shape),
+            ((same, stats.genpareto(shape, 1.0, 2.0).cdf),),
+        )
+        for shape in (-0.4, 0.0, 1e-5, 0.3)
+    },
+    "Rice": Row(
+        er.Rice(B * 2, 1.5),
+        np.append(HALF, [[-1.0]], axis=0) + 0 * B,
+        np.append(stats.rice.logpdf(HALF, B * 2 / 1.5, scale=1.5), np.full((1, 3), -np.inf), axis=0),
+        er.Rice(2.0, 1.5),
+        ((same, stats.rice(2.0 / 1.5, scale=1.5).cdf),),
+    ),
+    "Kumaraswamy": Row(
+        er.Kumaraswamy(B, 1.7),
+        np.array([-0.5, 1e-6, 0.2, 0.9, 1 - 1e-4, 1.5])[:, None] + 0 * B,
+        kumaraswamy(np.array([-0.5, 1e-6, 0.2, 0.9, 1 - 1e-4, 1.5])[:, None], B, 1.7),
+        er.Kumaraswamy(2.0, 1.5),
+        ((same, lambda x: 1 - (1 - x**2.0) ** 1.5),),
+    ),
+    "Interpolated": Row(
+        er.Interpolated(PLACES, HEIGHTS),
+        np.array([-2.0, -1.0, 0.3, 1.0, 2.9, 3.5]),
+        np.log(np.interp([-2.0, -1.0, 0.3, 1.0, 2.9, 3.5], PLACES, HEIGHTS / 5.5, 0.0, 0.0)),
+        er.Interpolated(PLACES, HEIGHTS),
+        (
+            (
+                same,
+                lambda x: np.interp(
+                    x, FINE, np.cumsum(np.interp(FINE, PLACES, HEIGHTS / 5.5)) * (FINE[1] - FINE[0])
+                ),
+            ),
+        ),
+    ),
+    "DiscreteUniform": Row(
+        er.DiscreteUniform(-2, 4),
+        np.array([-3.0, -2.0, 0.0, 4.0, 5.0, 1.5]),
+        np.log([0, 1 / 7, 1 / 7, 1 / 7, 0, 0]),
+        er.DiscreteUniform(-2, 4),
+        ((lambda x: x + 2, lambda k: np.where(k < 7, 1 / 7, 0.0)),),
+    ),
+    "Skellam": Row(
+        er.Skellam(np.array([0.2, 3.0, 900.0]), np.array([1.5, 2.0, 870.0])),
+        np.array([-60.0, -9.0, -1.0, 0.0, 1.0, 7.0, 90.0])[:, None] + np.zeros(3),
+        skellam(
+            np.array([-60, -9, -1, 0, 1, 7, 90])[:, None],
+            np.array([0.2, 3.0, 900.0]),
+            np.array([1.5, 2.0, 870.0]),
+        ),
+        er.Skellam(3.0, 2.0),
+        ((lambda x: x + 15, lambda k: stats.skellam(3.0, 2.0).pmf(k - 15)),),
+    ),
+    "MultivariateStudentT": Row(
+        er.MultivariateStudentT(4.0, np.ones(3), np.linalg.cholesky(COVARIANCE)),
+        PATHS[:, :3],
+        stats.multivariate_t(np.ones(3), COVARIANCE, 4.0).logpdf(PATHS[:, :3]),
+        er.MultivariateStudentT(4.0, np.ones(3), np.linalg.cholesky(COVARIANCE)),
+        (
+            (lambda x: x[:, 0], stats.t(4.0, 1.0, np.sqrt(2.0)).cdf),
+            (
+                lambda x: np.einsum("ni,ij,nj->n", x - 1, np.linalg.inv(COVARIANCE), x - 1) / 3,
+                stats.f(3, 4).cdf,
+            ),
+        ),
+    ),
+    "MatrixNormal": Row(
+        er.MatrixNormal(np.ones((2, 3)), np.array([[1.0, 0.0], [0.5, 2.0]]), np.linalg.cholesky(COVARIANCE)),
+        PATHS[:, :3][:, None] * np.array([[1.0], [-0.5]]),
+        np.array(
+            [
+                stats.matrix_normal(np.ones((2, 3)), np.array([[1.0, 0.5], [0.5, 4.25]]), COVARIANCE).logpdf(
+                    x * np.array([[1.0], [-0.5]])
+                )
+                for x in PATHS[:, :3]
+            ]
+        ),
+        er.MatrixNormal(np.ones((2, 3)), np.array([[1.0, 0.0], [0.5, 2.0]]), np.linalg.cholesky(COVARIANCE)),
+        (
+            (lambda x: x[:, 1, 0], stats.norm(1.0, np.sqrt(4.25 * 2.0)).cdf),
+            (lambda x: x[:, 0, 0] + x[:, 1, 1], stats.norm(2.0, np.sqrt(2 + 4.25 + 2 * 0.5 * 0.6)).cdf),
+        ),
+    ),
+    "CAR": gaussian_vector(
+        er.CAR(STEPS, 0.7, 2.0, ADJACENT),
+        STEPS,
+        np.linalg.inv(2.0 * (np.diag(ADJACENT.sum(1)) - 0.7 * ADJACENT)),
+        PATHS,
+    ),
+    "StickBreaking": Row(
+        er.StickBreaking(2.5, 2),
+        np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.9, 0.05, 0.05]]),
+        sticks(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.9, 0.05, 0.05]]), 2.5),
+        er.StickBreaking(2.5, 2),
+        (
+            (lambda x: x[:, 0], stats.beta(1, 2.5).cdf),
+            (lambda x: x[:, 1] / (1 - x[:, 0]), stats.beta(1, 2.5).cdf),
+        ),
     ),
     "ICAR": Row(
         er.ICAR(EDGES, 4, np.array([0.5, 2.0, 3.0])),
