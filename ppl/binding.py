@@ -6,7 +6,7 @@ import linecache
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import combinations
 
 import numpy as np
@@ -195,7 +195,7 @@ _NO_INDEX = r"Indexer must have integer|arrays used as indices must be|boolean i
 _COLUMN = (
     r"string index|invalid data type 'str'|only integers, slices|has no attribute|indices must be integers"
 )
-_DATES = r"datetime64|timedelta64|as an abstract array|Can't call numpy\(\) on Tensor"
+_DATES = r"datetime64|timedelta64|as an abstract array|Can't call numpy\(\) on Tensor|out of a latent tensor"
 _DECIDES = r"boolean conversion of traced array|truth value of an array|boolean value of Tensor"
 
 
@@ -252,7 +252,7 @@ def _arguments_of_words(where, text) -> ModelError | None:
     name, _, problem, argument = found.groups()
     law = getattr(distributions, name, None)
     if law is not None and hasattr(law, "__dataclass_fields__"):
-        known = [k for k, f in law.__dataclass_fields__.items() if f.init and k != "arg_constraints"]
+        known = [f.name for f in fields(law) if f.init]
         got = f"'{argument}'" if argument else problem
         return ModelError(explain(where, f"er.{name}({', '.join(known)})", got, "correct the arguments"))
     if name in {"sample", "observe"} and argument in {"obs", "observed", "data"}:

@@ -334,7 +334,7 @@ def test_what_chains_cannot_mend_is_not_refined():
         er.factor("data", -0.5 * ((a * b - 2.5) / 0.05) ** 2)
 
     posterior = er.fit(product(), progress=False)
-    assert posterior.verdict == "untrusted" and posterior.settings["num_chains"] == 1
+    assert posterior.verdict == "untrusted" and posterior.settings["num_chains"] == 16  # of many short ones
     assert posterior.trail[-1].reason.startswith("not run") and posterior.trail[-1].num_gradients == 0
 
 
