@@ -363,6 +363,13 @@ def log_betainc(a: Any, b: Any, x: Any) -> Any:
     return log_beta_tails(a, b, log(x), log1p(-x))[0]
 
 
+def log_bessel_i(order: Any, x: Any) -> Any:
+    """Logarithm of the modified Bessel function of the first kind, of any order that is not negative; x positive."""
+    from .distributions import bessel
+
+    return bessel.log_bessel_i(*_floating(order, x))
+
+
 def _floating(*operands: Any) -> list[Any]:
     """Operands as floating-point arrays of the library that one of them belongs to."""
     functions = namespace(*operands)

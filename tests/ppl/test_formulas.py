@@ -401,15 +401,15 @@ ROWS: dict[str, Row] = {
     ),
     "Kumaraswamy": Row(
         er.Kumaraswamy(B, 1.7),
-        np.array([-0.5, 1e-6, 0.2, 0.9, 1 - 1e-4, 1.5])[:, None] + 0 * B,
-        kumaraswamy(np.array([-0.5, 1e-6, 0.2, 0.9, 1 - 1e-4, 1.5])[:, None], B, 1.7),
+        np.array([-0.5, 1e-6, 0.2, 0.9, 0.99, 1.5])[:, None] + 0 * B,
+        kumaraswamy(np.array([-0.5, 1e-6, 0.2, 0.9, 0.99, 1.5])[:, None], B, 1.7),
         er.Kumaraswamy(2.0, 1.5),
         ((same, lambda x: 1 - (1 - x**2.0) ** 1.5),),
     ),
     "Interpolated": Row(
         er.Interpolated(PLACES, HEIGHTS),
-        np.array([-2.0, -1.0, 0.3, 1.0, 2.9, 3.5]),
-        np.log(np.interp([-2.0, -1.0, 0.3, 1.0, 2.9, 3.5], PLACES, HEIGHTS / 5.5, 0.0, 0.0)),
+        np.array([-2.0, -1.0, 0.3, 1.2, 2.9, 3.5]),
+        np.log(np.interp([-2.0, -1.0, 0.3, 1.2, 2.9, 3.5], PLACES, HEIGHTS / 5.5, 0.0, 0.0)),
         er.Interpolated(PLACES, HEIGHTS),
         (
             (

@@ -231,3 +231,24 @@ def test_host_data_never_import_a_backend():
         "assert not {'jax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
+def test_bessel_functions_of_any_order(backend):
+    order, x = np.meshgrid([0.0, 0.5, 3.0, 40.0, 300.0], [1e-3, 0.7, 20.0, 49.0, 51.0, 1e3])
+    exact = np.where(
+        scipy.special.ive(order, x) > 0, np.log(np.maximum(scipy.special.ive(order, x), 1e-300)) + x, np.nan
+    )
+    known = np.isfinite(exact) & (scipy.special.ive(order, x) > 1e-290)
+    if backend == "torch":
+        import torch
+
+        found = m.log_bessel_i(torch.tensor(order), torch.tensor(x)).numpy()
+    elif backend == "jax":
+        with jax.enable_x64(True):
+            found = np.asarray(m.log_bessel_i(jnp.asarray(order), jnp.asarray(x)))
+    else:
+        found = m.log_bessel_i(order, x)
+    np.testing.assert_allclose(found[known], exact[known], rtol=1e-9, atol=1e-9)
+    small = order * np.log(x / 2) - scipy.special.gammaln(order + 1)  # the first term, where that is all
+    np.testing.assert_allclose(found[x < 1e-2], small[x < 1e-2], rtol=1e-6, atol=1e-6)
