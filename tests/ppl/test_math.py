@@ -110,6 +110,7 @@ ROWS = {
     "log_gammainc": ((UNIT * 30, UNIT * 20), np.log(scipy.special.gammainc(UNIT * 30, UNIT * 20))),
     "log_gammaincc": ((UNIT * 30, UNIT * 20), np.log(scipy.special.gammaincc(UNIT * 30, UNIT * 20))),
     "log_betainc": ((UNIT * 30, 2.5, UNIT), np.log(scipy.special.betainc(UNIT * 30, 2.5, UNIT))),
+    "log_bessel_i": ((UNIT * 30, 2.5 + UNIT), np.log(scipy.special.ive(UNIT * 30, 2.5 + UNIT)) + 2.5 + UNIT),
     "moveaxis": ((UNIT[None], 0, 1), None),
     "like": ((UNIT, SPREAD), UNIT),
     "xlogy": ((UNIT * [0, 1, 2], UNIT), scipy.special.xlogy(UNIT * [0, 1, 2], UNIT)),
