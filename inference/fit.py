@@ -21,6 +21,7 @@ from ..ppl.model import Model, Program
 from .affordable import refine_where_it_pays
 from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
+from .degenerate import degenerate
 from .evidence import psis
 from .evidence.finding import Finding
 from .fitting import unread_links
@@ -36,6 +37,7 @@ from .trail import Rung, Trail
 from .watch import Watch
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said
 def fit(
     program: Program,
     guide: Any = "auto",
@@ -137,7 +139,7 @@ def fit(
             "start": None if start_z is None else start_z.tolist(),
         },
     )
-    watch = Watch(max_seconds, progress)
+    watch, poor = Watch(max_seconds, progress), degenerate(program, trace, backend)
     make = partial(_climb, target, guide, seed=seed, watch=watch, start=start_z, num_draws=num_draws)
     try:
         with _no_collection():
@@ -148,6 +150,7 @@ def fit(
             try:
                 climb = make(batches)
                 climb.checkpoint, climb.lean = kept, refine in ("always", True)
+                climb.plain = not poor
                 if (memory := said(kept)) is not None:
                     climb.rungs.append(memory[1])
                 outcome = climb.run()
@@ -166,7 +169,7 @@ def fit(
         target.density.clock["compile"] - compile_before,
         time.perf_counter() - begin,
     )
-    findings = [*_data_findings(program, trace, target), *kept.findings]
+    findings = [*poor, *_data_findings(program, trace, target), *kept.findings]
     if memory is not None:
         findings.append(memory[0])
     elif batches is not None and minibatch is None:

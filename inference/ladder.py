@@ -49,6 +49,7 @@ class Climb(Fitting):
     def __init__(self, target, plan, seed: int, watch: Watch, start=None, named=False, num_draws=4000):
         super().__init__(target, plan, seed, watch, start)
         self.checkpoint = Checkpoint(None, {})
+        self.plain = True  # flows and mixtures are worth their while
         self.lean = False  # chains follow anyway: only what they start from is asked of the evidence
         self.named, self.least = named, min(LEAST * num_draws, LARGEST_POOL)
         self.response: tuple[np.ndarray, np.ndarray] | None = None
@@ -144,7 +145,7 @@ class Climb(Fitting):
                 searched = True
             if not searched and condemned is None:
                 condemned = "the search for other modes failed"
-            bends = chains and isinstance(frame, Dense) and affordable(self.target, Flow()) > 0
+            bends = chains and self.plain and isinstance(frame, Dense) and affordable(self.target, Flow()) > 0
             flown = None
             if bends and self._wild(law) and not (found or condemned):
                 flown = self._bend(law, frame, found, symmetries, rng)
@@ -431,8 +432,11 @@ class Climb(Fitting):
 
     def _modes(self, law, found, frame, symmetries) -> tuple[Mixed | str, list[Elsewhere]]:
         """Gaussians at all modes, weighed; or why that does not establish their masses, and what the law misses."""
-        if self.named or not isinstance(frame, Dense) or len(frame.mean) > LARGEST:
-            return "no mixture is fitted beside a guide named by the user, or in many dimensions", []
+        if self.named or not self.plain or not isinstance(frame, Dense) or len(frame.mean) > LARGEST:
+            words = (
+                "beside a guide named by the user, in many dimensions, or for outcomes that tell too little"
+            )
+            return f"no mixture is fitted {words}", []
         before, begin = self.target.counter.num_gradients, time.perf_counter()
         rng, stop = self.rng(10), self.watch.stop
         leads = np.stack([f.z for f in found]) if found else law.z[law.resample(16, rng)]
