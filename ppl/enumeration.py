@@ -66,6 +66,72 @@ def num_batch(trace) -> int | None:
     return max(len(s.shape) - event[s.name] for s in trace.sites)
 
 
+def dependents(trace, access) -> dict[str, frozenset[str]]:
+    """Which discrete sites each density depends on, element by element.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+    access : mapping
+        What reaches each part of each site, see `Access`.
+
+    Raises
+    ------
+    UnsupportedError
+        If a density takes elements of a discrete site together: in a sum, along its own event, or by an index.
+    """
+    sizes = {site.name: site.shape for site in trace.by_role("discrete")}
+    found = {}
+    for site in trace.sites:
+        reached = access.get(site.name, {}).get("log_prob", {}) if site.role in DENSITIES else {}
+        own = {name: how for name, how in reached.items() if name in sizes and name != site.name}
+        for name, how in own.items() if site.role != "factor" else ():  # whose terms are summed as a whole
+            for size, (state, *_) in zip(sizes[name], how.axes, strict=False):
+                if size > 1 and state != "aligned":
+                    raise _taken_together(site, name, state)
+        found[site.name] = frozenset(own)
+    return found
+
+
+def _taken_together(site, name, state) -> UnsupportedError:
+    inside = " inside one event" if site.event_dim else ""
+    remedy = (
+        "declare a plate along that axis in place of to_event"
+        if site.event_dim
+        else "write the sum over its values"
+    )
+    if state == "gathered":
+        remedy = f"declare '{name}' in the plate of '{site.name}', or nest the plates"
+    return UnsupportedError(
+        explain(
+            f"site '{site.name}', below discrete site '{name}'",
+            f"a density of its own for each element of '{name}'",
+            f"elements that are {state} together{inside}",
+            remedy,
+        )
+    )
+
+
+def check_terms(terms, discrete: list[Discrete], num_batch: int, links) -> None:
+    """Refuse a density that has lost the axis of a discrete site that it depends on.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    for site in discrete:
+        for name, value in terms.items():
+            if site.name in links.get(name, ()) and _size(value, axis_of(site, num_batch)) != site.count:
+                raise UnsupportedError(
+                    explain(
+                        f"site '{name}', below discrete site '{site.name}'",
+                        f"operations that keep the axes left of the plates, where '{site.name}' takes all of its values",
+                        f"a density of shape {tuple(np.shape(value))} without them",
+                        "sum over the last axes by number (er.math.sum(x, axis=-1)), not over all",
+                    )
+                )
+
+
 def axis_of(site: Discrete, num_batch: int) -> int:
     """Axis of the values of a site."""
     return -(num_batch + 1 + site.position)

@@ -11,6 +11,7 @@ import numpy as np
 from .backends import load
 from .binding import check_codes, check_order, groups_by_coords, mixes_precisions, translated
 from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
+from .enumeration import dependents
 from .errors import DataError, ElboroomError, ModelError, explain
 from .fingerprints import array_bytes, code_hash
 from .masks import Masks
@@ -230,6 +231,8 @@ class Program:
                     return self.trace(backend)
                 _check_indices(engine.index_problems(self))
                 check_codes(self, engine.code_problems(self))
+                if found.counts:
+                    dependents(found, engine.accesses(self))
             self._traces[backend] = found
         return self._traces[backend]
 
@@ -296,6 +299,13 @@ class Program:
         backend = backend or self.backend
         self.trace(backend)
         return load(backend, self.model.language).accesses(self)
+
+    def links(self, backend: str | None = None) -> dict[str, frozenset[str]]:
+        """Which discrete sites each density depends on."""
+        backend = backend or self.backend
+        if ("links", backend) not in self._traces:
+            self._traces["links", backend] = dependents(self.trace(backend), self.accesses(backend))
+        return self._traces["links", backend]
 
     def _copy(self, **changes) -> Program:
         settings = dict(

@@ -18,6 +18,7 @@ from ...enumeration import (
     DENSITIES,
     IMPOSSIBLE,
     Factor,
+    check_terms,
     eliminate,
     known_elements,
     num_batch,
@@ -135,6 +136,7 @@ class Density:
         }
         if not record.discrete:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
+        check_terms(terms, record.discrete, self._num_batch, self._program.links("jax"))
         return eliminate(terms, record.discrete, self._num_batch, scan)
 
     def _latent_from(self, z, weights, jacobian=None, scale=None):

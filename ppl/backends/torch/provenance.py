@@ -96,6 +96,7 @@ class Walk(TorchDispatchMode):
         self._known: dict[int, tuple[torch.Tensor, dict]] = {}
         self.problems: list[IndexProblem] = []
         self.unread: dict[str, None] = {}
+        self._place: dict = {}  # what decides the position that the next selection reads: a single number
 
     def source(self, key, tensor) -> torch.Tensor:
         """A private copy of a tensor, as a source."""
@@ -130,6 +131,9 @@ class Walk(TorchDispatchMode):
         else:
             for tensor in outs:
                 self._known[id(tensor)] = tensor, {}
+        if name == "select" and self._place:
+            self._known[id(out)] = out, joined([self.state(out), self._place])
+        self._place = states[0] if name == "_local_scalar_dense" else {}
         return out
 
     def carried(self, tensor) -> torch.Tensor:
