@@ -304,3 +304,29 @@ def test_version_and_help():
         done = call(*words)
         assert done.exit_code == 0
         assert "Exit status" in done.output and "130" in done.output
+
+
+def test_a_file_of_another_layout(place):
+    from elboroom.arguments import read_table
+
+    (place / "maß.csv").write_bytes("x;größe\n1,5;Köln\n-2,25;Bonn\n".encode("latin-1"))
+    table = read_table("maß.csv", separator=";", decimal=",", encoding="latin-1")
+    assert table["x"].tolist() == [1.5, -2.25] and table["größe"].tolist() == ["Köln", "Bonn"]
+    rows = (place / "data.csv").read_text().replace(".", "#").replace(",", "\t").replace("#", ",")
+    (place / "german.csv").write_text(rows)
+    done = call(
+        "fit", "lines:line", "--data", "german.csv", "--separator", "\\t", "--decimal", ",", "--out", "out"
+    )
+    assert done.exit_code == 0, done.output
+    table = {
+        q["name"]: q["mean"] for q in json.loads((place / "out" / "report.json").read_text())["quantities"]
+    }
+    x, y = np.loadtxt(place / "data.csv", delimiter=",", skiprows=1)[:, :2].T
+    assert abs(table["slope"] - np.polyfit(x, y, 1)[0]) < 0.05
+    for words, said in (
+        (["--data", "german.csv"], "data for ['x']"),
+        (["--data", "german.csv", "--encoding", "utf-99"], "utf-99"),
+        (["--data", "data.json", "--decimal", ","], "for .csv files only"),
+    ):
+        wrong = call("fit", "lines:line", *words, "--out", "other")
+        assert wrong.exit_code == 2 and said in wrong.output.replace("\n", " "), wrong.output

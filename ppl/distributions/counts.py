@@ -93,23 +93,28 @@ class BetaBinomial(Formula):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ZeroInflated(Formula):
-    """A law of counts with more zeros: with probability `gate` zero for sure, otherwise from `base`.
+    """A law with more zeros: with probability `gate` zero for sure, otherwise from `base`.
 
     Parameters
     ----------
     base : Distribution
-        Law of one count.
+        Law of one count; or of a positive amount or a share (Gamma, LogNormal, Weibull, Beta, …), which is zero by the
+        gate alone: rain, costs, catches, cover.
     gate, gate_logits : array_like, optional
         Probability of a sure zero, or its log odds; exactly one is given.
 
     Raises
     ------
     ModelError
-        If `base` is no law of counts, or not exactly one of `gate` and `gate_logits` is given.
+        If `base` is another law, or not exactly one of `gate` and `gate_logits` is given.
 
     See Also
     --------
     Hurdle : where all zeros come from the gate.
+
+    Notes
+    -----
+    Of an amount the density is with respect to length and a unit mass at zero.
     """
 
     arg_constraints = {"gate": constraints.unit_interval, "gate_logits": constraints.real}
@@ -119,19 +124,19 @@ class ZeroInflated(Formula):
 
     def __post_init__(self):
         exactly_one("ZeroInflated", gate=self.gate, gate_logits=self.gate_logits)
-        if not self.base.is_discrete or getattr(self.base, "event_dim", 0):
+        if getattr(self.base, "event_dim", 0) or not (self.base.is_discrete or _amount(self.base)):
             raise ModelError(
                 explain(
                     "ZeroInflated",
-                    "a law of one count as its base",
+                    "a law of one count, positive amount or share as its base",
                     type(self.base).__name__,
-                    "use Poisson, NegativeBinomial or Binomial; for amounts, Mixture or a Hurdle of your own",
+                    "use Poisson, NegativeBinomial, Binomial, Gamma, LogNormal or Beta, say",
                 )
             )
 
     @property
     def support(self):
-        return self.base.support
+        return self.base.support if self.base.is_discrete else _amount(self.base)
 
     def validate(self, site):
         self.base.validate(site)
@@ -139,6 +144,9 @@ class ZeroInflated(Formula):
 
     def log_density(self, value):
         gate, rest = log_odds_pair(self.gate, self.gate_logits)
+        if not self.base.is_discrete:
+            above = rest + self.base.log_density(m.where(value == 0, 0.5, value))
+            return m.where(value == 0, gate + 0.0 * above, above)
         usual = rest + self.base.log_density(value)
         return m.where(value == 0, m.logaddexp(gate + 0.0 * usual, usual), usual)
 
@@ -146,6 +154,14 @@ class ZeroInflated(Formula):
         gate, _ = log_odds_pair(self.gate, self.gate_logits)
         sure = m.log(random.uniform(shape)) < gate
         return m.where(sure, 0.0, 1.0) * self.base.draw(random, shape)
+
+
+def _amount(base):
+    """Support of a law of amounts or shares with a zero, or None for other laws."""
+    support = base.support
+    if support == constraints.positive or support == constraints.nonnegative:
+        return constraints.nonnegative
+    return constraints.unit_interval if support == constraints.unit_interval else None
 
 
 def ZeroInflatedPoisson(gate: Any, rate: Any = 1.0) -> ZeroInflated:  # noqa: N802
@@ -165,7 +181,7 @@ class Hurdle(Formula):
     Parameters
     ----------
     base : Distribution
-        Poisson or NegativeBinomial.
+        Poisson or NegativeBinomial; or a law of positive amounts or shares, for which this is `ZeroInflated`.
     gate, gate_logits : array_like, optional
         Probability of zero, or its log odds; exactly one is given.
 
@@ -184,12 +200,22 @@ class Hurdle(Formula):
     gate: Any = None
     gate_logits: Any = None
 
+    def __new__(cls, base, gate=None, gate_logits=None):
+        if not base.is_discrete and _amount(base) is not None:
+            return ZeroInflated(base, gate, gate_logits)
+        return super().__new__(cls)
+
     def __post_init__(self):
         exactly_one("Hurdle", gate=self.gate, gate_logits=self.gate_logits)
         tail(self.base, "Hurdle")
         if not self.base.is_discrete:
             raise ModelError(
-                explain("Hurdle", "a law of counts as its base", type(self.base).__name__, "use Poisson, say")
+                explain(
+                    "Hurdle",
+                    "a law of counts or amounts as its base",
+                    type(self.base).__name__,
+                    "use Poisson or Gamma, say",
+                )
             )
 
     def validate(self, site):

@@ -144,6 +144,9 @@ def fit(
             "of the same name.",
         ),
     ] = None,
+    separator: Annotated[str | None, typer.Option(help="Between the columns of a CSV file.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal sign of a CSV file.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file, such as latin-1.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An argument of the model; may be repeated."),
@@ -162,9 +165,10 @@ def fit(
             from .arguments import bind, find_model, parse_settings, read_table
             from .inference.fit import fit as fit_program
 
-            program = bind(
-                find_model(model), {} if data is None else read_table(data), parse_settings(settings or ())
-            )
+            given = {"separator": separator, "decimal": decimal, "encoding": encoding}
+            layout = {name: value for name, value in given.items() if value is not None}
+            table = {} if data is None else read_table(data, **layout)
+            program = bind(find_model(model), table, parse_settings(settings or ()))
             posterior = fit_program(
                 program,
                 guide=guide,

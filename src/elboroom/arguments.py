@@ -56,8 +56,14 @@ def find_model(spec: str) -> Model:
     )
 
 
-def read_table(path: str | Path) -> dict[str, Any]:
+def read_table(path: str | Path, **layout: str) -> dict[str, Any]:
     """Columns of a CSV file, keys of a JSON object, or variables of a netCDF file.
+
+    Parameters
+    ----------
+    path : str or path
+    **layout
+        Of a CSV file: ``separator``, ``decimal`` and ``encoding``; by default ``","``, ``"."`` and UTF-8.
 
     Returns
     -------
@@ -81,11 +87,14 @@ def read_table(path: str | Path) -> dict[str, Any]:
                 "convert it to one of these",
             )
         )
+    if layout and reader is not _read_csv:
+        got = f"{sorted(layout)} for {path.suffix}"
+        raise DataError(explain(f"file '{path}'", "a layout for .csv files only", got, "leave it out"))
     if not path.is_file():
         raise DataError(explain(f"file '{path}'", "a file", "none", "check the path"))
     try:
-        return reader(path)
-    except (OSError, ValueError, KeyError) as error:
+        return reader(path, **layout)
+    except (OSError, ValueError, KeyError, LookupError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             explain(
@@ -94,10 +103,11 @@ def read_table(path: str | Path) -> dict[str, Any]:
         ) from None
 
 
-def _read_csv(path: Path) -> dict[str, Any]:
+def _read_csv(path: Path, separator=",", decimal=".", encoding="utf-8-sig") -> dict[str, Any]:
     import pandas as pd
 
-    return {str(name): column for name, column in pd.read_csv(path).items()}
+    table = pd.read_csv(path, sep=separator.replace("\\t", "\t"), decimal=decimal, encoding=encoding)
+    return {str(name): column for name, column in table.items()}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

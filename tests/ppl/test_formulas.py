@@ -263,6 +263,21 @@ ROWS: dict[str, Row] = {
         er.ZeroInflated(er.Binomial(LAST, 0.3), gate_logits=-1.0),
         ((same, lambda k: inflated(stats.binom(LAST, 0.3).pmf(COUNT), special.expit(-1.0))[k]),),
     ),
+    **{
+        f"{word} {name}": Row(
+            make(base, 0.3),
+            np.array([0.0, 1e-3, 0.4, 0.9]),
+            np.append(np.log(0.3), np.log(0.7) + law.logpdf([1e-3, 0.4, 0.9])),
+            make(base, 0.3),
+            ((lambda x: 1 * (x > 0), lambda k: np.where(k == 0, 0.3, 0.7)), (lambda x: x[x > 0], law.cdf)),
+        )
+        for name, base, law in (
+            ("Gamma", er.Gamma(2.0, 1.5), stats.gamma(2.0, scale=1 / 1.5)),
+            ("LogNormal", er.LogNormal(0.2, 0.7), stats.lognorm(0.7, scale=np.exp(0.2))),
+            ("Beta", er.Beta(2.0, 3.0), stats.beta(2.0, 3.0)),
+        )
+        for word, make in (("Hurdle", er.Hurdle), ("ZeroInflated", er.ZeroInflated))
+    },
     "ZeroInflatedPoisson": counting(er.ZeroInflatedPoisson(0.2, 3.5), inflated(POISSON.pmf(COUNT), 0.2)),
     "ZeroInflatedNegativeBinomial": counting(
         er.ZeroInflatedNegativeBinomial(3.0, 2.0, 0.2), inflated(NEGATIVE_BINOMIAL.pmf(COUNT), 0.2)
