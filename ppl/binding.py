@@ -184,6 +184,7 @@ _FOREIGN = (
     (r"<function (\w+) at .*torch\.Tensor", "JAX"),
     (r"torch\.Tensor.* not a valid JAX type()", "JAX"),
     (r"unsupported operand type.*numpy\.ndarray.*Tensor()", "NumPy"),
+    (r"not supported between instances of 'numpy\.ndarray' and 'Tensor'()", "NumPy"),
     (r"Can't call numpy\(\) on Tensor()", "NumPy"),
     (r"__array__\(\) was called on traced array()", "NumPy"),
     (r"took numbers out of a latent tensor()", "Python or NumPy"),

@@ -125,7 +125,8 @@ def _check_finite(name, fn):
                 f"site '{name}'",
                 "a continuous latent quantity, or a discrete one with a few single values",
                 f"a discrete one ({type(fn).__name__}) that cannot be summed out",
-                "use Categorical, Bernoulli or MarkovChain, or write the sum with er.math.logsumexp in er.factor",
+                "state an upper bound, as in er.Truncated(er.Poisson(rate), high=100); or use Categorical, Bernoulli, Binomial, "
+                "DiscreteUniform or MarkovChain",
             )
         )
 
@@ -171,9 +172,10 @@ class Deciding:
     def enumerate(self, name, fn):
         """All values of a discrete site, on an axis of their own."""
         _check_finite(name, fn)
-        if self.num_batch is None:
-            return self.probe(fn)
         chain = is_chain(fn)
+        if self.num_batch is None:  # the largest value, so that what it bounds may be any
+            largest = 0 if chain else self.codes(fn.enumerate_support(expand=False)).reshape(-1)[-1]
+            return 0 * self.probe(fn) + largest
         values = np.arange(chain.num_values) if chain else fn.enumerate_support(expand=False)
         values = self.codes(values).reshape(-1)
         position, count = len(self.record.discrete), len(values)

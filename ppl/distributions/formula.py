@@ -143,6 +143,25 @@ def between(low: Any, high: Any, is_discrete: bool = False) -> Constraint:
     return concrete_constraint(constraints.interval, low, high)
 
 
+MANY = 2**16  # values of one law above which no sum over them is taken
+
+
+def finite_values(declared: Distribution) -> range | None:
+    """The values of a law of one count whose bounds are known, all rows together; None for other laws.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import Poisson, Truncated
+    >>> finite_values(Truncated(Poisson(3.0), high=50))
+    range(0, 51)
+    """
+    support = declared.support
+    if not isinstance(support, constraints.IntegerInterval) or support.upper is None:
+        return None
+    low, high = int(np.min(support.lower)), int(np.max(support.upper))
+    return range(low, high + 1) if high - low < MANY else None
+
+
 def batch_shape(declared: Any) -> tuple[int, ...]:
     """Common shape of a declaration's parameters, and of the laws inside it, less their event axes.
 

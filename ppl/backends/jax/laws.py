@@ -316,7 +316,8 @@ class Written(dist.Distribution):
     """
 
     pytree_data_fields = ("leaves", "own_support")
-    pytree_aux_fields = ("structure", "wrap")
+    pytree_aux_fields = ("structure", "wrap", "values", "has_enumerate_support")
+    values: range | None = None
 
     def __init__(self, structure, leaves, own_support, wrap, *, validate_args=None):
         self.structure, self.leaves, self.own_support, self.wrap = structure, leaves, own_support, wrap
@@ -337,6 +338,15 @@ class Written(dist.Distribution):
     @constraints.dependent_property
     def support(self):
         return self.own_support
+
+    def enumerated(self, values: range | None):
+        """The same law, its values known to be among `values`."""
+        self.values, self.has_enumerate_support = values, values is not None
+        return self
+
+    def enumerate_support(self, expand=True):
+        values = jnp.arange(self.values.start, self.values.stop).reshape(-1, *[1] * len(self.batch_shape))
+        return jnp.broadcast_to(values, (len(values), *self.batch_shape)) if expand else values
 
     def log_prob(self, value, intermediates=None):
         return self.declared.log_density(jnp.asarray(value).astype(jnp.result_type(float)))

@@ -15,7 +15,7 @@ from numpyro.distributions import constraints as numpyro_constraints
 from ... import constraints, distributions
 from ...constraints import Constraint
 from ...distributions.base import Distribution, Expanded, Independent, Masked, concrete
-from ...distributions.formula import Formula, flatten, rebuild, whole_numbers
+from ...distributions.formula import Formula, finite_values, flatten, rebuild, whole_numbers
 from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
 
@@ -120,7 +120,7 @@ def _written(declared):
     leaves = {path: _leaf(value, path in whole) for path, value in leaves.items()}
     law = laws.Written(structure, leaves, None, _backed, validate_args=False)
     law.own_support = _running_support(rebuild(structure, leaves))
-    return law
+    return law.enumerated(finite_values(declared))
 
 
 def _leaf(value, whole):

@@ -369,6 +369,15 @@ class Written(Law):
     def support(self):
         return self.own_support
 
+    def enumerated(self, values: range | None):
+        """The same law, its values known to be among `values`."""
+        self.values, self.has_enumerate_support = values, values is not None
+        return self
+
+    def enumerate_support(self, expand=True):
+        values = torch.arange(self.values.start, self.values.stop).reshape(-1, *[1] * len(self.batch_shape))
+        return values.expand(len(values), *self.batch_shape) if expand else values
+
     def log_prob(self, value):
         return self.declared.log_density(value if value.dtype.is_floating_point else value.to(torch.float64))
 

@@ -14,7 +14,7 @@ from pyro.distributions import constraints as C
 from ... import constraints, distributions
 from ...constraints import Constraint
 from ...distributions.base import Expanded, Independent, Masked, concrete
-from ...distributions.formula import Formula, flatten, rebuild, whole_numbers
+from ...distributions.formula import Formula, finite_values, flatten, rebuild, whole_numbers
 from ...errors import ShapeError, UnsupportedError, explain
 from . import laws
 from .namespace import asarray
@@ -130,7 +130,7 @@ def _written(declared):
     }
     law = laws.Written(structure, leaves, _backed)
     law.own_support = _running_support(rebuild(structure, leaves))
-    return law
+    return law.enumerated(finite_values(declared))
 
 
 def _backed(declared):
