@@ -49,6 +49,7 @@ bench: setup
 	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/refine.py
 	$(BIN)/python benchmarks/refine.py --gate
+	$(BIN)/python benchmarks/price.py
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/blame.py

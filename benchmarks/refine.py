@@ -37,18 +37,17 @@ def bulk(values) -> float:
 
 def ours(model, kwargs, seed, options):
     """A lean fit and chains from it, to the effective size."""
-    from elboroom.inference import natural, refine
+    from elboroom.inference import drawing, natural
     from elboroom.inference.outcome import quantity_values
 
     import elboroom as er
 
-    def needed(chains, judged):
-        law = chains.law()
-        values, _ = quantity_values(chains.target, law.z)
+    def needed(target, law, judged):
+        values, _ = quantity_values(target, law.z)
         left = ENOUGH / bulk([values.reshape(law.num_chains, -1, values.shape[1])])
         return left, left, values.size
 
-    refine._needed = needed
+    drawing.needed = needed
     if options.steps:
         run = natural.natural_gradient
 

@@ -24,6 +24,7 @@ FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judg
 STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not
 LARGEST_DENSE, FREE_DENSE = 300, 50  # dimensions up to which a metric is dense: the fit's, and one found
 PILOT = 10.0  # seconds up to which nothing is projected before the first draws
+PLAIN = 2000  # iterations of each chain of NUTS from nothing: NumPyro's and Stan's 1,000 of warm-up and as many draws
 MEETING = 300  # iterations of a long warm-up, after which the later half is looked at
 TOGETHER = 1.05  # R̂ below which chains share the metric of all
 ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
@@ -36,6 +37,7 @@ class Chains:
     target: object
     place: Affine | Bent
     gated: bool
+    own: bool = False  # whether the metric was theirs to find, as that of chains from nothing is
     accept: float = ACCEPT[0]
     chunk: int = CHUNK
     superchains: int = 0
@@ -43,6 +45,13 @@ class Chains:
     z: list = field(default_factory=list)
     stats: list = field(default_factory=list)
     num_warmup: int = 0
+    why: str = ""
+    adapted: int = 0  # iterations of the warm-up that is under way
+    late: list = field(default_factory=list)  # points of its later half, until it is looked at
+    num_gradients: int = 0
+    seconds: float = 0.0  # of these, compilation left out
+    plain: float = np.inf  # gradients that chains from nothing would take, where a pilot found them
+    iterations: int = 0
 
     @property
     def sampler(self):
@@ -59,31 +68,52 @@ class Chains:
 
     def warmed(self, start: np.ndarray, rng, stop) -> None:
         """Begin at `start`, shape ``(C, dim)``, and adapt."""
+        self.begin(start, rng)
+        self.adapt(rng, stop)
+
+    def begin(self, start: np.ndarray, rng) -> None:
+        """Stand at `start`, shape ``(C, dim)``, with nothing adapted."""
         x = self.place.coordinates(start)
         step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
         value, grad = self.place.pulled(x, *self.target.value_and_grad(start))
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
         given = self.place.arrays, own.data, own.weights
         self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
-        late: list = []
-        for done in range(self.chunk, self.to_warm + 1, self.chunk):
-            if stop():
-                return
+        self.adapted, self.late = 0, []
+
+    def adapt(self, rng, stop) -> None:
+        """Go on with the warm-up until it is over or `stop` says so."""
+        while self.adapted < self.to_warm and not stop():
             found = self._chunk()
             self.num_warmup += self.chunk
-            if self.gated or not MEETING // 2 < done <= MEETING:
+            self.adapted += self.chunk
+            if self.gated or not MEETING // 2 < self.adapted <= MEETING:
                 continue
-            late.append(self._points(found["x"]))
-            if done == MEETING and self.lent(np.concatenate(late, 1)):
-                self.warmed(late[-1][:, -1], rng, stop)
-                return
+            self.late.append(self._points(found["x"]))
+            if self.adapted == MEETING and self.lent(np.concatenate(self.late, 1)):
+                self.begin(self.late[-1][:, -1], rng)
+
+    @property
+    def over(self) -> bool:
+        """Whether chains from nothing would have ended."""
+        return self.num_gradients > self.plain or (self.own and self.iterations >= PLAIN)
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a gradient, with what NUTS does around it."""
+        return self.seconds / max(self.num_gradients, 1)
 
     def _points(self, x: np.ndarray) -> np.ndarray:
         return self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape)
 
     def _chunk(self):
+        clock, begin = self.target.density.clock, time.perf_counter()
+        compiled = clock["compile"]
         self.state, found = self.sampler.run(self.state, self.chunk)
         count = int(found["num_steps"].sum())
+        self.seconds += time.perf_counter() - begin - (clock["compile"] - compiled)
+        self.num_gradients += count
+        self.iterations += self.chunk
         self.target.counter.num_gradients += count
         self.target.counter.num_densities += count
         return found
@@ -152,36 +182,41 @@ class Chains:
         return {name: np.concatenate([s[name] for s in self.stats], 1) for name in self.stats[0]}
 
 
-def begun(target, outcome: Outcome) -> tuple[Chains, str]:
-    """Chains in the frame that the evidence allows, and the reason in words."""
+def begun(target, outcome: Outcome) -> Chains:
+    """Chains in the frame that the evidence allows."""
     law = outcome.law
-    free = Chains(target, Affine(*target.units), False)
+
+    def free(why):
+        return Chains(target, Affine(*target.units), False, own=True, why=why)
+
     if law.kind == "mcmc":
         if law.held < 3:
-            return free, "a metric of their own, as the short chains had hardly moved"
+            return free("a metric of their own, as the short chains had hardly moved")
     elif outcome.without:
-        return free, "from dispersed points"
+        return free("from dispersed points")
     elif not outcome.khat < 0.7:
-        return free, "a metric of their own, as the fit's weights are heavy-tailed"
+        return free("a metric of their own, as the fit's weights are heavy-tailed")
     elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
         location, scale = outcome.stein.worst
         if location > 0.5 or scale > 1.0:
-            return free, "a metric of their own, as the fit's residuals are large"
+            return free("a metric of their own, as the fit's residuals are large")
     if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
-        return Chains(target, Bent(outcome.guide, outcome.params), True), "in the flow's base coordinates"
-    place = spread(law.z, law.weights)
-    if place is None:
-        return free, "a metric of their own, as the fit has no spread"
-    return Chains(target, place, True), f"in the fit's {'sds' if place.scale.ndim == 1 else 'metric'}"
+        place: Affine | Bent = Bent(outcome.guide, outcome.params)
+        return Chains(target, place, True, why="in the flow's base coordinates")
+    affine = spread(law.z, law.weights)
+    if affine is None:
+        return free("a metric of their own, as the fit has no spread")
+    return Chains(target, affine, True, why=f"in the fit's {'sds' if affine.scale.ndim == 1 else 'metric'}")
 
 
-def spread(z: np.ndarray, weights: np.ndarray | None = None) -> Affine | None:
-    """The frame of draws ``(S, dim)``: dense where they are many enough for it; None where they have no spread."""
+def spread(z: np.ndarray, weights: np.ndarray | None = None, largest: int = LARGEST_DENSE) -> Affine | None:
+    """The frame of draws ``(S, dim)``: dense up to `largest` dimensions where they are many enough for it; None where they
+    have no spread."""
     dim, weights = z.shape[1], np.full(len(z), 1 / len(z)) if weights is None else weights
     mean = weights @ z
     centred = z - mean
     try:
-        if dim <= LARGEST_DENSE and 1 / np.sum(weights**2) >= 5 * dim:
+        if dim <= largest and 1 / np.sum(weights**2) >= 5 * dim:
             return Affine(mean, np.linalg.cholesky((centred * weights[:, None]).T @ centred))
         sd = np.sqrt(weights @ centred**2)
         return Affine(mean, sd) if np.isfinite(sd).all() and (sd > 0).all() else None

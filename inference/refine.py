@@ -23,13 +23,13 @@ from ..guides import MeanField
 from ..ppl.errors import InferenceError, UnsupportedError, explain
 from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
-from .evidence.estimates import estimate
+from .drawing import Drawing
 from .evidence.finding import Finding, Findings
-from .evidence.mixing import BFMI, ENOUGH, RHAT, SHORTEST, energy_information
-from .evidence.verdicts import MOVED, POINT_ESTIMATE, TAIL, monte_carlo, tail_shapes
+from .evidence.mixing import BFMI, RHAT, SHORTEST, energy_information
+from .evidence.verdicts import POINT_ESTIMATE
 from .fitting import Fitting
 from .frame import Dense, independent
-from .nuts import ACCEPT, PILOT, Chains, begun, least_seconds, starts
+from .nuts import PILOT, begun, least_seconds, starts
 from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
 from .posterior import Posterior
 from .posterior.groups import STEPS
@@ -37,8 +37,6 @@ from .trail import Rung, Trail
 from .watch import Watch
 
 SUPERCHAINS, MOST_CHAINS = 16, 8192  # groups of many short chains that begin at one point; chains
-MOST = 20_000  # draws of each chain
-HELD = 2**27  # values held at once
 NOT_RUN = "no chain was run"
 FORGOTTEN = (
     "its posterior is symmetric, and what is loaded cannot tell which quantities that moves: fit it again"
@@ -70,7 +68,7 @@ def refine(
     rng = np.random.default_rng([posterior.seed if seed is None else seed, 31])
     before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
     judged = posterior._judged()
-    chains, why = begun(target, outcome)
+    chains = begun(target, outcome)
     chains.superchains = SUPERCHAINS if num_chains >= FEW else 0
     start = starts(target, outcome, chains.superchains or num_chains, rng)
     if start is None:
@@ -82,24 +80,26 @@ def refine(
     seconds = lambda: time.perf_counter() - begin  # noqa: E731
 
     def drawn(words):
-        return _drawn(posterior, outcome, chains, before, seconds(), f"{why}: {words}", rng)
+        why = f"{drawing.chains.why}: {words}"
+        return _drawn(posterior, outcome, drawing.chains, before, seconds(), why, rng)
 
+    keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
+    drawing = Drawing(chains, outcome.law, start, judged, rng, watch, num_draws, affordable, keep)
     checkpoint.posterior(lambda: posterior, now=affordable is None)
     try:
         with watch.showing("refining with NUTS"):
-            keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
             least = least_seconds(chains, start)
             limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
             if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
                 words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
             else:
-                words = _run(chains, start, num_draws, judged, rng, watch, affordable, keep)
+                words = drawing.run()
     except KeyboardInterrupt:
         watch.interrupted, words = True, "interrupted: the draws so far"
     finally:
         watch.close()
-    if not chains.z or words.startswith("not affordable"):
-        reason = words if chains.z or words.startswith("not") else "ended before the first draws"
+    if not drawing.chains.z or words.startswith("not affordable"):
+        reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
         count = target.counter.num_gradients - before[0]
         rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds(), reason=reason)
         return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
@@ -205,87 +205,6 @@ def _without_start(posterior, seconds) -> Posterior:
     )
     trail = Trail([*posterior.trail, Rung("refine", "nuts", seconds=seconds, reason=f"not run: {reason}")])
     return replace(posterior, trail=trail, findings=Findings([*posterior.findings, finding]), _groups={})
-
-
-def _run(chains: Chains, start, num_draws, judged, rng, watch, affordable, keep) -> str:
-    """Warm up and draw until it is enough; why it ended. `keep` is called now and then."""
-    begin, compiled = time.perf_counter(), chains.target.density.clock["compile"]
-
-    def spent():
-        return time.perf_counter() - begin - (chains.target.density.clock["compile"] - compiled)
-
-    def dear():
-        """What the first draws will have cost at this pace, where that is too much."""
-        least = spent() * (chains.to_warm + chains.first) / max(chains.num_warmup, 1)
-        return (
-            least
-            if affordable is not None and chains.num_warmup and not chains.z and least > affordable
-            else 0.0
-        )
-
-    def stop():
-        if len(chains.z):
-            keep()
-        return watch.stop() or dear() > 0
-
-    chains.warmed(start, rng, stop)
-    if dear():
-        return f"not affordable: a pilot projects {dear():.0f} s or more, {affordable:.0f} s are allowed"
-    first = chains.first if num_draws is None else min(num_draws, chains.first)
-    chains.extended(first, stop)
-    for accept in ACCEPT[1:]:
-        if not chains.z or stop() or np.mean(chains.joined["diverging"]) < DIVERGENT / 2:
-            break
-        chains.again(accept, rng, stop)
-        chains.extended(first, stop)
-    while not stop():
-        drawn = sum(z.shape[1] for z in chains.z)
-        if num_draws is not None:
-            if drawn >= num_draws:
-                chains.cut(num_draws)
-                return "as many as were asked for"
-            chains.extended(num_draws - drawn, stop)
-            continue
-        needed, likely, values = _needed(chains, judged)
-        if needed <= 1:
-            return "enough"
-        if affordable is not None and likely * spent() > affordable:
-            return (
-                f"not affordable: a pilot projects {likely * spent():.0f} s, {affordable:.0f} s are allowed"
-            )
-        if drawn >= MOST or values * 2 > HELD:
-            return "the most that is kept"
-        chains.extended(int(min(drawn * np.clip(1.1 * needed, 1.25, 4.0) - drawn, MOST - drawn)), stop)
-    return "the time was up"
-
-
-def _needed(chains: Chains, judged) -> tuple[float, float, int]:
-    """How many times as many draws the judged quantities need, what to project from, and how many values are held.
-
-    Where tails are so heavy that an sd will not be known, however many draws there are, nothing waits for it; few draws
-    do not show all of these, so that a projection leaves out those also that may be such.
-    """
-    law = chains.law()
-    values, _ = quantity_values(chains.target, law.z)
-    held, values = values.size, values[:, judged]
-    moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-    if not moving.any():
-        return 0.0, 0.0, held
-    values = values[:, moving]
-    size = len(values) / law.inflation(values)
-    noise = monte_carlo(estimate(values, None, len(values) / size)) / 0.95
-    known = likely = 0.0
-    for worst in np.argsort(-noise):
-        shape = tail_shapes(values[:, [worst]])[0] if noise[worst] > 1 else -np.inf
-        if shape < TAIL:
-            known = max(known, noise[worst])
-        if shape < TAIL / 2:
-            likely = noise[worst]
-            break
-    apart = 2.0 if law.rhat(values).max() > RHAT else 0.0
-    moved = 0.0 if law.long else MOVED * law.num_chains / size.min()
-    others = max(ENOUGH / size.min(), apart, moved)
-    return max(known**2, others), max(likely**2, others), held
 
 
 def _twins(outcome, law, rng):

@@ -40,7 +40,7 @@ class Discrete:
         Elements that are summed over one by one.
     transition : array, optional
         Log transition probabilities of a Markov chain along the last batch axis, ``(count, count)`` or one such
-        matrix for each move.
+        matrix for each move, axes of the plates in front.
     """
 
     name: str
@@ -278,9 +278,13 @@ def _forward(joint, site, axis, scan):
     ndim = len(np.shape(joint))
     order = (ndim - 1, ndim + axis, *(i for i in range(ndim - 1) if i != ndim + axis))
     steps = math.maximum(math.permute_dims(joint, order), IMPOSSIBLE)
-    shape = np.shape(site.transition)  # (K, K) or (T - 1, K, K), from row to column
-    move = math.maximum(math.reshape(site.transition, (*shape, *[1] * (ndim - 2))), IMPOSSIBLE)
-    varies = len(shape) == 3
+    *plates, count, _ = np.shape(site.transition)  # (K, K) or (…, T - 1 or 1, K, K), from row to column
+    moved = math.reshape(site.transition, (*plates[:-1], *(plates[-1:] or [1]), count, count))
+    moved = math.permute_dims(moved, (*range(-3, 0), *range(len(plates[:-1]))))  # the plates' axes behind
+    ones = [1] * (ndim - 2 - len(plates[:-1]))
+    move = math.maximum(math.reshape(moved, (*np.shape(moved)[:3], *ones, *plates[:-1])), IMPOSSIBLE)
+    varies = len(move) > 1
+    move = move if varies else move[0]
 
     def step(alpha, inputs):
         term, moved = inputs if varies else (inputs, move)

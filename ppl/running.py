@@ -179,6 +179,15 @@ class Deciding:
         values = np.arange(chain.num_values) if chain else fn.enumerate_support(expand=False)
         values = self.codes(values).reshape(-1)
         position, count = len(self.record.discrete), len(values)
+        if chain and len(chain.batch_shape) >= self.num_batch:
+            raise ShapeError(
+                explain(
+                    f"site '{name}', a MarkovChain",
+                    "probabilities that depend on no other discrete site",
+                    f"chains of shape {tuple(chain.batch_shape)}",
+                    "write the states of both as one chain",
+                )
+            )
         batch = tuple(fn.batch_shape) + ((chain.num_steps,) if chain else ())
         batch = batch[len(batch) - min(self.num_batch, len(batch)) :]
         move = log_probs(chain.transition_probs) if chain else None
@@ -193,7 +202,9 @@ class Deciding:
         lead = (site.count,) + (1,) * site.position
         shape = lead + (1,) * (self.num_batch - len(site.batch_shape)) + tuple(site.batch_shape)
         if site.transition is not None:
-            first = math.reshape(log_probs(is_chain(fn).initial_probs), lead + (1,) * self.num_batch)
+            first = math.moveaxis(log_probs(is_chain(fn).initial_probs), -1, 0)
+            own = tuple(np.shape(first))[1:]
+            first = math.reshape(first, lead + (1,) * (self.num_batch - 1 - len(own)) + own + (1,))
             term = math.broadcast_to(math.where(np.arange(shape[-1]) == 0, first, 0.0), shape)
         else:
             term = fn.log_prob(fn.enumerate_support(expand=False).reshape(lead + (1,) * self.num_batch))
@@ -456,7 +467,7 @@ def how_missing(node, imputed) -> str:
 
 
 def sites_to_impute(
-    wheres: Mapping[str, np.ndarray], laws: Mapping[str, Any], used: set[str], missing
+    wheres: Mapping[str, np.ndarray], laws: Mapping[str, Any], used: set[str], missing, is_apart
 ) -> set[str]:
     """Sites whose missing values something else depends on, or only part of whose event is missing.
 
@@ -472,6 +483,8 @@ def sites_to_impute(
         Sites whose missing values reach something else.
     missing : type
         The backend's law of missing elements.
+    is_apart : callable
+        Whether a law of the backend is that of independent elements in one event.
 
     Raises
     ------
@@ -482,7 +495,7 @@ def sites_to_impute(
     for name, where in wheres.items():
         fn = laws[name]
         events = where.reshape(-1, int(np.prod(fn.event_shape, dtype=int)))
-        partial = bool((events.any(1) & ~events.all(1)).any())
+        partial = bool((events.any(1) & ~events.all(1)).any()) and not is_apart(fn)
         if name not in used and not partial:
             continue
         needed.add(name)

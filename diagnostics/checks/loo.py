@@ -60,7 +60,8 @@ def leave_one_out(posterior) -> dict[str, Loo]:
                 rows = posterior.draws["log_likelihood"][name]
             except (ElboroomError, KeyError):
                 continue
-            there = _there(posterior.observed_data[name], rows.shape[2:])
+            imputed = f"{name}_missing" in posterior.draws["posterior"]
+            there = _there(posterior.observed_data[name], rows.shape[2:], imputed)
             density = rows.values.reshape(-1, there.size)[:, there].astype(float)
             if density.size and np.isfinite(density).all() and (np.ptp(density, axis=0) > 0).all():
                 found[name] = _left_out(posterior, name, rows, density, there)
@@ -68,10 +69,11 @@ def leave_one_out(posterior) -> dict[str, Loo]:
     return found
 
 
-def _there(observed, shape) -> np.ndarray:
-    """Which rows have an outcome, ``(N,)``: all of it, where it is a vector."""
+def _there(observed, shape, imputed: bool) -> np.ndarray:
+    """Which rows have an outcome, ``(N,)``; of a vector any element, or all where those missing are imputed."""
     missing = np.isnan(np.asarray(observed, float))
-    return ~missing.any(axis=tuple(range(len(shape), missing.ndim))).ravel()
+    events = tuple(range(len(shape), missing.ndim))
+    return ~(missing.any(axis=events) if imputed else missing.all(axis=events)).ravel()
 
 
 def _left_out(posterior, name, rows, density, there) -> Loo:

@@ -22,11 +22,12 @@ class MarkovChain(Formula):
 
     Parameters
     ----------
-    initial_probs : array_like, shape (K,)
+    initial_probs : array_like, shape (*batch, K)
         Probability of each state at the first step.
-    transition_probs : array_like, shape (K, K) or (num_steps - 1, K, K)
+    transition_probs : array_like, shape (K, K), (num_steps - 1, K, K) or (*batch, num_steps - 1 or 1, K, K)
         Probability of the column's state after the row's; one matrix, or one for each move, as where
-        covariates drive the switching. Zeros are moves that never happen.
+        covariates drive the switching; or these for each chain, as where individuals differ. Zeros are moves that
+        never happen.
     num_steps : int
         Length of the path.
 
@@ -47,6 +48,9 @@ class MarkovChain(Formula):
     >>> moves = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]]])
     >>> round(float(np.exp(MarkovChain([0.5, 0.5], moves, num_steps=3).log_density([0, 0, 1]))), 3)
     0.225
+    >>> each = np.stack([moves, moves[::-1]])  # two chains
+    >>> MarkovChain([0.5, 0.5], each, num_steps=3).batch_shape
+    (2,)
     """
 
     measure = "nominal"
@@ -69,7 +73,7 @@ class MarkovChain(Formula):
 
     @property
     def batch_shape(self):
-        return ()
+        return np.broadcast_shapes(np.shape(self.initial_probs)[:-1], np.shape(self.transition_probs)[:-3])
 
     @property
     def event_shape(self):
@@ -77,22 +81,30 @@ class MarkovChain(Formula):
 
     def validate(self, site):
         count = self.num_values if np.ndim(self.initial_probs) else 0
-        one = (count, count)
-        self._check_shape(site, "initial_probs", "one probability for each state", (count,))
-        self._check_shape(
-            site, "transition_probs", "one matrix, or one for each move", one, (self.num_steps - 1, *one)
+        one, moves = (count, count), self.num_steps - 1
+        shape = tuple(np.shape(self.initial_probs))
+        self._check(
+            site,
+            "initial_probs",
+            shape and shape[-1:] == (count,),
+            "one probability for each state",
+            (count,),
         )
+        shape = tuple(np.shape(self.transition_probs))
+        each = len(shape) > 3 and shape[-2:] == one and shape[-3] in (1, moves)
+        known = shape in (one, (moves, *one)) or each
+        self._check(site, "transition_probs", known, "one matrix, or one for each move", one, (moves, *one))
         super().validate(site)
 
-    def _check_shape(self, site, name, what, *allowed):
-        shape = tuple(np.shape(getattr(self, name)))
-        if shape not in allowed or not shape:
+    def _check(self, site, name, good, what, *shapes):
+        if not good:
             raise ShapeError(
                 explain(
                     f"site '{site}', parameter '{name}' of MarkovChain",
-                    f"{what}, shape {' or '.join(map(str, allowed))}",
-                    f"shape {shape}",
-                    "declare one site for each chain; its probabilities depend on no other discrete site",
+                    f"{what}, shape {' or '.join(map(str, shapes))}, axes of plates in front",
+                    f"shape {tuple(np.shape(getattr(self, name)))}",
+                    "declare a chain for each individual in a plate, with transition_probs of shape "
+                    f"(N, {self.num_steps - 1} or 1, K, K)",
                 )
             )
 
@@ -104,15 +116,20 @@ class MarkovChain(Formula):
 
     def draw(self, random, shape):
         uniform = random.uniform((self.num_steps, *shape))
+        states = np.arange(self.num_values)
         first, moves = m.cumulative_sum(self.initial_probs, -1), m.cumulative_sum(self.transition_probs, -1)
-        moves = m.broadcast_to(moves, (self.num_steps - 1, *np.shape(moves)[-2:]))
+        if np.ndim(moves) == 2:
+            moves = m.expand_dims(moves, 0)
+        moves = m.moveaxis(moves, -3, 0)
+        moves = m.broadcast_to(moves, (self.num_steps - 1, *np.shape(moves)[1:]))
 
         def reached(bounds, u):
             return m.minimum(m.sum(m.expand_dims(u, -1) > bounds, axis=-1), self.num_values - 1)
 
         def step(state, inputs):
             bounds, u = inputs
-            state = reached(m.take(bounds, state, axis=0), u)
+            row = m.expand_dims(m.expand_dims(state, -1) == states, -1)
+            state = reached(m.sum(m.where(row, bounds, 0.0), axis=-2), u)
             return state, state
 
         start = reached(first, uniform[0])

@@ -113,10 +113,10 @@ def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
 
 def test_an_unsettled_flow_gives_no_coordinates(posterior):
     target, good = posterior._target, posterior._outcome
-    assert isinstance(room.begun(target, good)[0].place, room.Bent)
+    assert isinstance(room.begun(target, good).place, room.Bent)
     worse = replace(good.stein, location=good.stein.location + 1.0)
     for outcome in (replace(good, khat=0.8), replace(good, stein=worse)):
-        chains, _ = room.begun(target, outcome)
+        chains = room.begun(target, outcome)
         assert not chains.gated and isinstance(chains.place, room.Affine)
 
 

@@ -128,12 +128,12 @@ def test_an_unsettled_fit_gives_no_metric():
 
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     target, good = posterior._target, posterior._outcome
-    assert nuts.begun(target, good)[0].gated
-    assert not nuts.begun(target, replace(good, khat=0.8))[0].gated
+    assert nuts.begun(target, good).gated
+    assert not nuts.begun(target, replace(good, khat=0.8)).gated
     stein = replace(good.stein, location=good.stein.location + 1.0)
-    assert not nuts.begun(target, replace(good, stein=stein))[0].gated
+    assert not nuts.begun(target, replace(good, stein=stein)).gated
     stuck = replace(good.law, kind="mcmc", weights=None, num_chains=50, held=1.0)
-    assert not nuts.begun(target, replace(good, law=stuck))[0].gated
+    assert not nuts.begun(target, replace(good, law=stuck)).gated
 
 
 @er.model
@@ -261,7 +261,7 @@ def test_one_chain_is_judged_by_its_halves_and_never_trusted():
 
 def test_dear_chains_can_be_broken_off_after_every_iteration(monkeypatch):
     posterior = er.fit(pair(0.9), refine=False, progress=False)
-    chains = nuts.begun(posterior._target, posterior._outcome)[0]
+    chains = nuts.begun(posterior._target, posterior._outcome)
     start = nuts.starts(posterior._target, posterior._outcome, 4, np.random.default_rng(0))
     monkeypatch.setattr(nuts, "PILOT", 1e-9)
     assert nuts.least_seconds(chains, start) > 0 and chains.chunk == 1

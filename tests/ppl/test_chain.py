@@ -160,11 +160,10 @@ def test_a_path_that_is_seen_has_its_density(backend):
 @pytest.mark.parametrize(
     "start, moves, words",
     [
-        (START, MOVES[:3], r"'transition_probs'.*\(3, 3\) or \(4, 3, 3\), got shape \(3, 3, 3\)"),
+        (START, MOVES[:3], r"'transition_probs'.*\(3, 3\) or \(4, 3, 3\), .*got shape \(3, 3, 3\)"),
         (START, np.full((2, 2), 0.5), r"'transition_probs'.*got shape \(2, 2\)"),
-        (START, MOVES[None], r"got shape \(1, 4, 3, 3\)"),
+        (START, MOVES[None, :3], r"got shape \(1, 3, 3, 3\)"),
         (START, START, r"'transition_probs'.*got shape \(3,\)"),
-        (np.stack([START] * 4), MOVES, r"'initial_probs'.*shape \(3,\), got shape \(4, 3\)"),
         (1.0, MOVES, r"'initial_probs'.*got shape \(\)"),
     ],
 )
@@ -178,6 +177,50 @@ def test_other_shapes_are_refused(backend, start, moves, words):
 
     with pytest.raises(er.ShapeError, match=f"site 'state'.*{words}"):
         wrong(Y).trace(backend)
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    "start, moves",
+    [(np.stack([START] * 4), MOVES), (START, MOVES[None])],
+    ids=["four starts", "a batch of one"],
+)
+def test_chains_that_no_plate_declares_are_refused(backend, start, moves):
+    @er.model
+    def wrong(y):
+        mu = er.sample("mu", er.Normal(0, 1))
+        state = er.sample("state", er.MarkovChain(start, moves, len(y)))
+        with er.plate("time", len(y)):
+            er.observe("y", er.Normal(mu * state, 1.0), y)
+
+    with pytest.raises(er.ShapeError, match="plate"):
+        wrong(Y).trace(backend)
+
+
+@BACKENDS
+def test_draws_of_several_chains_are_those_of_their_own_paths(backend):
+    from elboroom.ppl.simulate import prior_values
+
+    starts, moves = np.stack([START, START[::-1]]), np.stack([MOVES, MOVES[::-1]])
+
+    @er.model
+    def seen(y):
+        er.sample("scale", er.HalfNormal(1))
+        with er.plate("individual", 2):
+            er.observe("y", er.MarkovChain(starts, moves, 5), y)
+
+    num_draws = 20_000
+    drawn = prior_values(seen(None), num_draws, backend=backend)["y"].astype(int)
+    for i in range(2):
+        counts = np.bincount(drawn[:, i] @ 3 ** np.arange(4, -1, -1), minlength=3**5)
+        expected = num_draws * np.exp(log_paths(starts[i], moves[i]))
+        rare = expected < 5
+        pairs = np.append(counts[~rare], counts[rare].sum()), np.append(expected[~rare], expected[rare].sum())
+        assert stats.chisquare(*pairs).pvalue > 1e-4
+    paths = PATHS[[17, 200]]
+    exact = sum(log_paths(starts[i], moves[i], paths[i : i + 1])[0] for i in range(2))
+    found = seen(paths).target(backend).log_density(np.zeros((1, 1)))["log_likelihood"][0]
+    assert found == pytest.approx(exact, abs=1e-9)
 
 
 @BACKENDS

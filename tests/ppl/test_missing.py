@@ -149,3 +149,34 @@ def test_missing_counts_are_masked():
 def test_other_gaps_compile_nothing():
     first, second = line(X, holed(Y)), line(X, holed(Y, [0, 9]))
     assert first.target().density is second.target().density
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_independent_elements_of_one_event_may_be_missing_one_by_one(backend):
+    y = np.random.default_rng(0).binomial(1, 0.3, (20, 3)).astype(float)
+    y[:7, 0] = y[5:9, 2] = y[12] = np.nan
+
+    @er.model
+    def answers(y):
+        p = er.sample("p", er.Beta(np.ones(3), 1.0).to_event(1))
+        with er.plate("person", len(y)):
+            er.observe("y", er.Bernoulli(p).to_event(1), y)
+
+    program, there = answers(y), ~np.isnan(y)
+    assert program.trace(backend).missing == {"y": "masked"}
+    p = np.array([0.2, 0.5, 0.7])
+    exact = np.where(there, stats.bernoulli.logpmf(np.nan_to_num(y), p), 0.0)
+    assert program.target(backend).log_joint({"p": p}) == pytest.approx(exact.sum(), abs=1e-9)
+    posterior = er.fit(program, backend=backend, progress=False)
+    rows = posterior.draws["log_likelihood"]["y"].values[0]
+    values = posterior.values["p"][:50]
+    expected = np.where(there, stats.bernoulli.logpmf(np.nan_to_num(y), values[:, None]), 0.0).sum(2)
+    np.testing.assert_allclose(rows[:50], expected, atol=1e-6)
+    beta = stats.beta(1 + np.nansum(y, 0), 1 + there.sum(0) - np.nansum(y, 0))
+    table = posterior.summary()
+    assert (table["verdict"] == "trusted").all()
+    assert np.all(np.abs(table["mean"] - beta.mean()) < 0.1 * beta.std())
+    from elboroom.diagnostics.checks.loo import leave_one_out
+
+    found = leave_one_out(posterior)["y"]
+    assert len(found.elpd) == 19  # all but the row of which nothing is there

@@ -22,7 +22,7 @@ from ...running import Deciding, Node, Plates, Record, evident
 from .control import enter
 from .lowering import lower
 from .masks import Part
-from .missing import Missing
+from .missing import Missing, is_apart
 
 
 class Run(Deciding, Messenger):
@@ -226,7 +226,9 @@ class Words(Plates):
             shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
             where, value = np.broadcast_to(where, shape), jnp.broadcast_to(value, shape)
             absent = where if imputed else jnp.isnan(value)  # not a constant: other gaps, same compiled code
-            infer["holes"] = absent.any(tuple(range(len(shape) - fn.event_dim, len(shape))))
+            events = tuple(range(len(shape) - fn.event_dim, len(shape)))
+            apart = is_apart(fn) and not imputed
+            infer["holes"] = absent.all(events) if apart else absent.any(events)
             if imputed:
                 value = value.at[where].set(self._impute(name, fn, where))
             else:
@@ -235,7 +237,7 @@ class Words(Plates):
                 )  # of each discrete site that the law depends on
                 rest = jnp.broadcast_to(probe(fn)[first], shape)
                 value = jnp.where(absent, rest, value).astype(rest.dtype)
-                fn = fn.mask(~infer["holes"])
+                fn = fn.base_dist.mask(~absent).to_event(fn.event_dim) if apart else fn.mask(~infer["holes"])
         made = numpyro.sample(name, fn, obs=value, infer=infer)
         if where is not None and not imputed and self.run.stand_in is not None:
             return self.run.stand_in(name, made, where)

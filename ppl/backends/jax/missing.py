@@ -12,6 +12,11 @@ from numpyro.distributions import constraints
 from ...running import is_discrete, sites_to_impute
 
 
+def is_apart(fn) -> bool:
+    """Whether a law is that of independent elements in one event, so that each may be missing by itself."""
+    return isinstance(fn, dist.Independent) and not fn.base_dist.event_shape
+
+
 class Missing(dist.Distribution):
     """Law of the missing elements of an observed array.
 
@@ -84,4 +89,4 @@ def imputed(program, run_model) -> set[str]:
     closed = jax.make_jaxpr(outputs)(stand_ins, data)
     _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     reached = {name for name, is_used in zip(sorted(wheres), used, strict=False) if is_used}
-    return sites_to_impute(wheres, laws, reached, Missing)
+    return sites_to_impute(wheres, laws, reached, Missing, is_apart)

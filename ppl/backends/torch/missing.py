@@ -12,6 +12,11 @@ from .laws import Law
 from .provenance import Walk
 
 
+def is_apart(fn) -> bool:
+    """Whether a law is that of independent elements in one event, so that each may be missing by itself."""
+    return isinstance(fn, torch.distributions.Independent) and not fn.base_dist.event_shape
+
+
 class Missing(Law):
     """Law of the missing elements of an observed array.
 
@@ -84,7 +89,7 @@ def imputed(program, run_model) -> set[str]:
             found = torch.autograd.grad(total, list(stand_ins.values()), allow_unused=True)
             reached = {name for name, g in zip(stand_ins, found, strict=True) if g is not None}
     reached |= _reached(run_model, wheres.keys() - stand_ins.keys())
-    return sites_to_impute(wheres, {name: nodes[name].fn for name in wheres}, reached, Missing)
+    return sites_to_impute(wheres, {name: nodes[name].fn for name in wheres}, reached, Missing, is_apart)
 
 
 def _terms(nodes) -> list:

@@ -1,0 +1,101 @@
+"""What chains cost: the cheaper coordinates are taken, and refinement by itself ends when plain chains would have."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from elboroom.inference import drawing, nuts
+from elboroom.inference.evidence.mixing import effective_sizes
+from elboroom.inference.precondition import Affine
+from elboroom.inference.refine import refine
+from elboroom.inference.watch import Watch
+
+import elboroom as er
+
+SD = np.array([1e-2, 1.0, 30.0])
+
+
+@er.model
+def apart():
+    """Three sds far apart, one coordinate each, and a link."""
+    a = er.sample("a", er.Normal(0.0, SD[0]))
+    b = er.sample("b", er.Normal(a / SD[0], SD[1]))
+    er.sample("c", er.Normal(0.0, SD[2]))
+    er.factor("data", 0.0 * b)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return er.fit(apart(), refine=False, progress=False)
+
+
+def started(fitted, place, **options):
+    target, outcome = fitted._target, fitted._outcome
+    chains = nuts.Chains(target, place, True, why="in a metric that misleads")
+    rng = np.random.default_rng(1)
+    start = nuts.starts(target, outcome, 4, rng)
+    given = {"num_draws": None, "affordable": None, "keep": lambda: None} | options
+    return drawing.Drawing(chains, outcome.law, start, fitted._judged(), rng, Watch(progress=False), **given)
+
+
+def dear_after_the_first_draws(monkeypatch):
+    monkeypatch.setattr(drawing, "DEAR", -np.inf)
+    monkeypatch.setattr(drawing.Drawing, "_look", lambda self: False)
+
+
+def test_a_metric_that_misleads_is_left_for_that_of_the_draws(fitted, monkeypatch):
+    dear_after_the_first_draws(monkeypatch)
+    found = []
+    for _ in range(2):  # by what was measured in gradients: the same twice
+        run = started(fitted, Affine(np.zeros(3), np.array([1e-2, 1e-2, 1e-2])))
+        assert run.run() == "enough"
+        assert run.chains.why.startswith("in the ") and "in a metric that misleads" in run.chains.why
+        assert run.chains.joined["num_steps"].mean() < 15
+        found.append(run.chains.law().z)
+    values = found[0].reshape(4, -1, 3)
+    sd = np.array([SD[0], np.hypot(1.0, 1.0), SD[2]])
+    size = np.minimum(*effective_sizes(values))
+    assert np.all(np.abs(found[0].mean(0)) < 4 * sd / np.sqrt(size))
+    assert np.all(np.abs(found[0].std(0) / sd - 1) < 4 / np.sqrt(2 * size))
+
+
+def test_the_coordinates_are_those_of_the_least_cost(fitted, monkeypatch):
+    dear_after_the_first_draws(monkeypatch)
+    covariance = np.diag(SD**2)
+    covariance[1, 1], covariance[0, 1], covariance[1, 0] = 2.0, SD[0], SD[0]
+    monkeypatch.setattr(nuts, "FIRST", 50)  # not enough
+    run = started(fitted, Affine(np.zeros(3), np.linalg.cholesky(covariance)))
+    monkeypatch.setattr(type(run), "_left", lambda self, chains: chains.joined["num_steps"].mean())
+    # by steps of a draw alone: the sds take more of them, the metric of the draws as many
+    assert run.run() == "enough"
+    assert "in the sds" in run.chains.why and not run.chains.why.startswith("in the sds")
+
+
+def test_by_itself_it_ends_when_chains_from_nothing_would_have(fitted, monkeypatch):
+    monkeypatch.setattr(nuts, "PLAIN", 900)
+    monkeypatch.setattr(drawing, "needed", lambda *given: (9.0, 9.0, 0))
+    dispersed = replace(fitted._outcome, khat=0.9)
+    monkeypatch.setattr(fitted, "_outcome", dispersed)
+    refined = refine(fitted, affordable=1e6, progress=False)
+    assert "as long as chains from nothing would take" in refined.trail[-1].reason
+    assert refined.draws["posterior"].sizes["draw"] <= 900 - nuts.MEETING
+    with monkeypatch.context() as patched:
+        patched.setattr(drawing, "MOST", 1500)
+        asked = refine(fitted, progress=False)  # who asks for chains gets them
+    assert "the most that is kept" in asked.trail[-1].reason
+
+
+def test_draws_are_kept_where_there_is_no_time_for_others(fitted, monkeypatch):
+    run = started(fitted, Affine(np.zeros(3), SD))
+    monkeypatch.setattr(drawing, "DIVERGENT", -1.0)  # as if they diverged
+    monkeypatch.setattr(nuts.Chains, "again", lambda self, accept, rng, stop: setattr(self, "z", []))
+    monkeypatch.setattr(
+        run, "_extended", lambda count, stop, own=run._extended: run.chains.z or own(count, stop)
+    )
+    run.chains.begin(run.start, run.rng)
+    run.chains.adapt(run.rng, run.stop)
+    run.chains.extended(100, run.stop)
+    kept = run.chains.z
+    monkeypatch.setattr(run, "_extended", lambda count, stop: None)
+    run._tamed(100)
+    assert run.chains.z is kept
