@@ -187,23 +187,29 @@ class Posterior:
         """Observed sites by name."""
         return {s.name: s for s in self.sites if s.role == "observed"}
 
+    @property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each quantity, in the table's order, whether or not its draws were kept."""
+        kept = self._groups.get("shapes", {})
+        return kept or {name: value.shape[1:] for name, value in self.values.items()}
+
     def _site(self, name: str) -> Site:
         return next(s for s in self.sites if s.name == name)
 
     def _check_quantities(self):
         asked = self.settings.get("quantities")
         for name in asked or ():
-            if name not in self.values and name not in self.table["label"]:
+            if name not in self._shapes and name not in self.table["label"]:
                 raise InferenceError(
                     explain(
-                        "quantities", f"names among {sorted(self.values)}", f"'{name}'", "correct the name"
+                        "quantities", f"names among {sorted(self._shapes)}", f"'{name}'", "correct the name"
                     )
                 )
 
     def _judged(self) -> list[int]:
         asked = self.settings.get("quantities")
         local = set(self.settings.get("local", ()))
-        owner = [n for n in self.values for _ in range(int(np.prod(self.values[n].shape[1:], dtype=int)))]
+        owner = [name for name, shape in self._shapes.items() for _ in range(int(np.prod(shape, dtype=int)))]
         out = []
         for i, (label, name) in enumerate(zip(self.table["label"], owner, strict=True)):
             keep = (label in asked or name in asked) if asked is not None else name not in local
@@ -268,10 +274,10 @@ class Posterior:
         if var_names is None:
             return frame
         names = [var_names] if isinstance(var_names, str) else list(var_names)
-        unknown = [n for n in names if n not in self.values and n not in self.table["label"]]
+        unknown = [n for n in names if n not in self._shapes and n not in self.table["label"]]
         if unknown:
             raise InferenceError(
-                explain("var_names", f"names among {sorted(self.values)}", f"{unknown}", "correct the names")
+                explain("var_names", f"names among {sorted(self._shapes)}", f"{unknown}", "correct the names")
             )
         keep = [label in names or label.split("[")[0] in names for label in self.table["label"]]
         return frame[keep]
@@ -560,7 +566,7 @@ class Posterior:
 
         return report(self, path)
 
-    def save(self, path, dtype=None, groups=None):
+    def save(self, path, dtype=None, groups=None, sites=None):
         """Write a folder in open formats (netCDF, JSON, safetensors), whole or not at all.
 
         Parameters
@@ -573,6 +579,9 @@ class Posterior:
         groups : sequence of str, optional
             Which of the computed groups (``"posterior_predictive"``, ``"log_likelihood"``, …) to keep; by default all
             that were asked for so far.
+        sites : sequence of str, optional
+            Latent and deterministic sites whose draws to keep; by default all. The summary has all of them, and
+            ``load(path, program)`` makes the others' draws again, where the program has the fitted data.
 
         Returns
         -------
@@ -581,11 +590,11 @@ class Posterior:
         Raises
         ------
         InferenceError
-            If the folder holds something else or cannot be written, or for an unknown precision or group.
+            If the folder holds something else or cannot be written, or for an unknown precision, group or site.
         """
         from .save import save
 
-        return save(self, path, dtype, groups)
+        return save(self, path, dtype, groups, sites)
 
     def __repr__(self) -> str:
         from .render import text

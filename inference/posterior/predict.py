@@ -39,6 +39,16 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
             )
         )
     new.refuse_coupled(sources)
+    left_out = [s.name for s in trace.latents if s.name not in filled and s.name not in posterior.values]
+    if left_out:
+        raise InferenceError(
+            explain(
+                "predict",
+                "draws of the latent sites",
+                f"none of {left_out}, which were left out when the posterior was saved",
+                "save it with them, or load it with the program and the fitted data",
+            )
+        )
     names = _chosen(trace, var_names)
     rows = _draws(posterior, trace, names, num_draws, seed)
     values = {

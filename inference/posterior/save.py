@@ -23,9 +23,10 @@ from ...ppl.target import LARGEST_WORK
 from ...ppl.tree import variable_name
 from ..evidence.finding import Finding, Findings
 from ..files import as_open_as_others
+from ..outcome import quantity_values
 from ..trail import Rung, Trail
 from .groups import ON_REQUEST, lazy_tree, version
-from .posterior import COLUMNS, Posterior
+from .posterior import COLUMNS, Posterior, split
 from .predict import fitted_labels
 
 FORMAT, NUMBER = "elboroom-posterior", 1
@@ -36,7 +37,7 @@ PROBES = 4  # draws whose log density is kept to tell the model by
 RESOLVED = 1e-4  # of a standard deviation: far below the Monte Carlo error of any number of draws
 
 
-def save(posterior: Posterior, path, dtype=None, groups=None) -> Path:
+def save(posterior: Posterior, path, dtype=None, groups=None, sites=None) -> Path:
     """Write a posterior to a folder.
 
     Parameters
@@ -49,6 +50,8 @@ def save(posterior: Posterior, path, dtype=None, groups=None) -> Path:
         a ten-thousandth of the standard deviation.
     groups : sequence of str, optional
         Which of the computed groups to keep; by default all that were asked for so far.
+    sites : sequence of str, optional
+        Latent and deterministic sites whose draws to keep; by default all.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def save(posterior: Posterior, path, dtype=None, groups=None) -> Path:
     Raises
     ------
     InferenceError
-        If the folder holds something else or cannot be written, or for an unknown precision or group.
+        If the folder holds something else or cannot be written, or for an unknown precision, group or site.
 
     Notes
     -----
@@ -65,6 +68,7 @@ def save(posterior: Posterior, path, dtype=None, groups=None) -> Path:
     ``posterior.json`` the rest.
     """
     path, names = Path(path).expanduser(), _chosen(dtype, groups)
+    sites = _chosen_sites(posterior, sites)
     if path.exists() and not _replaceable(path):
         raise InferenceError(
             explain(
@@ -81,7 +85,7 @@ def save(posterior: Posterior, path, dtype=None, groups=None) -> Path:
         raise _unwritable(path, error) from None
     try:
         as_open_as_others(draft)
-        _write(posterior, draft, dtype, names)
+        _write(posterior, draft, dtype, names, sites)
         _move(draft, path)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -99,6 +103,16 @@ def _chosen(dtype, groups) -> tuple[str, ...]:
         got = repr(groups) if isinstance(groups, str) else f"{unknown}"
         raise InferenceError(explain("groups", f"names among {ON_REQUEST}", got, "correct the names"))
     return tuple(name for name in KEPT if name not in ON_REQUEST or groups is None or name in groups)
+
+
+def _chosen_sites(posterior, sites) -> list[str]:
+    """Names of the sites whose draws to write."""
+    known = list(posterior.values)
+    unknown = [] if sites is None else [name for name in sites if name not in known]
+    if unknown or isinstance(sites, str):
+        got = repr(sites) if isinstance(sites, str) else f"{unknown}"
+        raise InferenceError(explain("sites", f"names among {known}", got, "correct the names"))
+    return [name for name in known if sites is None or name in sites]
 
 
 def _unwritable(path, error) -> InferenceError:
@@ -149,12 +163,13 @@ def _single_will_do(variable) -> bool:
     return not bool(coarse.any())
 
 
-def _write(posterior: Posterior, folder: Path, dtype, names) -> None:
+def _write(posterior: Posterior, folder: Path, dtype, names, sites) -> None:
     import xarray as xr
     from safetensors.numpy import save as to_bytes
 
     draws = lazy_tree(posterior)
     groups = {name: draws.children[name].to_dataset() for name in names if name in draws.children}
+    groups["posterior"] = _only(groups["posterior"], [variable_name(name) for name in sites])
     whole = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     whole.attrs.update(draws.attrs)
     encoding = {
@@ -168,13 +183,20 @@ def _write(posterior: Posterior, folder: Path, dtype, names) -> None:
     tensors |= {f"layout/{k}": v for k, v in getattr(posterior.guide, "layout", {}).items()}
     tensors["z"] = posterior.z
     (folder / GUIDE).write_bytes(to_bytes({k: np.asarray(v, order="C") for k, v in tensors.items()}))
-    record = _record(posterior)
+    record = _record(posterior, sites)
     record["files"] = {name: _digest(folder / name) for name in (DRAWS, GUIDE)}
     text = json.dumps(_plain(record), indent=1, allow_nan=False, ensure_ascii=False)
     (folder / RECORD).write_text(text, encoding="utf-8")
 
 
-def _record(posterior: Posterior) -> dict[str, Any]:
+def _only(group, names):
+    """The variables of these names, with the coords that they have."""
+    rest = group.drop_vars([name for name in group.data_vars if name not in names])
+    used = {dim for name in names for dim in rest[name].dims} | {"chain", "draw"}
+    return rest.drop_vars([name for name, coord in rest.coords.items() if not set(coord.dims) <= used])
+
+
+def _record(posterior: Posterior, sites: list[str]) -> dict[str, Any]:
     return {
         "format": f"{FORMAT}/{NUMBER}",
         "elboroom": version(),
@@ -186,7 +208,8 @@ def _record(posterior: Posterior) -> dict[str, Any]:
         "family_settings": getattr(posterior.guide.family, "settings", {}),
         "dim": posterior.guide.dim,
         "sites": [_site_record(s) for s in posterior.sites],
-        "values": list(posterior.values),
+        "values": sites,
+        "shapes": {name: list(shape) for name, shape in posterior._shapes.items()},
         "observed_data": list(posterior.observed_data),
         "constant_data": list(posterior.constant_data),
         "coords": {k: list(v) for k, v in posterior.coords.items()},
@@ -366,6 +389,7 @@ def _rebuild(path: Path, record: dict) -> Posterior:
         model_record=record["model"],
     )
     posterior._groups["labels"] = {k: tuple(v) for k, v in record["labels"].items()}
+    posterior._groups["shapes"] = {k: tuple(v) for k, v in record.get("shapes", {}).items()}
     if record.get("blame"):
         posterior._groups["blame"] = record["blame"]
     posterior._groups["saved"] = {k: v for k, v in groups.items() if k in ON_REQUEST}
@@ -462,6 +486,10 @@ def _reunite(posterior: Posterior, program) -> None:
     posterior.program = program
     if same_data:
         posterior._target = target
+        if set(posterior._shapes) - set(posterior.values):
+            values, layout = quantity_values(target, posterior.z)
+            made = split(values, layout)
+            posterior.values = {name: posterior.values.get(name, made[name]) for name in posterior._shapes}
     else:
         note(
             "other data",

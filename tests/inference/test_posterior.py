@@ -158,6 +158,23 @@ def test_files_are_small_on_request(posterior, tmp_path):
     assert not (tmp_path / "half").exists()
 
 
+def test_draws_of_some_sites_alone(posterior, tmp_path):
+    names = list(posterior.values)
+    path = posterior.save(tmp_path / "some", sites=names[:1])
+    loaded = er.load(path)
+    assert list(loaded.values) == names[:1] == list(loaded.draws["posterior"].data_vars)
+    assert loaded.summary().equals(posterior.summary()) and loaded.verdict == posterior.verdict
+    assert loaded.summary(names[-1]).equals(posterior.summary(names[-1]))
+    again = er.load(loaded.save(tmp_path / "again"))
+    assert again.summary().equals(posterior.summary()) and list(again.values) == names[:1]
+    whole = er.load(path, posterior.program)  # made again from the unconstrained draws
+    assert list(whole.values) == names
+    for name, value in posterior.values.items():
+        np.testing.assert_allclose(whole.values[name], value, rtol=1e-9)
+    with pytest.raises(er.InferenceError, match="sites.*'nu'"):
+        posterior.save(tmp_path / "none", sites=["nu"])
+
+
 def test_single_precision_is_not_used_where_it_would_lose_the_spread(tmp_path):
     @er.model
     def level(y):
