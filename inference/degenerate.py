@@ -20,10 +20,10 @@ def degenerate(program, trace, backend) -> list[Finding]:
         together are one number.
     """
     values = {
-        site.name: value[~np.isnan(value)] if value.dtype.kind == "f" else value
+        site.name: value[~np.isnan(value)]
         for site in trace.by_role("observed")
         if site.argument is not None and not site.is_discrete
-        for value in [np.asarray(program.leaves[site.argument].value)]
+        for value in [np.asarray(program.leaves[site.argument].value).astype(float)]  # as the law sees it
     }
     found = [
         _constant(name, own) for name, own in values.items() if len(own.ravel()) > 1 and np.ptp(own) == 0

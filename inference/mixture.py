@@ -208,6 +208,8 @@ def gather(
             peaks = sent[-1].peaks(density, parts, callback)
             ends += _places(density, part.frame, peaks, 0.1, rng, best, callback)
     kept = [p for p in parts if p.elbo > _best(parts) - LEAST and not p.covers(parts)]
+    if not kept:
+        return "fits at its modes cover one another"
     hits = sum(scouts.hits(kept) for scouts in sent)
     rare = [n for n, part in zip(hits, kept, strict=True) if n < FEWEST and part.elbo > _best(kept) - HELD]
     if rare and len(kept) > 1:

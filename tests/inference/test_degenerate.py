@@ -34,6 +34,11 @@ def test_a_constant_outcome_is_named_and_nothing_is_trusted():
     assert not {"flow", "modes"} & {rung.name for rung in posterior.trail if "no mixture" not in rung.reason}
 
 
+def test_whole_numbers_that_are_one_number_to_the_law_are_named():
+    posterior = quietly(line(np.linspace(-1, 1, 5), np.arange(5) + 2**62))
+    assert "constant outcome" in {f.name for f in posterior.findings} and posterior.verdict == "untrusted"
+
+
 def test_one_row_is_named_and_right():
     posterior = quietly(line(np.array([1.0]), np.array([2.0])))
     assert [f.quantity for f in posterior.findings if f.name == "one row"] == ["y"]
