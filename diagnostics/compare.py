@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ppl.errors import DataError, explain
+from ..ppl.turns import without_warnings
 from .checks.loo import INFLUENTIAL, leave_one_out
 
 NEGLIGIBLE = 4.0  # of a difference in expected log density (Sivula, Magnusson, Matamoros & Vehtari 2020)
@@ -143,8 +143,7 @@ def compare(posteriors: Mapping[str, Any]) -> Comparison:
                     f"posterior '{name}'", f"the outcomes of '{first}'", "others", "fit both to the same rows"
                 )
             )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         table = arviz_stats.compare({name: loo.estimate for name, (_, loo) in loos.items()})
     names = list(table.index)
     made = pd.DataFrame(

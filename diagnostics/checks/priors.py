@@ -8,16 +8,17 @@ power-scaling, Statistics & Computing 34. Gabry et al. (2019), Visualization in 
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...ppl.errors import ElboroomError
 from ...ppl.simulate import prior_groups
+from ...ppl.turns import without_warnings
 
 SENSITIVE = 0.05  # of the power-scaling measure
 WIDE = 100.0  # times the data's range beyond which prior predictions are implausible
@@ -54,17 +55,10 @@ def _conflict(posterior):
         log_prior = [s.name for s in shared if s.name in posterior.draws["log_prior"]]
         if not log_prior:
             return
-        logger = logging.getLogger("arviz_stats")
-        quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            with quiet[0], quiet[1], np.errstate(all="ignore"):
-                table = arviz_stats.psense_summary(
-                    posterior.draws, var_names=names, prior_var_names=log_prior, threshold=SENSITIVE
-                )
-        finally:
-            logger.setLevel(level)
+        with without_warnings(), _unlogged("arviz_stats"), np.errstate(all="ignore"):
+            table = arviz_stats.psense_summary(
+                posterior.draws, var_names=names, prior_var_names=log_prior, threshold=SENSITIVE
+            )
     except (ElboroomError, KeyError, ValueError):
         return
     prior, likelihood = table["prior"].to_numpy(float), table["likelihood"].to_numpy(float)
@@ -82,6 +76,21 @@ def _conflict(posterior):
     else:
         words = "No prior decides the answer."
         yield Finding("prior and data", "fit", float(np.nanmax(prior)), SENSITIVE, "ok", words)
+
+
+@contextmanager
+def _unlogged(name: str):
+    """What this thread says to a logger is dropped; what others say is not."""
+    own, logger = threading.get_ident(), logging.getLogger(name)
+
+    def others(record):
+        return record.thread != own
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)
 
 
 def _plausible(posterior):

@@ -7,36 +7,58 @@ Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import importlib.util
 import sys
+import threading
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+_lock = threading.RLock()
 
-@cache
+
 def array_stats():
     """The array layer of arviz-stats, which needs NumPy and SciPy only.
 
-    Its package imports the xarray layer too, which takes longer than many a fit. Until somebody else has
-    imported the package, the array layer is therefore loaded under stand-ins for it, and these are taken
-    away again: a later ``import arviz_stats`` finds nothing changed.
+    Its package imports the xarray layer too, which takes longer than many a fit. Until somebody else has imported the
+    package, the files of the array layer are therefore run as modules of nobody's but ours: ``sys.modules`` has none
+    of them, and an ``import arviz_stats`` in any thread finds its own.
     """
-    spec = importlib.util.find_spec("arviz_stats")
-    if "arviz_stats" in sys.modules or spec is None or spec.origin is None:
+    with _lock:
+        return _array_stats()
+
+
+@cache
+def _array_stats():
+    spec = importlib.util.find_spec("arviz_stats") if "arviz_stats" not in sys.modules else None
+    if spec is None or spec.origin is None:
         return importlib.import_module("arviz_stats.base").array_stats
-    folder = Path(spec.origin).parent
-    try:
-        for name, path in (("arviz_stats", folder), ("arviz_stats.base", folder / "base")):
-            sys.modules[name] = ModuleType(name)
-            sys.modules[name].__path__ = [str(path)]
-        return importlib.import_module("arviz_stats.base.array").array_stats
-    finally:
-        for name in [n for n in sys.modules if n.split(".")[0] == "arviz_stats"]:
-            del sys.modules[name]
+    return _Apart(Path(spec.origin).parent).module("arviz_stats.base.array").array_stats
+
+
+class _Apart:
+    """Modules of a package that only find each other."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.modules = folder, {}
+
+    def module(self, name: str) -> ModuleType:
+        if name not in self.modules:
+            path = self.folder.joinpath(*name.split(".")[1:]).with_suffix(".py")
+            self.modules[name] = made = ModuleType(name)
+            made.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._imported}
+            exec(SourceFileLoader(name, str(path)).get_code(name), made.__dict__)
+        return self.modules[name]
+
+    def _imported(self, name, globals=None, locals=None, fromlist=(), level=0):
+        if name.startswith(f"{self.folder.name}."):
+            return self.module(name)
+        return builtins.__import__(name, globals, locals, fromlist, level)
 
 
 def khat_threshold(num_draws: int) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from types import ModuleType
 
 from ..errors import BackendError, MissingBackendError, UnsupportedError, explain
+from ..turns import check_process, without_warnings
 
 _EXTRAS = {"jax": ("jax", "elboroom"), "torch": ("torch", "elboroom[torch]")}
 
@@ -31,9 +31,9 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
                 "backend", f"the backend of a {language} model", repr(name), "leave backend at its default"
             )
         )
+    check_process()
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="IProgress not found")  # of a bar that is never shown
+        with without_warnings():  # of a bar that is never shown
             return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":

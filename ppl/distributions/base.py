@@ -7,7 +7,7 @@ no density: a backend lowers it to a distribution of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import constraints
 from ..constraints import Constraint
-from ..errors import ModelError, ShapeError, SupportError, explain
+from ..errors import DataError, ModelError, ShapeError, SupportError, explain
 
 _NONE: Mapping[str, Constraint] = MappingProxyType({})
 
@@ -179,11 +179,23 @@ class Distribution:
         ------
         SupportError
             For a value outside its constraint, NaN or infinity.
+        DataError
+            For None where the parameter is not optional.
         """
+        self._check_given(f"site '{site}', parameter '{{}}' of {type(self).__name__}")
         for name, value in self._checked():
             constraint = self.arg_constraints.get(name)
             if constraint is not None:
                 check_parameter(site, type(self).__name__, name, value, constraint)
+
+    def _check_given(self, where: str = "") -> None:
+        """Refuse None where a parameter is not optional: it would become a default without a word."""
+        where = where or f"parameter '{{}}' of {type(self).__name__}"
+        for known in fields(self):  # type: ignore[arg-type]
+            if getattr(self, known.name) is None and known.default is not None:
+                rest = "" if known.default is MISSING else ", or leave it out for its default"
+                want = "a number, an array, a law or another quantity"
+                raise DataError(explain(where.format(known.name), want, "None", f"pass its value{rest}"))
 
     def _checked(self) -> Iterator[tuple[str, Any]]:
         return iter(self.params.items())

@@ -123,6 +123,7 @@ class ZeroInflated(Formula):
     gate_logits: Any = None
 
     def __post_init__(self):
+        self._check_given()
         exactly_one("ZeroInflated", gate=self.gate, gate_logits=self.gate_logits)
         if getattr(self.base, "event_dim", 0) or not (self.base.is_discrete or _amount(self.base)):
             raise ModelError(
@@ -201,11 +202,12 @@ class Hurdle(Formula):
     gate_logits: Any = None
 
     def __new__(cls, base, gate=None, gate_logits=None):
-        if not base.is_discrete and _amount(base) is not None:
+        if base is not None and not base.is_discrete and _amount(base) is not None:
             return ZeroInflated(base, gate, gate_logits)
         return super().__new__(cls)
 
     def __post_init__(self):
+        self._check_given()
         exactly_one("Hurdle", gate=self.gate, gate_logits=self.gate_logits)
         tail(self.base, "Hurdle")
         if not self.base.is_discrete:

@@ -57,6 +57,7 @@ class Mixture(Formula):
     logits: Any = None
 
     def __post_init__(self):
+        self._check_given()
         object.__setattr__(self, "components", tuple(self.components))
         strange = [
             c for c in self.components if not isinstance(c, Distribution) and not hasattr(c, "log_density")

@@ -234,3 +234,16 @@ def test_elements_of_every_law_of_one_number_can_be_new():
         posterior.predict(size=4, new_groups=True)
     names = {f"{name}_dim_0" for name in single}
     assert names <= {dim for site in trace.sites for dim in site.dims}
+
+
+@pytest.mark.parametrize("name", sorted(name for laws in LAWS.values() for name in laws))
+def test_none_is_no_parameter(name):
+    """It became the default, a scale of one among them, without a word."""
+    from dataclasses import MISSING, fields, replace
+
+    law = next(laws[name] for laws in LAWS.values() if name in laws)(0.1)
+    for known in fields(law):
+        if not known.init or known.default is None or known.default_factory is not MISSING:
+            continue
+        with pytest.raises(er.ElboroomError, match=f"{known.name}|None|base"):
+            replace(law, **{known.name: None}).validate("x")

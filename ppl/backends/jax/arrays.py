@@ -16,6 +16,8 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
+from ...turns import check_process
+
 _CACHE_SWITCHES = (
     "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
@@ -126,6 +128,7 @@ class Function:
         return thread
 
     def __call__(self, *args):
+        check_process()
         shape, known, compiled = self._last
         if shape != _shape(args[0]) or len(known) != len(args) - 1 or not all(map(is_, known, args[1:])):
             compiled = self._compiled(args)

@@ -19,6 +19,7 @@ from numpyro.primitives import Messenger
 from ...data import rebuild
 from ...primitives import interpreting
 from ...running import Deciding, Node, Plates, Record, evident
+from ...turns import running
 from .control import enter
 from .lowering import lower
 from .masks import Part
@@ -301,7 +302,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
     seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)
-    with seed, run:
+    with running, seed, run:
         if program.model.language == "numpyro":
             program.model.fn(*positional, **keywords)
         else:

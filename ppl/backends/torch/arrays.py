@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from operator import is_
@@ -13,6 +12,8 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+
+from ...turns import check_process, without_warnings
 
 DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
@@ -27,14 +28,16 @@ def to_device(value, dtype) -> torch.Tensor:
     return torch.from_numpy(array) if array.ndim else torch.tensor(array[()])
 
 
+with without_warnings():  # of arrays that cannot be written to, which PyTorch says once
+    torch.from_numpy(np.broadcast_to(np.zeros(1), (1,)))
+
+
 def lent(value, dtype) -> torch.Tensor:
     """A tensor over the memory of a NumPy array, not to be written to; of another precision it is a copy."""
     array = np.asarray(value)
     if array.dtype not in (dtype, np.int64) or not array.ndim or any(s < 0 for s in array.strides):
         return to_device(value, dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of arrays that cannot be written to
-        return torch.from_numpy(array)
+    return torch.from_numpy(array)
 
 
 def to_host(tree):
@@ -193,6 +196,7 @@ class Function:
         return pytree.tree_map(tensor, args)
 
     def __call__(self, *args):
+        check_process()
         first = args[0]
         if isinstance(first, np.ndarray) and not self._random:
             shape, known, call = self._last
@@ -290,8 +294,7 @@ def _scripted(graph, flat):
     """The recorded operations without Python between them: twice as fast where arrays are small."""
     if not all(isinstance(t, torch.Tensor) for t in flat):
         return graph
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         try:
             return torch.jit.trace(graph, tuple(flat), check_trace=False, strict=False)
         except (RuntimeError, TypeError):

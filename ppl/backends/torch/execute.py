@@ -6,7 +6,6 @@ every decision about values to the same `Run`.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from ...data import rebuild
 from ...errors import ModelError, explain
 from ...primitives import interpreting
 from ...running import Deciding, Node, Plates, Record, evident, is_discrete
+from ...turns import running
 from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
@@ -291,9 +291,6 @@ def _point(fn):
     return fn if isinstance(fn, dist.Delta) else None
 
 
-_lock = threading.RLock()
-
-
 @contextmanager
 def _whole_plates():
     """Let every plate see all of its elements: Pyro fixes a subsample before any handler can."""
@@ -304,12 +301,11 @@ def _whole_plates():
             return choose(name, size, subsample_size, subsample, *args, **kwargs)
         return size, size, torch.arange(size)
 
-    with _lock:
-        SubsampleMessenger._subsample = staticmethod(whole)
-        try:
-            yield
-        finally:
-            SubsampleMessenger._subsample = staticmethod(choose)
+    SubsampleMessenger._subsample = staticmethod(whole)
+    try:
+        yield
+    finally:
+        SubsampleMessenger._subsample = staticmethod(choose)
 
 
 def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
@@ -329,7 +325,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
     floats = [x.dtype for x in leaves.values() if isinstance(x, torch.Tensor) and x.dtype.is_floating_point]
     precision = floats[0] if floats else torch.float64
     if program.model.language == "pyro":
-        with Mixed(precision), _whole_plates(), Handler(run), pyro.validation_enabled(False):
+        with running, Mixed(precision), _whole_plates(), Handler(run), pyro.validation_enabled(False):
             program.model.fn(*positional, **keywords)
     else:
         with Mixed(precision), interpreting(Words(run, program, leaves)):
