@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from operator import is_
@@ -28,7 +29,8 @@ def to_device(value, dtype) -> torch.Tensor:
     return torch.from_numpy(array) if array.ndim else torch.tensor(array[()])
 
 
-with without_warnings():  # of arrays that cannot be written to, which PyTorch says once
+with warnings.catch_warnings():  # no lock: it may be that an import waits for this one
+    warnings.simplefilter("ignore")  # of arrays that cannot be written to, which PyTorch says once
     torch.from_numpy(np.broadcast_to(np.zeros(1), (1,)))
 
 
