@@ -211,6 +211,17 @@ def environment(cache: str) -> dict:
     }
 
 
+def worker(file: str, cache: str, *arguments) -> dict:
+    """What a benchmark prints as its last line, in JSON, in a process of its own on one thread."""
+    command = [sys.executable, file, *map(str, arguments)]
+    if shutil.which("taskset"):
+        command = ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[-1]), *command]
+    done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def timed(folder: Path, name: str, method: str, cache: str) -> dict:
     """One method in a process of its own, on one thread."""
     env = environment(cache)

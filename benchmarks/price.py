@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
-from posteriordb import clock, environment, flat_summary, imported
+from posteriordb import clock, flat_summary, imported, worker
 from refine import bulk
 
 
@@ -112,14 +108,8 @@ def numpyros(model, seed):
     return {"seconds": seconds, "ess": bulk(draws.values()), "diverged": diverged, "rows": rows}
 
 
-def run(name, worker, seed, cache):
-    command = [sys.executable, __file__, "--only", name, "--worker", worker, "--seed", str(seed)]
-    if shutil.which("taskset"):
-        command = ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[-1]), *command]
-    done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=1800)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return json.loads(done.stdout.splitlines()[-1])
+def run(name, method, seed, cache):
+    return worker(__file__, cache, "--only", name, "--worker", method, "--seed", seed)
 
 
 def main():

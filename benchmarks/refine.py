@@ -14,14 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from posteriordb import clock, environment, errors, flat_summary, imported, load
+from posteriordb import clock, errors, flat_summary, imported, load, worker
 
 ENOUGH, MOST = 400, 64_000
 
@@ -107,15 +104,9 @@ def numpyros(model, kwargs, seed, options):
     return {"gradients": gradients, "seconds": seconds, "rows": rows, "capped": drawn >= MOST}
 
 
-def run(name, worker, seed, cache, options):
-    command = [sys.executable, __file__, "--folder", str(options.folder), "--only", name, "--worker", worker]
-    command += ["--seed", str(seed), "--steps", str(options.steps)]
-    if shutil.which("taskset"):
-        command = ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[-1]), *command]
-    done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=1800)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return json.loads(done.stdout.splitlines()[-1])
+def run(name, method, seed, cache, options):
+    given = ["--folder", options.folder, "--only", name, "--worker", method, "--seed", seed]
+    return worker(__file__, cache, *given, "--steps", options.steps)
 
 
 def main():
@@ -152,19 +143,19 @@ def main():
     for name in names:
         reference = json.loads((options.folder / "reference" / f"{name}.json").read_text())
         found: dict[str, list] = {"ours": [], "numpyro": []}
-        for worker, results in found.items():
+        for method, results in found.items():
             with tempfile.TemporaryDirectory() as cache:
-                run(name, worker, 0, cache, options)
-                results += [run(name, worker, seed, cache, options) for seed in range(options.seeds)]
+                run(name, method, 0, cache, options)
+                results += [run(name, method, seed, cache, options) for seed in range(options.seeds)]
 
-        def mean(worker, key, found=found):
-            return float(np.exp(np.mean(np.log([one[key] for one in found[worker]]))))
+        def mean(method, key, found=found):
+            return float(np.exp(np.mean(np.log([one[key] for one in found[method]]))))
 
         worst = {
-            worker: max(
+            method: max(
                 max(e["mean"], e["sd"]) for one in results for e in errors(one["rows"], reference).values()
             )
-            for worker, results in found.items()
+            for method, results in found.items()
         }
         for key, values in ratios.items():
             values.append(mean("numpyro", key) / mean("ours", key))

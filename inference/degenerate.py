@@ -6,6 +6,7 @@ import numpy as np
 
 from .evidence.finding import Finding
 
+LOOK = 1000  # values
 PLACES = frozenset({"log_prob", "value", "loc", "mean"})  # parts of a law that are no spread of it
 
 
@@ -20,14 +21,11 @@ def degenerate(program, trace, backend) -> list[Finding]:
         together are one number.
     """
     values = {
-        site.name: value[~np.isnan(value)]
+        site.name: _alike(np.asarray(program.leaves[site.argument].value).reshape(-1))
         for site in trace.by_role("observed")
         if site.argument is not None and not site.is_discrete
-        for value in [np.asarray(program.leaves[site.argument].value).astype(float)]  # as the law sees it
     }
-    found = [
-        _constant(name, own) for name, own in values.items() if len(own.ravel()) > 1 and np.ptp(own) == 0
-    ]
+    found = [_constant(name, own) for name, own in values.items() if len(own) > 1]
     access = program.accesses(backend) if found else {}
     found = [finding for finding in found if _spreads(access.get(finding.quantity, {}))]
     outcomes = trace.by_role("observed")
@@ -36,8 +34,18 @@ def degenerate(program, trace, backend) -> list[Finding]:
     return found
 
 
+def _alike(values) -> np.ndarray:
+    """The values that are there, as the law sees them, where they are all the same; none otherwise."""
+    for part in (values[:LOOK], values):  # most are told by the first ones, and may lie on a disk
+        own = part.astype(float)
+        own = own[~np.isnan(own)]
+        if len(own) and np.ptp(own) > 0:
+            return own[:0]
+    return own
+
+
 def _constant(name, values) -> Finding:
-    value = f"{values.ravel()[0]:g}"
+    value = f"{values[0]:g}"
     advice = (
         f"All {values.size} values of '{name}' are {value}: nothing tells how far they spread, and the likelihood of a scale "
         "grows without bound as the scale shrinks. Check the column; or give the scale a prior that excludes zero, or a value."

@@ -115,10 +115,12 @@ class Drawing:
             if not self.chains.z or self.stop() or np.mean(self.chains.joined["diverging"]) < DIVERGENT / 2:
                 return
             kept = self.chains.z, self.chains.stats
-            self.chains.again(accept, self.rng, self.stop)
-            self._extended(first, self.stop)
-            if not self.chains.z:
-                self.chains.z, self.chains.stats = kept
+            try:
+                self.chains.again(accept, self.rng, self.stop)
+                self._extended(first, self.stop)
+            finally:  # of an interrupt too
+                if not self.chains.z:
+                    self.chains.z, self.chains.stats = kept
 
     def _over(self) -> bool:
         return self.affordable is not None and self.chains.over

@@ -283,14 +283,16 @@ def _forward(joint, site, axis, scan):
     moved = math.permute_dims(moved, (*range(-3, 0), *range(len(plates[:-1]))))  # the plates' axes behind
     ones = [1] * (ndim - 2 - len(plates[:-1]))
     move = math.maximum(math.reshape(moved, (*np.shape(moved)[:3], *ones, *plates[:-1])), IMPOSSIBLE)
-    varies = len(move) > 1
+    varies = len(move) != 1
     move = move if varies else move[0]
 
     def step(alpha, inputs):
         term, moved = inputs if varies else (inputs, move)
         return math.logsumexp(math.expand_dims(alpha, 1) + moved, axis=0) + term, None
 
-    last, _ = scan(step, steps[0], (steps[1:], move) if varies else steps[1:], None)
+    last = steps[0]
+    if len(steps) > 1:
+        last, _ = scan(step, last, (steps[1:], move) if varies else steps[1:], None)
     total = math.logsumexp(last, axis=0)  # (*rest,)
     kept = list(np.shape(joint))
     kept[axis] = kept[-1] = 1

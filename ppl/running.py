@@ -467,7 +467,7 @@ def how_missing(node, imputed) -> str:
 
 
 def sites_to_impute(
-    wheres: Mapping[str, np.ndarray], laws: Mapping[str, Any], used: set[str], missing, is_apart
+    wheres: Mapping[str, np.ndarray], laws: Mapping[str, Any], used: set[str], missing, elements
 ) -> set[str]:
     """Sites whose missing values something else depends on, or only part of whose event is missing.
 
@@ -483,8 +483,8 @@ def sites_to_impute(
         Sites whose missing values reach something else.
     missing : type
         The backend's law of missing elements.
-    is_apart : callable
-        Whether a law of the backend is that of independent elements in one event.
+    elements : callable
+        Law of the elements of one event that are independent, or None.
 
     Raises
     ------
@@ -495,7 +495,7 @@ def sites_to_impute(
     for name, where in wheres.items():
         fn = laws[name]
         events = where.reshape(-1, int(np.prod(fn.event_shape, dtype=int)))
-        partial = bool((events.any(1) & ~events.all(1)).any()) and not is_apart(fn)
+        partial = bool((events.any(1) & ~events.all(1)).any()) and elements(fn) is None
         if name not in used and not partial:
             continue
         needed.add(name)

@@ -13,10 +13,10 @@ running = threading.RLock()  # a model under the handlers of NumPyro or Pyro, wh
 
 
 @contextmanager
-def without_warnings():
-    """No warnings inside; the filters, which all threads share, are those of before afterwards."""
+def without_warnings(message: str = ""):
+    """No warnings inside that begin with `message`; the filters, which all threads share, are those of before afterwards."""
     with running, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message=message)
         yield
 
 

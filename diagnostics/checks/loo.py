@@ -60,7 +60,7 @@ def leave_one_out(posterior) -> dict[str, Loo]:
                 rows = posterior.draws["log_likelihood"][name]
             except (ElboroomError, KeyError):
                 continue
-            imputed = f"{name}_missing" in posterior.draws["posterior"]
+            imputed = f"{name}_missing" in posterior._shapes
             there = _there(posterior.observed_data[name], rows.shape[2:], imputed)
             density = rows.values.reshape(-1, there.size)[:, there].astype(float)
             if density.size and np.isfinite(density).all() and (np.ptp(density, axis=0) > 0).all():

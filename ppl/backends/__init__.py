@@ -33,7 +33,7 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
         )
     check_process()
     try:
-        with without_warnings():  # of a bar that is never shown
+        with without_warnings("IProgress not found"):  # of a bar that is never shown
             return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":

@@ -182,20 +182,22 @@ class Distribution:
         DataError
             For None where the parameter is not optional.
         """
-        self._check_given(f"site '{site}', parameter '{{}}' of {type(self).__name__}")
+        self._check_given(site)
         for name, value in self._checked():
             constraint = self.arg_constraints.get(name)
             if constraint is not None:
                 check_parameter(site, type(self).__name__, name, value, constraint)
 
-    def _check_given(self, where: str = "") -> None:
+    def _check_given(self, site: str | None = None) -> None:
         """Refuse None where a parameter is not optional: it would become a default without a word."""
-        where = where or f"parameter '{{}}' of {type(self).__name__}"
         for known in fields(self):  # type: ignore[arg-type]
             if getattr(self, known.name) is None and known.default is not None:
                 rest = "" if known.default is MISSING else ", or leave it out for its default"
+                where = (
+                    f"{f'site {site!r}, ' if site else ''}parameter '{known.name}' of {type(self).__name__}"
+                )
                 want = "a number, an array, a law or another quantity"
-                raise DataError(explain(where.format(known.name), want, "None", f"pass its value{rest}"))
+                raise DataError(explain(where, want, "None", f"pass its value{rest}"))
 
     def _checked(self) -> Iterator[tuple[str, Any]]:
         return iter(self.params.items())

@@ -80,7 +80,7 @@ class MarkovChain(Formula):
         return (self.num_steps,)
 
     def validate(self, site):
-        self._check_given(f"site '{site}', parameter '{{}}' of MarkovChain")
+        self._check_given(site)
         count = self.num_values if np.ndim(self.initial_probs) else 0
         one, moves = (count, count), self.num_steps - 1
         shape = tuple(np.shape(self.initial_probs))

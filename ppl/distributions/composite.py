@@ -51,7 +51,7 @@ class MixtureSameFamily(Distribution):
         return self.component_distribution.support
 
     def validate(self, site: str) -> None:
-        self._check_given(f"site '{site}', parameter '{{}}' of MixtureSameFamily")
+        self._check_given(site)
         for part in (self.mixing_distribution, self.component_distribution):
             if isinstance(part, Distribution):
                 part.validate(site)

@@ -99,3 +99,29 @@ def test_draws_are_kept_where_there_is_no_time_for_others(fitted, monkeypatch):
     monkeypatch.setattr(run, "_extended", lambda count, stop: None)
     run._tamed(100)
     assert run.chains.z is kept
+
+    def interrupted(count, stop):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_extended", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run._tamed(100)
+    assert run.chains.z is kept
+
+
+def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
+    @er.model
+    def modes():
+        x = er.sample("x", er.Normal(0.0, 30.0))
+        er.factor("data", er.math.logaddexp(-0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2))
+
+    posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
+    law = posterior._outcome.law
+    dear_after_the_first_draws(monkeypatch)
+    spread = np.resize(np.array([[-15.0], [15.0]]), law.z.shape)
+    monkeypatch.setattr(
+        posterior, "_outcome", replace(posterior._outcome, khat=0.1, stein=None, law=replace(law, z=spread))
+    )
+    monkeypatch.setattr(drawing, "MOST", 1500)
+    refined = refine(posterior, progress=False)
+    assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"

@@ -3,28 +3,30 @@
 import logging
 import subprocess
 import sys
-import textwrap
 
 import pytest
+
+MODEL = """
+import elboroom as er
+
+
+@er.model
+def level(y):
+    mu = er.sample("mu", er.Normal(0, 10))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(mu, 1.0), y)
+"""
 
 BODY = """
 import sys, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-import elboroom as er
 
 BACKEND, COUNT = {backend!r}, 4
 
 
 def data(i):
     return np.random.default_rng(i).normal(i, 1, 30)
-
-
-@er.model
-def shared(y):
-    mu = er.sample("mu", er.Normal(0, 10))
-    with er.plate("row", len(y)):
-        er.observe("y", er.Normal(mu, 1.0), y)
 
 
 def of_its_own(i):
@@ -44,7 +46,7 @@ def of_its_own(i):
 
 
 def job(i):
-    posterior = er.fit(shared(data(i)) if i % 2 else of_its_own(i), backend=BACKEND, progress=False, num_draws=400)
+    posterior = er.fit(level(data(i)) if i % 2 else of_its_own(i), backend=BACKEND, progress=False, num_draws=400)
     checks = [(f.name, f.verdict) for f in posterior.check()] if i < 2 else []
     return posterior.values, checks
 
@@ -76,7 +78,7 @@ print("alike")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_fits_in_threads_are_those_of_one_by_one(backend, tmp_path):
     file = tmp_path / "work.py"
-    file.write_text(textwrap.dedent(BODY.format(backend=backend)))
+    file.write_text(MODEL + BODY.format(backend=backend))
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=600)
     assert done.stdout.strip().endswith("alike"), done.stderr[-2000:]
 
@@ -98,15 +100,6 @@ def test_what_a_thread_does_not_log_others_may(caplog):
 
 FORKED = """
 import multiprocessing
-import numpy as np
-import elboroom as er
-
-
-@er.model
-def level(y):
-    mu = er.sample("mu", er.Normal(0, 10))
-    with er.plate("row", len(y)):
-        er.observe("y", er.Normal(mu, 1.0), y)
 
 
 def job(queue):
@@ -134,6 +127,6 @@ if __name__ == "__main__":
 def test_a_fork_after_a_fit_is_refused_in_words(backend, first, words, tmp_path):
     """It waited for ever for threads that were not copied."""
     file = tmp_path / "work.py"
-    file.write_text(FORKED.format(backend=backend, first=first))
+    file.write_text(MODEL + FORKED.format(backend=backend, first=first))
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=300)
     assert words in done.stdout, done.stderr[-2000:]

@@ -156,6 +156,27 @@ def test_a_path_that_is_seen_has_its_density(backend):
         assert found["log_prior"][0] + found["log_likelihood"][0] == pytest.approx(expected, abs=1e-9)
 
 
+def scaled(start, moves):
+    @er.model
+    def outcomes(y):
+        mu = er.sample("mu", er.Normal(0, 1))
+        state = er.sample("state", er.MarkovChain(start, moves, len(y)))
+        with er.plate("time", len(y)):
+            er.observe("y", er.Normal(mu * state, 1.0), y)
+
+    return outcomes
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    "moves", [MOVES[0], MOVES[:0]], ids=["one matrix", "one for each move, of which there are none"]
+)
+def test_a_path_of_one_step(backend, moves):
+    exact = np.log(np.asarray(START) @ stats.norm(0.4 * np.arange(3), 1).pdf(0.3)) + stats.norm.logpdf(0.4)
+    found = scaled(START, moves)(np.array([0.3])).target(backend).log_joint({"mu": np.array(0.4)})
+    assert found == pytest.approx(exact, abs=1e-9)
+
+
 @BACKENDS
 @pytest.mark.parametrize(
     "start, moves, words",
@@ -168,15 +189,8 @@ def test_a_path_that_is_seen_has_its_density(backend):
     ],
 )
 def test_other_shapes_are_refused(backend, start, moves, words):
-    @er.model
-    def wrong(y):
-        mu = er.sample("mu", er.Normal(0, 1))
-        state = er.sample("state", er.MarkovChain(start, moves, len(y)))
-        with er.plate("time", len(y)):
-            er.observe("y", er.Normal(mu * state, 1.0), y)
-
     with pytest.raises(er.ShapeError, match=f"site 'state'.*{words}"):
-        wrong(Y).trace(backend)
+        scaled(start, moves)(Y).trace(backend)
 
 
 @BACKENDS
@@ -186,15 +200,8 @@ def test_other_shapes_are_refused(backend, start, moves, words):
     ids=["four starts", "a batch of one"],
 )
 def test_chains_that_no_plate_declares_are_refused(backend, start, moves):
-    @er.model
-    def wrong(y):
-        mu = er.sample("mu", er.Normal(0, 1))
-        state = er.sample("state", er.MarkovChain(start, moves, len(y)))
-        with er.plate("time", len(y)):
-            er.observe("y", er.Normal(mu * state, 1.0), y)
-
     with pytest.raises(er.ShapeError, match="plate"):
-        wrong(Y).trace(backend)
+        scaled(start, moves)(Y).trace(backend)
 
 
 @BACKENDS

@@ -164,7 +164,16 @@ def test_independent_elements_of_one_event_may_be_missing_one_by_one(backend):
 
     program, there = answers(y), ~np.isnan(y)
     assert program.trace(backend).missing == {"y": "masked"}
+
+    @er.model
+    def expanded(y):
+        p = er.sample("p", er.Beta(np.ones(3), 1.0).to_event(1))
+        with er.plate("person", len(y)):
+            er.observe("y", er.Bernoulli(p).to_event(1).expand([len(y)]), y)
+
     p = np.array([0.2, 0.5, 0.7])
+    same = expanded(y).target(backend).log_joint({"p": p})
+    assert same == pytest.approx(program.target(backend).log_joint({"p": p}), abs=1e-9)
     exact = np.where(there, stats.bernoulli.logpmf(np.nan_to_num(y), p), 0.0)
     assert program.target(backend).log_joint({"p": p}) == pytest.approx(exact.sum(), abs=1e-9)
     posterior = er.fit(program, backend=backend, progress=False)

@@ -23,7 +23,7 @@ from ...turns import running
 from .control import enter
 from .lowering import lower
 from .masks import Part
-from .missing import Missing, is_apart
+from .missing import Missing, elements
 
 
 class Run(Deciding, Messenger):
@@ -228,8 +228,8 @@ class Words(Plates):
             where, value = np.broadcast_to(where, shape), jnp.broadcast_to(value, shape)
             absent = where if imputed else jnp.isnan(value)  # not a constant: other gaps, same compiled code
             events = tuple(range(len(shape) - fn.event_dim, len(shape)))
-            apart = is_apart(fn) and not imputed
-            infer["holes"] = absent.all(events) if apart else absent.any(events)
+            each = None if imputed else elements(fn)
+            infer["holes"] = absent.any(events) if each is None else absent.all(events)
             if imputed:
                 value = value.at[where].set(self._impute(name, fn, where))
             else:
@@ -238,7 +238,7 @@ class Words(Plates):
                 )  # of each discrete site that the law depends on
                 rest = jnp.broadcast_to(probe(fn)[first], shape)
                 value = jnp.where(absent, rest, value).astype(rest.dtype)
-                fn = fn.base_dist.mask(~absent).to_event(fn.event_dim) if apart else fn.mask(~infer["holes"])
+                fn = fn.mask(~infer["holes"]) if each is None else each.mask(~absent).to_event(fn.event_dim)
         made = numpyro.sample(name, fn, obs=value, infer=infer)
         if where is not None and not imputed and self.run.stand_in is not None:
             return self.run.stand_in(name, made, where)

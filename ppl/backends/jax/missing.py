@@ -12,9 +12,12 @@ from numpyro.distributions import constraints
 from ...running import is_discrete, sites_to_impute
 
 
-def is_apart(fn) -> bool:
-    """Whether a law is that of independent elements in one event, so that each may be missing by itself."""
-    return isinstance(fn, dist.Independent) and not fn.base_dist.event_shape
+def elements(fn):
+    """The law of the elements of one event that are independent, each of which may be missing by itself; or None."""
+    if isinstance(fn, dist.ExpandedDistribution):
+        inner = elements(fn.base_dist)
+        return None if inner is None else inner.expand(fn.batch_shape + fn.event_shape)
+    return fn.base_dist if isinstance(fn, dist.Independent) and not fn.base_dist.event_shape else None
 
 
 class Missing(dist.Distribution):
@@ -89,4 +92,4 @@ def imputed(program, run_model) -> set[str]:
     closed = jax.make_jaxpr(outputs)(stand_ins, data)
     _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     reached = {name for name, is_used in zip(sorted(wheres), used, strict=False) if is_used}
-    return sites_to_impute(wheres, laws, reached, Missing, is_apart)
+    return sites_to_impute(wheres, laws, reached, Missing, elements)

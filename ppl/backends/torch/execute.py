@@ -27,7 +27,7 @@ from .arrays import Mixed
 from .laws import Unit, feasible
 from .lowering import lower
 from .masks import Part, mask_of, visible
-from .missing import Missing, filled, is_apart
+from .missing import Missing, elements, filled
 from .namespace import asarray
 from .provenance import scan
 from .transforms import transform_to
@@ -136,11 +136,9 @@ class Words(Plates):
             shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
             where, value = np.broadcast_to(where, shape), value.broadcast_to(shape)
             absent = torch.from_numpy(np.array(where)) if imputed else torch.isnan(value)
-            flat, apart = (
-                absent.flatten(-events) if events else absent[..., None],
-                is_apart(fn) and not imputed,
-            )
-            rows = flat.all(-1) if apart else flat.any(-1)
+            flat = absent.flatten(-events) if events else absent[..., None]
+            each = None if imputed else elements(fn)
+            rows = flat.any(-1) if each is None else flat.all(-1)
             if imputed:
                 value = filled(value, where, self._impute(name, fn, where))
             else:
@@ -149,7 +147,7 @@ class Words(Plates):
                 )  # of each discrete site that the law depends on
                 rest = probe(fn)[first].broadcast_to(shape)
                 value = torch.where(absent, rest.to(value.dtype), value).to(rest.dtype)
-                fn = fn.base_dist.mask(~absent).to_event(events) if apart else fn.mask(~rows)
+                fn = fn.mask(~rows) if each is None else each.mask(~absent).to_event(events)
         made = self.run.observe(name, fn, value, self.frames, source=source, missing=rows)
         if where is not None and not imputed and self.run.stand_in is not None:
             return self.run.stand_in(name, made, where)

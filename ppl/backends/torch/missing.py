@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pyro.distributions import ExpandedDistribution
 from pyro.distributions import constraints as C
 
 from ...running import sites_to_impute
@@ -12,9 +13,13 @@ from .laws import Law
 from .provenance import Walk
 
 
-def is_apart(fn) -> bool:
-    """Whether a law is that of independent elements in one event, so that each may be missing by itself."""
-    return isinstance(fn, torch.distributions.Independent) and not fn.base_dist.event_shape
+def elements(fn):
+    """The law of the elements of one event that are independent, each of which may be missing by itself; or None."""
+    if isinstance(fn, ExpandedDistribution):
+        inner = elements(fn.base_dist)
+        return None if inner is None else inner.expand(fn.batch_shape + fn.event_shape)
+    independent = isinstance(fn, torch.distributions.Independent) and not fn.base_dist.event_shape
+    return fn.base_dist if independent else None
 
 
 class Missing(Law):
@@ -89,7 +94,7 @@ def imputed(program, run_model) -> set[str]:
             found = torch.autograd.grad(total, list(stand_ins.values()), allow_unused=True)
             reached = {name for name, g in zip(stand_ins, found, strict=True) if g is not None}
     reached |= _reached(run_model, wheres.keys() - stand_ins.keys())
-    return sites_to_impute(wheres, {name: nodes[name].fn for name in wheres}, reached, Missing, is_apart)
+    return sites_to_impute(wheres, {name: nodes[name].fn for name in wheres}, reached, Missing, elements)
 
 
 def _terms(nodes) -> list:
