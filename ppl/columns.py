@@ -66,7 +66,8 @@ class Column:
 def is_instance(value: Any, module: str, *names: str) -> bool:
     """Whether `value` is of a class of a library that may not even be imported."""
     library = sys.modules.get(module)
-    return library is not None and isinstance(value, tuple(getattr(library, name) for name in names))
+    # a library that another thread is importing just now may lack the class, and then has no values of it
+    return library is not None and isinstance(value, tuple(getattr(library, name, ()) for name in names))
 
 
 def native(value: Any) -> Any:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 from .errors import UnsupportedError, explain
 
-running = threading.RLock()  # a model under the handlers of NumPyro or Pyro, whose stack all threads share
+# A model under the handlers of NumPyro or Pyro, and what else these and PyTorch keep for the process: the stack of handlers,
+# the switch of validation, the stream of random numbers, functions replaced while operations are recorded.
+running = threading.RLock()
 
 
 @contextmanager

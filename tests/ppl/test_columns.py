@@ -212,3 +212,14 @@ def test_a_decision_on_a_latent_quantity_is_named():
 def test_precision_is_one_of_two():
     with pytest.raises(er.UnsupportedError, match="dtype: expected float64 or float32, got 'float31'"):
         er.fit(line(np.ones(2), np.ones(2)), dtype="float31")
+
+
+def test_a_library_that_is_being_imported_has_no_values_yet(monkeypatch):
+    import sys
+    from types import ModuleType
+
+    from elboroom.ppl.columns import is_instance
+
+    monkeypatch.setitem(sys.modules, "half", ModuleType("half"))
+    assert not is_instance(np.zeros(2), "half", "Tensor")
+    assert is_instance(np.zeros(2), "numpy", "ndarray")

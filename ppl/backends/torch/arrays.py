@@ -9,12 +9,13 @@ from functools import partial
 from operator import is_
 
 import numpy as np
+import pyro
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from ...turns import check_process, without_warnings
+from ...turns import check_process, running, without_warnings
 
 DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
@@ -156,8 +157,15 @@ class Inside(TorchFunctionMode):
 @contextmanager
 def randomness(seed: int):
     """PyTorch's own stream of random numbers, from a seed, put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    with running, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def unvalidated():
+    """No checks of what a user's own distributions are given: a switch of the process, put back afterwards."""
+    with running, pyro.validation_enabled(False):
         yield
 
 
@@ -230,7 +238,8 @@ class Function:
         key = tree, tuple((tuple(t.shape), t.dtype) if isinstance(t, torch.Tensor) else t for t in flat)
         if key not in self._ready:
             begin = time.perf_counter()
-            self._ready[key] = self._record(flat, tree)
+            with running:
+                self._ready[key] = self._record(flat, tree)
             self.clock["compile"] += time.perf_counter() - begin
             self.clock["count"] += 1
         return self._ready[key], flat

@@ -6,7 +6,6 @@ Every function takes data and weights as arguments. All are batched over the lea
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -30,7 +29,8 @@ from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
 from ...primitives import scan_in_python
 from ...running import Record, check_value, is_chain, weighed
-from .arrays import Function, lent, randomness, to_device
+from ...turns import running
+from .arrays import Function, lent, randomness, to_device, unvalidated
 from .execute import Run, execute
 from .identity import traced
 from .laws import LKJCholesky
@@ -95,7 +95,7 @@ class Density:
 
     def _function(self, fn, in_dims, random=False) -> Function:
         if self._program.model.language == "pyro":  # a user's own distributions check what they are given
-            fn = pyro.validation_enabled(False)(fn)
+            fn = unvalidated()(fn)
         return Function(fn, in_dims, self.dtype, self.clock, random, self.verify)
 
     def rebind(self, program) -> None:
@@ -115,7 +115,7 @@ class Density:
         weights = {k: to_device(v, self.dtype) for k, v in self._trace.weights.items()}
         draws = (self._prior, None), (partial(self._predict, z), None), (self._constrain, z)
         total = self._slope if self._work <= LARGEST_SLOPE else self._total
-        with pyro.validation_enabled(False) if self._program.model.language == "pyro" else nullcontext():
+        with unvalidated() if self._program.model.language == "pyro" else running:
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (self._total, z)), draws)]
         self.branches = any(leaving for _, leaving in found)
         return "-".join(digest[:24] for digest, _ in found)

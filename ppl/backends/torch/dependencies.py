@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pyro
 import pyro.distributions as dist
 import torch
 
 from ...binding import labelled
 from ...running import Record
 from ..reach import lacking
-from .arrays import randomness
+from .arrays import randomness, unvalidated
 from .execute import Run, execute, probe
 from .indices import Held
 from .namespace import asarray
@@ -32,7 +31,7 @@ def _analyse(program) -> Analysis:
     leaves = leaves_of(program, np.float64)
     data = {k: v for k, v in leaves.items() if program.leaves[k].traced}
     settings = (program.fixed, program.intervened)
-    with torch.no_grad(), randomness(0), pyro.validation_enabled(False):
+    with torch.no_grad(), randomness(0), unvalidated():
         values: dict = {}
 
         def note(name, fn):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyro
 import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
@@ -22,8 +21,7 @@ from ...data import rebuild
 from ...errors import ModelError, explain
 from ...primitives import interpreting
 from ...running import Deciding, Node, Plates, Record, evident, is_discrete
-from ...turns import running
-from .arrays import Mixed
+from .arrays import Mixed, unvalidated
 from .laws import Unit, feasible
 from .lowering import lower
 from .masks import Part, mask_of, visible
@@ -323,7 +321,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
     floats = [x.dtype for x in leaves.values() if isinstance(x, torch.Tensor) and x.dtype.is_floating_point]
     precision = floats[0] if floats else torch.float64
     if program.model.language == "pyro":
-        with running, Mixed(precision), _whole_plates(), Handler(run), pyro.validation_enabled(False):
+        with unvalidated(), Mixed(precision), _whole_plates(), Handler(run):
             program.model.fn(*positional, **keywords)
     else:
         with Mixed(precision), interpreting(Words(run, program, leaves)):

@@ -10,6 +10,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...errors import MissingBackendError, explain
+from ...turns import running
 from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, given_shapes, tails
 from .arrays import DTYPES, Function, randomness, to_device, to_host
 
@@ -168,7 +169,8 @@ class _Steps:
                 own = dict(zip(names, values[: len(names)], strict=True))
                 return list(torch.func.grad(self._loss)(own, *values[len(names) :]).values())
 
-            self._recorded = make_fx(flat)(*params.values(), *rest)
+            with running:
+                self._recorded = make_fx(flat)(*params.values(), *rest)
             self._density.clock["compile"] += time.perf_counter() - begin
         return self._recorded(*params.values(), *rest)
 
