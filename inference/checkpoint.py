@@ -6,22 +6,20 @@ the stage, so a fit that goes on ends where an unbroken one does.
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..ppl import files
 from ..ppl.errors import InferenceError, explain
 from .evidence.finding import Finding
-from .files import as_open_as_others
 
-FORMAT, FILE, POSTERIOR = "elboroom-checkpoint/1", "checkpoint.npz", "posterior"
+FORMAT, FILE, POSTERIOR = "elboroom-checkpoint/2", "checkpoint.npz", "posterior"
 EVERY = 60.0  # seconds between two writes within a stage
 STAGES = ("starts", "fit")
 
@@ -43,7 +41,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder, identity: Mapping[str, Any]):
-        self.folder = None if folder is None else Path(folder).expanduser()
+        self.folder = None if folder is None else files.place(folder, "checkpoint")
         self.identity = {key: str(value) for key, value in identity.items()}
         self.findings: list[Finding] = []
         self.rows: dict | None = (
@@ -62,14 +60,27 @@ class Checkpoint:
                 explain(f"checkpoint '{self.folder}'", "a folder", "a file", "choose another path")
             )
         file = self.folder / FILE
+        files.tidy(file)
         if not file.exists():
             return
         try:
-            with np.load(file, allow_pickle=False) as found:
+            content = io.BytesIO(files.unsealed(file.read_bytes()))
+            with zipfile.ZipFile(content) as members:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
+                    raise ValueError("compressed arrays")  # whose size would be unknown
+            with np.load(content, allow_pickle=False) as found:
                 arrays = {name: found[name] for name in found.files}
             record = json.loads(str(arrays.pop("record")))
             known = record["format"] == FORMAT
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            RecursionError,
+            zipfile.BadZipFile,
+        ) as error:
             raise InferenceError(
                 explain(f"checkpoint '{file}'", "one that a fit wrote", f"a damaged file ({error})",
                         "delete it, or name another folder")
@@ -140,17 +151,9 @@ class Checkpoint:
 
         def write():
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(prefix=f".{FILE}-", dir=self.folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.savez(file, record=np.array(json.dumps(record)), **self._arrays)
-                    file.flush()
-                    os.fsync(file.fileno())
-                as_open_as_others(Path(draft))
-                os.replace(draft, self.folder / FILE)
-            except BaseException:
-                Path(draft).unlink(missing_ok=True)
-                raise
+            content = io.BytesIO()
+            np.savez(content, record=np.array(json.dumps(record)), **self._arrays)
+            files.write(self.folder / FILE, files.sealed(content.getvalue()))
 
         self._guarded(write)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..guides import choose
+from ..ppl import interrupts
 from ..ppl.backends import load
 from ..ppl.binding import unlike_rows
 from ..ppl.errors import InferenceError, ModelError, OutOfMemoryError, ShapeError, explain, in_short
@@ -38,6 +37,9 @@ from .watch import Watch
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said
+@interrupts.in_words(
+    "before the fit had anything to return: call it again, with checkpoint= to go on from the last stage"
+)
 def fit(
     program: Program,
     guide: Any = "auto",
@@ -117,13 +119,12 @@ def fit(
     begin = time.perf_counter()
     backend = backend or program.backend
     engine = load(backend, program.model.language)
-    with _no_collection():
-        target = _target(program, backend, dtype, device)
-        if guide is None:
-            settings = _settings(program, engine, backend, seed, num_draws, quantities)
-            data = list(_data_findings(program, target.trace, target))
-            options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
-            return sampled(program, target, seed, settings, data, _start(target, start), **options)
+    target = _target(program, backend, dtype, device)
+    if guide is None:
+        settings = _settings(program, engine, backend, seed, num_draws, quantities)
+        data = list(_data_findings(program, target.trace, target))
+        options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
+        return sampled(program, target, seed, settings, data, _start(target, start), **options)
     trace, compile_before = target.trace, target.density.clock["compile"]
     start_z = _start(target, start)
     kept = Checkpoint(
@@ -141,67 +142,68 @@ def fit(
     )
     watch, poor = Watch(max_seconds, progress), degenerate(program, trace, backend)
     make = partial(_climb, target, guide, seed=seed, watch=watch, start=start_z, num_draws=num_draws)
-    try:
-        with _no_collection():
-            batches = at_first(target, guide, minibatch, kept)
-        climb: Any = None
-        outcome: Outcome | None = None
-        while outcome is None:
-            try:
-                climb = make(batches)
-                climb.checkpoint, climb.lean = kept, refine in ("always", True)
-                climb.plain = not poor
-                if (memory := said(kept)) is not None:
-                    climb.rungs.append(memory[1])
-                outcome = climb.run()
-            except OutOfMemoryError as error:
-                told = in_short(error.__cause__ or error)
-            if outcome is None:  # what the error and the climb held is let go first
-                climb = None
-                batches = fewer(target, guide, minibatch, kept, told)
-        target = climb.target
-    finally:
-        watch.close()
-    settings = _settings(program, engine, backend, seed, num_draws, quantities)
-    cost = Cost(
-        target.counter.num_densities,
-        target.counter.num_gradients,
-        target.density.clock["compile"] - compile_before,
-        time.perf_counter() - begin,
-    )
-    findings = [*poor, *_data_findings(program, trace, target), *kept.findings]
-    if memory is not None:
-        findings.append(memory[0])
-    elif batches is not None and minibatch is None:
-        words = (
-            f"fitted on {batches.size} of {batches.total} rows at a time; the evidence is that of all rows."
+    with interrupts.held(answered=True):  # but for the parts that say otherwise, and keep what they reached
+        try:
+            with interrupts.interruptible():
+                batches = at_first(target, guide, minibatch, kept)
+            climb: Any = None
+            outcome: Outcome | None = None
+            while outcome is None:
+                try:
+                    with interrupts.interruptible():
+                        climb = make(batches)
+                    climb.checkpoint, climb.lean = kept, refine in ("always", True)
+                    climb.plain = not poor
+                    if (memory := said(kept)) is not None:
+                        climb.rungs.append(memory[1])
+                    outcome = climb.run()
+                except OutOfMemoryError as error:
+                    told = in_short(error.__cause__ or error)
+                if outcome is None:  # what the error and the climb held is let go first
+                    climb = None
+                    batches = fewer(target, guide, minibatch, kept, told)
+            target = climb.target
+        finally:
+            watch.close()
+        settings = _settings(program, engine, backend, seed, num_draws, quantities)
+        cost = Cost(
+            target.counter.num_densities,
+            target.counter.num_gradients,
+            target.density.clock["compile"] - compile_before,
+            time.perf_counter() - begin,
         )
-        advice = f"A gradient over all rows would take too much of this machine's memory: {words}"
-        findings.append(Finding("batches", batches.rows, float(batches.size), None, "ok", advice))
-    found = conclude(program, target, outcome, findings, cost, settings)
-    left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
-    if refine is False or watch.stop():
-        return found
-    try:
-        if refine == "auto":
-            return refine_where_it_pays(found, progress, left, kept) if guide == "auto" else found
-        return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
-    except OutOfMemoryError as error:  # chains see all rows at once
-        words = f"failed: {str(error).splitlines()[0][:200]}"
-        return replace(found, trail=Trail([*found.trail, Rung("refine", "nuts", reason=words)]), _groups={})
+        findings = [*poor, *_data_findings(program, trace, target), *kept.findings]
+        if memory is not None:
+            findings.append(memory[0])
+        elif batches is not None and minibatch is None:
+            words = f"fitted on {batches.size} of {batches.total} rows at a time; the evidence is that of all rows."
+            advice = f"A gradient over all rows would take too much of this machine's memory: {words}"
+            findings.append(Finding("batches", batches.rows, float(batches.size), None, "ok", advice))
+        found = conclude(program, target, outcome, findings, cost, settings)
+        left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
+        if refine is False or watch.stop():
+            return found
+        try:
+            if refine == "auto":
+                return refine_where_it_pays(found, progress, left, kept) if guide == "auto" else found
+            return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
+        except OutOfMemoryError as error:  # chains see all rows at once
+            words = f"failed: {str(error).splitlines()[0][:200]}"
+            return replace(
+                found, trail=Trail([*found.trail, Rung("refine", "nuts", reason=words)]), _groups={}
+            )
 
 
 def _climb(target, guide, batches, seed, watch, start, num_draws) -> Climb:
     """The climb of a plan, with what it needs first compiled meanwhile."""
-    with _no_collection():
-        plan = choose(guide, target) if batches is None else subsampled(guide, batches)
-        if plan.recentres and batches is None:
-            target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
-        if batches is None:
-            target.prepare("value_and_grad")
-        z = np.zeros((target.constrain_batch, target.dim), target.dtype)
-        target.density.constrain.prepare(z, target.lent, target.weights)
-        psis.array_stats()  # slow to import: while XLA compiles
+    plan = choose(guide, target) if batches is None else subsampled(guide, batches)
+    if plan.recentres and batches is None:
+        target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
+    if batches is None:
+        target.prepare("value_and_grad")
+    z = np.zeros((target.constrain_batch, target.dim), target.dtype)
+    target.density.constrain.prepare(z, target.lent, target.weights)
+    psis.array_stats()  # slow to import: while XLA compiles
     named = guide != "auto"
     if batches is None:
         return Climb(target, plan, seed, watch, start, named, num_draws)
@@ -216,18 +218,6 @@ def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:
         quantities=None if quantities is None else list(quantities),
         local=sorted(engine.local_sites(program)),
     )
-
-
-@contextmanager
-def _no_collection():
-    """Imports and tracing allocate much and release little: there the cyclic collector only costs time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _target(program, backend, dtype, device):

@@ -12,6 +12,7 @@ from ..guides import FAMILIES, MeanField
 from ..guides.sparse import NotPositiveDefinite
 from ..guides.structure import UnreadLinks
 from ..ppl.errors import ElboroomError, GuideError, InferenceError, explain
+from ..ppl.interrupts import held
 from ..ppl.simulate import prior_values
 from .centring import carry, shares
 from .designs import antithetic, whitened
@@ -289,12 +290,13 @@ class Fitting:
         good = np.isfinite(moved).all(1)
         if change < RECENTRED or not good[0] or good.mean() < 0.9:
             return False
-        self._enter(after)
-        if dense:
-            moved = moved[1:][good[1:]]
-            self.best = Dense(moved.mean(0), np.linalg.cholesky(np.cov(moved.T).reshape(len(mean), -1)))
-        else:
-            self.best = independent(moved[0], np.exp(units) / np.sqrt(precision))
+        with held():  # coordinates and the Gaussian in them change together
+            self._enter(after)
+            if dense:
+                moved = moved[1:][good[1:]]
+                self.best = Dense(moved.mean(0), np.linalg.cholesky(np.cov(moved.T).reshape(len(mean), -1)))
+            else:
+                self.best = independent(moved[0], np.exp(units) / np.sqrt(precision))
         return True
 
     def scattered(self, count: int, rng) -> np.ndarray:

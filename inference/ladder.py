@@ -10,6 +10,7 @@ import numpy as np
 from ..guides import Flow, MeanField
 from ..guides.low_rank import LowRankFactor
 from ..guides.sparse import Factor
+from ..ppl.interrupts import came, held, interruptible
 from .centring import carry
 from .checkpoint import Checkpoint
 from .evidence.chains import short_chains, slowest
@@ -54,16 +55,24 @@ class Climb(Fitting):
         self.named, self.least = named, min(LEAST * num_draws, LARGEST_POOL)
         self.response: tuple[np.ndarray, np.ndarray] | None = None
 
+    @held(answered=True)
     def run(self) -> Outcome:
         """Climb, and keep what was reached when time or patience ends."""
         try:
-            self._stage("starts", "looking for where the posterior lies", self._starts)
-            self._stage("fit", "fitting the guide", self._fit)
+            with interruptible():
+                self._stage("starts", "looking for where the posterior lies", self._starts)
+                self._stage("fit", "fitting the guide", self._fit)
         except KeyboardInterrupt:
-            self.watch.interrupted = True
-            self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
+            if self.best is None:
+                raise
+            self._interrupted()
         with self.watch.showing("measuring how wrong it may be"):
             return self._evidence()
+
+    def _interrupted(self) -> None:
+        self.watch.interrupted = True
+        if not any(rung.name == "interrupt" for rung in self.rungs):
+            self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
 
     def _stage(self, name: str, words: str, run) -> None:
         """Run a stage, or take what it led to before the fit was broken off."""
@@ -98,7 +107,7 @@ class Climb(Fitting):
         size = int(np.clip(2 * (DEAREST // (2 * self.target.work)), min(size, 1_000), size))
         pool = None
         try:
-            with self.attempt("evidence", f"{family.name} + psis"):
+            with interruptible(), self.attempt("evidence", f"{family.name} + psis"):
                 pool = draw_pool(self.density, guide, params, size, rng)
         except KeyboardInterrupt:
             self.watch.interrupted = True
@@ -111,70 +120,78 @@ class Climb(Fitting):
         found: list[Elsewhere] = []
         khat: float | None = None
         try:
-            enlarged = condemned is None and not self.lean and pool.khat < 0.7
-            if enlarged and (
-                family.name == "flow" or not self._short(law, pool, residual)
-            ):  # no chains follow it
-                with self.attempt("evidence", f"{family.name} + psis"):
-                    pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
-            self.rung(
-                "evidence",
-                f"{family.name} + psis",
-                before,
-                begin,
-                elbo=pool.elbo[0],
-                elbo_se=pool.elbo[1],
-                khat=pool.khat,
-                reason=f"{len(pool.z)} fresh draws, effective {pool.size:.0f}",
-            )
-            chains = condemned is None and not self.named and not self.lean
-            if chains and self._short(law, pool, residual):
-                with self.watch.showing("short chains from the guide"), self.attempt("short chains", "hmc"):
-                    law = self._chains(pool, frame, rng) or law
-            self._directions(law, frame)
-            before, begin = self.target.counter.num_gradients, time.perf_counter()
-            searched = False
-            with self.attempt("other modes", "mean-field"):
-                symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
-                if condemned is None:
-                    found = self._other_modes(law, pool, frame, symmetries, rng, hasattr(guide, "pullback"))
-                words = f"{len(found)} starts ended elsewhere" if found else "nothing elsewhere"
-                if symmetries:
-                    words += f"; symmetric under {symmetries[0].words}"
-                self.rung("other modes", "mean-field", before, begin, reason=words)
-                searched = True
-            if not searched and condemned is None:
-                condemned = "the search for other modes failed"
-            bends = chains and self.plain and isinstance(frame, Dense) and affordable(self.target, Flow()) > 0
-            flown = None
-            if bends and self._wild(law) and not (found or condemned):
-                flown = self._bend(law, frame, found, symmetries, rng)
-            if flown is not None:
-                guide, params, pool, law, residual, self.best = flown
-            if condemned is None and (found or self._stuck(law)):
-                mixed: Mixed | str = "the fit of the modes failed"
-                condemned = ELSEWHERE if found else None  # until all of them are weighed
-                with self.attempt("modes", "mixture"):
-                    mixed, away = self._modes(law, found, frame, symmetries)
-                    found += away
-                if isinstance(mixed, Mixed):
-                    guide, params, pool, residual = mixed.guide, mixed.params, mixed.pool, mixed.stein
-                    law, khat, self.best = Law("psis", pool.z, pool.weights), mixed.khat, mixed.frame
-                    symmetries, condemned = self._symmetries(mixed.scattered(self.rng(5))), None
-                elif found:
-                    flown = self._bend(law, frame, found, symmetries, rng) if bends else None
-                    if flown is not None:
-                        guide, params, pool, law, residual, self.best = flown
-                        condemned = None
-                    else:
-                        condemned = ELSEWHERE
-                        self._tell(found, mixed)
-            if law.kind == "guide" and isinstance(frame, Sparse) and isinstance(residual, MarginalStein):
-                with self.attempt("linear response", family.name):
-                    law = self._respond(law, frame)
+            with interruptible():
+                enlarged = condemned is None and not self.lean and pool.khat < 0.7
+                if enlarged and (
+                    family.name == "flow" or not self._short(law, pool, residual)
+                ):  # no chains follow it
+                    with self.attempt("evidence", f"{family.name} + psis"):
+                        pool, law, residual = self._enlarge(pool, guide, params, frame, rng)
+                self.rung(
+                    "evidence",
+                    f"{family.name} + psis",
+                    before,
+                    begin,
+                    elbo=pool.elbo[0],
+                    elbo_se=pool.elbo[1],
+                    khat=pool.khat,
+                    reason=f"{len(pool.z)} fresh draws, effective {pool.size:.0f}",
+                )
+                chains = condemned is None and not self.named and not self.lean
+                if chains and self._short(law, pool, residual):
+                    with (
+                        self.watch.showing("short chains from the guide"),
+                        self.attempt("short chains", "hmc"),
+                    ):
+                        law = self._chains(pool, frame, rng) or law
+                self._directions(law, frame)
+                before, begin = self.target.counter.num_gradients, time.perf_counter()
+                searched = False
+                with self.attempt("other modes", "mean-field"):
+                    symmetries = self._symmetries(law.z[law.resample(3, self.rng(5))])
+                    if condemned is None:
+                        found = self._other_modes(
+                            law, pool, frame, symmetries, rng, hasattr(guide, "pullback")
+                        )
+                    words = f"{len(found)} starts ended elsewhere" if found else "nothing elsewhere"
+                    if symmetries:
+                        words += f"; symmetric under {symmetries[0].words}"
+                    self.rung("other modes", "mean-field", before, begin, reason=words)
+                    searched = True
+                if not searched and condemned is None:
+                    condemned = "the search for other modes failed"
+                bends = chains and self.plain and isinstance(frame, Dense) and not self.watch.stop()
+                bends = bends and affordable(self.target, Flow()) > 0
+                flown = None
+                if bends and self._wild(law) and not (found or condemned):
+                    flown = self._bend(law, frame, found, symmetries, rng)
+                if flown is not None:
+                    guide, params, pool, law, residual, self.best = flown
+                if condemned is None and (found or self._stuck(law)):
+                    mixed: Mixed | str = "the fit of the modes failed"
+                    condemned = ELSEWHERE if found else None  # until all of them are weighed
+                    with self.attempt("modes", "mixture"):
+                        mixed, away = self._modes(law, found, frame, symmetries)
+                        found += away
+                    if isinstance(mixed, Mixed):
+                        guide, params, pool, residual = mixed.guide, mixed.params, mixed.pool, mixed.stein
+                        law, khat, self.best = Law("psis", pool.z, pool.weights), mixed.khat, mixed.frame
+                        symmetries, condemned = self._symmetries(mixed.scattered(self.rng(5))), None
+                    elif found:
+                        flown = self._bend(law, frame, found, symmetries, rng) if bends else None
+                        if flown is not None:
+                            guide, params, pool, law, residual, self.best = flown
+                            condemned = None
+                        else:
+                            condemned = ELSEWHERE
+                            self._tell(found, mixed)
+                if law.kind == "guide" and isinstance(frame, Sparse) and isinstance(residual, MarginalStein):
+                    with self.attempt("linear response", family.name):
+                        law = self._respond(law, frame)
         except KeyboardInterrupt:
-            self.watch.interrupted = True
-            self.rungs.append(Rung("interrupt", "", reason="interrupted: the best state so far is returned"))
+            self._interrupted()
+        if came():
+            self._interrupted()
         khat = pool.khat if khat is None else khat
         outcome = self._outcome(guide, params, law, khat, pool.elbo, residual, pool, condemned)
         rows = law.resample(min(4000, len(law.z)), self.rng(6))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..ppl.interrupts import held
 from .evidence.chains import slowest
 from .evidence.mixing import split_rhat
 from .outcome import Law, Outcome
@@ -125,8 +126,9 @@ class Chains:
             if stop():
                 return
             found = self._chunk()
-            self.z.append(self._points(found.pop("x")))
-            self.stats.append(found)
+            with held():  # draws and what is known of them
+                self.z.append(self._points(found.pop("x")))
+                self.stats.append(found)
 
     def cut(self, count: int) -> None:
         """Keep the first `count` draws of each chain."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, UnsupportedError, explain
+from ..ppl.interrupts import held, in_words, interruptible
 from .checkpoint import Checkpoint
 from .conclude import Cost, conclude
 from .drawing import Drawing
@@ -44,6 +45,8 @@ FORGOTTEN = (
 SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energy", "chains disagree"}
 
 
+@in_words("before chains had draws: the posterior is as it was")
+@held(answered=True)
 def refine(
     posterior: Posterior,
     num_chains: int = 4,
@@ -93,7 +96,8 @@ def refine(
             if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
                 words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
             else:
-                words = drawing.run()
+                with interruptible():
+                    words = drawing.run()
     except KeyboardInterrupt:
         watch.interrupted, words = True, "interrupted: the draws so far"
     finally:

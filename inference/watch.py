@@ -7,6 +7,8 @@ import sys
 import time
 from contextlib import contextmanager
 
+from ..ppl.interrupts import came
+
 logger = logging.getLogger("elboroom")
 REDRAWN = 0.1  # seconds between two looks of a bar
 
@@ -31,7 +33,9 @@ class Watch:
 
     def stop(self) -> bool:
         """Whether to end what is running; called once per step."""
-        return self.interrupted or (self.deadline is not None and time.perf_counter() > self.deadline)
+        return (
+            self.interrupted or came() or (self.deadline is not None and time.perf_counter() > self.deadline)
+        )
 
     @property
     def elapsed(self) -> float:

@@ -8,16 +8,24 @@ import warnings
 from contextlib import contextmanager
 
 from .errors import UnsupportedError, explain
+from .interrupts import held
 
 # A model under the handlers of NumPyro or Pyro, and what else these and PyTorch keep for the process: the stack of handlers,
 # the switch of validation, the stream of random numbers, functions replaced while operations are recorded.
-running = threading.RLock()
+_lock = threading.RLock()
+
+
+@contextmanager
+def running():
+    """One thread at a time; an interrupt waits, since it could fall between a handler's entry and its block."""
+    with held(), _lock:
+        yield
 
 
 @contextmanager
 def without_warnings(message: str = ""):
     """No warnings inside that begin with `message`; the filters, which all threads share, are those of before afterwards."""
-    with running, warnings.catch_warnings():
+    with running(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=message)
         yield
 

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from elboroom.__main__ import app
+from elboroom.ppl import files
 
 MODEL = """
 import elboroom as er
@@ -56,6 +57,11 @@ def write_place(folder):
 
 def call(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def reported(**record):
+    """A report's JSON."""
+    return files.sealed_json({"schema": "elboroom-report/1", **record})
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +138,14 @@ def test_report_is_rendered_again_without_the_data(fitted, tmp_path):
     ],
 )
 def test_exit_status(tmp_path, verdict, fits, fail_on, status):
-    record = {"schema": "1", "verdict": verdict, "fits_data": fits, "quantities": [], "findings": []}
-    (tmp_path / "report.json").write_text(json.dumps(record))
+    record = {"verdict": verdict, "fits_data": fits, "quantities": [], "findings": []}
+    (tmp_path / "report.json").write_bytes(reported(**record))
     words = [word for name in fail_on for word in ("--fail-on", name)]
     assert call("check", tmp_path, *words).exit_code == status
 
 
 def test_check_is_light(tmp_path):
-    (tmp_path / "report.json").write_text(json.dumps({"verdict": "trusted", "fits_data": None}))
+    (tmp_path / "report.json").write_bytes(reported(verdict="trusted", fits_data=None))
     code = (
         "import sys\nfrom elboroom.__main__ import app\n"
         f"app(['check', {str(tmp_path)!r}], standalone_mode=False)\n"
@@ -219,14 +225,16 @@ class Reached:
 
     def report(self, folder):
         (folder / "report.html").write_text("<html>")
-        (folder / "report.json").write_text(json.dumps({"verdict": "untrusted", "fits_data": None}))
+        (folder / "report.json").write_bytes(reported(verdict="untrusted", fits_data=None))
 
 
 class Full(Reached):
     """Stands for a posterior on a full disk."""
 
-    def report(self, folder):
-        raise OSError(28, "No space left on device")
+    def save(self, path, **options):
+        raise files.unwritable("save", OSError(28, "No space left on device"))
+
+    report = save
 
 
 def test_interrupt_keeps_what_was_reached(place, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...ppl import files
 from . import figures
 from .write import _measured, _number, _version, as_json, plain, publish
 
@@ -23,7 +24,7 @@ COLUMNS = {
 
 def write(comparison, path) -> Path:
     """See `Comparison.report`."""
-    path = Path(path)
+    path = files.place(path, "report")
     page = path if path.suffix.lower() in {".html", ".htm"} else path / "comparison.html"
     content = _content(comparison)
     return publish(page, content, _html(comparison, content), _markdown(content))

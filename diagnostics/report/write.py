@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from ...inference.files import as_open_as_others
-from ...ppl.errors import InferenceError, explain
+from ...ppl import files
 
 SCHEMA = "elboroom-report/1"
 MOST_ROWS, MOST_LINES = 200, 20
@@ -36,7 +32,7 @@ def write(posterior, path) -> Path:
     InferenceError
         If the place cannot be written.
     """
-    path = Path(path)
+    path = files.place(path, "report")
     page = path if path.suffix.lower() in {".html", ".htm"} else path / "report.html"
     content = as_json(posterior)
     return publish(page, content, _html(posterior, content), markdown(content))
@@ -46,26 +42,12 @@ def publish(page: Path, content: dict, html: str, summary: str) -> Path:
     """Write a page with the same as JSON and Markdown beside it."""
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        _replace(page, html)
-        _replace(page.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False))
-        _replace(page.with_suffix(".md"), summary)
+        files.write(page, html)
+        files.write(page.with_suffix(".json"), files.sealed_json(content))
+        files.write(page.with_suffix(".md"), summary)
     except OSError as error:
-        raise InferenceError(
-            explain(f"report '{page}'", "a place that can be written", str(error), "choose another folder")
-        ) from error
+        raise files.unwritable(f"report '{page}'", error) from error
     return page
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        as_open_as_others(Path(name))
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def plain(value):

@@ -19,6 +19,8 @@ from types import ModuleType
 
 import numpy as np
 
+from ...ppl.interrupts import held
+
 _lock = threading.RLock()
 
 
@@ -29,7 +31,7 @@ def array_stats():
     package, the files of the array layer are therefore run as modules of nobody's but ours: ``sys.modules`` has none
     of them, and an ``import arviz_stats`` in any thread finds its own.
     """
-    with _lock:
+    with held(), _lock:
         return _array_stats()
 
 

@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 
 from ..errors import BackendError, MissingBackendError, UnsupportedError, explain
+from ..interrupts import held
 from ..turns import check_process, without_warnings
 
 _EXTRAS = {"jax": ("jax", "elboroom"), "torch": ("torch", "elboroom[torch]")}
@@ -33,7 +34,7 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
         )
     check_process()
     try:
-        with without_warnings("IProgress not found"):  # of a bar that is never shown
+        with held(), without_warnings("IProgress not found"):  # of a bar that is never shown
             return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":

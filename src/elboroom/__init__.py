@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from .ppl.interrupts import held, in_words
+
 __version__ = "0.1.0"
 
 _NAMES = {
@@ -112,7 +114,7 @@ _NAMES = {
     "diagnostics.blame": ("blame",),
     "diagnostics.compare": ("compare",),
     "inference.imported": ("from_datatree",),
-    "inference.posterior.save": ("load",),
+    "inference.posterior.load": ("load",),
     "inference.evidence.finding": ("Finding",),
 }
 _MODULES = {"guides": "guides", "gp": "ppl.gp", "math": "ppl.math", "plots": "diagnostics.plots"}
@@ -122,13 +124,12 @@ __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value: Any = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    elif name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    else:
+    home = _MODULES.get(name) or _HOME.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    with in_words(f"while it was loading {name}: nothing has begun"), held():  # half an import would stay
+        module = importlib.import_module(f"{__name__}.{home}")
+    globals()[name] = value = module if name in _MODULES else getattr(module, name)
     return value
 
 

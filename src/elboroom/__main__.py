@@ -1,10 +1,11 @@
-"""Command line: ``elboroom demo | fit | check | report | compare``."""
+"""Command line: ``elboroom demo | fit | check | report | compare | cache``."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +13,14 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .ppl.errors import ElboroomError
+from .ppl.errors import ElboroomError, in_short
+from .words import printable, summary_lines, verdict_lines
 
-INTERRUPTED = 130
 STATUS = (
     "Exit status: 0 the work was done, whatever the verdict, unless --fail-on names something that holds: "
     "then 4 untrusted, else 5 misfit (the model does not fit the data), else 3 caution. "
-    "1 the model raised an error. 2 usage or data error. 130 interrupted; what was reached is kept."
+    "1 the model raised an error, or the report failed and the posterior was kept. 2 usage or data error. "
+    "130 interrupted, 143 told to end; what was reached is kept."
 )
 
 
@@ -57,20 +59,33 @@ FailOnOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 
 
+class _Signals:
+    """Interrupts and requests to end, which a fit answers by returning the best that it has."""
+
+    def __init__(self):
+        self.seen: list[int] = []
+        self.keeping = False  # what there is is being written: one more signal changes nothing
+
+    def note(self, number, frame):
+        self.seen.append(number)
+        if not self.keeping:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Note interrupts, which a fit answers by returning the best that it has."""
-    seen: list[int] = []
-
-    def note(number, frame):
-        seen.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
+def _signals() -> Iterator[_Signals]:
+    """Turn errors into one paragraph and signals into interrupts; every error of the model's own keeps its traceback."""
+    signals = _Signals()
+    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield seen
+        with _plainly():
+            yield signals
+    except KeyboardInterrupt:
+        typer.echo("Interrupted before there was anything to keep.", err=True)
+        raise typer.Exit(128 + (signals.seen or [signal.SIGINT])[0]) from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -79,22 +94,34 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except ElboroomError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {printable(str(error))}", err=True)
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("Interrupted before there was anything to keep.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
 
 
-def _finish(record: dict, out: Path, fail_on, interrupted: bool) -> None:
+def _kept(posterior, out: Path, folder: Path, signals: _Signals) -> dict:
+    """Write what was fitted into the stage of `out`, and print what was found if the report fails; the report's JSON."""
+    from .folder import write
+
+    signals.keeping = True
+    found = write(posterior, folder)
+    if isinstance(found, dict):
+        return found
+    typer.echo("\n".join([f"Verdict         {posterior.verdict}", *summary_lines(posterior)]))
+    typer.echo(f"Error: the report failed ({printable(in_short(found))}).", err=True)
+    typer.echo(f"The fit is kept in {out / 'posterior'}: elboroom.load reads it.", err=True)
+    return {}
+
+
+def _finish(record: dict, out: Path, fail_on, seen: list[int]) -> None:
     from .folder import exit_status
-    from .words import verdict_lines
 
+    if not record:
+        raise typer.Exit(1)
     typer.echo("\n".join(verdict_lines(record)))
     typer.echo(f"Report          {out / 'report.html'}")
-    if interrupted:
+    if seen:
         typer.echo("Interrupted: the report shows what was reached.", err=True)
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(128 + seen[0])
     raise typer.Exit(exit_status(record, [item.value for item in fail_on or ()]))
 
 
@@ -115,10 +142,9 @@ def _main(
 @app.command(epilog=STATUS)
 def demo(out: OutOption = Path("radon-report")) -> None:
     """Fit a hierarchical model of radon in Minnesota homes, and write its report."""
-    from .folder import staged, write
-    from .words import summary_lines
+    from .folder import staged
 
-    with _plainly(), _interrupts() as seen:
+    with _signals() as signals:
         with staged(out) as folder:
             from .demo import fit_radon
 
@@ -126,9 +152,10 @@ def demo(out: OutOption = Path("radon-report")) -> None:
                 "Radon in 919 Minnesota homes, 85 counties: fitting, with nothing tuned (about a minute)."
             )
             posterior = fit_radon()
-            record = write(posterior, folder)
-        typer.echo("\n".join(["", *summary_lines(posterior), ""]))
-    _finish(record, out, (), bool(seen))
+            record = _kept(posterior, out, folder, signals)
+        if record:
+            typer.echo("\n".join(["", *summary_lines(posterior), ""]))
+    _finish(record, out, (), signals.seen)
 
 
 @app.command(epilog=STATUS)
@@ -158,9 +185,9 @@ def fit(
     fail_on: FailOnOption = None,
 ) -> None:
     """Fit a model to a file's data; write report.html, report.json and posterior/ into a folder."""
-    from .folder import staged, write
+    from .folder import staged
 
-    with _plainly(), _interrupts() as seen:
+    with _signals() as signals:
         with staged(out) as folder:
             from .arguments import bind, find_model, parse_settings, read_table
             from .inference.fit import fit as fit_program
@@ -176,8 +203,8 @@ def fit(
                 refine=False if refine is Refine.never else refine.value,
                 seed=seed,
             )
-            record = write(posterior, folder)
-    _finish(record, out, fail_on, bool(seen))
+            record = _kept(posterior, out, folder, signals)
+    _finish(record, out, fail_on, signals.seen)
 
 
 @app.command(epilog=STATUS)
@@ -190,7 +217,7 @@ def check(
 
     with _plainly():
         record = read_report(folder)
-    _finish(record, folder, fail_on, False)
+    _finish(record, folder, fail_on, [])
 
 
 @app.command(epilog=STATUS)
@@ -200,7 +227,7 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's f
 
     with _plainly():
         record = rewrite_report(folder)
-    _finish(record, folder, (), False)
+    _finish(record, folder, (), [])
 
 
 @app.command()
@@ -217,9 +244,37 @@ def compare(
 
         names = [str(folder) for folder in folders]
         comparison = by_prediction({name: read_posterior(name) for name in names})
-        typer.echo(repr(comparison))
+        typer.echo(printable(repr(comparison)))
         if out is not None:
             typer.echo(f"Report: {comparison.report(out)}")
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it.")] = False,
+) -> None:
+    """Show, or clear, the compiled programs that are kept so that the next run starts fast."""
+    from .ppl import cache as kept
+
+    with _plainly():
+        place, limit = kept.folder(), kept.largest()
+        if place is None:
+            typer.echo("No cache: ELBOROOM_CACHE is off.")
+            return
+        found = kept.entries()
+        typer.echo(f"Folder          {place}")
+        typer.echo(f"Entries         {len(found)}, {_mib(sum(e.size for e in found))} of {_mib(limit)}")
+        for kind in sorted({entry.kind for entry in found}):
+            some = [entry.size for entry in found if entry.kind == kind]
+            typer.echo(f"  {kind:<14}{len(some)}, {_mib(sum(some))}")
+        if found:
+            typer.echo(f"Longest unused  since {datetime.fromtimestamp(found[0].used):%Y-%m-%d %H:%M}")
+        if clear:
+            typer.echo(f"Removed         {_mib(kept.prune(-1))}")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
 
 
 def main() -> None:

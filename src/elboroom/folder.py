@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .ppl.errors import DataError, explain
+from .ppl import files
+from .ppl.errors import DataError, InferenceError, explain
+from .words import FITS, VERDICTS
 
+SCHEMA = "elboroom-report/1"
 REPORT = ("report.html", "report.json", "report.md")
 CONTENT = (*REPORT, "posterior")
 UNTRUSTED, MISFIT, CAUTION = 4, 5, 3
@@ -31,28 +34,19 @@ def staged(out: str | Path) -> Iterator[Path]:
     DataError
         At once, if `out` cannot be written or holds something else.
     """
-    out = Path(out).expanduser().resolve()
-    _refuse(out)
-    stage = out.parent / f".{out.name}.{os.getpid()}"
+    out = files.place(out, "output folder")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stage.mkdir()
+        _refuse(out)
+        with files.folder(out) as stage:
+            yield stage
     except OSError as error:
-        raise _unwritable(out, error) from None
-    try:
-        yield stage
-        _exchange(stage, out)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        raise files.unwritable(f"output folder '{out}'", error, DataError) from error
 
 
 def _refuse(out: Path) -> None:
-    try:
-        if not out.exists():
-            return
-        held = sorted(entry.name for entry in out.iterdir())
-    except OSError as error:
-        raise _unwritable(out, error) from None
+    if not out.exists():
+        return
+    held = sorted(entry.name for entry in out.iterdir() if not files.is_left(entry.name))
     strange = [name for name in held if name not in CONTENT]
     if strange:
         raise DataError(
@@ -64,38 +58,42 @@ def _refuse(out: Path) -> None:
             )
         )
     if not os.access(out, os.W_OK):
-        raise _unwritable(out, PermissionError("permission denied"))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _unwritable(out: Path, error: OSError) -> DataError:
-    reason = (error.strerror or str(error)).lower()
-    return DataError(
-        explain(f"output folder '{out}'", "a folder that can be written", reason, "name another folder")
-    )
+def write(posterior: Any, folder: Path) -> dict[str, Any] | Exception:
+    """Write the report and the posterior into `folder`.
 
+    Returns
+    -------
+    dict or Exception
+        The report's JSON, or why there is no report: the posterior is there all the same.
 
-def _exchange(stage: Path, out: Path) -> None:
-    if not out.exists():
-        stage.rename(out)
-        return
-    aside = stage.with_name(f"{stage.name}.old")
-    out.rename(aside)
-    try:
-        stage.rename(out)
-    except OSError:
-        aside.rename(out)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def write(posterior: Any, folder: Path) -> dict[str, Any]:
-    """Write the report and the posterior into `folder`; returns the report's JSON."""
+    Raises
+    ------
+    DataError
+        Where the posterior cannot be written there; it says in which folder it was put instead.
+    """
+    failure = None
     try:
         posterior.report(folder)  # first: the predictions that it computes are saved too
+    except Exception as error:  # whatever fails in a report, the fit is kept
+        failure = error
+    try:
         posterior.save(folder / "posterior", dtype="float32")
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    return read_report(folder)
+    except (OSError, InferenceError) as error:
+        raise DataError(f"{error} {_rescued(posterior)}") from error
+    return read_report(folder) if failure is None else failure
+
+
+def _rescued(posterior: Any) -> str:
+    """Where the posterior was saved that could not be saved where it was asked for."""
+    try:
+        place = Path(tempfile.mkdtemp(prefix="elboroom-")) / "posterior"
+        posterior.save(place, dtype="float32")
+    except (OSError, InferenceError):
+        return "It could not be saved among the temporary files either."
+    return f"The fit is kept in '{place}', to be read with elboroom.load."
 
 
 def rewrite_report(folder: str | Path) -> dict[str, Any]:
@@ -106,18 +104,8 @@ def rewrite_report(folder: str | Path) -> dict[str, Any]:
     DataError
         If there is no posterior to read, or the folder cannot be written.
     """
-    folder = Path(folder).expanduser().resolve()
-    posterior = read_posterior(folder)
-    stage = folder / f".report.{os.getpid()}"
-    try:
-        stage.mkdir()
-        posterior.report(stage)
-        for name in REPORT:
-            os.replace(stage / name, folder / name)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    folder = files.place(folder, "folder")
+    read_posterior(folder).report(folder)
     return read_report(folder)
 
 
@@ -129,14 +117,15 @@ def read_posterior(folder: str | Path) -> Any:
     DataError
         If there is none.
     """
-    from .inference.posterior.save import load
+    from .inference.posterior.load import load
 
-    kept = Path(folder).expanduser().resolve() / "posterior"
-    if not kept.exists():
+    folder = files.place(folder, "folder")
+    files.tidy(folder)
+    if not (folder / "posterior").exists():
         raise DataError(
             explain(f"folder '{folder}'", "a fit's folder with posterior/ in it", "none", "check the path")
         )
-    return load(kept)
+    return load(folder / "posterior")
 
 
 def read_report(folder: str | Path) -> dict[str, Any]:
@@ -147,17 +136,23 @@ def read_report(folder: str | Path) -> dict[str, Any]:
     DataError
         If there is none, or it is not one of ours.
     """
-    path = Path(folder).expanduser() / "report.json"
-    remedy = "check the path, or write the report again with: elboroom report DIR"
+    folder = files.place(folder, "folder")
+    files.tidy(folder)
+    path = folder / "report.json"
+    what, remedy = f"file '{path}'", "check the path, or write the report again with: elboroom report DIR"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record, sealed = files.unsealed_json(path.read_bytes())
     except OSError as error:
         got = (error.strerror or str(error)).lower()
-        raise DataError(explain(f"file '{path}'", "a fit's report", got, remedy)) from None
-    except ValueError:
-        raise DataError(explain(f"file '{path}'", "JSON", "something else", remedy)) from None
-    if not isinstance(record, dict) or "verdict" not in record or "fits_data" not in record:
-        raise DataError(explain(f"file '{path}'", "a fit's report", "other JSON", remedy))
+        raise DataError(explain(what, "a fit's report", got, remedy)) from None
+    except ValueError as error:
+        raise DataError(explain(what, "a fit's report", str(error), remedy)) from None
+    if record.get("schema") != SCHEMA:
+        raise DataError(explain(what, f"a fit's report, {SCHEMA}", "other JSON", remedy))
+    if not sealed:
+        raise DataError(explain(what, "a report with its digest", "one without", remedy))
+    if record.get("verdict") not in VERDICTS or record.get("fits_data", "") not in FITS:
+        raise DataError(explain(what, "a verdict that is one of ours", "another, or none", remedy))
     return record
 
 

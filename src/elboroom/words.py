@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -15,6 +16,22 @@ FITS = {
     False: "no: data simulated from the model differ from the data.",
     None: "not assessed: the checks do not apply to this model.",
 }
+
+# what a terminal takes as commands (C0 but for newline and tab, DEL, C1), and what reorders the text around it
+_CONTROL = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are shown, not obeyed.
+
+    Examples
+    --------
+    >>> printable("plain \\x1b[31mred")
+    'plain \\\\x1b[31mred'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def verdict_lines(record: dict[str, Any]) -> list[str]:
@@ -36,7 +53,7 @@ def verdict_lines(record: dict[str, Any]) -> list[str]:
     for finding in record.get("findings", ()):
         if finding["verdict"] in {"caution", "untrusted", "misfit"}:
             lines.append(f"Finding         {finding['name']}, {finding['quantity']}: {finding['advice']}")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def summary_lines(posterior: Any, num_rows: int = 12) -> list[str]:
@@ -46,4 +63,4 @@ def summary_lines(posterior: Any, num_rows: int = 12) -> list[str]:
     lines = shown.to_string(float_format=lambda value: f"{value:.3f}", na_rep="").splitlines()
     if len(frame) > num_rows:
         lines.append(f"… and {len(frame) - num_rows} more")
-    return lines
+    return [printable(line) for line in lines]

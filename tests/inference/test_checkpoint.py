@@ -1,11 +1,13 @@
 """Checkpoints: a fit that is broken off ends, when it goes on, as an unbroken one; foreign or damaged ones are refused."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from elboroom.inference import checkpoint as room
 from elboroom.inference import ladder, nuts, stochastic
+from elboroom.ppl import files
 
 import elboroom as er
 
@@ -160,7 +162,9 @@ def test_a_damaged_one_is_refused_by_name(tmp_path):
         with pytest.raises(er.InferenceError, match="damaged"):
             fit(tmp_path)
     record = {"format": "elboroom-checkpoint/99", "identity": {}, "state": {}}
-    np.savez(file, record=np.array(json.dumps(record)))
+    content = io.BytesIO()
+    np.savez(content, record=np.array(json.dumps(record)))
+    file.write_bytes(files.sealed(content.getvalue()))
     with pytest.raises(er.InferenceError, match="checkpoint/99"):
         fit(tmp_path)
     (tmp_path / "file").write_text("")
@@ -174,7 +178,7 @@ def test_without_room_the_fit_goes_on_and_says_so(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     posterior = fit(tmp_path)
     found = next(f for f in posterior.findings if f.name == "no checkpoint")
     assert "No space left" in found.advice and posterior.verdict in {"trusted", "caution"}

@@ -6,7 +6,6 @@ arrays, settings and compiled functions behave after a fit as before it.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -14,16 +13,9 @@ from operator import is_
 
 import jax
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from ...turns import check_process
-
-_CACHE_SWITCHES = (
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
-_lock = threading.RLock()
+from .executables import compiled
 
 
 @contextmanager
@@ -31,47 +23,6 @@ def precision(dtype):
     """Run a block with float64 switched on where `dtype` asks for it, in this thread only."""
     with jax.enable_x64(np.dtype(dtype) == np.float64):
         yield
-
-
-def cache_folder() -> str | None:
-    """Folder of the persistent compilation cache; None where ``ELBOROOM_CACHE`` is ``off``."""
-    choice = os.environ.get("ELBOROOM_CACHE", "")
-    if choice.lower() in {"off", "0", "no", "false"}:
-        return None
-    if choice:
-        return choice
-    import platformdirs
-
-    return os.path.join(platformdirs.user_cache_dir("elboroom"), "jax")
-
-
-@contextmanager
-def caching():
-    """Keep what is compiled inside the block on disk, then restore the user's own settings."""
-    folder = cache_folder()
-    if folder is not None:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError:
-            folder = None
-    if folder is None:
-        yield
-        return
-    with _lock:
-        before = {name: getattr(jax.config, name) for name in _CACHE_SWITCHES}
-        own = before["jax_compilation_cache_dir"] is None
-        if own:
-            jax.config.update("jax_compilation_cache_dir", folder)
-            jax_cache.reset_cache()
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                jax.config.update(name, value)
-            if own:
-                jax_cache.reset_cache()
 
 
 def concrete(x) -> bool:
@@ -87,7 +38,7 @@ class Function:
     """
 
     def __init__(self, fn, dtype, clock=None, donate=(), check=None):
-        self._jit = jax.jit(fn, donate_argnums=donate)
+        self._jit = jax.jit(fn, donate_argnums=donate, keep_unused=True)  # `executables` needs it
         self._dtype, self._check = np.dtype(dtype), check
         self._ready: dict = {}
         self._last: tuple = (None, (), None)  # the call before: the same data again need no lookup
@@ -115,8 +66,8 @@ class Function:
 
         def work():
             try:
-                with precision(self._dtype), caching():
-                    box.append(lowered.compile())
+                with precision(self._dtype):
+                    box.append(compiled(lowered))
             except BaseException as error:  # handed to the caller by __call__
                 box.append(error)
             self.clock["compile"] += time.perf_counter() - begin
@@ -143,6 +94,9 @@ class Function:
         box, thread = self._ready[key]
         if thread.is_alive():
             thread.join()
+        if not box:  # an interrupt came before it could start
+            del self._ready[key]
+            return self._compiled(args)
         if isinstance(box[0], BaseException):
             del self._ready[key]
             raise box[0]

@@ -302,7 +302,7 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
     seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)
-    with running, seed, run:
+    with running(), seed, run:
         if program.model.language == "numpyro":
             program.model.fn(*positional, **keywords)
         else:

@@ -157,7 +157,7 @@ class Inside(TorchFunctionMode):
 @contextmanager
 def randomness(seed: int):
     """PyTorch's own stream of random numbers, from a seed, put back afterwards."""
-    with running, torch.random.fork_rng(devices=[]):
+    with running(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
@@ -165,7 +165,7 @@ def randomness(seed: int):
 @contextmanager
 def unvalidated():
     """No checks of what a user's own distributions are given: a switch of the process, put back afterwards."""
-    with running, pyro.validation_enabled(False):
+    with running(), pyro.validation_enabled(False):
         yield
 
 
@@ -238,7 +238,7 @@ class Function:
         key = tree, tuple((tuple(t.shape), t.dtype) if isinstance(t, torch.Tensor) else t for t in flat)
         if key not in self._ready:
             begin = time.perf_counter()
-            with running:
+            with running():
                 self._ready[key] = self._record(flat, tree)
             self.clock["compile"] += time.perf_counter() - begin
             self.clock["count"] += 1

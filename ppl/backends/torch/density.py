@@ -115,7 +115,7 @@ class Density:
         weights = {k: to_device(v, self.dtype) for k, v in self._trace.weights.items()}
         draws = (self._prior, None), (partial(self._predict, z), None), (self._constrain, z)
         total = self._slope if self._work <= LARGEST_SLOPE else self._total
-        with unvalidated() if self._program.model.language == "pyro" else running:
+        with unvalidated() if self._program.model.language == "pyro" else running():
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (self._total, z)), draws)]
         self.branches = any(leaving for _, leaving in found)
         return "-".join(digest[:24] for digest, _ in found)

@@ -169,7 +169,7 @@ class _Steps:
                 own = dict(zip(names, values[: len(names)], strict=True))
                 return list(torch.func.grad(self._loss)(own, *values[len(names) :]).values())
 
-            with running:
+            with running():
                 self._recorded = make_fx(flat)(*params.values(), *rest)
             self._density.clock["compile"] += time.perf_counter() - begin
         return self._recorded(*params.values(), *rest)

@@ -126,7 +126,7 @@ class Sampler:
                 target_accept_prob=accept,
                 max_tree_depth=10 if metric else 8,  # in a frame that fits, longer paths only turn back
             )
-            with running, torch.random.fork_rng(devices=[]):
+            with running(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(seed))
                 place = {"x": to_device(start, self.dtype)}
                 kernel.initial_params = place
@@ -145,7 +145,7 @@ class Sampler:
         out: dict[str, list] = {name: [] for name in ("x", *FIELDS)}
         for chain in state:
             rows: dict[str, list] = {name: [] for name in out}
-            with running, torch.random.fork_rng(devices=[]):
+            with running(), torch.random.fork_rng(devices=[]):
                 torch.set_rng_state(chain.random)
                 for _ in range(count):
                     chain.x = chain.kernel.sample(chain.x)

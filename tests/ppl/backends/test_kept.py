@@ -1,9 +1,13 @@
 """Samplers read from disk: the same draws as those that are traced, and never those of another model."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
+from elboroom.ppl import cache
 from elboroom.ppl.backends.jax import kept, nuts
+from elboroom.ppl.backends.jax.arrays import Function
 
 import elboroom as er
 
@@ -43,19 +47,24 @@ def place(program, **options):
     """Where the sampler's trace is kept."""
     sampler, (leaves, accept, given, mesh) = begun(program, **options)
     with jax.enable_x64(True):
-        return sampler._on(mesh)._path((leaves, accept, np.zeros(30), given))
+        return sampler._on(mesh)._kept_key((leaves, accept, np.zeros(30), given))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A cache of this test's own."""
     monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path))
-    return tmp_path / "traced"
+    return cache.folder()
+
+
+def traces(folder):
+    """Files of the traces that are kept."""
+    return list(folder.glob("trace-*"))
 
 
 def test_what_is_kept_is_not_traced_again_and_draws_the_same(folder, monkeypatch):
     first = drawn(made())
-    assert len(list(folder.iterdir())) == 1
+    assert len(traces(folder)) == 1
 
     def traced(*args):
         raise AssertionError("traced again")
@@ -69,7 +78,7 @@ def test_another_model_has_a_trace_of_its_own(folder, monkeypatch):
     places = {place(made(**model)) for model in models}
     assert len(places) == len(models) and place(made()) in places
     assert place(made(), metric="diagonal") not in places
-    monkeypatch.setattr(kept, "_versions", lambda: '{"jax": "0.0.0"}')
+    monkeypatch.setattr(kept, "versions", lambda: '{"jax": "0.0.0"}')
     assert place(made()) not in places
 
 
@@ -81,7 +90,7 @@ def test_which_data_are_read_is_part_of_it(folder, monkeypatch):
 
 def test_a_damaged_file_is_traced_anew(folder):
     first = drawn(made())
-    (path,) = folder.iterdir()
+    (path,) = traces(folder)
     path.write_bytes(path.read_bytes()[:100])
     assert np.array_equal(drawn(made()), first)
     assert path.stat().st_size > 100
@@ -89,21 +98,56 @@ def test_a_damaged_file_is_traced_anew(folder):
 
 def test_a_file_with_one_other_byte_is_dropped(folder):
     drawn(made())
-    (path,) = folder.iterdir()
+    (path,) = traces(folder)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
-    assert kept._read(path) is not None
+    kind, _, key = path.name.partition("-")
+    assert cache.read(kind, key) is not None
     for place, bit in zip(rng.integers(0, len(whole), 200), rng.integers(0, 8, 200), strict=True):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << int(bit)
         path.write_bytes(bytes(flipped))
-        assert kept._read(path) is None and not path.exists()
+        assert cache.read(kind, key) is None and not path.exists()
 
 
-def test_a_file_of_other_libraries_is_dropped(folder, monkeypatch):
+def test_others_files_are_not_run(folder):
     drawn(made())
-    (path,) = folder.iterdir()
-    monkeypatch.setattr(kept, "_versions", lambda: '{"jax": "0.0.0"}')
-    assert kept._read(path) is None and not path.exists()
+    for path in folder.iterdir():
+        path.chmod(0o666)
+        assert cache.read(*path.name.split("-")) is None
+
+
+def test_functions_of_other_arguments_do_not_share_code(folder):
+    """What a function does not read is no part of its compiled program, and of its identity all the same."""
+    functions = [lambda a, b: 2 * a, lambda a, b: 2 * b]
+    for one, expected in zip(functions * 2, [2.0, 6.0] * 2, strict=True):
+        assert Function(one, np.float64)(np.ones(2), 3 * np.ones(2)).tolist() == [expected] * 2
+        assert Function(one, np.float64)(np.ones(3), 3 * np.ones(5))[0] == expected
+
+
+def test_the_longest_unused_go_first(folder, monkeypatch):
+    keys = [f"{number:064x}" for number in range(10)]
+    for age, key in enumerate(keys):
+        cache.write("code", key, bytes(1000))
+        os.utime(folder / f"code-{key}", (age, age))
+    assert cache.read("code", keys[0]) == bytes(1000)  # and so it is the last to go
+    mine = folder / "thesis.txt"
+    mine.write_bytes(bytes(9000))
+    assert cache.prune(6000) > 0
+    assert {entry.path.name for entry in cache.entries()} == {f"code-{key}" for key in (keys[0], *keys[-4:])}
+    assert mine.exists()
+    monkeypatch.setenv("ELBOROOM_CACHE_GIB", "plenty")
+    with pytest.raises(er.BackendError, match="ELBOROOM_CACHE_GIB"):
+        cache.largest()
+
+
+def test_the_switches_of_jax_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path))
+    before = dict(jax.config.values)
+    seen = []
+    jax.monitoring.register_event_listener(lambda *words, **more: seen.append(dict(jax.config.values)))
+    Function(lambda x: x + 41.0, np.float64)(np.ones(3))
+    assert seen and all(one["jax_compilation_cache_dir"] == before["jax_compilation_cache_dir"] for one in seen)
+    assert jax.config.values == before
 
 
 def test_what_cannot_be_kept_still_runs(folder):
@@ -112,4 +156,4 @@ def test_what_cannot_be_kept_still_runs(folder):
 
     function = kept.Kept(called, np.float64, None, lambda x: b"called")
     assert np.array_equal(function(np.arange(3.0)), [0.0, 1.0, 4.0])
-    assert not folder.exists()
+    assert not folder.exists() or not traces(folder)

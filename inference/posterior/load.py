@@ -1,0 +1,355 @@
+"""`load`: a posterior as `Posterior.save` wrote it, or an error that says what is wrong with its files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...guides import FAMILIES, Mixture
+from ...ppl import constraints, files
+from ...ppl.distributions import is_censored, measure_of
+from ...ppl.errors import ElboroomError, InferenceError, explain, in_short
+from ...ppl.sites import Site
+from ...ppl.tree import variable_name
+from ..evidence.finding import Finding, Findings
+from ..evidence.verdicts import ORDER
+from ..minibatch import available
+from ..outcome import quantity_values
+from ..trail import Rung, Trail
+from .groups import ON_REQUEST
+from .posterior import COLUMNS, Posterior, split
+from .save import DRAWS, ENGINE, FORMAT, GUIDE, NUMBER, RECORD
+
+LARGEST_RECORD = 2**28  # bytes: the table of about a million quantities
+FILTERS = {1, 2, 3}  # deflate, shuffle and the checksum of Fletcher: HDF5's own, which load no plugin
+DENSEST = 1032  # bytes that one byte of deflate can stand for (zlib's technical notes)
+
+
+def load(path, program=None) -> Posterior:
+    """Read what `Posterior.save` wrote; the model's data are not needed.
+
+    Parameters
+    ----------
+    path : str or path
+    program : Program, optional
+        The program that was fitted: with it `Posterior.predict` and the groups of draws that need the model
+        work again. One whose source or data differ is noted in ``posterior.findings``.
+
+    Returns
+    -------
+    Posterior
+        Same draws, same summary.
+
+    Raises
+    ------
+    InferenceError
+        If the folder is absent, not a posterior, damaged, or of a newer format.
+    """
+    path = files.place(path, "load")
+    if not path.exists():
+        files.tidy(path)  # a save that was killed may have taken it away
+    record, sealed, contents = _read(path)
+    try:
+        posterior = _rebuild(path, record, contents)
+    except ElboroomError:
+        raise
+    except Exception as error:  # any reader's own error means the same here
+        raise _damaged(path, in_short(error)) from error
+    if not sealed:
+        words = "The folder is of version 0.1, which kept no checksum of its record: that it is as it was saved is not "
+        words += "known. Save it again."
+        posterior.findings += (Finding("no checksum", RECORD, None, None, "caution", words),)
+    if program is not None:
+        _reunite(posterior, program)
+    return posterior
+
+
+def _damaged(path, what) -> InferenceError:
+    return InferenceError(
+        explain(f"posterior at '{path}'", "the files as they were saved", what, "save the posterior again")
+    )
+
+
+def _read(path: Path) -> tuple[dict, bool, dict[str, bytes]]:
+    """The record, whether it has a digest, and the files that it names; again where it was replaced meanwhile."""
+    before = None
+    while True:
+        record, sealed, text = _read_record(path)
+        try:
+            return record, sealed, {name: _checked(path / name, record) for name in (DRAWS, GUIDE)}
+        except (OSError, ValueError) as error:
+            if text == before:
+                what = f"no file {error}" if isinstance(error, FileNotFoundError) else str(error)
+                raise _damaged(path, what) from None
+            before = text
+
+
+def _checked(file: Path, record: dict) -> bytes:
+    if not file.is_file():
+        raise FileNotFoundError(file.name)
+    if file.stat().st_size > available():
+        raise ValueError(f"{file.name}, which has more bytes than the memory of this machine")
+    content = file.read_bytes()
+    if not isinstance(record.get("files"), dict) or file.name not in record["files"]:
+        raise ValueError(f"{RECORD} without a digest of {file.name}")
+    if hashlib.sha256(content).hexdigest() != record["files"][file.name]:
+        raise ValueError(f"a changed or cut {file.name}")
+    return content
+
+
+def _read_record(path: Path) -> tuple[dict, bool, bytes]:
+    what, file = f"load '{path}'", path / RECORD
+    if not path.exists():
+        raise InferenceError(explain(what, "a folder", "nothing there", "correct the path"))
+    if not file.is_file():
+        got = f"a folder without {RECORD}" if path.is_dir() else "a file"
+        raise InferenceError(explain(what, "the folder of a saved posterior", got, "correct the path"))
+    try:
+        if file.stat().st_size > LARGEST_RECORD:
+            raise ValueError(f"more than {LARGEST_RECORD} bytes")
+        text = file.read_bytes()
+        record, sealed = files.unsealed_json(text)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"{RECORD} that cannot be read ({error})") from None
+    kind, _, number = str(record.get("format")).partition("/")
+    if kind != FORMAT or not number.isdecimal() or len(number) > 4:
+        expected = f"the format {FORMAT}/{NUMBER}"
+        raise InferenceError(explain(what, expected, repr(record.get("format"))[:80], "correct the path"))
+    if int(number) > NUMBER:
+        got = f"{kind}/{number}, written by elboroom {str(record.get('elboroom'))[:80]}"
+        raise InferenceError(explain(what, f"the format {FORMAT}/{NUMBER} or older", got, "upgrade elboroom"))
+    if not sealed and number != "1":
+        raise _damaged(path, f"{RECORD} without its digest")
+    return record, sealed, text
+
+
+def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Posterior:
+    from safetensors.numpy import load as from_bytes
+
+    from ..conclude import Cost
+
+    tensors = from_bytes(contents[GUIDE])
+    groups = _read_groups(contents[DRAWS], tensors["z"].dtype)
+    families = {cls.name: cls for cls in (*FAMILIES, Mixture)}
+    if record["family"] not in families:
+        raise InferenceError(
+            explain(
+                f"load '{path}'",
+                f"a guide among {sorted(families)}",
+                repr(record["family"]),
+                "load it with the version of elboroom that saved it",
+            )
+        )
+    if set(record["table"]["verdict"]) - {*ORDER, None}:
+        raise ValueError("a verdict that is none of ours")
+    fit = groups["fit"]
+    fit_record = {k: fit[k].values for k in fit.data_vars}
+    for name, value in groups.get("sample_stats", {}).items():
+        fit_record["lp" if name == "lp" else f"stats/{name}"] = value.values.ravel()
+    table = record["table"]
+    numbers = {k: np.array([_number(v) for v in table[k]], float) for k in COLUMNS[:5]}
+    posterior = Posterior(
+        name=record["name"],
+        question=record["question"],
+        sites=tuple(_site(s) for s in record["sites"]),
+        coords={k: tuple(v) for k, v in record["coords"].items()},
+        guide=families[record["family"]](**record.get("family_settings", {})).bind(
+            SimpleNamespace(
+                dim=record["dim"],
+                layout=_under(tensors, "layout/"),
+                backend=record["settings"]["backend"],
+            )
+        ),
+        params=_under(tensors, "params/"),
+        law=record["law"],
+        khat=_number(record["khat"]),
+        values=_variables(groups, "posterior", record["values"], chains=True),
+        z=tensors["z"],
+        table={**table, **numbers},
+        trail=Trail(_filled(Rung, r) for r in record["trail"]),
+        findings=Findings(Finding(**f) for f in record["findings"]),
+        cost=_filled(Cost, record["cost"]),
+        settings=record["settings"],
+        fit_record=fit_record,
+        observed_data=_variables(groups, "observed_data", record["observed_data"]),
+        constant_data=_variables(groups, "constant_data", record["constant_data"]),
+        data_fingerprint=record["data_fingerprint"],
+        weights=_under(tensors, "weights/"),
+        centring=_under(tensors, "centring/"),
+        model_record=record["model"],
+    )
+    posterior._groups["labels"] = {k: tuple(v) for k, v in record["labels"].items()}
+    posterior._groups["shapes"] = {k: tuple(v) for k, v in record.get("shapes", {}).items()}
+    if record.get("blame"):
+        posterior._groups["blame"] = record["blame"]
+    posterior._groups["saved"] = {k: v for k, v in groups.items() if k in ON_REQUEST}
+    return posterior
+
+
+def _read_groups(content: bytes, precision) -> dict:
+    import h5py
+    import xarray as xr
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        _refuse_foreign(file, len(content))
+    with xr.open_datatree(io.BytesIO(content), engine=ENGINE) as tree:
+        groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
+    return {
+        name: group.assign({k: v.astype(precision) for k, v in group.items() if v.dtype == np.float32})
+        for name, group in groups.items()
+    }
+
+
+def _refuse_foreign(file, size: int) -> None:
+    """Refuse what `save` does not write: links and storage outside the file, foreign filters, and more data than it holds.
+
+    Raises
+    ------
+    ValueError
+    """
+    import h5py
+
+    declared = 0
+    groups = [(file, "", 0)]
+    while groups:
+        group, place, depth = groups.pop()
+        for name in group:
+            where = f"{DRAWS}:{place}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"a link at {where}")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                if depth:
+                    raise ValueError(f"a group within a group at {where}")
+                groups.append((item, f"/{name}", depth + 1))
+                continue
+            if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
+                raise ValueError(f"data kept elsewhere at {where}")
+            steps = item.id.get_create_plist()
+            if {steps.get_filter(i)[0] for i in range(steps.get_nfilters())} - FILTERS:
+                raise ValueError(f"a foreign filter at {where}")
+            if item.dtype.hasobject and h5py.check_string_dtype(item.dtype) is None:
+                raise ValueError(f"neither numbers nor text at {where}")
+            if item.id.get_storage_size():  # a dimension alone has none
+                declared += item.size * item.dtype.itemsize
+    if declared > min(DENSEST * size, available()):
+        raise ValueError(f"{declared} bytes of data in {size} bytes of {DRAWS}")
+
+
+def _variables(groups, group: str, names, chains=False) -> dict[str, np.ndarray]:
+    found = {name: groups[group][variable_name(name)].values for name in names}
+    return {k: v.reshape(-1, *v.shape[2:]) for k, v in found.items()} if chains else found
+
+
+def _under(tensors, prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _number(value) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _filled(cls, record: dict):
+    """A record whose float fields get their NaN and infinities back."""
+    floats = {f.name for f in fields(cls) if f.type in ("float", float)}
+    return cls(**{k: _number(v) if k in floats else v for k, v in record.items()})
+
+
+def _site(record: dict) -> Site:
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    declared = record["constraint"]
+    kept.setdefault("joint", record["event_dim"])
+    kept.setdefault("measure", measure_of(record["distribution"], record["is_discrete"]))
+    kept.setdefault("censored", is_censored(record["distribution"]))
+    kept["constraint"] = None if declared is None else constraints.from_dict(_infinite(declared))
+    return Site(**kept)
+
+
+def _infinite(value):
+    if isinstance(value, dict):
+        return {k: _infinite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_infinite(v) for v in value]
+    return float(value) if value in ("Infinity", "-Infinity") else value
+
+
+# -- with the program again ------------------------------------------------------------------------------
+
+
+def _reunite(posterior: Posterior, program) -> None:
+    """Give a loaded posterior its program, or say why it is not the one that was fitted."""
+
+    def note(what: str, advice: str, verdict: str = "caution"):
+        posterior.findings += (Finding(what, "program", None, None, verdict, advice),)
+
+    def layout(sites):
+        return {s.name: s.shape for s in sites if s.role == "latent"}
+
+    ours = layout(posterior.sites)
+    same_data = program.data_fingerprint == posterior.data_fingerprint
+    target = program.target(posterior.backend, posterior.model_record.get("dtype"))
+    theirs = layout(target.trace.sites)
+    if set(ours) - set(theirs) or (same_data and ours != theirs):
+        note(
+            "foreign program",
+            f"The program's latent sites {theirs} are not those that were fitted {ours}: it was left aside. "
+            "Load with the program that was fitted.",
+            "untrusted",
+        )
+        return
+    target = target.centred(posterior.centring)
+    if same_data and (words := _another_density(posterior, target)) is not None:
+        note(
+            "foreign program",
+            f"The program is not the one that was fitted: {words}. It was left aside. Load with the program that was "
+            "fitted, or fit this one.",
+            "untrusted",
+        )
+        return
+    if not same_data and program.model.code_hash != posterior.model_record.get("code"):
+        note(
+            "changed model",
+            f"The code of '{program.name}' or of a helper is not the one that was fitted, or it runs on another "
+            "Python. Summaries and draws are those of the fitted model; predictions follow the new one.",
+        )
+    posterior.program = program
+    if same_data:
+        posterior._target = target
+        if set(posterior._shapes) - set(posterior.values):
+            values, layout = quantity_values(target, posterior.z)
+            made = split(values, layout)
+            posterior.values = {name: posterior.values.get(name, made[name]) for name in posterior._shapes}
+    else:
+        note(
+            "other data",
+            "The program is bound to other data than the fit's: it serves predict, but not the groups of "
+            "draws that need the fitted data.",
+            "ok",
+        )
+
+
+def _another_density(posterior: Posterior, target) -> str | None:
+    """In what a program on the same data differs from the one that was fitted, or None."""
+    record = posterior.model_record
+    if target.density.fingerprint is not None and target.density.fingerprint == record.get("fingerprint"):
+        return None
+    found = record.get("probe")
+    if found is None:
+        same = target.program.model.code_hash == record.get("code")
+        return None if same else "its traced program and its code are others"
+    z = posterior.z[found["rows"]]
+    if z.shape[1] != target.dim:
+        return f"it has {target.dim} unconstrained coordinates, and had {z.shape[1]}"
+    before, now = np.array(found["log_density"], float), target.value_and_grad(z)[0]
+    if not np.allclose(now, before, rtol=1e-6 if target.dtype == np.float64 else 1e-3, atol=1e-3):
+        return f"at draw {found['rows'][0]} its log density is {now[0]:.6g}, and was {before[0]:.6g}"
+    values = target.constrain(z)
+    for name, value in posterior.values.items():
+        if name in values and not np.allclose(values[name], value[found["rows"]], rtol=1e-4, atol=1e-6):
+            return f"it computes '{name}' otherwise"
+    return None
