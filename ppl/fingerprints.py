@@ -76,8 +76,10 @@ def refuse_changed(name: str, before: str | None, now: str | None) -> None:
             explain(
                 f"model '{name}'",
                 "the model as it was when its density was traced",
-                "another one: a global, a closure, a helper or an argument that it reads has changed since",
-                "fit again, or put it back; what is to vary belongs among the model's arguments",
+                "another one: a global, a closure, a helper or an argument that it reads has changed since, or it draws random "
+                "numbers of its own",
+                "fit again, or put it back; what is to vary belongs among the model's arguments, and what is random is an "
+                "er.sample",
             )
         )
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .data import Levels
 from .errors import ModelError, explain
+from .names import check_name
 
 
 class Interpreter(Protocol):
@@ -80,7 +81,13 @@ def sample(name: str, distribution: Any) -> Any:
     DuplicateSiteError
         If the name is taken.
     """
-    return _interpreter("sample").sample(name, distribution)
+    check_name("sample", name)
+    interpreter = _interpreter("sample")
+    value = interpreter.sample(name, distribution)
+    noted = getattr(interpreter, "noted", None)
+    if noted is not None:
+        noted(name, distribution, value)
+    return value
 
 
 def observe(name: str, distribution: Any, value: Any) -> Any:
@@ -109,6 +116,7 @@ def observe(name: str, distribution: Any, value: Any) -> Any:
     DataError, SupportError
         If the data are labels or dates where numbers are expected, or outside the support.
     """
+    check_name("observe", name)
     return _interpreter("observe").observe(name, distribution, value)
 
 
@@ -120,6 +128,7 @@ def deterministic(name: str, value: Any) -> Any:
     array
         `value`, unchanged.
     """
+    check_name("deterministic", name)
     return _interpreter("deterministic").deterministic(name, value)
 
 
@@ -137,6 +146,7 @@ def factor(name: str, value: Any, rows: str | None = None) -> None:
     rows : str, optional
         Name of the plate whose elements the last axis of `value` runs over: makes it pointwise.
     """
+    check_name("factor", name)
     _interpreter("factor").factor(name, value, rows)
 
 
@@ -159,6 +169,7 @@ def plate(name: str, size: int, coords: Any = None) -> AbstractContextManager:
     ShapeError
         If size, labels and data disagree.
     """
+    check_name("plate", name)
     return _interpreter("plate").plate(name, size, coords)
 
 
@@ -218,6 +229,12 @@ def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -
     if interpreter is None:
         return scan_in_python(step, init, xs, length)
     return interpreter.scan(without_sites(step), init, xs, length)
+
+
+def origin_of(value: Any) -> Any:
+    """What the running model knows of an array that has no numbers yet: an argument or a latent quantity, or None."""
+    known = getattr(_running.get(), "origin", None)
+    return None if known is None else known(value)
 
 
 def running_array(array: Any) -> Any:

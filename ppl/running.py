@@ -15,6 +15,7 @@ import numpy as np
 from . import math
 from .columns import no_dates, rows_of
 from .data import Levels, holes
+from .distributions.base import Distribution, Origin
 from .distributions.chain import MarkovChain, log_probs
 from .enumeration import IMPOSSIBLE, Discrete
 from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, UnsupportedError, explain
@@ -278,6 +279,20 @@ class Plates:
         self.program, self.leaves = program, leaves
         self.axes = {d: v for leaf in program.leaves.values() for d, v in leaf.dims.items() if v}
         self.plates: list[tuple[str, int]] = []
+        self.latents: list[tuple[Any, Origin]] = []
+
+    def noted(self, name: str, distribution, value) -> None:
+        """A latent quantity has been declared."""
+        if isinstance(distribution, Distribution):
+            words = f"the latent '{name}' ({type(distribution).__name__})"
+            self.latents.append((value, Origin(words, support=distribution.support)))
+
+    def origin(self, value) -> Origin | None:
+        """Which argument or latent quantity a value is."""
+        label = self._argument(value)
+        if label is not None:
+            return Origin(f"argument '{label}'", value=self.program.leaves[label].value)
+        return next((origin for known, origin in self.latents if known is value), None)
 
     def opened(self, name: str, size: int) -> AbstractContextManager:
         """The plate of the backend's library, where it has one."""
@@ -332,13 +347,15 @@ class Plates:
         labels = getattr(size, "labels", None) or self.axes.get(name)
         labels = labels if coords is None else self._labels(coords)
         try:
+            if isinstance(size, (bool, float, np.floating, np.bool_, str)) or size is None:
+                raise ValueError(repr(size))
             count = self.sizes.get(name, int(size))
         except Exception as error:
             raise ShapeError(
                 explain(
                     f"plate '{name}'",
-                    "a size known before compilation",
-                    f"{type(size).__name__}",
+                    "a whole number known before compilation",
+                    f"{size!r}, {type(size).__name__}"[:80],
                     "use len(column), er.levels(codes) or an integer argument",
                 )
             ) from error

@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
+from elboroom.ppl import files
 from typer.testing import CliRunner
 
 from elboroom.__main__ import app
-from elboroom.ppl import files
 
 MODEL = """
 import elboroom as er

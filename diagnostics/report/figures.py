@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
 import re
 
@@ -14,6 +16,7 @@ from ..checks.refits import excursions
 from ..checks.residuals import time_of
 from ..checks.survival import curves, kaplan_meier
 
+DPI = 72  # of SVG
 INK, DATA = "#5b7fa6", "#c4552d"
 
 
@@ -35,16 +38,36 @@ def _axes(columns: int):
 def _svg(figure, description: str) -> str:
     from html import escape
 
-    import matplotlib
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name with $ is a name
+        text.set_usetex(False)
     out = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "elboroom"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
+    figure.set_dpi(DPI)
+    renderer = _renderer()(*(DPI * figure.get_size_inches()), out, metadata={"Date": None})
+    figure.draw(renderer)
+    renderer.finalize()
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"<svg ", f'<svg role="img" aria-label="{escape(description, quote=True)}" ', text, count=1)
     return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
+
+
+@functools.cache
+def _renderer():
+    """matplotlib's renderer with text as text and the same ids each time, whatever the process's settings are."""
+    from matplotlib.backends.backend_svg import RendererSVG
+
+    class Renderer(RendererSVG):
+        def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
+            self._draw_text_as_text(gc, x, y, s, prop, angle, ismath, mtext)
+
+        def _make_id(self, type, content):
+            return type + hashlib.sha256(str(content).encode("utf-8", "replace")).hexdigest()[:10]
+
+    return Renderer
 
 
 def predictive(posterior) -> list[tuple[str, list[str]]]:

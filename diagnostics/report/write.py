@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from ...ppl import files
+from ...ppl.names import printable
 
 SCHEMA = "elboroom-report/1"
+MARKED = re.compile(r"[\\`*\[\]!|]")  # what Markdown makes emphasis, code, links, images and cells of
 MOST_ROWS, MOST_LINES = 200, 20
 
 
@@ -161,12 +164,12 @@ def markdown(content: dict) -> str:
     """A summary for a pull request: verdicts, the judged quantities that are not trusted first, and findings."""
 
     def cell(value) -> str:
-        return _number(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        return MARKED.sub(r"\\\g<0>", printable(_number(value)).replace("\n", " ")).replace("<", "&lt;")
 
     lines = [
         f"### {cell(content['name'])}: {content['verdict']}",
         "",
-        f"{_trust(content)[1]} {content['blame']['sentence']} {_next_step(content)}",
+        f"{_trust(content)[1]} {cell(content['blame']['sentence'])} {_next_step(content)}",
         "",
         "| quantity | mean | 90% interval | verdict |",
         "|---|---|---|---|",

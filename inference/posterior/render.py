@@ -6,6 +6,8 @@ from html import escape
 
 import numpy as np
 
+from ...ppl.names import printable
+
 NUM_ROWS = 20
 RANK = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
 WORDS = {
@@ -73,7 +75,7 @@ def text(posterior) -> str:
     lines += ["", "Trail", *_trail(posterior.trail)]
     if posterior.findings:
         lines += ["", "Findings", *(f"  {finding}" for finding in posterior.findings)]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _trail(trail) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from .. import constraints
 from ..constraints import Constraint
 from ..errors import DataError, ModelError, ShapeError, SupportError, explain
+from ..primitives import origin_of
 
 _NONE: Mapping[str, Constraint] = MappingProxyType({})
 
@@ -42,6 +43,39 @@ def concrete_constraint(
     return constraints.Dependent(0, is_discrete) if missing else make(*known)
 
 
+TRIED = np.array([-971.3, -41.7, -7.3, -1.37, -0.61, -0.23, 0.17, 0.43, 0.77, 1.41, 2.9, 13.1, 971.3])
+"""Places at which the support of a latent quantity is compared with what a parameter allows: none at a usual bound."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value of a running model comes from: an argument, whose numbers are known, or a latent quantity."""
+
+    words: str
+    value: np.ndarray | None = None
+    support: Constraint | None = None
+
+    def outside(self, allowed: Constraint) -> str | None:
+        """A value of the latent quantity that `allowed` excludes, in words, or None where none was found."""
+        support = self.support
+        known = (support, allowed)
+        if support is None or any(isinstance(c, constraints.Dependent) or c.is_discrete for c in known):
+            return None
+        if allowed.event_dim > support.event_dim == 0 and isinstance(allowed, constraints.Simplex):
+            return "any vector, whose sum is not one"
+        if support.event_dim or allowed.event_dim:
+            return None
+        low, high = getattr(support, "lower", None), getattr(support, "upper", None)
+        tried = TRIED
+        if np.ndim(low) == np.ndim(high) == 0 and low is not None and high is not None:
+            tried = float(low) + (float(high) - float(low)) * np.array([0.01, 0.17, 0.43, 0.77, 0.99])
+        try:
+            bad = np.asarray(support.check(tried)) & ~np.asarray(allowed.check(tried))
+        except ValueError:  # bounds of each element
+            return None
+        return f"{tried[bad][np.abs(tried[bad]).argmin()]:g}" if bad.any() else None
+
+
 def _positions(bad: np.ndarray) -> str:
     """Where the offending events stand, at most five of them."""
     if bad.ndim == 0:
@@ -60,10 +94,22 @@ def check_parameter(site: str, law: str, name: str, value: Any, constraint: Cons
     SupportError
         Naming site, parameter, constraint, the offending values and where they stand.
     """
-    array = concrete(value)
+    array, where = concrete(value), f"site '{site}', parameter '{name}' of {law}"
     if array is None:
-        return
-    where = f"site '{site}', parameter '{name}' of {law}"
+        origin = origin_of(value)
+        if origin is None:
+            return
+        where = f"{where}, {origin.words}"
+        array = origin.value
+        if array is None:
+            example = origin.outside(constraint)
+            if example is not None:
+                got = f"a quantity that may be {example}"
+                remedy = (
+                    "give it a prior on that support, or map it there, as er.math.exp and er.math.sigmoid do"
+                )
+                raise SupportError(explain(where, constraint.words, got, remedy))
+            return
     if array.dtype.kind not in "biuf":
         raise SupportError(
             explain(where, constraint.words, f"{value!r}"[:80], "give numbers of regular shape")

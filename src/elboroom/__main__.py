@@ -14,7 +14,8 @@ import typer
 
 from . import __version__
 from .ppl.errors import ElboroomError, in_short
-from .words import printable, summary_lines, verdict_lines
+from .ppl.names import printable
+from .words import summary_lines, verdict_lines
 
 STATUS = (
     "Exit status: 0 the work was done, whatever the verdict, unless --fail-on names something that holds: "

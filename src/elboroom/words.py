@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
+
+from .ppl.names import printable
 
 VERDICTS = {
     "trusted": "trusted: the evidence says that means, spreads and intervals are close to exact.",
@@ -16,22 +17,6 @@ FITS = {
     False: "no: data simulated from the model differ from the data.",
     None: "not assessed: the checks do not apply to this model.",
 }
-
-# what a terminal takes as commands (C0 but for newline and tab, DEL, C1), and what reorders the text around it
-_CONTROL = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
-)
-
-
-def printable(text: str) -> str:
-    """Text whose control characters are shown, not obeyed.
-
-    Examples
-    --------
-    >>> printable("plain \\x1b[31mred")
-    'plain \\\\x1b[31mred'
-    """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def verdict_lines(record: dict[str, Any]) -> list[str]:

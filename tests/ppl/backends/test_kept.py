@@ -146,7 +146,9 @@ def test_the_switches_of_jax_stay_as_they_are(tmp_path, monkeypatch):
     seen = []
     jax.monitoring.register_event_listener(lambda *words, **more: seen.append(dict(jax.config.values)))
     Function(lambda x: x + 41.0, np.float64)(np.ones(3))
-    assert seen and all(one["jax_compilation_cache_dir"] == before["jax_compilation_cache_dir"] for one in seen)
+    assert seen and all(
+        one["jax_compilation_cache_dir"] == before["jax_compilation_cache_dir"] for one in seen
+    )
     assert jax.config.values == before
 
 
