@@ -33,7 +33,7 @@ from .refine import refine as run_refine
 from .refine import sampled
 from .subsampled import Subsampled, subsampled
 from .trail import Rung, Trail
-from .watch import Watch
+from .watch import Watch, check_seconds
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said
@@ -110,7 +110,7 @@ def fit(
     Kucukelbir et al. (2017), JMLR 18; Giordano, Ingram & Broderick (2024), JMLR 25; Vehtari et al. (2024),
     JMLR 25.
     """
-    _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint)
+    _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint, quantities, start)
     if guide is None and refine is False:
         raise InferenceError(explain("guide", "a guide where refine=False", "None", "leave one of them out"))
     if guide is None and minibatch is not None:
@@ -239,7 +239,7 @@ def _target(program, backend, dtype, device):
     return target
 
 
-def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint):
+def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint, quantities, start):
     if isinstance(program, Model):
         raise ModelError(
             explain(
@@ -263,7 +263,7 @@ def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, c
             raise InferenceError(
                 explain(name, f"an integer of at least {least}", repr(value), "correct the argument")
             )
-    if refine not in ("auto", "always", True, False):
+    if not isinstance(refine, (str, bool)) or refine not in ("auto", "always", True, False):
         raise InferenceError(explain("refine", "'auto', 'always' or False", repr(refine), "choose one"))
     if minibatch is not None and not isinstance(minibatch, Minibatch):
         raise InferenceError(
@@ -273,8 +273,14 @@ def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, c
         )
     if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
         raise InferenceError(explain("checkpoint", "a folder", repr(checkpoint), "pass its path"))
-    if max_seconds is not None and not max_seconds > 0:
-        raise InferenceError(explain("max_seconds", "a positive number", repr(max_seconds), "correct it"))
+    check_seconds(max_seconds)
+    if quantities is not None and (isinstance(quantities, str) or not isinstance(quantities, Sequence)):
+        raise InferenceError(
+            explain("quantities", "a list of names", repr(quantities)[:80], "write quantities=['name']")
+        )
+    if start is not None and not isinstance(start, Mapping):
+        want = "a mapping of sites to values"
+        raise InferenceError(explain("start", want, type(start).__name__, "write start={'name': value}"))
 
 
 def _start(target, start):

@@ -45,6 +45,16 @@ class Minibatch:
     size: int = 1024
     args: Sequence[str] | Mapping[str, int] = ()
 
+    def __post_init__(self):
+        if not isinstance(self.plate, str):
+            raise InferenceError(
+                explain("Minibatch", "the name of a plate", f"{self.plate!r}"[:60], "pass its name")
+            )
+        whole = isinstance(self.size, (int, np.integer)) and not isinstance(self.size, bool)
+        if not whole or self.size < 1:
+            want = "a size that is a whole number of rows"
+            raise InferenceError(explain("Minibatch", want, f"{self.size!r}"[:60], "pass size=256, say"))
+
 
 def automatic(target) -> Batches | None:
     """Batches of the longest observed plate where one gradient over all rows would pass a share of the memory.

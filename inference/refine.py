@@ -35,7 +35,7 @@ from .outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
 from .posterior import Posterior
 from .posterior.groups import STEPS
 from .trail import Rung, Trail
-from .watch import Watch
+from .watch import Watch, check_seconds
 
 SUPERCHAINS, MOST_CHAINS = 16, 8192  # groups of many short chains that begin at one point; chains
 NOT_RUN = "no chain was run"
@@ -64,7 +64,7 @@ def refine(
     affordable : float, optional
         Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
     """
-    _check(posterior, num_chains, num_draws, max_seconds)
+    _check(posterior, num_chains, num_draws, max_seconds, seed)
     begin, target = time.perf_counter(), posterior._target
     watch = Watch(max_seconds, progress)
     outcome = posterior._outcome or _remembered(posterior)
@@ -173,7 +173,7 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     return refine(none, **options)
 
 
-def _check(posterior, num_chains, num_draws, max_seconds):
+def _check(posterior, num_chains, num_draws, max_seconds, seed):
     posterior._need_program("refine")
     if posterior._target is None:
         raise InferenceError(
@@ -197,8 +197,10 @@ def _check(posterior, num_chains, num_draws, max_seconds):
                 "use fewer chains, or fit with backend='jax'",
             )
         )
-    if max_seconds is not None and not max_seconds >= 0:
-        raise InferenceError(explain("max_seconds", "a number of seconds", repr(max_seconds), "correct it"))
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
+    if seed is not None and not whole:
+        raise InferenceError(explain("seed", "an integer of at least 0", repr(seed)[:80], "correct it"))
+    check_seconds(max_seconds, positive=False)
 
 
 def _without_start(posterior, seconds) -> Posterior:

@@ -6,11 +6,27 @@ import logging
 import sys
 import time
 from contextlib import contextmanager
+from numbers import Real
 
+from ..ppl.errors import InferenceError, explain
 from ..ppl.interrupts import came
 
 logger = logging.getLogger("elboroom")
 REDRAWN = 0.1  # seconds between two looks of a bar
+
+
+def check_seconds(seconds, positive: bool = True) -> None:
+    """Refuse what is no time limit.
+
+    Raises
+    ------
+    InferenceError
+    """
+    number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and (seconds > 0 or seconds == 0 and not positive)):
+        raise InferenceError(
+            explain("max_seconds", "a positive number", repr(seconds)[:80], "correct it, or leave it out")
+        )
 
 
 class Watch:

@@ -197,6 +197,7 @@ _COLUMN = (
     r"string index|invalid data type 'str'|only integers, slices|has no attribute|indices must be integers"
 )
 _DATES = r"datetime64|timedelta64|as an abstract array|Can't call numpy\(\) on Tensor|out of a latent tensor"
+_NUMBER = r"Abstract tracer value encountered|integer scalar arrays can be converted|only integer tensors of a single"
 _DECIDES = r"boolean conversion of traced array|truth value of an array|boolean value of Tensor"
 
 
@@ -224,6 +225,17 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
                 f"use {'torch' if own == 'PyTorch' else own}.where(condition, a, b)",
             )
         )
+    if made is None and isinstance(error, TypeError) and re.search(_NUMBER, text):
+        made = UnsupportedError(
+            explain(
+                where,
+                "a model that takes no Python number out of a latent quantity",
+                "int(), float(), range(), an index of a list or a function of math on one",
+                f"compute with the functions of {own}",
+            )
+        )
+    if made is None and isinstance(error, TypeError):
+        made = _no_numbers(program, text)
     if made is None and re.search(_NO_INDEX, text):
         made = _no_index(program, engine)
     if made is None and re.search(_DATES, text):
@@ -303,6 +315,20 @@ def _dates(program, engine) -> DataError | None:
         if isinstance(leaf.value, np.ndarray) and leaf.value.dtype.kind == "M":
             if _would_do(program, engine, label, leaf):
                 return DataError(no_dates(f"argument '{label}'", label))
+    return None
+
+
+def _no_numbers(program, text) -> DataError | None:
+    """The error of an argument that holds no numbers, where a model computes with it."""
+    held = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
+    held |= {label: value for label, value in program.arguments.items() if isinstance(value, Mapping)}
+    for label, value in held.items():
+        kind = type(value).__name__
+        if value is not None and re.search(rf"\b{re.escape(kind)}\b", text):
+            want = "numbers where a model computes with them"
+            return DataError(
+                explain(f"argument '{label}'", want, f"a {kind}", "pass an array, a list or a column")
+            )
     return None
 
 

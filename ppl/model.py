@@ -131,6 +131,9 @@ def model(fn: Callable) -> Model:
     >>> coin(flips=[1, 0, 1, 1])
     <elboroom program coin: 1 latent (1 dimension), 1 observed>
     """
+    if not callable(fn):
+        want = "a function that declares a model"
+        raise ModelError(explain("er.model", want, f"{fn!r}"[:60], "decorate a function: @er.model"))
     return Model(fn)
 
 
@@ -363,7 +366,12 @@ class Program:
                 raise ModelError(
                     explain(f"site '{name}'", f"one of {sorted(known)}", "an unknown name", "check it")
                 )
-            site, value = known[name], np.asarray(value, dtype=float)
+            site = known[name]
+            try:
+                value = np.asarray(value, dtype=float)
+            except (TypeError, ValueError):
+                got = f"{value!r}"[:60]
+                raise DataError(explain(f"site '{name}'", "numbers", got, "pass its value")) from None
             try:
                 value = np.broadcast_to(value, site.shape)
             except ValueError:

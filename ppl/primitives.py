@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from .data import Levels
-from .errors import ModelError, explain
+from .errors import DataError, ModelError, explain
 from .names import check_name
 
 
@@ -82,6 +82,7 @@ def sample(name: str, distribution: Any) -> Any:
         If the name is taken.
     """
     check_name("sample", name)
+    _check_law("sample", name, distribution)
     interpreter = _interpreter("sample")
     value = interpreter.sample(name, distribution)
     noted = getattr(interpreter, "noted", None)
@@ -117,6 +118,8 @@ def observe(name: str, distribution: Any, value: Any) -> Any:
         If the data are labels or dates where numbers are expected, or outside the support.
     """
     check_name("observe", name)
+    _check_law("observe", name, distribution)
+    _check_numbers("observe", name, value, optional=True)
     return _interpreter("observe").observe(name, distribution, value)
 
 
@@ -129,6 +132,7 @@ def deterministic(name: str, value: Any) -> Any:
         `value`, unchanged.
     """
     check_name("deterministic", name)
+    _check_numbers("deterministic", name, value)
     return _interpreter("deterministic").deterministic(name, value)
 
 
@@ -147,6 +151,7 @@ def factor(name: str, value: Any, rows: str | None = None) -> None:
         Name of the plate whose elements the last axis of `value` runs over: makes it pointwise.
     """
     check_name("factor", name)
+    _check_numbers("factor", name, value)
     _interpreter("factor").factor(name, value, rows)
 
 
@@ -229,6 +234,26 @@ def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -
     if interpreter is None:
         return scan_in_python(step, init, xs, length)
     return interpreter.scan(without_sites(step), init, xs, length)
+
+
+def _check_law(word: str, name: str, distribution: Any) -> None:
+    """Refuse a class, or nothing, for a law."""
+    if distribution is None or isinstance(distribution, type):
+        got = "None" if distribution is None else f"the class {distribution.__name__}"
+        want = "a law with its parameters, such as er.Normal(0, 1)"
+        raise ModelError(explain(f"er.{word} of '{name}'", want, got, "call the class with its parameters"))
+
+
+def _check_numbers(word: str, name: str, value: Any, optional: bool = False) -> None:
+    """Refuse what is no array, number or sequence of numbers."""
+    if value is None and optional:
+        return
+    array_like = hasattr(value, "dtype") or hasattr(value, "__array__") or hasattr(value, "__dataframe__")
+    plain = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, type)
+    if isinstance(value, type) or not (array_like or plain):
+        got = "None" if value is None else f"{type(value).__name__}"
+        want = "numbers: an array, a list, a column or another quantity"
+        raise DataError(explain(f"er.{word} of '{name}'", want, got, "pass the numbers themselves"))
 
 
 def origin_of(value: Any) -> Any:

@@ -163,7 +163,18 @@ class Deciding:
                     )
                 )
             return self.predict(name, fn) if self.predict else self.enumerate(name, fn), "discrete"
-        return self.latent(name, fn) if at is None else self.latent(name, fn, at), "latent"
+        try:
+            return self.latent(name, fn) if at is None else self.latent(name, fn, at), "latent"
+        except KeyError as error:
+            if error.args != (name,):
+                raise
+            words = "a site that every run of the model declares"
+            remedy = (
+                "names and the course of a model must not be random, nor depend on what changes between runs"
+            )
+            raise ModelError(
+                explain(f"site '{name}'", words, "one that an earlier run had not", remedy)
+            ) from None
 
     def own_shape(self, fn) -> tuple[int, ...]:
         """Batch axes of one value: without those of discrete sites that its law depends on."""

@@ -14,6 +14,7 @@ from ...guides import FAMILIES, Mixture
 from ...ppl import constraints, files
 from ...ppl.distributions import is_censored, measure_of
 from ...ppl.errors import ElboroomError, InferenceError, explain, in_short
+from ...ppl.model import Program
 from ...ppl.sites import Site
 from ...ppl.tree import variable_name
 from ..evidence.finding import Finding, Findings
@@ -51,6 +52,9 @@ def load(path, program=None) -> Posterior:
         If the folder is absent, not a posterior, damaged, or of a newer format.
     """
     path = files.place(path, "load")
+    if program is not None and not isinstance(program, Program):
+        got, remedy = type(program).__name__, "call the model with its data"
+        raise InferenceError(explain("program", "a model bound to data", got, remedy))
     if not path.exists():
         files.tidy(path)  # a save that was killed may have taken it away
     record, sealed, contents = _read(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -77,21 +77,24 @@ def _chosen(dtype, groups) -> tuple[str, ...]:
     """Names of the groups to write."""
     if dtype not in (None, "float64", "float32"):
         raise InferenceError(explain("dtype", "'float64' or 'float32'", repr(dtype), "choose one of them"))
-    unknown = [] if groups is None else [name for name in groups if name not in ON_REQUEST]
-    if unknown or isinstance(groups, str):
-        got = repr(groups) if isinstance(groups, str) else f"{unknown}"
-        raise InferenceError(explain("groups", f"names among {ON_REQUEST}", got, "correct the names"))
+    _check_among("groups", groups, ON_REQUEST)
     return tuple(name for name in KEPT if name not in ON_REQUEST or groups is None or name in groups)
 
 
 def _chosen_sites(posterior, sites) -> list[str]:
     """Names of the sites whose draws to write."""
     known = list(posterior.values)
-    unknown = [] if sites is None else [name for name in sites if name not in known]
-    if unknown or isinstance(sites, str):
-        got = repr(sites) if isinstance(sites, str) else f"{unknown}"
-        raise InferenceError(explain("sites", f"names among {known}", got, "correct the names"))
+    _check_among("sites", sites, known)
     return [name for name in known if sites is None or name in sites]
+
+
+def _check_among(what: str, names, known) -> None:
+    if names is None:
+        return
+    listed = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
+    unknown = [name for name in names if name not in known] if listed else names
+    if not listed or unknown:
+        raise InferenceError(explain(what, f"names among {known}", repr(unknown)[:80], "correct the names"))
 
 
 def _replaceable(path: Path) -> bool:

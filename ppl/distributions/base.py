@@ -283,6 +283,8 @@ class Expanded(Distribution):
     def __post_init__(self):
         shape = self.shape if isinstance(self.shape, (tuple, list)) else (self.shape,)
         try:
+            if any(isinstance(n, (str, float, bool)) for n in shape):
+                raise TypeError
             shape = tuple(int(n) for n in shape)
         except (TypeError, ValueError) as error:
             raise ShapeError(

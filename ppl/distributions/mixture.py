@@ -59,6 +59,8 @@ class Mixture(Formula):
     def __post_init__(self):
         self._check_given()
         object.__setattr__(self, "components", tuple(self.components))
+        if not self.components:
+            raise ModelError(explain("Mixture", "at least one component", "none", "list the laws it mixes"))
         strange = [
             c for c in self.components if not isinstance(c, Distribution) and not hasattr(c, "log_density")
         ]

@@ -151,7 +151,7 @@ def read_report(folder: str | Path) -> dict[str, Any]:
         raise DataError(explain(what, f"a fit's report, {SCHEMA}", "other JSON", remedy))
     if not sealed:
         raise DataError(explain(what, "a report with its digest", "one without", remedy))
-    if record.get("verdict") not in VERDICTS or record.get("fits_data", "") not in FITS:
+    if record.get("verdict") not in list(VERDICTS) or record.get("fits_data", "") not in list(FITS):
         raise DataError(explain(what, "a verdict that is one of ours", "another, or none", remedy))
     return record
 
