@@ -7,14 +7,19 @@ STAMP = $(VENV)/.installed-$(EXTRAS)
 comma := ,
 ROOMS = ppl guides inference diagnostics src tests examples benchmarks
 
-.PHONY: setup demo test check types notebooks bench wheel
+# LOCKED=yes: the versions of locked.txt, with which everything passed.
+LOCKED ?=
+PINS = $(if $(LOCKED),-c locked.txt)
+TORCH = torch==2.13.0
+
+.PHONY: setup demo test check types notebooks bench wheel lock sbom
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(filter torch,$(subst $(comma), ,$(EXTRAS))),$(BIN)/python -m pip install -q torch==2.13.0)
-	$(BIN)/python -m pip install -q -e ".[$(EXTRAS)]"
+	$(if $(filter torch,$(subst $(comma), ,$(EXTRAS))),$(BIN)/python -m pip install -q $(TORCH))
+	$(BIN)/python -m pip install -q $(PINS) -e ".[$(EXTRAS)]"
 	touch $@
 
 demo: setup
@@ -58,6 +63,15 @@ bench: setup
 	$(BIN)/python benchmarks/flows.py --peers
 	$(BIN)/python benchmarks/flights.py
 	$(BIN)/python benchmarks/movielens.py
+	$(BIN)/python benchmarks/abuse.py
+
+# Resolves again for every supported Python; needs uv, and an index where it looks for one.
+lock:
+	echo "$(TORCH)" | uv pip compile pyproject.toml --all-extras --universal --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --upgrade --constraint - --output-file locked.txt
+
+sbom: setup
+	.ci/supply
 
 wheel: setup
 	rm -rf build dist

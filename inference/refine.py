@@ -108,7 +108,7 @@ def refine(
         rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds(), reason=reason)
         return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
     found = drawn(words)
-    found.findings += tuple(checkpoint.findings)
+    found.findings += tuple(f for f in checkpoint.findings if f not in found.findings)
     checkpoint.posterior(lambda: found, now=True)
     return found
 

@@ -130,3 +130,38 @@ def test_a_fork_after_a_fit_is_refused_in_words(backend, first, words, tmp_path)
     file.write_text(MODEL + FORKED.format(backend=backend, first=first))
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=300)
     assert words in done.stdout, done.stderr[-2000:]
+
+
+ELSEWHERE = """
+import asyncio, sys
+import numpy as np
+
+
+def job(i):
+    y = np.random.default_rng(i).normal(i, 1, 30)
+    return repr(float(er.fit(level(y), progress=False, num_draws=400).summary().loc["mu", "mean"]))
+
+
+async def together():
+    return await asyncio.gather(*(asyncio.to_thread(job, i) for i in range(12)))
+
+
+if __name__ == "__main__":
+    print(asyncio.run(together()) if "gather" in sys.argv else [job(i) for i in range(12)])
+"""
+
+
+def test_coroutines_and_processes_with_one_cache(tmp_path):
+    """As `asyncio.gather` runs fits, and two kernels, or joblib's workers, that begin with one empty cache."""
+    import os
+
+    file = tmp_path / "work.py"
+    file.write_text(MODEL + ELSEWHERE)
+    environment = {**os.environ, "ELBOROOM_CACHE": str(tmp_path / "cache")}
+    runs = [
+        subprocess.Popen([sys.executable, file, how], stdout=subprocess.PIPE, text=True, env=environment)
+        for how in ("gather", "one by one", "gather")
+    ]
+    found = [run.communicate(timeout=600)[0] for run in runs]
+    assert found[0].startswith("[") and found == [found[1]] * 3
+    assert all(".draft" not in name for name in os.listdir(next((tmp_path / "cache").iterdir())))
