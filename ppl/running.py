@@ -282,6 +282,9 @@ def _reshaping(shape, expected, columns) -> str:
     return f"make the shapes of covariates, plates and data agree ({columns} drops an axis of one)"
 
 
+MOVES = 8  # indexing and reshaping between a latent quantity and a parameter that are looked through
+
+
 class Plates:
     """The words that are the same everywhere: ``plate`` and ``levels``, and the checks of a declaration."""
 
@@ -303,7 +306,16 @@ class Plates:
         label = self._argument(value)
         if label is not None:
             return Origin(f"argument '{label}'", value=self.program.leaves[label].value)
-        return next((origin for known, origin in self.latents if known is value), None)
+        for _ in range(MOVES):
+            for known, origin in self.latents:
+                if known is value:
+                    return origin
+            value = self.moved_from(value)
+        return None
+
+    def moved_from(self, value):
+        """The array whose elements a value has, some of them or in another order or shape; None where that is not known."""
+        return None
 
     def opened(self, name: str, size: int) -> AbstractContextManager:
         """The plate of the backend's library, where it has one."""

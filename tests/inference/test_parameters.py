@@ -116,3 +116,21 @@ def test_counts_as_parameters(backend):
     with pytest.raises(er.SupportError, match="2.5"):
         er.fit(tried(np.array([3.0, 2.5]), np.array([1, 2])), backend=backend)
     assert distributions.Binomial is er.Binomial
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize(
+    "taken", [lambda s: s[np.array([0, 2])], lambda s: s[1], lambda s: s.reshape(3, 1)[0]]
+)
+def test_elements_of_a_latent_of_another_support(backend, taken):
+    @er.model
+    def spread(y):
+        with er.plate("group", 3):
+            s = er.sample("s", er.Normal(0, 1))
+        er.observe("y", er.Normal(0, taken(s)), y)
+
+    with pytest.raises(er.SupportError, match="'scale' of Normal"):
+        er.fit(
+            spread(np.ones(2) if np.ndim(taken(np.ones(3))) and taken(np.ones(3)).size == 2 else 1.0),
+            backend=backend,
+        )

@@ -200,11 +200,31 @@ def probe(fn):
     return transform(jnp.zeros(transform.inverse_shape(fn.shape())))
 
 
+_MOVING = {
+    "gather",
+    "slice",
+    "squeeze",
+    "reshape",
+    "broadcast_in_dim",
+    "transpose",
+    "rev",
+    "copy",
+    "convert_element_type",
+}
+"""Operations whose results are elements of their first argument."""
+
+
 class Words(Plates):
     """Interpreter of the declared language on NumPyro."""
 
     def opened(self, name, size):
         return numpyro.plate(name, size)
+
+    def moved_from(self, value):
+        made = getattr(value, "parent", None)  # of a tracer: the operation that made it, where JAX keeps it
+        if getattr(getattr(made, "primitive", None), "name", None) not in _MOVING:
+            return None
+        return next(iter(getattr(made, "in_tracers", ())), None)
 
     def sample(self, name, distribution):
         return numpyro.sample(name, self.lowered(name, distribution, lower))
