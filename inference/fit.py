@@ -117,7 +117,7 @@ def fit(
         words = "a guide to fit on batches: chains see all rows"
         raise InferenceError(explain("minibatch", words, "guide=None", "leave one of them out"))
     begin = time.perf_counter()
-    backend = backend or program.backend
+    backend = program.backend if backend is None else backend
     engine = load(backend, program.model.language)
     target = _target(program, backend, dtype, device)
     if guide is None:

@@ -24,7 +24,7 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
     UnsupportedError
         Where the backend cannot run the model's language.
     """
-    if name not in _EXTRAS:
+    if not isinstance(name, str) or name not in _EXTRAS:
         raise BackendError(explain("backend", "'jax' or 'torch'", repr(name), "choose one of the two"))
     if language in {"numpyro", "pyro"} and {"numpyro": "jax", "pyro": "torch"}[language] != name:
         raise UnsupportedError(
