@@ -369,9 +369,9 @@ def interrupts(count: int, backend: str = "jax", longest: float = 2.2, seed: int
         found[" ".join(words[:-3])] += 1
         if words[0] != "too":
             waited.append(float(words[-3]))
-    print(
-        f"  seconds from an interrupt to its answer: median {np.median(waited):.2f}, most {max(waited):.2f}"
-    )
+    if waited:
+        middle, most = np.median(waited), max(waited)
+        print(f"  seconds from an interrupt to its answer: median {middle:.2f}, most {most:.2f}")
     return found
 
 
