@@ -328,8 +328,7 @@ sys.path.insert(0, sys.argv[1])
 import elboroom as er
 from abuse import fitted, program
 number, seconds, backend = signal.Signals[sys.argv[2]], float(sys.argv[3]), sys.argv[4]
-if number == signal.SIGTERM:
-    signal.signal(number, signal.default_int_handler)
+signal.signal(number, signal.default_int_handler)  # SIGINT too: a shell's background ignores it
 own, timer = program(0), threading.Timer(seconds, lambda: os.kill(os.getpid(), number))
 timer.daemon = True
 begin = time.perf_counter()

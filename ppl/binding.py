@@ -234,12 +234,12 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
                 f"compute with the functions of {own}",
             )
         )
-    if made is None and isinstance(error, TypeError):
-        made = _no_numbers(program, text)
     if made is None and re.search(_NO_INDEX, text):
         made = _no_index(program, engine)
     if made is None and re.search(_DATES, text):
         made = _dates(program, engine)
+    if made is None and isinstance(error, TypeError):
+        made = _no_numbers(program, text)
     if made is None and re.search(_COLUMN, text):
         made = _table_column(program, where)
     return made or _foreign_operation(where, text, own, make)

@@ -278,7 +278,16 @@ def test_a_fit_changes_nothing_that_other_threads_see():
     assert seen == {before[:4]} and state() == before
 
 
-def test_interrupts_wait_for_the_end_of_what_is_held():
+@pytest.fixture
+def heard():
+    """Interrupts raise, in a shell's background too, which ignores them."""
+    signal = interrupts.signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupts_wait_for_the_end_of_what_is_held(heard):
     order = []
     with pytest.raises(KeyboardInterrupt):
         with interrupts.held():
