@@ -149,7 +149,7 @@ def _from_cache(folder: Path):
 
 
 def _checkpointed(posterior, folder: Path) -> None:
-    from elboroom.inference.checkpoint import Checkpoint
+    from elboroom.inference.run.checkpoint import Checkpoint
 
     kept = Checkpoint(folder / "kept", {"model": "one"})
     kept.finish("fit", {"name": posterior.name}, {"z": posterior.z})
@@ -158,7 +158,7 @@ def _checkpointed(posterior, folder: Path) -> None:
 
 
 def _from_checkpoint(folder: Path):
-    from elboroom.inference.checkpoint import Checkpoint
+    from elboroom.inference.run.checkpoint import Checkpoint
 
     kept = Checkpoint(folder / "kept", {"model": "one"})
     if kept.stage != "fit":

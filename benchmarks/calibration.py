@@ -127,7 +127,7 @@ KINDS = {f.name: f for f in (gaussian, skew, heavy, funnel, banana, mixture)}
 
 def run(kind, dim, seed):
     """One target: the evidence's score and the error of every coordinate."""
-    from elboroom.inference.outcome import quantity_values, verdicts_of
+    from elboroom.inference.evidence.outcome import quantity_values, verdicts_of
 
     rng = np.random.default_rng([list(KINDS).index(kind), dim, seed])
     root = mixing(rng, dim) if kind != "funnel" else np.eye(dim)

@@ -34,8 +34,9 @@ def bulk(values) -> float:
 
 def ours(model, kwargs, seed, options):
     """A lean fit and chains from it, to the effective size."""
-    from elboroom.inference import drawing, natural
-    from elboroom.inference.outcome import quantity_values
+    from elboroom.inference.mcmc import drawing
+    from elboroom.inference.engines import natural
+    from elboroom.inference.evidence.outcome import quantity_values
 
     import elboroom as er
 
@@ -57,7 +58,7 @@ def ours(model, kwargs, seed, options):
 
             return run(*args, callback=enough, **settings)
 
-        from elboroom.inference import fitting
+        from elboroom.inference.ladder import fitting
 
         fitting.natural_gradient = stopped
     program = er.from_numpyro(model)(**kwargs)

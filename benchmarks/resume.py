@@ -20,7 +20,7 @@ import numpy as np
 
 def fit(folder: str | None, out: str) -> None:
     """One fit, to its end."""
-    from elboroom.inference import checkpoint
+    from elboroom.inference.run import checkpoint
 
     import elboroom as er
 

@@ -151,8 +151,8 @@ def against(mean, sd, answer) -> dict:
 def run_structured(kind, size):
     """Starts and structured fit, apart from the evidence, with the guide's exact moments."""
     from elboroom.guides import Structured
-    from elboroom.inference.sparse_newton import sparse_newton
-    from elboroom.inference.starts import dispersed, loose_fits
+    from elboroom.inference.engines.sparse_newton import sparse_newton
+    from elboroom.inference.engines.starts import dispersed, loose_fits
 
     program, names, answer = programs(kind, size)
     target = program.target("jax")

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..inference.evidence.finding import Finding
 from ..inference.evidence.verdicts import POINT_ESTIMATE
-from ..inference.outcome import quantity_values
+from ..inference.evidence.outcome import quantity_values
 from ..inference.posterior.posterior import split
-from ..inference.refine import refine
+from ..inference.mcmc.refine import refine
 from ..ppl.errors import ElboroomError
 
 AFFORDABLE = 60.0  # seconds that chains may take here

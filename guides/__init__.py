@@ -3,18 +3,22 @@
 from .choose import choose
 from .delta import Delta
 from .family import Family, Guide, log_prob, sample
-from .flow import Flow
+from .flow import Flow, Spline
 from .full_rank import FullRank
 from .laplace import Laplace
 from .low_rank import LowRank
 from .mean_field import MeanField
 from .mixture import Mixture
 from .structured import Structured
+from .transport import Affine, Rooted, Transport
 
 FAMILIES = (MeanField, LowRank, Structured, FullRank, Flow, Laplace, Delta)
+TRANSPORTS = (Affine, Rooted, Spline)
 
 __all__ = [
     "FAMILIES",
+    "TRANSPORTS",
+    "Affine",
     "Delta",
     "Family",
     "Flow",
@@ -24,7 +28,10 @@ __all__ = [
     "LowRank",
     "MeanField",
     "Mixture",
+    "Rooted",
+    "Spline",
     "Structured",
+    "Transport",
     "choose",
     "log_prob",
     "sample",

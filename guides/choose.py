@@ -7,12 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..ppl.errors import GuideError, explain
-
-FULL_RANK_LIMIT, LOW_RANK_LIMIT = 400, 10_000
-SPARSE, SAVED = (
-    0.7,
-    400,
-)  # share of a dense covariance's numbers, and how many fewer, for which a sparse one is taken
+from .thresholds import FULL_RANK_LIMIT, LOW_RANK_LIMIT, SAVED, SPARSE
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Plan:
     @property
     def recentres(self) -> bool:
         """Whether the fit may choose other coordinates of hierarchical sites: a mode depends on them."""
-        return self.family.name not in {"laplace", "delta"}
+        return getattr(self.family, "recentres", True)
 
 
 def choose(guide: Any, target) -> Plan:

@@ -10,6 +10,7 @@ Bengio (2017), Density estimation using real NVP, ICLR. Durkan et al. (2019), Ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,13 +20,12 @@ from scipy.linalg import qr, solve_triangular
 
 from ..ppl.backends import load
 from ..ppl.errors import GuideError, explain
-from .family import Params, standard_normal
+from .family import Guide, Params
+from .thresholds import FLOW_BLOCK, LARGEST_FLOW, LARGEST_FLOW_WHOLE, WHOLE_FLOW
+from .transport import Gaussian, triangular
 
 KINDS = ("iaf", "affine", "spline")
 OVER = ("all", "globals")
-LARGEST, LARGEST_WHOLE = 200, 1000  # dimensions of the layers, and of all
-WHOLE = 30  # dimensions up to which a flow over all of them is the better choice
-BLOCK = 1000  # rows per compiled call
 FRAME = ("mean", "scale_tril")
 
 
@@ -67,6 +67,7 @@ class Flow:
     knots: int = 8
     name: str = "flow"
     over: str | None = None
+    engines = ("natural gradient", "polish", "flow")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class Flow:
         names = ("kind", "num_layers", "width", "knots", "over")
         return {name: getattr(self, name) for name in names}
 
-    def bind(self, target) -> FlowGuide:
+    def bind(self, target) -> Guide:
         """The flow of a target.
 
         Raises
@@ -91,7 +92,9 @@ class Flow:
         flow = engine.flow(self.kind, len(bent), self.num_layers, self.width, self.knots, dtype, rest)
         layout = getattr(target, "layout", None)
         order = layout["order"] if layout else orders(len(bent), self.num_layers)
-        return FlowGuide(self, target.dim, flow, order, bent)
+        fixed = Layout(target.dim, flow, order, bent)
+        arrays = {"order": order, "bent": bent}
+        return Guide(self, target.dim, fixed.near, fixed.from_arrays, arrays, fixed)
 
     def bends(self, target) -> np.ndarray:
         """Coordinates that the layers bend.
@@ -107,7 +110,7 @@ class Flow:
             return np.asarray(layout["bent"])
         chosen = every
         if hasattr(target, "program") and (
-            self.over == "globals" or (self.over is None and target.dim > WHOLE)
+            self.over == "globals" or (self.over is None and target.dim > WHOLE_FLOW)
         ):
             local = load(target.backend, target.program.model.language).local_sites(target.program)
             shared = [every[target.offsets[s.name]] for s in target.sites if s.name not in local]
@@ -123,8 +126,8 @@ class Flow:
                         "use over='all'",
                     )
                 )
-        most = LARGEST if len(chosen) == target.dim else LARGEST_WHOLE
-        if not (2 <= target.dim <= most and len(chosen) <= LARGEST):
+        most = LARGEST_FLOW if len(chosen) == target.dim else LARGEST_FLOW_WHOLE
+        if not (2 <= target.dim <= most and len(chosen) <= LARGEST_FLOW):
             remedy = "'full-rank'" if target.dim < 2 else "'structured' or 'low-rank'"
             raise GuideError(
                 explain("guide 'flow'", f"2 to {most} dimensions", f"{target.dim}", f"use guide={remedy}")
@@ -157,76 +160,122 @@ def orders(dim: int, num_layers: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class FlowGuide:
-    """``z = mean + scale_tril T(eps)`` with the layers T of a backend's flow.
+class Layout:
+    """What is fixed of a flow before its weights are.
 
-    ``params = {mean: (dim,), scale_tril: (dim, dim)}`` and the weights of the layers, by the backend's names. The
-    coordinates of ``eps`` begin with those that the layers bend; with its rows in that order `scale_tril` is lower
-    triangular.
+    Attributes
+    ----------
+    dim : int
+    layers : Flow
+        The backend's.
+    order : numpy.ndarray of int, shape (num_layers, number of bent coordinates)
+        Order of the bent coordinates before each layer.
+    bent : numpy.ndarray of int
+        Which coordinates the layers bend.
     """
 
-    family: Flow
     dim: int
-    flow: Any
+    layers: Any
     order: np.ndarray
     bent: np.ndarray
-
-    @property
-    def layout(self) -> dict[str, np.ndarray]:
-        """What `Flow.bind` takes in place of a new order of the coordinates."""
-        return {"order": self.order, "bent": self.bent}
 
     @cached_property
     def place(self) -> np.ndarray:
         """The coordinates that are bent, then the others."""
         return np.concatenate([self.bent, np.setdiff1d(np.arange(self.dim), self.bent)])
 
-    def init(self, start) -> Params:
-        """Layers that change nothing yet, in the frame of `start`."""
-        scale, rng = start.get("scale_tril"), np.random.default_rng(0)
-        scale = np.diag(start["sd"]) if scale is None else np.array(scale, float)
+    def near(self, start: Gaussian) -> Spline:
+        """Layers that change nothing yet, in the frame of a Gaussian."""
+        scale, rng = np.array(triangular(start).scale, float), np.random.default_rng(0)
         if len(self.bent) < self.dim:  # of the same covariance, triangular in another order
             scale[self.place] = qr(scale[self.place].T, mode="r")[0].T
             scale *= np.sign(np.diag(scale[self.place]))
-        params = {"mean": np.asarray(start["mean"], float), "scale_tril": scale}
-        for name, shape in self.flow.shapes().items():
-            plain = len(shape) == 2 or self.flow.last in name  # biases, and what a network puts out
-            params[name] = np.zeros(shape) if plain else rng.normal(size=shape) / np.sqrt(shape[-1])
-        return params
+        weights = {}
+        for name, shape in self.layers.shapes().items():
+            plain = len(shape) == 2 or self.layers.last in name  # biases, and what a network puts out
+            weights[name] = np.zeros(shape) if plain else rng.normal(size=shape) / np.sqrt(shape[-1])
+        return Spline(self, np.asarray(start.mean, float), scale, weights)
 
-    def weights(self, params: Params) -> dict[str, np.ndarray]:
-        """The parameters of the layers."""
-        return {name: value for name, value in params.items() if name not in FRAME}
+    def from_arrays(self, arrays: Params) -> Spline:
+        """From ``mean``, ``scale_tril`` and the weights of the layers."""
+        weights = {name: value for name, value in arrays.items() if name not in FRAME}
+        return Spline(self, *(np.asarray(arrays[name]) for name in FRAME), weights)
 
-    def forward(self, params, eps, data=None, weights=None, rows={}):  # noqa: B006
-        x, log_jacobian = self._mapped(self.flow.forward, params, eps)
-        return params["mean"] + x @ params["scale_tril"].T, log_jacobian + self.log_scale(params)
 
-    def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
-        moved = (np.asarray(z) - params["mean"])[:, self.place]
-        x = solve_triangular(params["scale_tril"][self.place], moved.T, lower=True).T
-        eps, log_jacobian = self._mapped(self.flow.inverse, params, x)
-        return eps, log_jacobian - self.log_scale(params)
+@dataclass(frozen=True, eq=False)
+class Spline:
+    """``z = mean + scale_tril T(eps)`` with the layers T of a backend's flow.
 
-    def pullback(self, params: Params, eps, grad) -> np.ndarray:
-        """Gradients at base draws of the log density that has the gradients `grad` at their images."""
-        return self._mapped(self.flow.pullback, params, eps, grad @ params["scale_tril"])[0]
+    The coordinates of ``eps`` begin with those that the layers bend; with its rows in that order `scale_tril` is lower
+    triangular.
 
-    def _mapped(self, fn, params, x, *more) -> list[np.ndarray]:
+    Attributes
+    ----------
+    layout : Layout
+    mean : numpy.ndarray, shape (dim,)
+    scale_tril : numpy.ndarray, shape (dim, dim)
+    weights : mapping of numpy.ndarray
+        Of the layers, by the backend's names.
+    """
+
+    layout: Layout
+    mean: np.ndarray
+    scale_tril: np.ndarray
+    weights: Mapping[str, np.ndarray]
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """``mean``, ``scale_tril`` and the weights of the layers."""
+        return {"mean": self.mean, "scale_tril": self.scale_tril, **self.weights}
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return self.layout.dim
+
+    @property
+    def layers(self) -> Any:
+        """The backend's layers."""
+        return self.layout.layers
+
+    @property
+    def frame(self) -> tuple:
+        """What a backend's sampler takes."""
+        return self.mean, self.scale_tril, self.weights, self.layout.order
+
+    @cached_property
+    def log_det(self) -> float:
+        """Log absolute determinant of the scale."""
+        return float(np.log(np.abs(np.diag(self.scale_tril[self.layout.place]))).sum())
+
+    def forward(self, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Transport`."""
+        x, log_jacobian = self._mapped(self.layers.forward, eps)
+        return self.mean + x @ self.scale_tril.T, log_jacobian + self.log_det
+
+    def inverse(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Transport`."""
+        place = self.layout.place
+        moved = (np.asarray(z) - self.mean)[:, place]
+        x = solve_triangular(self.scale_tril[place], moved.T, lower=True).T
+        eps, log_jacobian = self._mapped(self.layers.inverse, x)
+        return eps, log_jacobian - self.log_det
+
+    def pullback(self, eps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """See `Transport`."""
+        return self._mapped(self.layers.pullback, eps, gradient @ self.scale_tril)[0]
+
+    def moments(self) -> None:
+        """See `Transport`: not known."""
+        return None
+
+    def _mapped(self, fn, x, *more) -> list[np.ndarray]:
         """A function of the layers, called on blocks of rows."""
-        own, dtype, parts = self.weights(params), self.flow.dtype, []
-        for begin in range(0, len(x), BLOCK):
-            rows = [np.asarray(a[begin : begin + BLOCK], dtype) for a in (x, *more)]
+        dtype, parts = self.layers.dtype, []
+        for begin in range(0, len(x), FLOW_BLOCK):
+            rows = [np.asarray(a[begin : begin + FLOW_BLOCK], dtype) for a in (x, *more)]
             count = len(rows[0])
-            first, *rest = (np.pad(a, ((0, BLOCK - count), (0, 0))) for a in rows)
-            found = fn(first, own, self.order, *rest)
+            first, *rest = (np.pad(a, ((0, FLOW_BLOCK - count), (0, 0))) for a in rows)
+            found = fn(first, dict(self.weights), self.layout.order, *rest)
             found = found if isinstance(found, tuple) else (found,)
             parts.append([np.asarray(a, np.float64)[:count] for a in found])
         return [np.concatenate(one) for one in zip(*parts, strict=True)]
-
-    def base(self, eps):
-        return standard_normal(eps)
-
-    def log_scale(self, params: Params) -> float:
-        """Log determinant of the frame."""
-        return float(np.log(np.abs(np.diag(params["scale_tril"][self.place]))).sum())

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ppl.errors import GuideError, explain
-from .family import Params, standard_normal
-
-LARGEST_COVARIANCE = 4096
+from .family import Guide, Params
+from .mean_field import independent
+from .transport import Gaussian, Rooted
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,17 @@ class LowRank:
     ...     "basis": np.full((3, 1), 3**-0.5),
     ...     "width": np.array([2.0]),
     ... }
-    >>> guide.variances(params)
-    array([2., 2., 2.])
+    >>> (guide.marginals(params)[1] ** 2).round(9).tolist()
+    [2.0, 2.0, 2.0]
     """
 
     rank: int | None = None
     name: str = "low-rank"
+    engines = ("low-rank",)
 
-    def bind(self, target) -> LowRankGuide:
-        return LowRankGuide(self, target.dim)
+    def bind(self, target) -> Guide:
+        """The guide of a target: ``params = {mean: (dim,), scale: (dim,), basis: (dim, rank), width: (rank,)}``."""
+        return Guide(self, target.dim, near, from_arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,15 @@ class LowRankFactor:
         """Independent Gaussians."""
         return cls(np.asarray(sd, float), np.zeros((len(sd), 0)), np.zeros(0))
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """``scale``, ``basis`` and ``width``."""
+        return {"scale": self.scale, "basis": self.basis, "width": self.width}
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in the root."""
+        return len(self.scale) + self.basis.size + len(self.width)
+
     @property
     def log_det(self) -> float:
         """Half the log determinant of the precision."""
@@ -81,11 +91,6 @@ class LowRankFactor:
     def precision_diagonal(self) -> np.ndarray:
         """Diagonal of the precision."""
         return (1.0 + self.basis**2 @ (self.width**-2 - 1.0)) / self.scale**2
-
-    @property
-    def widest(self) -> float:
-        """Largest sd of a coordinate."""
-        return float(np.sqrt(self.variances().max()))
 
     def _stretch(self, x, by):
         return x + ((x @ self.basis) * (by - 1.0)) @ self.basis.T
@@ -111,63 +116,15 @@ class LowRankFactor:
         return self.scale**2 * (1.0 + self.basis**2 @ (self.width**2 - 1.0))
 
 
-@dataclass(frozen=True)
-class LowRankGuide:
-    """``z = mean + S R eps``, see `LowRankFactor`.
+def near(start: Gaussian) -> Rooted:
+    """A Gaussian with few directions as it is, and any other without its correlations."""
+    factor = getattr(start, "factor", None)
+    if not isinstance(factor, LowRankFactor):
+        factor = LowRankFactor.diagonal(independent(start).scale)
+    return Rooted(np.asarray(start.mean, float), factor)
 
-    ``params = {mean: (dim,), scale: (dim,), basis: (dim, rank), width: (rank,)}``.
-    """
 
-    family: LowRank
-    dim: int
-
-    def num_parameters(self, params: Params) -> int:
-        """Numbers in ``params``."""
-        return 2 * self.dim + (self.dim + 1) * len(params["width"])
-
-    def factor(self, params: Params) -> LowRankFactor:
-        """The root of the covariance."""
-        return LowRankFactor(*(np.asarray(params[name]) for name in ("scale", "basis", "width")))
-
-    def init(self, start) -> Params:
-        factor = start.get("factor")
-        if not isinstance(factor, LowRankFactor):
-            factor = LowRankFactor.diagonal(start["sd"])
-        return {
-            "mean": np.asarray(start["mean"], float),
-            "scale": factor.scale,
-            "basis": factor.basis,
-            "width": factor.width,
-        }
-
-    def forward(self, params, eps, data=None, weights=None, rows={}):  # noqa: B006
-        factor = self.factor(params)
-        return params["mean"] + factor.root(eps), -factor.log_det + 0.0 * eps[..., 0]
-
-    def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
-        factor = self.factor(params)
-        return factor.unroot(np.asarray(z) - params["mean"]), factor.log_det + 0.0 * z[..., 0]
-
-    def base(self, eps):
-        return standard_normal(eps)
-
-    def variances(self, params: Params) -> np.ndarray:
-        """Exact variance of every coordinate, at any dimension."""
-        return self.factor(params).variances()
-
-    def marginals(self, params: Params) -> tuple[np.ndarray, np.ndarray]:
-        """Exact mean and sd of every coordinate, at any dimension."""
-        return np.asarray(params["mean"]), np.sqrt(self.variances(params))
-
-    def moments(self, params):
-        if self.dim > LARGEST_COVARIANCE:
-            raise GuideError(
-                explain(
-                    "moments",
-                    f"at most {LARGEST_COVARIANCE} dimensions for a dense covariance",
-                    f"{self.dim}",
-                    "use marginals(params)",
-                )
-            )
-        root = self.factor(params).root(np.eye(self.dim))
-        return np.asarray(params["mean"]), root.T @ root
+def from_arrays(arrays: Params) -> Rooted:
+    """From ``mean``, ``scale``, ``basis`` and ``width``."""
+    factor = LowRankFactor(*(np.asarray(arrays[name]) for name in ("scale", "basis", "width")))
+    return Rooted(np.asarray(arrays["mean"]), factor)

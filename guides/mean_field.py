@@ -4,47 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..ppl import math
-from .family import Params, standard_normal
+from .family import Guide
+from .transport import Affine, Gaussian
 
 
 @dataclass(frozen=True)
 class MeanField:
-    """Mean-field Gaussian family.
+    """Mean-field Gaussian family: ``params = {mean: (dim,), log_sd: (dim,)}``.
 
     References
     ----------
     Kucukelbir et al. (2017), Automatic differentiation variational inference, JMLR 18.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> guide = MeanField().bind(SimpleNamespace(dim=2))
+    >>> guide.num_parameters
+    4
     """
 
     name: str = "mean-field"
+    engines = ("mean-field",)
 
-    def bind(self, target) -> MeanFieldGuide:
-        return MeanFieldGuide(self, target.dim)
+    def bind(self, target) -> Guide:
+        """The guide of a target."""
+        return Guide(self, target.dim, independent, Affine.from_arrays)
 
 
-@dataclass(frozen=True)
-class MeanFieldGuide:
-    """``z = mean + exp(log_sd) eps`` with ``params = {mean: (dim,), log_sd: (dim,)}``."""
-
-    family: MeanField
-    dim: int
-
-    def init(self, start) -> Params:
-        return {"mean": np.asarray(start["mean"]), "log_sd": np.log(np.asarray(start["sd"]))}
-
-    def forward(self, params, eps, data=None, weights=None, rows={}):  # noqa: B006
-        z = params["mean"] + math.exp(params["log_sd"]) * eps
-        return z, params["log_sd"].sum() + 0.0 * eps[..., 0]
-
-    def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
-        eps = (z - params["mean"]) * math.exp(-params["log_sd"])
-        return eps, -params["log_sd"].sum() + 0.0 * eps[..., 0]
-
-    def base(self, eps):
-        return standard_normal(eps)
-
-    def moments(self, params):
-        return np.asarray(params["mean"]), np.diag(np.exp(2 * np.asarray(params["log_sd"])))
+def independent(start: Gaussian) -> Affine:
+    """Independent coordinates, each as it is given the others."""
+    sd = start.scale if isinstance(start, Affine) and start.scale.ndim == 1 else start.precision**-0.5
+    return Affine(start.mean, sd)

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import solve_triangular
 
-SMALLEST_TAIL, LARGEST_TAIL = 4, 4096
+from .thresholds import LARGEST_TAIL, SMALLEST_TAIL
 
 
 class TooDense(ValueError):
@@ -193,16 +193,25 @@ class Factor:
     links: np.ndarray
     lower: np.ndarray
 
+    @classmethod
+    def independent(cls, layout: Layout, root: np.ndarray) -> Factor:
+        """Of a diagonal precision, with the roots of its entries."""
+        return cls(layout, root, np.zeros(len(layout.rows)), np.diag(root[layout.tail]))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """``diagonal``, ``links`` and ``lower``."""
+        return {"diagonal": self.diagonal, "links": self.links, "lower": self.lower}
+
+    @property
+    def num_parameters(self) -> int:
+        """Free numbers in the root."""
+        return self.layout.num_parameters
+
     @property
     def log_det(self) -> float:
         """Half the log determinant of the precision."""
         members = np.concatenate([np.zeros(0, int), *(m for m, _, _ in self.layout.stages)])
         return float(np.log(self.diagonal[members]).sum() + np.log(np.diag(self.lower)).sum())
-
-    @property
-    def widest(self) -> float:
-        """Largest sd of a coordinate, given those eliminated after it."""
-        return float(1 / min(self.diagonal.min(), np.diag(self.lower).min()))
 
     @property
     def precision_diagonal(self) -> np.ndarray:

@@ -21,11 +21,7 @@ import scipy.sparse as sp
 
 from ..ppl.errors import in_short
 from .sparse import highest
-
-# What is supposed, one after the other: elements up to which a site is linked as a whole, and the width of bands.
-SUPPOSED = ((3, 1), (32, 1), (32, 2), (32, 4), (32, 8))
-LARGEST = 2**26  # links
-TOGETHER = 8  # elements of an axis up to which they are linked as a whole where nothing else is known
+from .thresholds import LARGEST_LINKS, SUPPOSED, TOGETHER
 
 
 class UnreadLinks(RuntimeError):
@@ -194,7 +190,7 @@ def links(target, width: int, small: int) -> sp.csr_array | None:
             return None
         pairs += made
         total += sum(len(one[0]) for one in made)
-        if total > LARGEST:
+        if total > LARGEST_LINKS:
             return None
     rows, cols = (np.concatenate([p[k] for p in pairs]) for k in (0, 1))
     pattern = sp.coo_array((np.ones(2 * len(rows)), (np.r_[rows, cols], np.r_[cols, rows])), shape=(dim, dim))
@@ -295,7 +291,7 @@ def _joint(axes, indices, others, more):
 
     a, b = spread(axes, indices)[..., :, None], spread(others, more)[..., None, :]
     shape = np.broadcast_shapes(a.shape, b.shape)
-    if np.prod(shape, dtype=float) > LARGEST:
+    if np.prod(shape, dtype=float) > LARGEST_LINKS:
         return None
     a, b = np.broadcast_to(a, shape).ravel(), np.broadcast_to(b, shape).ravel()
     return a, b

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ..ppl.errors import GuideError, explain
-from .family import Params, standard_normal
+from .family import Guide, Params
+from .mean_field import independent
 from .sparse import Factor, Layout, TooDense
 from .structure import Structure, structure
+from .thresholds import LARGEST_DENSE_HESSIAN
+from .transport import Gaussian, Rooted
 
-LARGEST_COVARIANCE = 4096
-LARGEST_DENSE = 400  # dimensions up to which a Hessian without structure is differenced column by column
 JOINT = ("mean-field", "structured", "full-rank")
 
 
@@ -35,12 +37,18 @@ class Structured:
     ----------
     Tan & Nott (2018), Gaussian variational approximation with sparse precision matrices, Statistics and
     Computing 28.
+
+    Examples
+    --------
+    >>> Structured(sites={"tau": "mean-field"}).sites
+    {'tau': 'mean-field'}
     """
 
     name: str = "structured"
     sites: Mapping[str, str] | None = None
+    engines = ("sparse natural gradient",)
 
-    def bind(self, target, centre=None, unit=None) -> StructuredGuide:
+    def bind(self, target, centre=None, unit=None) -> Guide:
         """Find the links of a target.
 
         Parameters
@@ -59,12 +67,12 @@ class Structured:
         if not hasattr(target, "program"):  # saved before, or of nothing but a size
             layout = getattr(target, "layout", None)
             order = Layout(target.dim, **layout) if layout else Layout.dense(target.dim)
-            return StructuredGuide(self, target.dim, order, None)
+            return _guide(self, target.dim, order, None)
         centre = np.zeros(target.dim) if centre is None else centre
         unit = np.ones(target.dim) if unit is None else unit
         found = structure(target, target.value_and_grad, centre, unit, np.random.default_rng(0))
         if self.sites is not None:
-            if found is None and target.dim <= LARGEST_DENSE:
+            if found is None and target.dim <= LARGEST_DENSE_HESSIAN:
                 found = Structure.dense(target.dim)
             found = found and replace(found, block=blocks(target, self.sites))
         try:
@@ -80,7 +88,7 @@ class Structured:
                     "use guide='full-rank', or 'mean-field' where there are many",
                 )
             )
-        return StructuredGuide(self, target.dim, layout, found)
+        return _guide(self, target.dim, layout, found)
 
 
 def blocks(target, sites: Mapping[str, str]) -> np.ndarray:
@@ -113,69 +121,29 @@ def blocks(target, sites: Mapping[str, str]) -> np.ndarray:
     return block
 
 
+def _guide(family: Structured, dim: int, layout: Layout, found: Structure | None) -> Guide:
+    """``params = {mean: (dim,), diagonal: (dim,), links: (num_links,), lower: (tail, tail)}``, see `Layout`."""
+    arrays = {"level": layout.level, "rows": layout.rows, "cols": layout.cols}
+    return Guide(family, dim, partial(near, layout), partial(from_arrays, layout), arrays, Sparsity(layout, found))
+
+
 @dataclass(frozen=True, eq=False)
-class StructuredGuide:
-    """``z = mean + L⁻ᵀ eps`` with a sparse Cholesky factor L of the precision.
+class Sparsity:
+    """Elimination order of the guide's precision, and the links of the posterior; None for a guide that was read."""
 
-    ``params = {mean: (dim,), diagonal: (dim,), links: (num_links,), lower: (tail, tail)}``, see `Layout`.
-    """
+    layout: Layout
+    links: Structure | None
 
-    family: Structured
-    dim: int
-    order: Layout
-    structure: Structure | None
 
-    @property
-    def layout(self) -> dict[str, np.ndarray]:
-        """What `Structured.bind` takes in place of a target's links."""
-        return {"level": self.order.level, "rows": self.order.rows, "cols": self.order.cols}
+def near(layout: Layout, start: Gaussian) -> Rooted:
+    """A Gaussian with these links as it is, and any other without its correlations."""
+    factor = getattr(start, "factor", None)
+    if not isinstance(factor, Factor):
+        factor = Factor.independent(layout, 1.0 / independent(start).scale)
+    return Rooted(np.asarray(start.mean, float), factor)
 
-    @property
-    def num_parameters(self) -> int:
-        """Free numbers in ``params``."""
-        return self.dim + self.order.num_parameters
 
-    def factor(self, params: Params) -> Factor:
-        """The Cholesky factor of the precision."""
-        return Factor(self.order, params["diagonal"], params["links"], params["lower"])
-
-    def init(self, start) -> Params:
-        factor = start.get("factor")
-        if factor is None:
-            precision = 1.0 / np.asarray(start["sd"], float)
-            tail = self.order.tail
-            factor = Factor(self.order, precision, np.zeros(len(self.order.rows)), np.diag(precision[tail]))
-        return {
-            "mean": np.asarray(start["mean"], float),
-            "diagonal": factor.diagonal,
-            "links": factor.links,
-            "lower": factor.lower,
-        }
-
-    def forward(self, params, eps, data=None, weights=None, rows={}):  # noqa: B006
-        factor = self.factor(params)
-        return params["mean"] + factor.root(eps), -factor.log_det + 0.0 * eps[..., 0]
-
-    def inverse(self, params, z, data=None, weights=None, rows={}):  # noqa: B006
-        factor = self.factor(params)
-        return factor.unroot(z - params["mean"]), factor.log_det + 0.0 * z[..., 0]
-
-    def base(self, eps):
-        return standard_normal(eps)
-
-    def marginals(self, params: Params) -> tuple[np.ndarray, np.ndarray]:
-        """Exact mean and sd of every coordinate, at any dimension."""
-        return params["mean"], np.sqrt(self.factor(params).variances())
-
-    def moments(self, params):
-        if self.dim > LARGEST_COVARIANCE:
-            raise GuideError(
-                explain(
-                    "moments",
-                    f"at most {LARGEST_COVARIANCE} dimensions for a dense covariance",
-                    f"{self.dim}",
-                    "use marginals(params)",
-                )
-            )
-        root = self.factor(params).root(np.eye(self.dim))
-        return params["mean"], root.T @ root
+def from_arrays(layout: Layout, arrays: Params) -> Rooted:
+    """From ``mean``, ``diagonal``, ``links`` and ``lower``."""
+    factor = Factor(layout, *(np.asarray(arrays[name]) for name in ("diagonal", "links", "lower")))
+    return Rooted(np.asarray(arrays["mean"]), factor)

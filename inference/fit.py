@@ -17,23 +17,23 @@ from ..ppl.backends import load
 from ..ppl.binding import unlike_rows
 from ..ppl.errors import InferenceError, ModelError, OutOfMemoryError, ShapeError, explain, in_short
 from ..ppl.model import Model, Program
-from .affordable import refine_where_it_pays
-from .checkpoint import Checkpoint
-from .conclude import Cost, conclude
-from .degenerate import degenerate
+from .mcmc.affordable import refine_where_it_pays
+from .run.checkpoint import Checkpoint
+from .posterior.conclude import Cost, conclude
+from .evidence.degenerate import degenerate
 from .evidence import psis
 from .evidence.finding import Finding
-from .fitting import unread_links
-from .ladder import Climb
-from .memory import at_first, fewer, said
-from .minibatch import Minibatch
-from .outcome import Outcome
+from .ladder.fitting import unread_links
+from .ladder.climb import Climb
+from .batches.memory import at_first, fewer, said
+from .batches.minibatch import Minibatch
+from .evidence.outcome import Outcome
 from .posterior import Posterior
-from .refine import refine as run_refine
-from .refine import sampled
-from .subsampled import Subsampled, subsampled
-from .trail import Rung, Trail
-from .watch import Watch, check_seconds
+from .mcmc.refine import refine as run_refine
+from .mcmc.refine import sampled
+from .batches.subsampled import Subsampled, subsampled
+from .run.trail import Rung, Trail
+from .run.watch import Watch, check_seconds
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said

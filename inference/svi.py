@@ -8,9 +8,9 @@ import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
-from .ascent import OBJECTIVES, Ascent
-from .minibatch import Batches, Minibatch
-from .watch import Bar
+from .engines.ascent import OBJECTIVES, Ascent
+from .batches.minibatch import Batches, Minibatch
+from .run.watch import Bar
 
 
 class SVI(Ascent):

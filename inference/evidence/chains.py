@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..frame import Dense
+from .frame import Dense
 
 
 @dataclass

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
-from ..lbfgs import minimise
-from ..starts import loose_fits
+from ..engines.lbfgs import minimise
+from ..engines.starts import loose_fits
 
 FARTHEST = 60.0  # sds of the guide, per coordinate, at which a search starts
 LEAST_MASS = 0.03  # share of the posterior that a mode among the draws must promise

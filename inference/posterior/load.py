@@ -19,9 +19,9 @@ from ...ppl.sites import Site
 from ...ppl.tree import variable_name
 from ..evidence.finding import Finding, Findings
 from ..evidence.verdicts import ORDER
-from ..minibatch import available
-from ..outcome import quantity_values
-from ..trail import Rung, Trail
+from ..batches.minibatch import available
+from ..evidence.outcome import quantity_values
+from ..run.trail import Rung, Trail
 from .groups import ON_REQUEST
 from .posterior import COLUMNS, Posterior, split
 from .save import DRAWS, ENGINE, FORMAT, GUIDE, NUMBER, RECORD
@@ -135,7 +135,7 @@ def _read_record(path: Path) -> tuple[dict, bool, bytes]:
 def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Posterior:
     from safetensors.numpy import load as from_bytes
 
-    from ..conclude import Cost
+    from .conclude import Cost
 
     tensors = from_bytes(contents[GUIDE])
     groups = _read_groups(contents[DRAWS], tensors["z"].dtype)

@@ -18,8 +18,8 @@ from ...ppl.sites import Site, element_labels
 from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
 from ..evidence.verdicts import ORDER, worst
-from ..outcome import Law, quantity_values, verdicts_of
-from ..trail import Trail
+from ..evidence.outcome import Law, quantity_values, verdicts_of
+from ..run.trail import Trail
 
 MOST_UNTRUSTED = 0.05  # of all scalar quantities, in a posterior that is called trusted
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
@@ -515,7 +515,7 @@ class Posterior:
         Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Vehtari et al. (2021), Bayesian Analysis 16.
         Margossian et al. (2024), Nested R̂, Bayesian Analysis.
         """
-        from ..refine import refine
+        from ..mcmc.refine import refine
 
         if kernel != "nuts":
             raise UnsupportedError(explain("kernel", "'nuts'", repr(kernel), "leave it at its default"))

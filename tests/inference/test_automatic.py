@@ -1,7 +1,7 @@
 """Batches by themselves: where a gradient over all rows would take too much memory, and nowhere else."""
 
 import numpy as np
-from elboroom.inference import minibatch as room
+from elboroom.inference.batches import minibatch as room
 
 import elboroom as er
 

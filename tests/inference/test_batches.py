@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from elboroom.inference.minibatch import Batches, Minibatch
+from elboroom.inference.batches.minibatch import Batches, Minibatch
 
 import elboroom as er
 

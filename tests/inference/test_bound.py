@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from elboroom.guides import choose
-from elboroom.inference.fitting import Fitting
-from elboroom.inference.natural import natural_gradient, polish
-from elboroom.inference.starts import loose_fits
-from elboroom.inference.watch import Watch
+from elboroom.inference.ladder.climb.fitting import Fitting
+from elboroom.inference.engines.natural import natural_gradient, polish
+from elboroom.inference.engines.starts import loose_fits
+from elboroom.inference.run.watch import Watch
 from scipy.stats import multivariate_normal
 
 import elboroom as er

@@ -5,8 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from elboroom.inference import checkpoint as room
-from elboroom.inference import ladder, nuts, stochastic
+from elboroom.inference.run import checkpoint as room
+from elboroom.inference.ladder import climb as ladder
+from elboroom.inference.mcmc import nuts
+from elboroom.inference.engines import stochastic
 from elboroom.ppl import files
 
 import elboroom as er
@@ -63,7 +65,7 @@ def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
 
 
 def test_a_broken_fit_of_a_flow_goes_on_to_the_same_result(tmp_path, monkeypatch):
-    from elboroom.inference import flow
+    from elboroom.inference.engines import flow
 
     monkeypatch.setattr(flow, "MOST_STEPS", 600)
     whole = fit(guide="flow")

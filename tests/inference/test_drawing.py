@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from elboroom.inference import drawing, nuts
+from elboroom.inference.mcmc import drawing
+from elboroom.inference.mcmc import nuts
 from elboroom.inference.evidence.mixing import effective_sizes
-from elboroom.inference.precondition import Affine
-from elboroom.inference.refine import refine
-from elboroom.inference.watch import Watch
+from elboroom.inference.mcmc.precondition import Affine
+from elboroom.inference.mcmc.refine import refine
+from elboroom.inference.run.watch import Watch
 
 import elboroom as er
 

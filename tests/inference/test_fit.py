@@ -169,7 +169,8 @@ def test_a_narrow_mode_is_looked_for_from_afar_and_among_the_draws(separation):
 
 
 def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
-    from elboroom.inference import fitting, ladder
+    from elboroom.inference.ladder import fitting
+    from elboroom.inference.ladder import climb as ladder
 
     def fails(*args, **kwargs):
         raise MemoryError("no room for it")
@@ -189,7 +190,7 @@ def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
 
 
 def test_a_fit_that_fails_half_way_is_a_line_in_the_trail(monkeypatch):
-    from elboroom.inference import fitting
+    from elboroom.inference.ladder import fitting
 
     def fails(density, mean, sd, rng, rank, callback, keep):
         keep(mean, er.guides.low_rank.LowRankFactor.diagonal(sd))
@@ -283,7 +284,7 @@ def test_max_seconds_and_interrupt_return_the_best_so_far(monkeypatch):
     x, y = regression_data()
     posterior = er.fit(regression(x, y), max_seconds=1e-6, progress=False)
     assert len(posterior.draws["posterior"].draw) == 4000
-    from elboroom.inference import fitting
+    from elboroom.inference.ladder import fitting
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

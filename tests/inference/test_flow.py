@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from elboroom.guides import Flow, sample
-from elboroom.inference import nuts as room
+from elboroom.inference.mcmc import nuts as room
 from elboroom.inference.evidence.pool import draw_pool
-from elboroom.inference.flow import affordable, around, ascend, covers
-from elboroom.inference.ladder import Climb
-from elboroom.inference.watch import Watch
+from elboroom.inference.engines.flow import affordable, around, ascend, covers
+from elboroom.inference.ladder.climb import Climb
+from elboroom.inference.run.watch import Watch
 from elboroom.ppl.constraints import real
 from scipy.optimize import brentq
 from scipy.stats import norm

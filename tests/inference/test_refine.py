@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from elboroom.inference import affordable, nuts
-from elboroom.inference import refine as room
+from elboroom.inference.mcmc import affordable
+from elboroom.inference.mcmc import nuts
+from elboroom.inference.mcmc import refine as room
 from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
 from elboroom.inference.evidence.verdicts import MEAN, QUANTILE, SD
 from elboroom.ppl.constraints import real
@@ -357,7 +358,7 @@ def test_chains_that_hardly_change_their_energy_are_not_trusted():
     slow = np.cumsum(0.05 * np.random.default_rng(0).standard_normal(law.stats["energy"].shape), 1)
     law = replace(law, stats=law.stats | {"energy": slow})
     values, _ = room.quantity_values(refined._target, law.z)
-    from elboroom.inference.outcome import verdicts_of
+    from elboroom.inference.evidence.outcome import verdicts_of
 
     _, verdicts = verdicts_of(replace(refined._outcome, law=law), values, np.random.default_rng(0))
     assert set(verdicts.verdict) == {"caution"} and "E-BFMI" in verdicts.reason[0]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from elboroom.guides.low_rank import LowRankFactor
-from elboroom.inference.low_rank import low_rank
-from elboroom.inference.natural import natural_gradient
-from elboroom.inference.response import Curvature, linear_response
+from elboroom.inference.engines.low_rank import low_rank
+from elboroom.inference.engines.natural import natural_gradient
+from elboroom.inference.engines.response import Curvature, linear_response
 
 
 def gaussian(precision, mean):

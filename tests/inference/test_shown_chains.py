@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from elboroom.inference.outcome import Law
+from elboroom.inference.evidence.outcome import Law
 
 import elboroom as er
 

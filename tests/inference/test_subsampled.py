@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from elboroom.inference import blocks, minibatch
-from elboroom.inference.minibatch import Batches, Minibatch
-from elboroom.inference.subsampled import Subsampled, subsampled
-from elboroom.inference.watch import Watch
+from elboroom.inference.batches import blocks
+from elboroom.inference.batches import minibatch
+from elboroom.inference.batches.minibatch import Batches, Minibatch
+from elboroom.inference.batches.subsampled import Subsampled, subsampled
+from elboroom.inference.run.watch import Watch
 from elboroom.ppl.target import Target
 
 import elboroom as er

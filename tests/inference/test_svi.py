@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from elboroom.inference import stochastic
-from elboroom.inference.stochastic import ascend
+from elboroom.inference.engines import stochastic
+from elboroom.inference.engines.stochastic import ascend
 
 import elboroom as er
 
@@ -137,7 +137,7 @@ def test_the_bar_counts_the_steps(monkeypatch):
     import io
     import sys
 
-    from elboroom.inference import watch
+    from elboroom.inference.run import watch
 
     class Terminal(io.StringIO):
         def isatty(self):

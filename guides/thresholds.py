@@ -1,0 +1,45 @@
+"""Every number with a meaning in this room: what it says, and where it comes from."""
+
+from __future__ import annotations
+
+# -- choice of a family ----------------------------------------------------------------------------------
+FULL_RANK_LIMIT = 400
+"""Dimensions up to which a dense covariance is fitted: a step costs ``2 dim`` gradients and ``dim³`` operations
+(benchmarks/scaling.py)."""
+LOW_RANK_LIMIT = 10_000
+"""Dimensions up to which directions beside independent coordinates are looked for (benchmarks/scaling.py)."""
+SPARSE = 0.7
+"""Share of a dense covariance's numbers up to which a sparse precision is taken (benchmarks/posteriordb.py --guides)."""
+SAVED = 400
+"""Numbers that a sparse precision must save: below, a dense fit is as fast (benchmarks/posteriordb.py --guides)."""
+
+# -- sizes -----------------------------------------------------------------------------------------------
+LARGEST_COVARIANCE = 4096
+"""Dimensions up to which a dense covariance is made on request: 128 MiB of doubles."""
+LARGEST_DENSE_HESSIAN = 400
+"""Dimensions up to which a Hessian without structure is differenced column by column; as `FULL_RANK_LIMIT`."""
+
+# -- elimination of a sparse precision -------------------------------------------------------------------
+SMALLEST_TAIL = 4
+"""Coordinates that are left to one dense block at the least: smaller ones gain nothing."""
+LARGEST_TAIL = 4096
+"""Coordinates of the dense block up to which its factor is affordable; as `LARGEST_COVARIANCE`."""
+
+# -- links of a posterior --------------------------------------------------------------------------------
+SUPPOSED = ((3, 1), (32, 1), (32, 2), (32, 4), (32, 8))
+"""What is supposed of links, one after the other, until the test of the gradient passes: elements up to which a site
+is linked as a whole, and the width of bands (tests/guides/test_links.py)."""
+LARGEST_LINKS = 2**26
+"""Links beyond which a pattern is not sparse: 1 GiB of indices."""
+TOGETHER = 8
+"""Elements of an axis up to which they are linked as a whole where nothing else is known."""
+
+# -- flows -----------------------------------------------------------------------------------------------
+LARGEST_FLOW = 200
+"""Dimensions that the layers of a flow bend at most (benchmarks/flows.py)."""
+LARGEST_FLOW_WHOLE = 1000
+"""Dimensions of a posterior whose globals alone are bent (benchmarks/flows.py)."""
+WHOLE_FLOW = 30
+"""Dimensions up to which a flow over all of them is the better choice (benchmarks/flows.py)."""
+FLOW_BLOCK = 1000
+"""Rows of a compiled call of the layers: one shape is compiled."""

@@ -1,0 +1,193 @@
+"""Which rows a fit reads: a view of its target. Evidence, verdicts and predictions are always those of all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ...guides import FullRank, MeanField, Structured
+from ...guides.choose import Plan
+from ...guides.thresholds import FULL_RANK_LIMIT
+from ...ppl.errors import GuideError, explain
+from ..engines.anchored import stages
+from ..engines.loop import Density
+from ..evidence.finding import Finding
+from ..thresholds import BATCH_SHARE, LARGEST_DENSE, MOST_BATCHES
+from .blocks import Blocks, whole
+from .minibatch import Batches
+
+
+class View(Protocol):
+    """What the ladder asks of the rows that are read.
+
+    Attributes
+    ----------
+    words : str
+        What was read, for the trail; empty where it is all at once.
+    """
+
+    @property
+    def words(self) -> str: ...
+
+    def value_and_grad(self, target, z: np.ndarray, batch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Log density of all rows and its gradient, counted on the target."""
+        ...
+
+    def engines(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The engines that fit on these rows in place of those that a family names."""
+        ...
+
+
+@dataclass(frozen=True)
+class AllRows:
+    """All rows at once."""
+
+    words = ""
+    rich = True
+
+    def value_and_grad(self, target, z, batch=None):
+        """See `View.value_and_grad`."""
+        return target.value_and_grad(z, batch=batch)
+
+    def engines(self, names):
+        """See `View.engines`."""
+        return names
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRows:
+    """Batches of rows.
+
+    Attributes
+    ----------
+    batches : Batches
+    rich : bool
+        Whether a guide richer than a mean-field one is fitted, so that every batch holds all coordinates.
+    all : Blocks or None
+        All rows in blocks that suit the cache; None where a batch holds some coordinates only.
+    sizes : tuple of int
+        Numbers of rows whose posteriors lead to that of all.
+    """
+
+    batches: Batches
+    rich: bool
+    all: Blocks | None
+    sizes: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, batches: Batches, plan: Plan) -> BatchRows:
+        """For a plan made by `planned`."""
+        rich = plan.auto or plan.family.name != MeanField.name
+        sizes = tuple(stages(batches.total, batches.size)) if rich else ()
+        return cls(batches, rich, Blocks.of(batches) if whole(batches) else None, sizes)
+
+    @property
+    def words(self) -> str:
+        """See `View`."""
+        return f"batches of {self.batches.size} rows of '{self.batches.rows}'"
+
+    @property
+    def num_batches(self) -> int:
+        """Batches between two passes over all rows."""
+        return min(self.batches.total // (BATCH_SHARE * self.batches.size), MOST_BATCHES)
+
+    def value_and_grad(self, target, z, batch=None):
+        """See `View.value_and_grad`: block by block, or a batch at a time where memory is short."""
+        if self.all is not None:
+            return self._counted(self.all, target, z)
+        if self.batches.tight or self.batches.mapped:
+            target.counter.num_gradients += len(z)
+            target.counter.num_densities += len(z)
+            return self.batches.value_and_grad(z)
+        return target.value_and_grad(z, batch=batch)
+
+    def engines(self, names):
+        """See `View.engines`."""
+        if not self.rich:
+            return ("stochastic ascent",)
+        if names[0] != "natural gradient":
+            return names
+        return ("tempered natural gradient", "anchored natural gradient", *names[1:])
+
+    def few(self, target, size: int, rng: np.random.Generator) -> Density:
+        """The density of some rows, one from each of as many stretches of equal length."""
+        ends = np.arange(size + 1) * self.batches.total // size
+        rows = Blocks(self.batches, rng.integers(ends[:-1], ends[1:]))
+        return lambda z: self._counted(rows, target, z)
+
+    def batch(self, target, rng: np.random.Generator) -> Density:
+        """The density of a fresh batch that stands for all rows."""
+        chosen = self.batches.sample(rng)[: self.batches.size]
+        rows = Blocks(self.batches, chosen, self.batches.total / self.batches.size)
+        return lambda z: self._counted(rows, target, z)
+
+    def _counted(self, rows: Blocks, target, z):
+        target.counter.num_gradients += -(-len(z) * rows.num_rows // self.batches.total)
+        return rows(z, target.weights)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What batches never reach."""
+        if self.rich:
+            return ()
+        idle = {name: int((chance == 0).sum()) for name, (_, _, chance) in self.batches.groups.items()}
+        return tuple(
+            Finding(
+                "no rows",
+                name,
+                float(count),
+                0.0,
+                "untrusted",
+                f"{count} elements of plate '{name}' have no rows: batches never reach them, and they stay "
+                "where they started. Leave them out of the levels, or fit on all rows.",
+            )
+            for name, count in idle.items()
+            if count
+        )
+
+
+def planned(guide, batches: Batches) -> Plan:
+    """The plan of a fit on minibatches.
+
+    Raises
+    ------
+    GuideError
+        For a guide that batches cannot reach.
+    """
+    name = str(getattr(guide, "name", guide)).lower().replace("_", "").replace("-", "")
+    dim, all_in_each = batches.full.dim, whole(batches)
+    words = f"batches of {batches.size} rows of '{batches.rows}'"
+    dense = dim <= LARGEST_DENSE
+    choices: tuple[tuple[bool, Callable[[], Plan]], ...] = (
+        (
+            name == "auto" and all_in_each and dim <= FULL_RANK_LIMIT,
+            lambda: Plan(FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable"),
+        ),
+        (
+            name == "auto" and all_in_each,  # a structured guide where the links allow it
+            lambda: Plan(
+                FullRank() if dense else MeanField(),
+                f"{words}, {dim} coordinates: "
+                + ("a dense covariance is dear" if dense else "too many for a dense covariance"),
+                auto=True,
+            ),
+        ),
+        (name == "auto", lambda: Plan(MeanField(), f"{words}, each with some of {dim} coordinates")),
+        (name == "meanfield", lambda: Plan(MeanField(), words)),
+        (name == "structured" and all_in_each, lambda: Plan(Structured(), words)),
+        (name == "fullrank" and all_in_each and dense, lambda: Plan(FullRank(), words)),
+    )
+    for holds, plan in choices:
+        if holds:
+            return plan()
+    raise GuideError(
+        explain(
+            "guide",
+            "'mean-field' with minibatches, or where each holds all coordinates 'structured', or up to "
+            f"{LARGEST_DENSE} of them 'full-rank'",
+            repr(guide),
+            "use larger batches, fit on all rows for a richer guide, or leave it at its default",
+        )
+    )

@@ -1,0 +1,125 @@
+"""What every engine is, and the one loop that runs them.
+
+An engine is a frozen object of settings around a log density. Its state is frozen too: ``step`` makes another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...guides.transport import Gaussian, Transport
+
+Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""``density(z) -> (log density (B,), gradient (B, dim))`` at rows of ``z``; −∞ and 0 where they are not finite."""
+STOPPED = "stopped"
+
+
+class Engine(Protocol):
+    """An optimiser of one shape: ``init`` makes a state, ``step`` the next, ``done`` says why it is the last."""
+
+    def init(self, start: Any) -> Any:
+        """The state at `start`: a transport, or the points of an optimiser of numbers."""
+        ...
+
+    def step(self, state: Any) -> Any:
+        """The state after one step."""
+        ...
+
+    def done(self, state: Any) -> str | None:
+        """Why there is no other step; None where there is."""
+        ...
+
+    def fit(self, state: Any, reason: str) -> Any:
+        """What was reached, a `Fit` where the engine fits a law."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an engine has reached.
+
+    Attributes
+    ----------
+    transport : Transport
+        The fitted member of a family.
+    gaussian : Gaussian or None
+        The Gaussian that stands for it where a fit goes on; None where the one before still does.
+    elbo : float
+        Its bound in nats; NaN where the engine knows none.
+    converged : bool
+    trace : tuple of float
+        The bound after each step.
+    words : str
+        What was done, for the trail.
+    reason : str
+        Why it ended.
+    steps : mapping of numpy.ndarray
+        What else was seen at each step, by name.
+    findings : tuple of Finding
+    num_gradients : int
+        Passes over all rows that the target has not counted.
+    """
+
+    transport: Transport
+    gaussian: Gaussian | None
+    elbo: float = np.nan
+    converged: bool = True
+    trace: tuple[float, ...] = ()
+    words: str = ""
+    reason: str = ""
+    steps: Any = None
+    findings: tuple = ()
+    num_gradients: int = 0
+
+
+def run(
+    engine: Engine,
+    start: Any,
+    stop: Callable[[], bool] | None = None,
+    seen: Callable[[Any], None] | None = None,
+) -> tuple[Any, str]:
+    """Run an engine until it is done, or until `stop` says so, which is asked before every step.
+
+    Parameters
+    ----------
+    engine : Engine
+    start
+        See `Engine.init`.
+    stop : callable, optional
+    seen : callable, optional
+        ``seen(state)`` after every step.
+
+    Returns
+    -------
+    tuple
+        The last state, and why it is the last.
+    """
+    state = engine.init(start)
+    while (reason := engine.done(state)) is None:
+        if stop is not None and stop():
+            return state, STOPPED
+        state = engine.step(state)
+        if seen is not None:
+            seen(state)
+    return state, reason
+
+
+def fit(
+    engine: Engine,
+    start: Any,
+    stop: Callable[[], bool] | None = None,
+    keep: Callable[[Fit], None] | None = None,
+) -> Any:
+    """Run an engine as `run` does, and give what it reached.
+
+    Parameters
+    ----------
+    keep : callable, optional
+        Takes what has been reached after every step: it is there still where the loop is interrupted.
+    """
+    seen = None if keep is None else lambda state: keep(engine.fit(state, "under way"))
+    return engine.fit(*run(engine, start, stop, seen))

@@ -1,0 +1,77 @@
+"""Refinement that begins by itself: where trust is missing, chains could mend that, and it is affordable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..evidence.estimates import estimate
+from ..evidence.verdicts import MEAN, ORDER, SD
+from ..evidence.mixture import LocalStein
+from ..evidence.outcome import quantity_values
+from ..posterior import Posterior
+from .refine import refine
+from ..run.trail import Rung, Trail
+
+AFFORDABLE, TIMES = 60.0, 10.0  # seconds, or times the fit's, that refinement may take
+
+
+def refine_where_it_pays(
+    posterior: Posterior, progress: bool = True, max_seconds: float | None = None, checkpoint=None
+) -> Posterior:
+    """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
+    affordable cost."""
+    if posterior.judgement == "trusted":
+        return posterior
+    hopeless = _hopeless(posterior)
+    if hopeless:
+        return replace(posterior, trail=Trail([*posterior.trail, Rung("refine", "nuts", reason=hopeless)]))
+    limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
+    seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
+    refined = refine(
+        posterior, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit
+    )
+    if refined.law == "mcmc" and _trust(refined) < _trust(posterior):
+        last = replace(refined.trail[-1], reason=f"{refined.trail[-1].reason}; no better, left aside")
+        table = _disputed(posterior, refined)
+        trail = Trail([*posterior.trail, last])
+        return replace(posterior, table=table, trail=trail, cost=refined.cost, _groups={})
+    return refined
+
+
+def _disputed(posterior, refined) -> dict:
+    """The posterior's table, where chains that are left aside still tell against a quantity that was trusted."""
+    law = refined._outcome.law
+    values, _ = quantity_values(refined._target, law.z)
+    found = estimate(values, None, law.inflation(values))
+    with np.errstate(all="ignore"):
+        apart = (np.abs(posterior.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
+        spread = np.abs(posterior.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
+    table = posterior.table | {
+        "verdict": list(posterior.table["verdict"]),
+        "reason": list(posterior.table["reason"]),
+    }
+    for i in np.flatnonzero((apart > MEAN) | (spread > SD)):
+        if table["verdict"][i] == "trusted":
+            table["verdict"][i] = "caution"
+            table["reason"][i] = "chains of NUTS, themselves not established, say otherwise"
+    return table
+
+
+def _hopeless(posterior) -> str | None:
+    """Why chains that start at the fit could not mend what is short of trusted; None where they could."""
+    outcome, table = posterior._outcome, posterior.table
+    if outcome.condemned is not None:
+        return f"not run: {outcome.condemned}"
+    if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
+        return "not run: chains would stay in the mode where they start"
+    short = [table["reason"][i] for i in posterior._judged() if table["verdict"][i] in ORDER[1:]]
+    if all(reason.startswith("symmetric under") for reason in short):
+        return "not run: chains would show one of the equal modes"
+    return None
+
+
+def _trust(posterior) -> tuple:
+    verdicts = [posterior.table["verdict"][i] for i in posterior._judged()]
+    return -ORDER.index(posterior.judgement), sum(v == "trusted" for v in verdicts)

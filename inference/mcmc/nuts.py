@@ -1,0 +1,251 @@
+"""Chains of NUTS: where they run, where they begin, and what a pilot says they will cost.
+
+References
+----------
+Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Hoffman et al. (2019), NeuTra-lizing bad geometry in
+Hamiltonian Monte Carlo using neural transport. Zhang et al. (2022), Pathfinder, JMLR 23.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...ppl.interrupts import held
+from ..evidence.chains import slowest
+from ..evidence.mixing import split_rhat
+from ..evidence.outcome import Law, Outcome
+from .precondition import Affine, Bent
+
+CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of dearer ones
+WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
+FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
+STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not
+LARGEST_DENSE, FREE_DENSE = 300, 50  # dimensions up to which a metric is dense: the fit's, and one found
+PILOT = 10.0  # seconds up to which nothing is projected before the first draws
+PLAIN = 2000  # iterations of each chain of NUTS from nothing: NumPyro's and Stan's 1,000 of warm-up and as many draws
+MEETING = 300  # iterations of a long warm-up, after which the later half is looked at
+TOGETHER = 1.05  # R̂ below which chains share the metric of all
+ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
+
+
+@dataclass
+class Chains:
+    """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
+
+    target: object
+    place: Affine | Bent
+    gated: bool
+    own: bool = False  # whether the metric was theirs to find, as that of chains from nothing is
+    accept: float = ACCEPT[0]
+    chunk: int = CHUNK
+    superchains: int = 0
+    state: object = None
+    z: list = field(default_factory=list)
+    stats: list = field(default_factory=list)
+    num_warmup: int = 0
+    why: str = ""
+    adapted: int = 0  # iterations of the warm-up that is under way
+    late: list = field(default_factory=list)  # points of its later half, until it is looked at
+    num_gradients: int = 0
+    seconds: float = 0.0  # of these, compilation left out
+    plain: float = np.inf  # gradients that chains from nothing would take, where a pilot found them
+    iterations: int = 0
+
+    @property
+    def sampler(self):
+        """The backend's, in this metric."""
+        if self.gated:
+            return self.target.sampler(WARMUP, None, self.place.flow)
+        metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
+        return self.target.sampler(LONG_WARMUP, metric)
+
+    @property
+    def to_warm(self) -> int:
+        """Iterations of a warm-up."""
+        return WARMUP if self.gated else LONG_WARMUP
+
+    def warmed(self, start: np.ndarray, rng, stop) -> None:
+        """Begin at `start`, shape ``(C, dim)``, and adapt."""
+        self.begin(start, rng)
+        self.adapt(rng, stop)
+
+    def begin(self, start: np.ndarray, rng) -> None:
+        """Stand at `start`, shape ``(C, dim)``, with nothing adapted."""
+        x = self.place.coordinates(start)
+        step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
+        value, grad = self.place.pulled(x, *self.target.value_and_grad(start))
+        seeds, own = rng.integers(0, 2**31, len(start)), self.target
+        given = self.place.arrays, own.data, own.weights
+        self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
+        self.adapted, self.late = 0, []
+
+    def adapt(self, rng, stop) -> None:
+        """Go on with the warm-up until it is over or `stop` says so."""
+        while self.adapted < self.to_warm and not stop():
+            found = self._chunk()
+            self.num_warmup += self.chunk
+            self.adapted += self.chunk
+            if self.gated or not MEETING // 2 < self.adapted <= MEETING:
+                continue
+            self.late.append(self._points(found["x"]))
+            if self.adapted == MEETING and self.lent(np.concatenate(self.late, 1)):
+                self.begin(self.late[-1][:, -1], rng)
+
+    @property
+    def over(self) -> bool:
+        """Whether chains from nothing would have ended."""
+        return self.num_gradients > self.plain or (self.own and self.iterations >= PLAIN)
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a gradient, with what NUTS does around it."""
+        return self.seconds / max(self.num_gradients, 1)
+
+    def _points(self, x: np.ndarray) -> np.ndarray:
+        return self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape)
+
+    def _chunk(self):
+        clock, begin = self.target.density.clock, time.perf_counter()
+        compiled = clock["compile"]
+        self.state, found = self.sampler.run(self.state, self.chunk)
+        count = int(found["num_steps"].sum())
+        self.seconds += time.perf_counter() - begin - (clock["compile"] - compiled)
+        self.num_gradients += count
+        self.iterations += self.chunk
+        self.target.counter.num_gradients += count
+        self.target.counter.num_densities += count
+        return found
+
+    def extended(self, count: int, stop) -> None:
+        """Draw `count` more of each chain, in whole chunks, unless the time is up."""
+        whole = self.chunk if self.superchains else CHUNK  # the pace decides when to look, not how many
+        for _ in range(-(-count // whole) * whole // self.chunk):
+            if stop():
+                return
+            found = self._chunk()
+            with held():  # draws and what is known of them
+                self.z.append(self._points(found.pop("x")))
+                self.stats.append(found)
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` draws of each chain."""
+        self.stats = [{name: kept[:, :count] for name, kept in self.joined.items()}]
+        self.z = [np.concatenate(self.z, 1)[:, :count]]
+
+    def again(self, accept: float, rng, stop) -> None:
+        """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met."""
+        z = np.concatenate(self.z, 1)
+        if not self.gated:
+            self.lent(z)
+        self.accept, self.z, self.stats = accept, [], []
+        self.warmed(z[:, -1], rng, stop)
+
+    def lent(self, z: np.ndarray) -> bool:
+        """Take the metric of draws ``(C, T, dim)`` of all chains together, if these have met; whether they have."""
+        if split_rhat(z).max() > TOGETHER:
+            return False
+        place = spread(z[:, ::2].reshape(-1, z.shape[2]))
+        if place is None:
+            return False
+        self.place, self.gated = place, True
+        return True
+
+    def law(self) -> Law:
+        """What the draws are."""
+        z = np.concatenate(self.z, 1)
+        stats = self.joined
+        flat = z.reshape(-1, z.shape[2])
+        diverging = stats["diverging"].ravel().astype(bool)
+        sd = flat.std(0)
+        held = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
+        return Law(
+            "mcmc",
+            flat,
+            None,
+            len(z),
+            float(diverging.mean()),
+            flat[diverging],
+            held,
+            stats,
+            self.superchains,
+        )
+
+    @property
+    def first(self) -> int:
+        """Draws of each chain before they are first judged."""
+        return FIRST_OF_MANY if self.superchains else FIRST
+
+    @property
+    def joined(self) -> dict[str, np.ndarray]:
+        """NUTS's statistics, ``(C, T)`` each."""
+        return {name: np.concatenate([s[name] for s in self.stats], 1) for name in self.stats[0]}
+
+
+def begun(target, outcome: Outcome) -> Chains:
+    """Chains in the frame that the evidence allows."""
+    law = outcome.law
+
+    def free(why):
+        return Chains(target, Affine(*target.units), False, own=True, why=why)
+
+    if law.kind == "mcmc":
+        if law.held < 3:
+            return free("a metric of their own, as the short chains had hardly moved")
+    elif outcome.without:
+        return free("from dispersed points")
+    elif not outcome.khat < 0.7:
+        return free("a metric of their own, as the fit's weights are heavy-tailed")
+    elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
+        location, scale = outcome.stein.worst
+        if location > 0.5 or scale > 1.0:
+            return free("a metric of their own, as the fit's residuals are large")
+    if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
+        place: Affine | Bent = Bent(outcome.guide, outcome.params)
+        return Chains(target, place, True, why="in the flow's base coordinates")
+    affine = spread(law.z, law.weights)
+    if affine is None:
+        return free("a metric of their own, as the fit has no spread")
+    return Chains(target, affine, True, why=f"in the fit's {'sds' if affine.scale.ndim == 1 else 'metric'}")
+
+
+def spread(z: np.ndarray, weights: np.ndarray | None = None, largest: int = LARGEST_DENSE) -> Affine | None:
+    """The frame of draws ``(S, dim)``: dense up to `largest` dimensions where they are many enough for it; None where they
+    have no spread."""
+    dim, weights = z.shape[1], np.full(len(z), 1 / len(z)) if weights is None else weights
+    mean = weights @ z
+    centred = z - mean
+    try:
+        if dim <= largest and 1 / np.sum(weights**2) >= 5 * dim:
+            return Affine(mean, np.linalg.cholesky((centred * weights[:, None]).T @ centred))
+        sd = np.sqrt(weights @ centred**2)
+        return Affine(mean, sd) if np.isfinite(sd).all() and (sd > 0).all() else None
+    except np.linalg.LinAlgError:
+        return None
+
+
+def starts(target, outcome, num_chains, rng) -> np.ndarray | None:
+    """Draws of the law at which the density and its gradient are finite; None where there are none."""
+    law = outcome.law
+    points = law.z[law.resample(16 * num_chains, rng)]
+    with np.errstate(all="ignore"):
+        value, grad = target.value_and_grad(points)
+    good = np.isfinite(value) & np.isfinite(grad).all(1)
+    if not good.any():
+        return None
+    return points[good][np.arange(num_chains) % good.sum()]
+
+
+def least_seconds(chains: Chains, start) -> float:
+    """What warm-up and the first draws will take at the least, from the time of a gradient; sets the chunks."""
+    points = np.resize(start, (max(len(start), chains.target.batch), start.shape[1]))  # as rows are padded to
+    chains.target.value_and_grad(points[: len(start)])  # compiled
+    begin = time.perf_counter()
+    chains.target.value_and_grad(points)
+    share = len(start) / len(points)
+    each = share * (time.perf_counter() - begin) * (STEPS if chains.gated else FREE_STEPS)
+    if chains.superchains or each * CHUNK > PILOT:
+        chains.chunk = SHORT_CHUNK if each * SHORT_CHUNK < PILOT else 1
+    return each * (chains.to_warm + chains.first)

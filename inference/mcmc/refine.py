@@ -1,0 +1,301 @@
+"""Refinement: chains of NUTS that start where the fit ended, until every judged quantity is known well enough.
+
+Where the evidence speaks for the fit, its covariance becomes the metric and the warm-up only sets the step size, or
+chains run in the base coordinates of its flow; an unsettled fit gives starting points and nothing else, since a wrong
+metric that is kept costs more than none.
+
+References
+----------
+Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Hoffman et al. (2019), NeuTra-lizing bad geometry in
+Hamiltonian Monte Carlo using neural transport. Zhang et al. (2022), Pathfinder, JMLR 23. Vehtari et al.
+(2021), Rank-normalization, folding, and localization: an improved R̂, Bayesian Analysis 16.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from ...guides import MeanField
+from ...ppl.errors import InferenceError, UnsupportedError, explain
+from ...ppl.interrupts import held, in_words, interruptible
+from ..run.checkpoint import Checkpoint
+from ..posterior.conclude import Cost, conclude
+from .drawing import Drawing
+from ..evidence.finding import Finding, Findings
+from ..evidence.mixing import BFMI, RHAT, SHORTEST, energy_information
+from ..evidence.verdicts import POINT_ESTIMATE
+from ..ladder.fitting import Fitting
+from ..evidence.frame import Dense, independent
+from .nuts import PILOT, begun, least_seconds, starts
+from ..evidence.outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
+from ..posterior import Posterior
+from ..posterior.groups import STEPS
+from ..run.trail import Rung, Trail
+from ..run.watch import Watch, check_seconds
+
+SUPERCHAINS, MOST_CHAINS = 16, 8192  # groups of many short chains that begin at one point; chains
+NOT_RUN = "no chain was run"
+FORGOTTEN = (
+    "its posterior is symmetric, and what is loaded cannot tell which quantities that moves: fit it again"
+)
+SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energy", "chains disagree"}
+
+
+@in_words("before chains had draws: the posterior is as it was")
+@held(answered=True)
+def refine(
+    posterior: Posterior,
+    num_chains: int = 4,
+    num_draws: int | None = None,
+    max_seconds: float | None = None,
+    seed: int | None = None,
+    progress: bool = True,
+    checkpoint=None,
+    affordable: float | None = None,
+) -> Posterior:
+    """Chains of NUTS from where a fit ended, see `Posterior.refine`.
+
+    Parameters
+    ----------
+    affordable : float, optional
+        Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
+    """
+    _check(posterior, num_chains, num_draws, max_seconds, seed)
+    begin, target = time.perf_counter(), posterior._target
+    watch = Watch(max_seconds, progress)
+    outcome = posterior._outcome or _remembered(posterior)
+    rng = np.random.default_rng([posterior.seed if seed is None else seed, 31])
+    before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
+    judged = posterior._judged()
+    chains = begun(target, outcome)
+    chains.superchains = SUPERCHAINS if num_chains >= FEW else 0
+    start = starts(target, outcome, chains.superchains or num_chains, rng)
+    if start is None:
+        return _without_start(posterior, seconds=time.perf_counter() - begin)
+    if chains.superchains:
+        start = np.repeat(start, num_chains // SUPERCHAINS, axis=0)
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint, {})  # a fit's own may lie beside the draws
+    seconds = lambda: time.perf_counter() - begin  # noqa: E731
+
+    def drawn(words):
+        why = f"{drawing.chains.why}: {words}"
+        return _drawn(posterior, outcome, drawing.chains, before, seconds(), why, rng)
+
+    keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
+    drawing = Drawing(chains, outcome.law, start, judged, rng, watch, num_draws, affordable, keep)
+    checkpoint.posterior(lambda: posterior, now=affordable is None)
+    try:
+        with watch.showing("refining with NUTS"):
+            least = least_seconds(chains, start)
+            limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
+            if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
+                words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
+            else:
+                with interruptible():
+                    words = drawing.run()
+    except KeyboardInterrupt:
+        watch.interrupted, words = True, "interrupted: the draws so far"
+    finally:
+        watch.close()
+    if not drawing.chains.z or words.startswith("not affordable"):
+        reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
+        count = target.counter.num_gradients - before[0]
+        rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds(), reason=reason)
+        return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
+    found = drawn(words)
+    found.findings += tuple(f for f in checkpoint.findings if f not in found.findings)
+    checkpoint.posterior(lambda: found, now=True)
+    return found
+
+
+def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior:
+    """The posterior of the draws so far."""
+    target, law = chains.target, chains.law()
+    count = target.counter.num_gradients - before[0]
+    values, _ = quantity_values(target, law.z)
+    errors = _guide_errors(target, outcome, values, posterior)
+    off = "" if errors is None else f"; {errors[2]}"
+    reason = f"{law.num_chains} chains × {len(law.z) // law.num_chains} draws after {chains.num_warmup}, {words}{off}"
+    rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds, reason=reason)
+    moved = replace(
+        outcome,
+        law=law,
+        rungs=[*posterior.trail, rung],
+        findings=[
+            *(f for f in posterior.findings if f.name not in SHORT_CHAINS),
+            *_findings(law, values, posterior),
+        ],
+        twins=_twins(outcome, law, rng),
+        guide_errors=None if errors is None else errors[:2],
+        condemned=None if outcome.condemned == POINT_ESTIMATE else outcome.condemned,
+    )
+    if outcome.without:
+        sd = np.maximum(law.z.std(0), 1e-300)
+        moved.params = dict(outcome.guide.init({"mean": law.z.mean(0), "sd": sd}))
+    cost = Cost(
+        posterior.cost.num_densities + target.counter.num_densities - before[1],
+        posterior.cost.num_gradients + count,
+        posterior.cost.compile_seconds + target.density.clock["compile"] - before[2],
+        posterior.cost.run_seconds + seconds,
+    )
+    return conclude(posterior.program, target, moved, (), cost, posterior.settings)
+
+
+def sampled(program, target, seed: int, settings: dict, findings=(), start_z=None, **options) -> Posterior:
+    """The posterior by chains of NUTS alone, from dispersed points.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        About the data.
+    start_z : numpy.ndarray, shape (1, dim), optional
+        Where all chains begin.
+    **options
+        As `refine` takes them.
+    """
+    begin, guide = time.perf_counter(), MeanField().bind(target)
+    seek = Fitting(target, SimpleNamespace(family=guide.family), seed, Watch())
+    rng = seek.rng(0)
+    points = seek.scattered(16, rng) if start_z is None else start_z
+    frame = independent(*target.units)
+    outcome = Outcome(
+        guide, guide.init({"mean": frame.mean, "sd": target.units[1]}), Law("guide", points), np.nan,
+        (np.nan, np.nan), None, frame, None, NOT_RUN, [], without=True,
+    )  # fmt: skip
+    cost = Cost(target.counter.num_densities, target.counter.num_gradients, 0.0, time.perf_counter() - begin)
+    none = conclude(program, target, outcome, findings, cost, settings)
+    none._outcome.condemned = None
+    return refine(none, **options)
+
+
+def _check(posterior, num_chains, num_draws, max_seconds, seed):
+    posterior._need_program("refine")
+    if posterior._target is None:
+        raise InferenceError(
+            explain(
+                "refine", "the program bound to the data that were fitted", "other data", "fit these data"
+            )
+        )
+    for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, SHORTEST)):
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and (not whole or value < least):
+            raise InferenceError(explain(name, f"an integer of at least {least}", repr(value), "correct it"))
+    if num_chains >= FEW and (num_chains % SUPERCHAINS or num_chains > MOST_CHAINS):
+        few = f"fewer than {FEW}, or a multiple of {SUPERCHAINS} up to {MOST_CHAINS}"
+        raise InferenceError(explain("num_chains", few, repr(num_chains), "choose another number"))
+    if num_chains >= FEW and not posterior._target.lockstep:
+        raise UnsupportedError(
+            explain(
+                "num_chains",
+                f"fewer than {FEW} on this backend, whose chains run one after the other",
+                repr(num_chains),
+                "use fewer chains, or fit with backend='jax'",
+            )
+        )
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
+    if seed is not None and not whole:
+        raise InferenceError(explain("seed", "an integer of at least 0", repr(seed)[:80], "correct it"))
+    check_seconds(max_seconds, positive=False)
+
+
+def _without_start(posterior, seconds) -> Posterior:
+    """The posterior as it was, with what stood in the way."""
+    reason = "no draw of the fit has a finite density"
+    finding = Finding(
+        "no start", "fit", None, None, "untrusted", f"Not refined: {reason}. Fit again with another seed."
+    )
+    trail = Trail([*posterior.trail, Rung("refine", "nuts", seconds=seconds, reason=f"not run: {reason}")])
+    return replace(posterior, trail=trail, findings=Findings([*posterior.findings, finding]), _groups={})
+
+
+def _twins(outcome, law, rng):
+    rows = law.resample(min(4000, len(law.z)), rng)
+    return rows, [symmetry.apply(law.z[rows])[0] for symmetry in outcome.symmetries]
+
+
+def _guide_errors(target, outcome, exact, posterior):
+    """How far the guide's own mean and sd were off, per quantity: in sds and as a factor; and the worst in words."""
+    if outcome.pool is None:
+        return None
+    own = outcome.pool.z[outcome.pool.from_guide]
+    guess, _ = quantity_values(target, own)
+    sd = exact.std(0)
+    moving = sd > 1e-12 * np.abs(exact.mean(0))
+    with np.errstate(all="ignore"):
+        shift = np.where(moving, (guess.mean(0) - exact.mean(0)) / sd, 0.0)
+        ratio = np.where(moving, guess.std(0) / sd, 1.0)
+    labels = posterior.table["label"]
+    k, j = int(np.abs(shift).argmax()), int(np.abs(np.log(np.maximum(ratio, 1e-300))).argmax())
+    words = (
+        f"the guide's means were off by up to {abs(shift[k]):.2f} sd ({labels[k]}), its sds by a factor of up to "
+        f"{ratio[j]:.2f} ({labels[j]})"
+    )
+    return shift, ratio, words
+
+
+def _findings(law: Law, values, posterior):
+    stats = law.stats
+    if law.divergent > DIVERGENT:
+        yield Finding(
+            "divergences",
+            "fit",
+            law.divergent,
+            DIVERGENT,
+            "caution",
+            f"{law.divergent:.1%} of NUTS's transitions diverged: a region of high curvature is not explored. A "
+            "non-centred parametrisation often mends it.",
+        )
+    known = energy_information(stats["energy"])
+    if known < BFMI:
+        yield Finding(
+            "energy",
+            "fit",
+            known,
+            BFMI,
+            "caution",
+            f"E-BFMI is {known:.2f}: the chains move slowly between levels of energy. Heavy tails or a hierarchy's "
+            "scale are the usual causes: reparametrise.",
+        )
+    judged = posterior._judged()
+    apart = law.rhat(values[:, judged])
+    worst = int(apart.argmax())
+    if apart[worst] > RHAT:
+        label = posterior.table["label"][judged[worst]]
+        yield Finding(
+            "chains disagree",
+            label,
+            float(apart[worst]),
+            RHAT,
+            "caution" if apart[worst] < 1.05 else "untrusted",
+            f"R̂ of {label} is {apart[worst]:.3f}: the chains have not come together. Give them more time, or look for "
+            "several modes.",
+        )
+
+
+def _remembered(posterior) -> Outcome:
+    """What a posterior that was loaded still knows of its fit."""
+    law = Law("psis" if posterior.law == "psis" else posterior.law, posterior.z)
+    if posterior.law == "mcmc":
+        law.held = np.inf if posterior.judgement != "untrusted" else 0.0
+    frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-300)))
+    condemned = posterior.settings.get("condemned")
+    if condemned is None and any(f.name == "symmetry" for f in posterior.findings):
+        condemned = FORGOTTEN
+    return Outcome(
+        posterior.guide,
+        posterior.params,
+        law,
+        posterior.khat,
+        (np.nan, np.nan),
+        None,
+        frame,
+        None,
+        condemned,
+        list(posterior.fit_record.get("elbo", [])),
+        steps={k: posterior.fit_record[k] for k in STEPS[1:] if k in posterior.fit_record},
+    )

@@ -1,0 +1,127 @@
+"""What a fit looks at while it runs: its deadline, its progress line, and the best state so far."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextlib import contextmanager
+from numbers import Real
+
+from ...ppl.errors import InferenceError, explain
+from ...ppl.interrupts import came
+
+logger = logging.getLogger("elboroom")
+REDRAWN = 0.1  # seconds between two looks of a bar
+
+
+def check_seconds(seconds, positive: bool = True) -> None:
+    """Refuse what is no time limit.
+
+    Raises
+    ------
+    InferenceError
+    """
+    number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and (seconds > 0 or seconds == 0 and not positive)):
+        raise InferenceError(
+            explain("max_seconds", "a positive number", repr(seconds)[:80], "correct it, or leave it out")
+        )
+
+
+class Watch:
+    """Deadline and progress of one fit.
+
+    Parameters
+    ----------
+    max_seconds : float or None
+    progress : bool
+        Show a line on a terminal or in Jupyter; nothing when piped.
+    """
+
+    def __init__(self, max_seconds: float | None = None, progress: bool = True):
+        self.begin = time.perf_counter()
+        self.deadline = None if max_seconds is None else self.begin + max_seconds
+        self.interrupted = False
+        self._show = progress and _interactive()
+        self._status = None
+        self._drawn = 0.0
+
+    def stop(self) -> bool:
+        """Whether to end what is running; called once per step."""
+        return (
+            self.interrupted or came() or (self.deadline is not None and time.perf_counter() > self.deadline)
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the fit began."""
+        return time.perf_counter() - self.begin
+
+    @contextmanager
+    def showing(self, title: str):
+        """Show what is being done for the length of a block."""
+        logger.info(title)
+        if not self._show:
+            yield
+            return
+        from rich.console import Console
+
+        if self._status is None:
+            self._status = Console(stderr=True).status(title, refresh_per_second=4)
+            self._status.start()
+        self._status.update(f"{title}  [dim]{self.elapsed:.0f} s[/dim]")
+        yield
+
+    def close(self) -> None:
+        """Take the progress line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+class Bar:
+    """Progress of a known number of steps; cheap to tell at any rate.
+
+    Parameters
+    ----------
+    total : int
+    show : bool
+        Show a bar on a terminal or in Jupyter; nothing when piped.
+    """
+
+    def __init__(self, total: int, show: bool = True):
+        self._total, self._show, self._bar = total, show and _interactive(), None
+        self._drawn = time.perf_counter()
+
+    def tell(self, done: int, words: str = "") -> None:
+        """So many steps are done."""
+        now = time.perf_counter()
+        if not self._show or now - self._drawn < REDRAWN:
+            return
+        self._drawn = now
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
+            console = Console(stderr=True)
+            self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self._total)
+        self._bar.update(self._task, completed=done, description=words, refresh=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _interactive() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules

@@ -1,0 +1,371 @@
+"""Every number with a meaning in this room: what it says, and where it comes from.
+
+A number "by cache" or "by memory" bounds what a call holds; one "chosen by hand" was set where nothing in the benchmarks
+told two values apart, and says what it trades. Numbers of a method are its authors'.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# -- what *trusted* promises -----------------------------------------------------------------------------
+MEAN = 0.15
+"""Posterior sds by which the mean of a trusted quantity may be off."""
+SD = 0.15
+"""Share by which its sd may be off."""
+QUANTILE = 0.25
+"""Sds by which its 5% and 95% quantiles may be off."""
+MONTE_CARLO_SHARE = 4.0
+"""Each promise is this many Monte Carlo standard errors wide."""
+CAUTION = 0.5
+"""Sds, and share of the sd, that *caution* promises."""
+STRICTNESS = 1.0
+"""Share of its limits that the evidence may use; benchmarks/calibration.py turns it."""
+MOST_UNTRUSTED = 0.05
+"""Share of all scalar quantities that may be untrusted in a posterior that is called trusted."""
+
+# -- importance weights ----------------------------------------------------------------------------------
+KHAT_TRUSTED = 0.5
+"""k̂ up to which weights have a finite variance (Vehtari et al. 2024, section 3)."""
+KHAT_LIMIT = 0.7
+"""k̂ from which on no practical number of draws makes estimates reliable (Vehtari et al. 2024, section 3.2.4)."""
+KHAT_SHARED = 1.0
+"""k̂ from which on weights have no mean: no resampling even of a guide that may be climbed from."""
+KHAT_EASY = 0.4
+"""k̂ below which weighted draws may do without chains (benchmarks/calibration.py)."""
+LEAST_EFFICIENCY = 0.15
+"""Effective share of a pool below which chains are asked too (benchmarks/calibration.py)."""
+TAIL_DF = 5.0
+"""Degrees of freedom of the heavier half of a pool: tails of the posterior are met, and the middle is not thinned."""
+FIRST_POOL, LARGEST_POOL, LEAN_POOL, STOPPED_POOL = 8_000, 64_000, 1_000, 2_000
+"""Draws of a first pool, of the largest, of one that only gives chains their starts, and of one when time is up."""
+LEAST_POOL = 200
+"""Draws of the smallest pool: k̂ needs a tail of about 40."""
+DEAR_POOL = 1_000
+"""Draws of a pool whose density reads more numbers than `DEAREST`."""
+DRAWS_PER_KEPT = 4
+"""Draws of the pool for each that is kept: resampled draws are then nearly distinct."""
+DEAREST = 2**33
+"""Numbers that a first pool reads: seconds on any machine."""
+LARGEST_BLOCK = 2**25
+"""Values held at once: 256 MiB of doubles."""
+ENOUGH_NOISE = 0.9
+"""Share of a promise's Monte Carlo part that stops the growth of a pool; a pilot's figure is itself noisy."""
+HEAVY_WEIGHT, MISSED_MASS = float(np.log(20.0)), 0.01
+"""Log weight of a draw, against the evidence, and share of such draws among those of chains, that speak of mass that a
+flow does not cover (benchmarks/flows.py)."""
+
+# -- residuals of Stein's identity -----------------------------------------------------------------------
+LOCATION, LOCATION_CAUTION = 0.15, 0.5
+"""Residual shift in sds up to which a quantity is trusted, and taken with caution: what each promises of the mean."""
+SCALE, SCALE_CAUTION = 0.3, 1.0
+"""Residual of the variance, as a share: twice what each promises of the sd."""
+TYPICAL = 0.98
+"""Quantile of the residuals of many coordinates that stands for all but a few."""
+FLAT_DIRECTION = 0.05
+"""Curvature, in a guide's frame, below which nothing seems to hold a direction."""
+FAR, COLLINEAR = 1e4, 1e-6
+"""Sds of a coordinate, in its prior's unit, from which on nothing holds it; and the eigenvalue of the correlations from
+which on a combination is known a thousand times better than each part."""
+
+# -- chains ----------------------------------------------------------------------------------------------
+RHAT = 1.01
+"""R̂ of chains that have mixed (Vehtari et al. 2021)."""
+RHAT_CAUTION = 0.05
+"""R̂ − 1 up to which a quantity is taken with caution (Gelman et al. 2013: 1.1 for R̂ without ranks)."""
+ENOUGH = 400
+"""Effective draws of bulk and tails (Vehtari et al. 2021)."""
+BFMI = 0.3
+"""E-BFMI below which momenta explore too slowly (Betancourt 2016)."""
+DIVERGENT = 0.002
+"""Share of transitions that may diverge (benchmarks/posteriordb.py: one in 4,000 of a funnel that is met is rare)."""
+MANY_DIVERGENT = 10
+"""Times as many from which on no quantity is told apart from those that diverged."""
+LEAST_ACCEPTANCE = 0.5
+"""Acceptance of short chains whose step size aims at 0.8 below which no step size suits all of the posterior."""
+MOVED = 12
+"""Autocorrelation times that each of many short chains has to move (benchmarks/calibration.py)."""
+HARDLY_MOVED, HARDLY = 3, 9.0
+"""Autocorrelation times below which one direction may hold the others back, and what is then counted of theirs."""
+CHAIN_DRIFT, DRIFT_CAUTION = 0.1, 0.5
+"""Change between the halves of chains, beyond its noise and in sds."""
+MISSED_AT_DIVERGENCES = 0.75
+"""Sds by which a quantity may be away where transitions diverge."""
+TAIL = 0.35
+"""Tail index from which on the error of an sd is not known: it takes a fourth moment, which 0.25 would be for the exact
+index."""
+NO_SD = 0.7
+"""Tail index with which there can hardly be an sd, which needs 0.5."""
+MIRRORED = 0.1
+"""Sds by which a symmetry of the posterior may move a quantity's law."""
+MANY_QUANTITIES, CHAIN_BATCHES = 1000, 20
+"""Quantities from which on batch means replace the estimates one by one, and batches of a chain."""
+SHORTEST_CHAIN = 4
+"""Draws of a chain by which it can be judged."""
+FEW_CHAINS = 32
+"""Chains below which each is long."""
+FEWEST_SHOWN, MOST_SHOWN = 4, 16
+"""Superchains that many short chains are shown as (Margossian et al. 2024)."""
+NUM_CHAINS = 128
+"""Short chains: their spread needs no spectral window, and a batch of their gradients fills a processor."""
+LEAST_CHAINS = 32
+"""Fewer short chains say too little by their spread."""
+SHORT_WARMUP, SHORT_DRAWS, LONGER_DRAWS, MOST_SHORT_DRAWS = 40, 80, 160, 1280
+"""Iterations of short chains that set the step size, draws of the first, of the second round, and of the longest."""
+LEAST_SHORT_DRAWS = 40
+"""Draws of a round of chains, broken off, by which it can be judged."""
+SHORT_ACCEPT, CAREFUL_ACCEPT = 0.8, 0.95
+"""Acceptance at which the step size aims, and where transitions diverge (Stan's adapt_delta)."""
+CHAIN_NUMBERS, WIDE_NUMBERS, DEAR_NUMBERS = 1e9, 4e9, 4e10
+"""Numbers that the gradients of short chains read, of a wide posterior's, and of one whose gradient is dear: seconds on
+any machine, and the same gradients on all, so that the same seed gives the same result."""
+LEAST_CHAIN_GRADIENTS, MOST_CHAIN_GRADIENTS = 500_000, 1_000_000
+"""Bounds of that."""
+CACHED = 2**17
+"""Numbers that fit into a core's cache: larger batches are slower."""
+DIVERGENT_ENERGY = 1000.0
+"""Loss of energy from which on a transition counts as divergent (Stan, NumPyro)."""
+TRAJECTORY, TRAJECTORIES = 1.6, (0.4, 1.2)
+"""Length of a trajectory in a whitened frame, a quarter turn, and what it is multiplied by at random (Neal 2011)."""
+MOST_LEAPFROGS = 32
+"""Leapfrog steps of a trajectory."""
+STEP_JITTER = (0.8, 1.2)
+"""Share of its step size that each chain takes, at random (Neal 2011)."""
+
+# -- other modes and symmetries --------------------------------------------------------------------------
+FARTHEST = 60.0
+"""Sds of the guide at which a search for other modes starts at most (benchmarks/modes.py)."""
+LEAST_MASS = 0.03
+"""Share of the posterior that a mode among the draws must promise to be looked for."""
+NEGLIGIBLE = 7.0
+"""Nats below the fit's bound from which on a mode elsewhere has a mass below one in a thousand."""
+SCOUTS, FEWEST_SCOUTS, MOST_SCOUTS = 2**21, 256, 2048
+"""Numbers among which places are looked for from where narrow modes are met, and bounds of how many places."""
+FEW_DIMENSIONS = 20
+"""Dimensions up to which random places can meet a narrow mode."""
+LARGEST_SEARCH = 2**17
+"""Numbers per gradient from which on few places are searched."""
+FEWEST_STARTS, MOST_STARTS = 4, 16
+"""Pairs of starts of a search."""
+WITHIN = 0.999
+"""Share of the draws within the radius from which on a place is elsewhere."""
+MOST_COMPONENTS = 8
+"""Modes that are weighed together."""
+LARGEST_MIXTURE = 400
+"""Dimensions up to which a dense covariance for every mode is affordable."""
+STARTS_AROUND = 16
+"""Loose fits around every component (benchmarks/modes.py)."""
+FEWEST_LEADS, ASKED = 3, 4.0
+"""Points that lead to a mode: where fewer do, none may lead to others (Good 1953); nats below the best component up to
+which this is asked."""
+NEGLIGIBLE_COMPONENT = 10.0
+"""Nats below the best component from which on a mode is left out: its mass is below one in twenty thousand."""
+SLOPE, SLOPES = 20.0, 2.0
+"""Nats, and nats a dimension, by which a bound on the way to a mode may lie lower still (benchmarks/modes.py)."""
+SAME_MODE = 2.0
+"""Sds between centres up to which two Gaussians are one mode."""
+EDGE = 0.05
+"""Share of a component that may hold a reported quantile."""
+SEARCHED = 5
+"""Dimensions up to which, where there are several modes, none much narrower is missed (benchmarks/modes.py)."""
+LARGEST_AXIS, LARGEST_SET, LARGEST_COUNT = 12, 5, 512
+"""Elements of an axis that are exchanged, sites that move together, and symmetries that are tried."""
+MOST_SYMMETRIES = 5
+"""Symmetries that are named in findings."""
+
+# -- starts ----------------------------------------------------------------------------------------------
+START_RADIUS, START_SD = 2.0, 0.1
+"""Half the edge of the cube of dispersed starts (Stan's), and their first sd."""
+START_DRAWS, START_FRESH = 4, 16
+"""Draws on which a loose fit is made, and on which its bound is taken: it only says where to go on."""
+START_TOLERANCE, LOOSE = 0.1, 2.0
+"""Nats at which a start stops, and where the guide's own fit goes on from there."""
+LARGEST_START_STEP = 20.0
+"""Largest change of a coordinate in a step."""
+LOG_SD_BOUND = 40.0
+"""Bound of log sds: their squares stay finite."""
+RECENTRED = 0.2
+"""A smaller change of a centring is not worth another fit (benchmarks/posteriordb.py)."""
+PRIOR_DRAWS, MOST_SETTLINGS = 64, 10
+"""Draws of the prior among which starts are chosen; most fits, each in units of the one before."""
+RADII = (2.0, 1.0, 0.3, 0.05, 5.0, 10.0)
+"""Cubes in which a point of finite density is looked for."""
+FEW_ELEMENTS = 32
+"""Elements of a site that others may depend on as a whole."""
+LARGEST_DENSE = 1000
+"""Dimensions up to which frames are dense: a product with a thousand draws takes milliseconds."""
+
+# -- natural gradients -----------------------------------------------------------------------------------
+DAMPED, GROWN, SPENT = 0.4, 1.6, 1e-4
+"""What the length of a refused step, and of a taken one, is multiplied by; and the length that is none."""
+NOISE = 3.0
+"""Standard errors by which a bound may lie below the one before."""
+FEWEST_DRAWS = 32
+"""Draws of a step at the least; ``2 dim`` from 16 dimensions on, which whitening needs."""
+NATURAL_STEPS, SPARSE_STEPS, LOW_RANK_STEPS = 100, 60, 12
+"""Most steps."""
+GRADIENT_AT_REST, CURVATURE_AT_REST, TRACE_AT_REST = 0.1, 0.15, 1.0
+"""Whitened gradient, and distance of the whitened curvature from one, of the worst direction at rest; distance of their
+sum from the dimension: heavy tails in many dimensions hide a common scale."""
+TEMPERED_AT_REST, TEMPERED_STEPS, GROWTH_OF_ROWS = 0.5, 12, 8
+"""The same of a posterior of some rows, which only leads to the next; its steps, and how many times as many rows."""
+LARGEST_MOVE = 1.5
+"""Root mean square of a step, in sds."""
+LEAST_CURVATURE, CURVATURES = 0.25, (0.25, 4.0)
+"""Whitened curvature that a step counts on at the least, and bounds within which it changes the scale."""
+LARGEST_STEP = 0.75
+"""Share of a Newton step of a precision: no variance grows more than fourfold at once."""
+BETTER = 1e-3
+"""Nats from which on a bound is better."""
+STALE = 3
+"""Steps without a better bound after which more draws are taken."""
+FLAT, WIDEST, NARROWEST = 1e-3, 1e6, 1e-12
+"""Whitened curvature, and times its first width, of a Gaussian that runs away; times at which nothing is finite."""
+NARROWEST_PRECISION = 1e24
+"""A precision at which nothing is finite."""
+RESOLVED_BOUND = 1e-6
+"""Share of a bound that sums over many rows do not resolve."""
+SPARSE_DRAWS, SPARSE_HESSIANS, NUM_AVERAGE = 32, 8, 8
+"""Draws for the mean gradient and, of these, for the mean Hessian; steps that are averaged at the end."""
+WIDENINGS, HALVINGS_OF_A_STEP = 3, 30
+"""How often draws are doubled, and a step is halved until its precision is one."""
+COMMON, STEADY = 0.01, 0.02
+"""Share of the dimension by which the curvatures' sum may differ; and change of a Hessian that is the same everywhere."""
+AGREED, POLISH_DOUBLINGS, POLISH_STEPS, POLISH_TOLERANCE = 0.1, 2, 60, 0.01
+"""Nats between the bounds on fitting draws and on fresh ones; doublings, steps, and nats of the quasi-Newton polish."""
+
+# -- quasi-Newton ----------------------------------------------------------------------------------------
+LBFGS_STEPS, LBFGS_MEMORY, PATIENCE = 300, 12, 4
+"""Most iterations; pairs that are kept; iterations that together have to gain the tolerance."""
+ARMIJO, CURVED, BACKTRACKS = 1e-4, 1e-10, 20
+"""Share of the promised descent (Nocedal & Wright 2006); cosine of a pair that has curvature; lengths tried."""
+SHORTEST_BACK, LONGEST_BACK = 0.05, 0.5
+"""Bounds of what a refused length is multiplied by."""
+MEAN_FIELD_DRAWS, FIXED_STEPS, FIXED_TOLERANCE, MODE_TOLERANCE = 32, 300, 1e-4, 1e-9
+"""Draws of a bound at fixed draws (Giordano et al. 2024 take 30); iterations; nats at which it, and a mode, is found."""
+DIFFERENCE = 6e-6
+"""Step of a central difference in double precision: the cube root of its resolution."""
+
+# -- low-rank guides and linear response -----------------------------------------------------------------
+LARGEST_RANK = 64
+"""Directions of a guide at most (benchmarks/scaling.py)."""
+LOW_RANK_DRAWS, PROBES = 32, 64
+"""Draws for the mean and the bound; random vectors for the diagonal of the Hessian."""
+KRYLOV_BLOCK, KRYLOV_ROUNDS, LARGEST_SPAN = 4, 6, 96
+"""Columns of a round, rounds between two diagonals, columns of one search (Saad 2011, chapter 6)."""
+GROWTH_OF_SDS, LEAST_PRECISION = 10.0, 0.05
+"""Factor by which an sd grows at once; share of its own precision that a diagonal keeps, whatever the probes say."""
+WORTHLESS, ENOUGH_GAINED, SHARE_GAINED = 0.01, 0.5, 0.02
+"""Nats below which a direction is not kept; a step that gains fewer, or less of what all have gained, is the last."""
+DAMPED_MIXES = (1.0, 0.4, 0.15)
+"""Shares of the new curvature that are tried."""
+MOST_DROPPED, COMPLETE = 1.0, (0.5, 2.0)
+"""Nats that the rank may drop, and curvatures left over, of a family that holds the best Gaussian."""
+RESPONSE_DRAWS, MOST_RESPONSE_GRADIENTS, RESPONSE_TOLERANCE = 16, 50_000, 0.02
+"""Draws over which the Hessian of a linear response is averaged; gradients; largest error of an sd."""
+MOST_RESPONSES = 64
+"""Coordinates whose covariance linear response is asked for."""
+HESSIAN_STEP = 0.05
+"""Step of a difference of gradients, in sds of the guide."""
+LARGEST_CALL = 2**22
+"""Numbers in one call of the density: 32 MiB of doubles."""
+
+# -- flows -----------------------------------------------------------------------------------------------
+FLOW_PILOTS, FLOW_CALL, FLOW_DRAWS = (1e-2, 3e-3, 1e-3), 100, 128
+"""Rates of the pilots; steps of a compiled call, and of a pilot; draws of a step (benchmarks/flows.py)."""
+FLOW_WINDOW, FLOW_GAIN, FLOW_HALVINGS, MOST_FLOW_STEPS = 6, 0.005, 4, 6000
+"""Calls whose bounds are compared, the later half against the earlier; nats of growth; halvings of the rate; steps."""
+FLOW_LEGS, NUM_CHECKED, FLOW_KHAT_ENOUGH, FLOW_ENOUGH = 2, 8_000, 0.3, 0.5
+"""How often it goes on; draws by which it is judged; k̂ and effective share of a flow that needs no more steps."""
+FLOW_FAILED = 0.5
+"""Share of the draws with no finite density from which on a call is undone."""
+MOST_FLOW_DIMENSIONS, LEAST_FLOW_STEPS, FLOW_PRODUCTS, MOST_FLOW_NUMBERS = 100, 1500, 30, 4e10
+"""Bent dimensions, and steps, of a flow that the ladder tries by itself; products of a matrix with draws in the time that
+a model takes for one number; numbers that its gradients read (benchmarks/flows.py)."""
+
+# -- stochastic ascent -----------------------------------------------------------------------------------
+ADAM, ADAM_TINY = (0.9, 0.999), 1e-8
+"""Decay of the moments and guard of the division (Kingma & Ba 2015)."""
+ASCENT_CALL, ASCENT_BYTES = 200, 2**26
+"""Steps of a compiled call, and bytes that their batches and draws may hold."""
+ASCENT_PILOTS, ASCENT_PILOT_STEPS = (0.3, 0.1, 0.03), 200
+"""Rates of the pilots, in units of the sd at the start, and their steps (benchmarks/svi.py)."""
+ASCENT_EVERY, ASCENT_WINDOW, ASCENT_PASSES = 25, 24, 2
+"""Least steps between iterates; iterates that are compared and averaged; passes over the data in a window."""
+MOST_ASCENT_STEPS = 60_000
+"""Steps at most."""
+DRIFT, SETTLED, SETTLED_SHARE = 1.1, 0.05, 0.95
+"""R̂ of the halves of a window at rest (Dhaka et al. 2020); sds, and change of a log sd, between averages that agree;
+share of the parameters of each site that must."""
+ROLLBACKS, LEAST_RATE, ASCENT_FAILED = 8, 1e-5, 0.5
+"""Blocks that are undone at most; a rate that is spent; share of steps without a finite bound that undoes a block."""
+
+# -- batches and memory ----------------------------------------------------------------------------------
+MOST_BATCHES, BATCH_SHARE = 8, 16
+"""Batches between anchors, and how many times over they must fit into all rows."""
+MOST_BLOCKS, NUM_POINTS = 64, 3
+"""Blocks up to which the check of batches reads all rows, and points at which it does."""
+MEMORY_SHARE, MADE = 0.25, 16
+"""Share of the memory that a gradient may take, and numbers that it makes of each that it reads."""
+TIGHT_BLOCKS, LEAST_ROWS, FEWEST_ROWS = 16, 256, 32
+"""Batches that a gradient of that size is taken in; rows in the smallest by itself, and after memory ran out."""
+CODES_BLOCK = 2**20
+"""Rows of codes that are counted at once: 8 MiB."""
+DATA_BLOCK, ROWS_TIMES_DRAWS = 2**18, 2**15
+"""Numbers of data that a block reads, by cache; rows times draws of one call."""
+
+# -- chains of NUTS --------------------------------------------------------------------------------------
+NUTS_CALL, SHORT_CALL = 50, 10
+"""Iterations of a compiled call: of few cheap chains, and of dearer ones."""
+WARMUP, LONG_WARMUP, MEETING = 50, 800, 300
+"""Warm-up with a metric that is known and without, and after how much of it the later half is looked at
+(benchmarks/refine.py)."""
+FIRST, FIRST_OF_MANY = 200, 20
+"""Draws of each chain before they are first judged."""
+STEPS, FREE_STEPS = 7, 15
+"""Gradients of a draw to count on at the least: metric known, and not."""
+LARGEST_METRIC, FREE_METRIC = 300, 50
+"""Dimensions up to which a metric is dense: the fit's, and one found."""
+PILOT = 10.0
+"""Seconds up to which nothing is projected before the first draws."""
+PLAIN = 2000
+"""Iterations of each chain of NUTS from nothing: NumPyro's and Stan's 1,000 of warm-up and as many draws."""
+TOGETHER = 1.05
+"""R̂ below which chains share the metric of all."""
+ACCEPT = (0.8, 0.95, 0.99)
+"""Acceptance that the step size aims at, and where transitions diverge (Stan's adapt_delta)."""
+MANY_ENOUGH = 5
+"""Draws a dimension of which a covariance can be taken."""
+DEAR, TRIED = 5.0, 50
+"""Seconds that chains take or are projected to take, from which on a pilot is worth its own; its draws of each chain."""
+MOST_DRAWS, MOST_HELD = 20_000, 2**27
+"""Draws of each chain; values held at once, 1 GiB of doubles."""
+SUPERCHAINS, MOST_CHAINS = 16, 8192
+"""Groups of many short chains that begin at one point (Margossian et al. 2024); chains."""
+AFFORDABLE, TIMES = 60.0, 10.0
+"""Seconds, or times the fit's, that refinement by itself may take."""
+LARGE_LOCATION, LARGE_SCALE = 0.5, 1.0
+"""Residuals of a fit whose metric is not kept: what *caution* promises."""
+
+# -- what is kept of a fit -------------------------------------------------------------------------------
+PROBABILITIES = (0.05, 0.5, 0.95)
+"""Quantiles of a summary."""
+LARGEST_GROUP, GROUP_BLOCK = 2**27, 256
+"""Numbers of a group of predictions, 1 GiB of doubles, and draws of a call that makes it."""
+NUM_PRIOR_DRAWS = 1000
+"""Draws of the groups of the prior."""
+LEAST_GROUP_DRAWS = 200
+"""Draws of a group at the least: fewer cannot show a tail probability of 1%."""
+CHECKPOINT_SECONDS = 60.0
+"""Seconds between two writes within a stage."""
+NUM_ROWS = 20
+"""Quantities that a posterior shows of itself."""
+PROBE_DRAWS, RESOLVED_SD = 4, 1e-4
+"""Draws whose log density is kept to tell the model by; share of an sd that single precision has to resolve."""
+LARGEST_RECORD, DENSEST = 2**28, 1032
+"""Bytes of a record, the table of about a million quantities; bytes that one byte of deflate can stand for (zlib's
+technical notes)."""
+REDRAWN = 0.1
+"""Seconds between two looks of a bar."""
+LOOKED_AT = 1000
+"""Outcomes by which a constant one is told first."""
