@@ -215,34 +215,41 @@ def translated(program, backend: str, engine, error: Exception) -> ElboroomError
     text = str(error)
     where = f"model '{program.name}' on {backend}{_line(program, error)}"
     own, make = _OWN.get(program.model.language, ("er.math", "er.math.asarray"))
-    made = _arguments_of_words(where, text)
-    if made is None and isinstance(error, TypeError) and re.search(_DECIDES, text):
-        made = UnsupportedError(
-            explain(
-                where,
-                "a model whose course does not depend on a latent quantity",
-                "a Python 'if', 'while' or 'and' on one",
-                f"use {'torch' if own == 'PyTorch' else own}.where(condition, a, b)",
-            )
+    mistyped = isinstance(error, TypeError)
+    return (
+        _arguments_of_words(where, text)
+        or (_decision(where, own) if mistyped and re.search(_DECIDES, text) else None)
+        or (_python_number(where, own) if mistyped and re.search(_NUMBER, text) else None)
+        or (_no_index(program, engine) if re.search(_NO_INDEX, text) else None)
+        or (_dates(program, engine) if re.search(_DATES, text) else None)
+        or (_no_numbers(program, text) if mistyped else None)
+        or (_table_column(program, where) if re.search(_COLUMN, text) else None)
+        or _foreign_operation(where, text, own, make)
+    )
+
+
+def _decision(where: str, own: str) -> UnsupportedError:
+    """The error of a model whose course depends on a latent quantity."""
+    return UnsupportedError(
+        explain(
+            where,
+            "a model whose course does not depend on a latent quantity",
+            "a Python 'if', 'while' or 'and' on one",
+            f"use {'torch' if own == 'PyTorch' else own}.where(condition, a, b)",
         )
-    if made is None and isinstance(error, TypeError) and re.search(_NUMBER, text):
-        made = UnsupportedError(
-            explain(
-                where,
-                "a model that takes no Python number out of a latent quantity",
-                "int(), float(), range(), an index of a list or a function of math on one",
-                f"compute with the functions of {own}",
-            )
+    )
+
+
+def _python_number(where: str, own: str) -> UnsupportedError:
+    """The error of a model that takes a number out of a latent quantity."""
+    return UnsupportedError(
+        explain(
+            where,
+            "a model that takes no Python number out of a latent quantity",
+            "int(), float(), range(), an index of a list or a function of math on one",
+            f"compute with the functions of {own}",
         )
-    if made is None and re.search(_NO_INDEX, text):
-        made = _no_index(program, engine)
-    if made is None and re.search(_DATES, text):
-        made = _dates(program, engine)
-    if made is None and isinstance(error, TypeError):
-        made = _no_numbers(program, text)
-    if made is None and re.search(_COLUMN, text):
-        made = _table_column(program, where)
-    return made or _foreign_operation(where, text, own, make)
+    )
 
 
 def _line(program, error) -> str:

@@ -40,6 +40,8 @@ REMEDIES = {
     "times of day": "convert them to a number in a unit of your choice",
 }
 """What to do about each kind of value that is no number, label or date."""
+_NULLABLE = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}
+"""Kind of a nullable column without missing values to the type of the array that holds it."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,13 @@ def column_of(value: Any, where: str) -> Column:
 def _plain(value) -> np.ndarray:
     """An array of one dtype; nullable numbers with missing ones as floats."""
     dtype = getattr(value, "dtype", None)
-    extension = dtype is not None and not isinstance(dtype, np.dtype) and hasattr(dtype, "na_value")
-    if extension and getattr(dtype, "kind", "O") in "iufb":
-        if value.isna().any():
-            return value.to_numpy(dtype=float, na_value=np.nan)
-        return value.to_numpy(dtype={"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}[dtype.kind])
-    return np.asarray(value)
+    extension = not isinstance(dtype, np.dtype) and hasattr(dtype, "na_value")
+    name = _NULLABLE.get(getattr(dtype, "kind", "")) if extension else None
+    if name is None:
+        return np.asarray(value)
+    if value.isna().any():
+        return value.to_numpy(dtype=float, na_value=np.nan)
+    return value.to_numpy(dtype=name)
 
 
 def array_column(array: np.ndarray, where: str) -> Column:
@@ -196,7 +199,8 @@ def _objects(array, where) -> Column:
         )
     (name,) = named
     if name == "labels":
-        values = np.where(missing, None, flat)
+        values = flat.copy()
+        values[missing] = None
         return Column(values.reshape(array.shape), "labels")
     if name == "dates":
         stamps = pd.to_datetime(pd.Series(flat), utc=True).dt.tz_localize(None)

@@ -222,7 +222,7 @@ def _column(value, where) -> Column | None:
     if is_instance(value, "pandas", "DataFrame") or is_instance(value, "narwhals", "DataFrame"):
         return _table(value, where)
     if isinstance(value, np.ma.MaskedArray):
-        value = value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
+        value = np.ma.filled(value.astype(float), np.nan) if np.ma.is_masked(value) else value.data
     if isinstance(value, (list, tuple)):
         return _list(value, where)
     if not hasattr(value, "__array__") and not is_instance(value, "narwhals", "Series"):
@@ -271,7 +271,7 @@ def _settled(value) -> bool:
     """Whether an array can be written to from nowhere, and is as a model takes it: then it needs no private copy."""
     if type(value) is not np.ndarray or value.dtype not in (np.float64, np.int64, np.bool_):
         return False
-    base = value
+    base: np.ndarray | None = value
     while type(base) is np.ndarray and not base.flags.writeable:
         base = base.base
     return base is None and value.flags.c_contiguous
@@ -365,7 +365,7 @@ def parts(value: Any) -> dict[str, Any] | None:
     if isinstance(value, Mapping):
         return {str(key): item for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return value._asdict()
+        return {str(name): getattr(value, name) for name in value._fields}
     if (
         is_dataclass(value)
         and not isinstance(value, type)

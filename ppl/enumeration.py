@@ -55,7 +55,7 @@ class Factor:
     """A log density with the names of the sites whose terms it holds."""
 
     value: Any
-    names: frozenset
+    names: frozenset[str]
 
 
 def num_batch(trace) -> int | None:
@@ -218,12 +218,10 @@ def eliminate(
         factors = [f for f in factors if _size(f.value, axis) == 1]
         own = {-1 - k for k, n in enumerate(reversed(site.batch_shape)) if n > 1}
         others = [s for s in discrete if s is not site]
-        joint, names = 0.0, frozenset()
         shape = np.broadcast_shapes(*(_without(f.value, own, num_batch) for f in group))
         _check_size(site, shape)
-        for factor in group:
-            joint = joint + _summed(factor.value, own, site, others, num_batch)
-            names = names | factor.names
+        joint = sum(_summed(factor.value, own, site, others, num_batch) for factor in group)
+        names = frozenset[str]().union(*(factor.names for factor in group))
         if site.transition is None:
             value = math.logsumexp(joint, axis=axis, keepdims=True)
         else:

@@ -177,7 +177,7 @@ class Program:
         self.masks: Masks | None = None
         self._traces: dict = {}
         self._check, self.resized = check, resized
-        self.precision = np.dtype(np.float64)
+        self.precision: np.dtype = np.dtype(np.float64)
         if check:
             check_order(self.leaves)
             for label, leaf in self.leaves.items():

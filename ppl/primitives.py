@@ -316,8 +316,11 @@ def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tu
             tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
         return tree
 
+    num_steps = length if xs is None else len(first(xs))
+    if num_steps is None:
+        raise ModelError(explain("er.scan", "inputs xs, or a length", "neither", "say how many steps there are"))
     carry, out = init, []
-    for i in range(len(first(xs)) if xs is not None else length):
+    for i in range(num_steps):
         carry, y = step(carry, None if xs is None else element(xs, i))
         out.append(y)
     return carry, stacked(out)

@@ -5,7 +5,7 @@ A backend adds the arrays: how a site is announced to its library, and what a va
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,6 +134,14 @@ def _check_finite(name, fn):
 
 class Deciding:
     """Values of sites without data. A subclass holds the settings and the two conversions below."""
+
+    latent: Callable[..., Any]
+    predict: Callable[..., Any] | None
+    record: Record
+    fixed: Mapping[str, Any]
+    intervened: Mapping[str, Any]
+    tilts: Mapping[str, Any]
+    num_batch: int | None
 
     def constant(self, value, at=None):
         """A NumPy array as a value of the model, or one element of it."""

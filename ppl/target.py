@@ -304,7 +304,7 @@ class Target:
         pieces, total = target._batched(target.density.parts, z, data, weights, scale)
         self.counter.num_densities += total
         out = {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
-        out["log_density"] = sum(out.values())
+        out["log_density"] = np.sum(list(out.values()), axis=0)
         return out
 
     @_within_memory

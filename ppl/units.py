@@ -36,7 +36,9 @@ def declared(site, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
     constraint = site.constraint
     while hasattr(constraint, "base"):
         constraint = constraint.base
-    support, loc, scale = getattr(constraint, "name", ""), known.get("loc", 0.0), known.get("scale")
+    support = getattr(constraint, "name", "")
+    loc: np.ndarray | float = known.get("loc", 0.0)
+    scale: np.ndarray | float | None = known.get("scale")
     if support in _HALF and site.distribution != "LogNormal":
         size = known.get("rate", scale)
         if size is None:
