@@ -8,7 +8,7 @@ import numpy as np
 
 from ...ppl.errors import DataError, explain
 from .judge import Test
-from .predictions import Outcome
+from .outcome import Outcome
 
 
 def own(outcome: Outcome, statistics: Mapping[str, Callable]) -> Iterator[Test]:
