@@ -90,6 +90,7 @@ def column_of(value: Any, where: str) -> Column:
     Parameters
     ----------
     value : pandas.Series, pandas.Index, pandas.Categorical, narwhals.Series or array
+        One column.
     where : str
         What messages call it.
 

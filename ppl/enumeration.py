@@ -72,6 +72,7 @@ def dependents(trace, access) -> dict[str, frozenset[str]]:
     Parameters
     ----------
     trace : ModelTrace
+        The sites of the model.
     access : mapping
         What reaches each part of each site, see `Access`.
 
@@ -148,6 +149,7 @@ def known_elements(trace, given: dict) -> dict[str, Any]:
     Parameters
     ----------
     trace : ModelTrace
+        The sites of the model.
     given : dict
         Continuous site name to its value, or a pair ``(value, known)``.
 

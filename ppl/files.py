@@ -43,6 +43,7 @@ def place(path: Any, what: str) -> Path:
     Parameters
     ----------
     path : str or path-like
+        As a person writes it, `~` for the home folder.
     what : str
         What it is for: the subject of the error.
 

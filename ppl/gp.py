@@ -173,6 +173,7 @@ def covariance(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
     kernel : callable
         A covariance function of this module, or a sum or product of such: ``lambda x, y: k1(x, y) + k2(x, y)``.
     x : array_like, shape (n,) or (n, D)
+        Points, one row each.
     jitter : float, default 1e-8
         Added to the diagonal, relative to its mean. In single precision 1e-5 is needed.
 

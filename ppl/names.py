@@ -24,6 +24,7 @@ def check_name(word: str, name: Any) -> None:
     word : str
         The word that declares it: ``sample``, ``plate``.
     name : Any
+        What was given.
 
     Raises
     ------

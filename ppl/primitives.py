@@ -318,7 +318,9 @@ def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tu
 
     num_steps = length if xs is None else len(first(xs))
     if num_steps is None:
-        raise ModelError(explain("er.scan", "inputs xs, or a length", "neither", "say how many steps there are"))
+        raise ModelError(
+            explain("er.scan", "inputs xs, or a length", "neither", "say how many steps there are")
+        )
     carry, out = init, []
     for i in range(num_steps):
         carry, y = step(carry, None if xs is None else element(xs, i))

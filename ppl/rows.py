@@ -19,6 +19,7 @@ def subset(target, rows: Mapping[str, np.ndarray]):
     Parameters
     ----------
     target : Target
+        The target of the whole model.
     rows : mapping
         Plate name to indices of its elements, distinct and in range.
 
@@ -84,6 +85,7 @@ def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], i
     Parameters
     ----------
     target : Target
+        The target of the whole model.
     data : mapping
         Arguments of the model; the others stay.
     lengths : mapping

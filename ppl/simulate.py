@@ -107,6 +107,7 @@ def prior_predictive(program, num_draws: int = 1000, seed: int = 0):
     program : Program
         Its outcomes may be None.
     num_draws : int
+        Number of draws, each from its own seed.
     seed : int
         Same seed, same draws.
 

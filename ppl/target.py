@@ -247,6 +247,7 @@ class Target:
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
         batch : int, optional
             Rows per call: each size is compiled once.
         scale : mapping, optional
@@ -280,6 +281,7 @@ class Target:
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
         data, weights : mapping, optional
             Other arrays of the same shapes; by default those of the program.
         rows : mapping, optional
@@ -314,6 +316,7 @@ class Target:
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
         reduce : str, optional
             Name of a plate to sum over.
 

@@ -36,6 +36,7 @@ def dataset(
     coords : mapping
         Axis name to labels; axes without labels are numbered.
     sample : sequence of str
+        Names of the leading axes.
 
     Returns
     -------

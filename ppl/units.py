@@ -24,6 +24,7 @@ def declared(site, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
     Parameters
     ----------
     site : Site
+        A latent site.
     known : mapping
         Parameters that depend on no other latent site.
 
