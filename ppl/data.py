@@ -13,16 +13,32 @@ import math
 import numbers
 import os
 from collections.abc import Iterator, Mapping
-from copy import copy
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .columns import LARGEST, Column, array_column, as_label, column_of, is_instance, native, rows_of
 from .errors import DataError, ShapeError, explain
+from .records import parts, rebuild, replaced
+from .thresholds import GAPS_SHOWN, LABELS_SHOWN, READ_BLOCK
 
-BLOCK = 2**22  # values of a memory map that are read at once
+__all__ = [
+    "Argument",
+    "Levels",
+    "as_groups",
+    "as_static",
+    "check_file",
+    "check_values",
+    "convert",
+    "encode",
+    "fingerprint",
+    "flatten",
+    "holes",
+    "pieces",
+    "rebuild",
+    "replaced",
+]
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ def encode(
             explain(
                 where,
                 "numbers, or labels that are no numbers",
-                f"strings that are all numbers, such as {names[:3]}",
+                f"strings that are all numbers, such as {names[:LABELS_SHOWN]}",
                 "convert them with .astype(float), or to names of groups with .astype('category')",
             )
         )
@@ -167,38 +183,48 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     >>> convert(3, "J").traced
     False
     """
-    where = f"argument '{label}'"
     if known is not None and isinstance(value, (str, int, np.integer)) and not isinstance(value, bool):
         value = np.asarray(value, dtype=object)
-    if value is None or isinstance(value, (bool, int, str, bytes, np.bool_, np.integer)):
-        return Argument(value, traced=False)
-    if isinstance(value, (float, np.floating)):
-        return Argument(np.asarray(value, dtype=np.float64), traced=True)
-    if isinstance(value, (complex, np.complexfloating)):
-        value = np.asarray(value)
-    value = native(value)
-    dims, index = _axes_of(value)
+    single = _single(value)
+    if single is not None:
+        return single
+    value = native(np.asarray(value) if isinstance(value, (complex, np.complexfloating)) else value)
     if isinstance(value, np.memmap) and value.dtype.kind in "fiub":
         check_file(label, value)
         return Argument(value, True, float32=value.dtype == np.float32)
     if known is None and _settled(value):
         return Argument(value, True)
-    single = "float32" in str(getattr(value, "dtype", ""))
+    return _contained(value, f"argument '{label}'", known)
+
+
+def _single(value: Any) -> Argument | None:
+    """The leaf of a single number, a string or nothing; None for anything else."""
+    if value is None or isinstance(value, (bool, int, str, bytes, np.bool_, np.integer)):
+        return Argument(value, traced=False)
+    if isinstance(value, (float, np.floating)):
+        return Argument(np.asarray(value, dtype=np.float64), traced=True)
+    return None
+
+
+def _contained(value: Any, where: str, known: tuple | None) -> Argument:
+    """The leaf of a container; of any other object a static one."""
     column = _column(value, where)
     if column is None:
         return Argument(value, traced=False)
-    facts = {"dims": dims, "index": index, "float32": single}
+    dims, index = _axes_of(value)
+    facts: dict[str, Any] = {
+        "dims": dims,
+        "index": index,
+        "float32": "float32" in str(getattr(value, "dtype", "")),
+    }
     if column.kind == "dates":
         return Argument(column.values, traced=False, **facts)
-    if column.kind == "labels" or known is not None and column.values.dtype.kind in "iuf":
+    if column.kind == "labels" or (known is not None and column.values.dtype.kind in "iuf"):
         codes, labels = encode(column, where, known)
         return Argument(codes, True, labels, column.ordered or known is not None, **facts)
     array = np.array(column.values)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.int64, copy=False)
-    elif array.dtype.kind == "f":
-        array = array.astype(np.float64, copy=False)
-    return Argument(array, traced=True, **facts)
+    wide = {"i": np.int64, "u": np.int64, "f": np.float64}.get(array.dtype.kind)
+    return Argument(array if wide is None else array.astype(wide, copy=False), traced=True, **facts)
 
 
 def _axes_of(value) -> tuple[dict, Any]:
@@ -303,7 +329,7 @@ def check_file(label: str, array: np.memmap) -> None:
 
 def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
     """An array in blocks of rows: of a memory map no more than one is in memory."""
-    rows = max(1, BLOCK // max(1, array[:1].size)) if array.ndim else 1
+    rows = max(1, READ_BLOCK // max(1, array[:1].size)) if array.ndim else 1
     return (
         (array[begin : begin + rows] for begin in range(0, len(array), rows)) if array.ndim else iter([array])
     )
@@ -338,57 +364,16 @@ def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
     wrong = np.isinf(array) if missing else ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0)
     if wrong.any():
         bad = np.argwhere(wrong)
-        rows = sorted({int(b[0]) if len(b) else 0 for b in bad})
         values = array[tuple(bad[:3].T)] if array.ndim else array
         raise DataError(
             explain(
                 f"argument '{label}'",
                 "finite numbers",
-                f"{np.asarray(values).tolist()} in rows {rows[:8]}{'…' if len(rows) > 8 else ''} "
-                f"({len(bad)} values in all)",
+                f"{np.asarray(values).tolist()} in rows {rows_of(wrong, GAPS_SHOWN)} ({len(bad)} values in all)",
                 "drop or fill those rows, or declare what they are with er.observe: what is missing there is "
                 "imputed or predicted",
             )
         )
-
-
-def parts(value: Any) -> dict[str, Any] | None:
-    """What a record holds, by name: a mapping, a named tuple, a dataclass, or a tuple of arrays that make no matrix.
-
-    None for anything else; what this library declares is no record.
-
-    Examples
-    --------
-    >>> parts((np.zeros(2), np.zeros(3)))["1"].shape
-    (3,)
-    """
-    if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {str(name): getattr(value, name) for name in value._fields}
-    if (
-        is_dataclass(value)
-        and not isinstance(value, type)
-        and not type(value).__module__.startswith("elboroom.")
-    ):
-        return {one.name: getattr(value, one.name) for one in fields(value)}
-    if isinstance(value, tuple) and value and all(hasattr(item, "__array__") for item in value):
-        arrays = [np.asarray(item) for item in value]
-        if len({(one.shape, one.dtype.kind) for one in arrays}) > 1 and all(one.ndim for one in arrays):
-            return {str(i): item for i, item in enumerate(value)}
-    return None
-
-
-def with_parts(value: Any, items: Mapping[str, Any]) -> Any:
-    """A record of the same kind with other items."""
-    if isinstance(value, Mapping):
-        return {key: items[str(key)] for key in value}
-    if isinstance(value, tuple):
-        return type(value)(**items) if hasattr(value, "_fields") else tuple(items.values())
-    made = copy(value)
-    for name, item in items.items():
-        object.__setattr__(made, name, item)  # also of a frozen one
-    return made
 
 
 def flatten(arguments: Mapping[str, Any], known: Mapping[str, tuple] | None = None) -> dict[str, Argument]:
@@ -402,27 +387,6 @@ def flatten(arguments: Mapping[str, Any], known: Mapping[str, tuple] | None = No
         else:
             leaves[name] = convert(value, name, known.get(name))
     return leaves
-
-
-def rebuild(arguments: Mapping[str, Any], leaves: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The nested arguments again, with each leaf's value taken from `leaves`."""
-    out = {}
-    for name, value in arguments.items():
-        opened = parts(value)
-        label = f"{prefix}{name}"
-        out[name] = (
-            leaves[label] if opened is None else with_parts(value, rebuild(opened, leaves, f"{label}."))
-        )
-    return out
-
-
-def replaced(arguments: Mapping[str, Any], label: str, value: Any) -> dict[str, Any]:
-    """The arguments with another value of one leaf."""
-    head, _, rest = label.partition(".")
-    opened = parts(arguments.get(head)) if rest and label not in arguments else None
-    if opened is None:
-        return {**arguments, label: value}
-    return {**arguments, head: with_parts(arguments[head], replaced(opened, rest, value))}
 
 
 def as_static(argument: Argument) -> Argument:

@@ -18,11 +18,10 @@ import numpy as np
 
 from . import math
 from .errors import UnsupportedError, explain
+from .thresholds import IMPOSSIBLE, LARGEST_TABLE
 
-LARGEST = 2**27  # numbers in one joint table
 DENSITIES = frozenset({"latent", "fixed", "observed", "factor", "discrete"})  # roles of sites with a density
 BEFORE_DATA = DENSITIES - {"observed", "factor"}
-IMPOSSIBLE = -1e30  # in place of minus infinity, sums of which have no gradient
 
 
 @dataclass(frozen=True)
@@ -261,11 +260,11 @@ def _summed(value, own, site, others, num_batch):
 
 
 def _check_size(site, shape):
-    if np.prod(shape, dtype=float) > LARGEST:
+    if np.prod(shape, dtype=float) > LARGEST_TABLE:
         raise UnsupportedError(
             explain(
                 f"discrete site '{site.name}'",
-                f"a table of at most {LARGEST * 8 / 2**30:.0f} GB to sum it out",
+                f"a table of at most {LARGEST_TABLE * 8 / 2**30:.0f} GB to sum it out",
                 f"one of {np.prod(shape, dtype=float) * 8 / 2**30:.0f} GB, shape {shape}",
                 "put it in a plate with what depends on it, or use fewer values",
             )

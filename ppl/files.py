@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ElboroomError, InferenceError, explain
+from .thresholds import ATTEMPTS, DRAFT_LETTERS, STALE
 
 try:
     import fcntl
@@ -29,9 +30,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 DRAFT, OLD = "draft", "old"
-ATTEMPTS = 5  # at a draft: another process may take one that it was too fast to find locked
-STALE = 86400.0  # seconds after which a draft is nobody's, where the file system has no locks
-SHOWN = 40  # characters of a name in the name of its draft: names of 255 bytes are the longest
 SHA256 = 32  # bytes of a checksum
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's <fcntl.h>, RENAME_SWAP of macOS's <sys/stdio.h>
 _HERE = -100  # AT_FDCWD of <fcntl.h>
@@ -227,7 +225,7 @@ def is_left(name: str) -> bool:
 
 
 def _mark(path: Path) -> str:
-    return f".{path.name[:SHOWN]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}."
+    return f".{path.name[:DRAFT_LETTERS]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}."
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from .data import holes
 from .errors import ModelError, explain
+from .thresholds import KEPT_DENSITIES
 
 LIBRARIES = ("elboroom", "numpy", "jax", "jaxlib", "numpyro", "torch", "pyro-ppl")
-KEPT = 16  # compiled densities of a model: as many variants of it can be fitted in turn
 
 
 def libraries() -> dict[str, str]:
@@ -58,7 +59,7 @@ def shared(cache: dict, key: tuple, made, program):
         found = cache[key] = cache.pop(key)  # the last to be let go
         found.rebind(program)
         return found
-    while len(cache) >= KEPT:
+    while len(cache) >= KEPT_DENSITIES:
         cache.pop(next(iter(cache)))
     cache[key] = made
     return made
@@ -82,6 +83,33 @@ def refuse_changed(name: str, before: str | None, now: str | None) -> None:
                 "er.sample",
             )
         )
+
+
+def structure_key(program, trace, dtype) -> tuple:
+    """What two programs must share, besides their traced program, to share compiled functions."""
+
+    def freeze(value):
+        if isinstance(value, np.ndarray):
+            return array_bytes(value)
+        plain = isinstance(value, (bool, int, float, str, type(None)))
+        return type(value).__name__, repr(
+            value
+        ) if plain else ""  # what else it holds is in the traced program
+
+    def shape(value):
+        missing = holes(value)
+        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
+        return value.dtype.str, value.shape, gaps
+
+    leaves = tuple(
+        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
+        for label, leaf in sorted(program.leaves.items())
+    )
+    sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
+    fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
+    intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
+    kept = () if program.masks is None else tuple((k, v.tobytes()) for k, v in program.masks.kept.items())
+    return leaves, sites, tuple(trace.missing.items()), kept, fixed, intervened, np.dtype(dtype).str
 
 
 # -- code ------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ import numpy as np
 
 from . import math as m
 from .errors import ModelError, ShapeError, explain
+from .thresholds import BOUNDARY, JITTER
 
 __all__ = ["ExpQuad", "HilbertBasis", "Matern32", "Matern52", "Periodic", "RBF", "cholesky", "covariance"]
 
@@ -165,7 +166,7 @@ def _matern_density(order: float, kernel: Any, frequency: Any) -> Any:
     return m.square(kernel.scale) * constant * m.prod(widths, -1) * fall
 
 
-def covariance(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
+def covariance(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
     """Covariance matrix of a process at points, positive definite also where points nearly coincide.
 
     Parameters
@@ -186,7 +187,7 @@ def covariance(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
     return matrix + jitter * size * m.like(np.eye(np.shape(matrix)[-1]), matrix)
 
 
-def cholesky(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
+def cholesky(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
     """Lower Cholesky factor of `covariance`, for ``MultivariateNormal(..., scale_tril=...)`` or ``factor @ z``."""
     return m.linalg.cholesky(covariance(kernel, x, jitter))
 
@@ -236,14 +237,16 @@ class HilbertBasis:
     True
     """
 
-    def __init__(self, x: Any, num: Any, boundary: Any = 1.5, center: Any = None, half_range: Any = None):
+    def __init__(
+        self, x: Any, num: Any, boundary: Any = BOUNDARY, center: Any = None, half_range: Any = None
+    ):
         points = _points(x)
         dim = np.shape(points)[-1]
         counts = _each("num", num, dim, int)
         ratio = np.array(_each("boundary", boundary, dim, float))
         if np.any(ratio <= 1):
             raise ModelError(
-                explain("HilbertBasis, 'boundary'", "a number above 1", f"{boundary}", "use 1.5")
+                explain("HilbertBasis, 'boundary'", "a number above 1", f"{boundary}", f"use {BOUNDARY}")
             )
         low, high = m.min(points, 0), m.max(points, 0)
         self.center = 0.5 * (low + high) if center is None else center

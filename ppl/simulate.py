@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .errors import InferenceError, explain
+from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN
 from .tree import dataset, tree
 
-LARGEST_BLOCK = 2**22
 LATENT = ("latent", "deterministic")
 OUTCOME = ("observed", "predicted")
+_STREAM = 31  # of random numbers: others than those of draws from a posterior with the same seed
 
 
 def in_blocks(fn: Callable, batched: Any, num_rows: int, block: int) -> dict[str, np.ndarray]:
@@ -51,7 +52,7 @@ def _take(batched, rows):
 def block_size(trace) -> int:
     """Rows per call such that one call's output stays within about 32 MB."""
     size = sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*LATENT, *OUTCOME))
-    return int(np.clip(LARGEST_BLOCK // max(size, 1), 1, 1000))
+    return int(np.clip(LARGEST_BLOCK // max(size, 1), 1, LARGEST_DRAWN))
 
 
 def seeds(seed: int, num_draws: int, stream: int = 0) -> np.ndarray:
@@ -84,7 +85,7 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
     def draw(block):
         return target.density.prior(block, target.data, target.weights)
 
-    return in_blocks(draw, seeds(seed, num_draws, 31), num_draws, block_size(target.trace))
+    return in_blocks(draw, seeds(seed, num_draws, _STREAM), num_draws, block_size(target.trace))
 
 
 def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError, ShapeError, SupportError, explain
+from .errors import DataError, ModelError, ShapeError, SupportError, explain
+from .thresholds import LABELS_SHOWN, ROWS_SHOWN
 
 
 @dataclass(frozen=True)
@@ -192,13 +193,67 @@ def check_shape(name, expected, shape, argument):
         )
 
 
+def check_latents(trace: ModelTrace, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values for latent sites as arrays of the sites' shapes.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+        The sites of the model.
+    values : mapping
+        Site name to value, broadcast to the site's shape.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+
+    Raises
+    ------
+    ModelError
+        If a name is that of no latent site.
+    DataError
+        If a value is no number.
+    ShapeError, SupportError
+        If it has another shape than its site, or lies outside its support.
+    """
+    known = {site.name: site for site in trace.latents}
+    found = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ModelError(
+                explain(f"site '{name}'", f"one of {sorted(known)}", "an unknown name", "check it")
+            )
+        site = known[name]
+        array = _of_shape(name, value, site.shape)
+        check = getattr(site.constraint, "check", None)
+        if check is not None and not np.all(check(array)):
+            want = f"a value in its support ({site.support})"
+            raise SupportError(explain(f"site '{name}'", want, f"{array}", "correct it"))
+        found[name] = np.array(array)
+    return found
+
+
+def _of_shape(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        got = f"{value!r}"[:60]
+        raise DataError(explain(f"site '{name}'", "numbers", got, "pass its value")) from None
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ShapeError(
+            explain(f"site '{name}'", f"shape {shape}", f"{array.shape}", "reshape it")
+        ) from None
+
+
 NOMINAL = frozenset({"Categorical", "MarkovChain"})  # the order of their values means nothing
 ORDINAL = frozenset({"OrderedLogistic", "OrderedProbit", "Bernoulli"})
 
 
 def check_labels(where, leaf, distribution):
     """Refuse labels for a law of numbers, and labels without a stated order for one of ordered values."""
-    shown = list(leaf.labels[:3])
+    shown = list(leaf.labels[:LABELS_SHOWN])
     if distribution in NOMINAL or distribution in ORDINAL and leaf.ordered:
         return
     if distribution in ORDINAL:
@@ -228,13 +283,13 @@ def check_support(name, argument, constraint, leaf, distribution):
     if ok.all():
         return
     bad = np.argwhere(~ok)
-    values = [host[tuple(b)].tolist() for b in bad[:5]] if bad.size else [host.tolist()]
-    rows = [int(b[0]) for b in bad[:5] if len(b)]
+    values = [host[tuple(b)].tolist() for b in bad[:ROWS_SHOWN]] if bad.size else [host.tolist()]
+    rows = [int(b[0]) for b in bad[:ROWS_SHOWN] if len(b)]
     raise SupportError(
         explain(
             where,
             f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
-            f"{values} in rows {rows}{'…' if len(bad) > 5 else ''} ({len(bad)} in all)",
+            f"{values} in rows {rows}{'…' if len(bad) > ROWS_SHOWN else ''} ({len(bad)} in all)",
             "correct those rows or choose another likelihood",
         )
     )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import wraps
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,10 @@ import numpy as np
 from .backends import load
 from .centring import KEY
 from .errors import OutOfMemoryError, UnsupportedError, explain, in_short
+from .rows import subset
 from .sites import ModelTrace, Site, element_labels
+from .thresholds import BATCH, CONSTRAINED, LARGEST_CONSTRAINED, LARGEST_WORK
 from .units import units
-
-BATCH = 32
-LARGEST_WORK = 2**17  # numbers read by one gradient above which rows go one by one, through the cache
 
 
 @dataclass
@@ -248,6 +248,8 @@ class Target:
         ----------
         z : numpy.ndarray, shape (B, dim)
             Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
         batch : int, optional
             Rows per call: each size is compiled once.
         scale : mapping, optional
@@ -275,7 +277,14 @@ class Target:
         return (self.data if data is None else data), (self.weights if weights is None else weights)
 
     @_within_memory
-    def log_density(self, z, data=None, weights=None, rows: Mapping = {}, scale: Mapping = {}) -> dict:  # noqa: B006
+    def log_density(
+        self,
+        z,
+        data=None,
+        weights=None,
+        rows: Mapping[str, np.ndarray] = MappingProxyType({}),
+        scale: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, np.ndarray]:
         """Log density and its parts.
 
         Parameters
@@ -296,14 +305,12 @@ class Target:
             ``log_jacobian``.
         """
         data, weights = self._inputs(data, weights)
-        target = self
         if rows:
-            from .rows import subset
-
-            target = subset(self, {k: np.asarray(v) for k, v in rows.items()})
-            data = target.data
+            small = subset(self, {k: np.asarray(v) for k, v in rows.items()})
+            self.counter.num_densities += len(z)
+            return small.log_density(z, weights=weights, scale=scale)
         scale = {k: np.asarray(v, self.dtype) for k, v in scale.items()}
-        pieces, total = target._batched(target.density.parts, z, data, weights, scale)
+        pieces, total = self._batched(self.density.parts, z, data, weights, scale)
         self.counter.num_densities += total
         out = {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
         out["log_density"] = np.sum(list(out.values()), axis=0)
@@ -317,6 +324,8 @@ class Target:
         ----------
         z : numpy.ndarray, shape (B, dim)
             Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
         reduce : str, optional
             Name of a plate to sum over.
 
@@ -369,7 +378,7 @@ class Target:
     def constrain_batch(self) -> int:
         """Rows per call of `constrain`: few calls, within about 64 MB of output."""
         size = sum(int(np.prod(s.shape, dtype=int)) for s in self.trace.by_role("latent", "deterministic"))
-        return int(np.clip(2**23 // max(size, 1), self.batch, 1024))
+        return int(np.clip(CONSTRAINED // max(size, 1), self.batch, LARGEST_CONSTRAINED))
 
     @_within_memory
     def responsibilities(self, z, data=None, weights=None) -> dict[str, np.ndarray]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .thresholds import FAR
+
 PARTS = (
     "loc",
     "scale",
@@ -15,7 +17,6 @@ PARTS = (
 )  # parameters that say how large a value is
 _LINE = frozenset({"real", "real_vector"})
 _HALF = frozenset({"positive", "nonnegative", "greater_than", "less_than"})
-FAR = 1e3  # a factor from which on a search around 0, on the scale of one, does not begin where it should
 
 
 def declared(site, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
