@@ -127,8 +127,8 @@ def _plausible(posterior) -> Iterator[Finding]:
         binary = site is not None and site.is_discrete and len(np.unique(y)) <= 2
         if site is None or binary or name not in prior or y.size < 2 or np.ptp(y) == 0:
             continue
-        draws = np.asarray(prior[name].values, float).reshape(-1, max(1, np.size(observed)))
-        draws = draws[:PRIOR_PREDICTIONS].ravel()
+        sets = np.asarray(prior[name].values, float).reshape(-1, max(1, np.size(observed)))
+        draws = sets[:PRIOR_PREDICTIONS].ravel()
         draws = draws[np.isfinite(draws)]
         if len(draws):
             yield _against(name, y, draws)

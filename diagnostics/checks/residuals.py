@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -99,13 +100,17 @@ def _along_columns(outcome) -> Iterator[_Look]:
             yield _Look(
                 "curve",
                 along,
-                lambda z, basis=basis: z @ basis.T,
+                partial(_projected, basis),
                 statistic,
                 f"What is left of '{outcome.name}' follows {{along}}: try a curve, an interaction or another link.",
                 f"What is left of '{outcome.name}' follows no predictor.",
                 two_sided=shape == "bend",
                 rest=~first if along == "the prediction" else slice(None),
             )
+
+
+def _projected(basis, z):
+    return z @ basis.T
 
 
 def _from_row_to_row(outcome) -> Iterator[_Look]:
