@@ -70,7 +70,15 @@ def _why_not(posterior) -> str:
 
 
 def tested(posterior, statistics: Statistics | None = None) -> list[Finding]:
-    """Findings of the statistics that are judged together: those that say *misfit* or not."""
+    """Findings of the statistics that are judged together: those that say *misfit* or not.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    statistics : mapping of str to callable, optional
+        Test statistics of the user's own, see `Posterior.check`.
+    """
     return judged(_tests(posterior, statistics or {}))
 
 

@@ -20,9 +20,15 @@ from .thresholds import GAPS_SHOWN, LABELS_SHOWN, MOSTLY_LABELS, ROWS_SHOWN
 def check_order(leaves: Mapping[str, Argument]) -> None:
     """Refuse two containers whose rows have the same labels in another order: they would be paired by position.
 
+    Parameters
+    ----------
+    leaves : mapping of str to Argument
+        The arguments by label.
+
     Raises
     ------
     DataError
+        Naming the first row that differs.
     """
     for first, other, one, two in _labelled_axes(leaves):
         if len(one) == len(two) and list(one) != list(two) and _sorted(one) == _sorted(two):
@@ -63,6 +69,20 @@ def _sorted(labels) -> list:
 
 def groups_by_coords(program, trace, access) -> Mapping[str, Argument]:
     """Arguments whose whole numbers are labels of the plate that they index, as codes.
+
+    Parameters
+    ----------
+    program : Program
+        Whose arguments are looked at.
+    trace : ModelTrace
+        Its sites, with the labels of plates.
+    access : mapping
+        What reaches each part of each site, see `Access`.
+
+    Returns
+    -------
+    mapping of str to Argument
+        Those that change.
 
     Raises
     ------
@@ -124,7 +144,15 @@ _OPERATIONS = {
 
 
 def labelled(program, outcomes) -> dict[str, np.ndarray]:
-    """Codes of the arguments that came as labels, but for outcomes."""
+    """Codes of the arguments that came as labels, but for outcomes.
+
+    Parameters
+    ----------
+    program : Program
+        Whose arguments are looked at.
+    outcomes : set of str
+        Arguments that hold values of observed sites.
+    """
     leaves = program.leaves.items()
     return {k: v.value for k, v in leaves if v.labels is not None and k not in outcomes}
 
@@ -134,12 +162,15 @@ def check_codes(program, problems) -> None:
 
     Parameters
     ----------
+    program : Program
+        Whose arguments they are.
     problems : iterable of (str, str)
         Argument, and the backend's name of the operation.
 
     Raises
     ------
     DataError
+        Naming the argument, the operation and what to do.
     """
     for label, operation in problems:
         leaf = program.leaves[label]
@@ -179,6 +210,12 @@ def _parses(text: str) -> bool:
 
 
 def check_names(program, trace: ModelTrace) -> None:
+    """Refuse names of axes for sites that the model does not have.
+
+    Raises
+    ------
+    ModelError
+    """
     names = {site.name for site in trace.sites}
     for given in program.dims:
         if given not in names:
@@ -188,7 +225,13 @@ def check_names(program, trace: ModelTrace) -> None:
 
 
 def check_gaps(program, label: str, values: np.ndarray) -> None:
-    """Refuse missing values that the model does not deal with."""
+    """Refuse missing values that the model does not deal with.
+
+    Raises
+    ------
+    DataError
+        Naming the rows.
+    """
     if program.masks is None:
         check_values(label, values)
     elif not program.masks.sound:
@@ -203,6 +246,18 @@ def check_gaps(program, label: str, values: np.ndarray) -> None:
 
 
 def check_indices(problems) -> None:
+    """Refuse index arrays that reach outside the axis that they index.
+
+    Parameters
+    ----------
+    problems : iterable of IndexProblem
+        What the backend has found.
+
+    Raises
+    ------
+    DataError
+        Naming the argument, its values and their rows.
+    """
     for problem in problems:
         hint = (
             "the codes look one-based: subtract 1"

@@ -47,14 +47,16 @@ def can_be_centred(fn: Any, computed: Callable[[Any], bool]) -> bool:
 
 
 def place(fn: Any, share: Any, u: Any) -> tuple[Any, Any]:
-    """Values at the coordinates `u`, and the log Jacobian summed over the elements.
+    """Values at some coordinates, and the log Jacobian summed over the elements.
 
     Parameters
     ----------
     fn : object
         The backend's law, location–scale.
     share : array
-        λ, of the shape of `u`.
+        λ in [0, 1], of the shape of `u`.
+    u : array
+        Coordinates.
     """
     law = _inmost(fn)
     power = (1.0 - share) * math.log(law.scale)
@@ -63,6 +65,16 @@ def place(fn: Any, share: Any, u: Any) -> tuple[Any, Any]:
 
 
 def coordinates(fn: Any, share: Any, value: Any) -> Any:
-    """The coordinates of a value: inverse of `place`."""
+    """The coordinates of a value: inverse of `place`.
+
+    Parameters
+    ----------
+    fn : object
+        The backend's law, location–scale.
+    share : array
+        λ in [0, 1], of the shape of `value`.
+    value : array
+        On the real line.
+    """
     law = _inmost(fn)
     return share * law.loc + (value - law.loc) / math.exp((1.0 - share) * math.log(law.scale))

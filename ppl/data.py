@@ -146,7 +146,17 @@ def _is_number(text: str) -> bool:
 
 
 def as_groups(argument: Argument, label: str, known: tuple | None = None) -> Argument:
-    """The same leaf, its whole numbers taken as names of groups."""
+    """The same leaf, its whole numbers taken as names of groups.
+
+    Parameters
+    ----------
+    argument : Argument
+        Of whole numbers.
+    label : str
+        Its name, for messages.
+    known : tuple of str, optional
+        Labels that have codes already.
+    """
     values = np.asarray(argument.value)
     codes, labels = encode(Column(values, "numbers"), f"argument '{label}'", known, given=True)
     return replace(argument, value=codes, labels=labels)
@@ -306,9 +316,17 @@ def _settled(value) -> bool:
 def check_file(label: str, array: np.memmap) -> None:
     """Refuse a memory map whose file has become shorter than it: to read it would end the process.
 
+    Parameters
+    ----------
+    label : str
+        Name of the argument.
+    array : numpy.memmap
+        The map, or a part of one.
+
     Raises
     ------
     DataError
+        With the sizes of both, in bytes.
     """
     base = array
     while isinstance(base.base, np.memmap):  # the map that others are parts of
@@ -328,7 +346,7 @@ def check_file(label: str, array: np.memmap) -> None:
 
 
 def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """An array in blocks of rows: of a memory map no more than one is in memory."""
+    """An array in blocks of at most `READ_BLOCK` numbers: of a memory map no more than one is in memory."""
     rows = max(1, READ_BLOCK // max(1, array[:1].size)) if array.ndim else 1
     return (
         (array[begin : begin + rows] for begin in range(0, len(array), rows)) if array.ndim else iter([array])
@@ -336,7 +354,18 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def holes(value: Any) -> np.ndarray | None:
-    """Where values of a float array are missing (NaN); None where none is, as in every memory map."""
+    """Where values of a float array are missing (NaN); None where none is, as in every memory map.
+
+    Parameters
+    ----------
+    value : object
+        What an argument holds.
+
+    Returns
+    -------
+    numpy.ndarray of bool or None
+        Of the shape of the data.
+    """
     if not isinstance(value, np.ndarray) or isinstance(value, np.memmap) or value.dtype.kind != "f":
         return None
     missing = np.isnan(value)
@@ -344,7 +373,16 @@ def holes(value: Any) -> np.ndarray | None:
 
 
 def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
-    """Refuse empty and non-finite data; NaN passes where `missing` values are allowed.
+    """Refuse empty and non-finite data.
+
+    Parameters
+    ----------
+    label : str
+        Name of the argument.
+    array : numpy.ndarray
+        Its values.
+    missing : bool
+        Whether NaN may pass, of which the model says what becomes.
 
     Raises
     ------
@@ -377,7 +415,25 @@ def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
 
 
 def flatten(arguments: Mapping[str, Any], known: Mapping[str, tuple] | None = None) -> dict[str, Argument]:
-    """Labelled leaves of a mapping of arguments; records are opened, see `parts`."""
+    """Labelled leaves of a mapping of arguments; records are opened, see `parts`.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Name to value.
+    known : mapping of str to tuple, optional
+        Labels of arguments that have codes already.
+
+    Returns
+    -------
+    dict of str to Argument
+        Items of records are called ``record.item``.
+
+    Raises
+    ------
+    DataError, ShapeError
+        See `convert`.
+    """
     known = known or {}
     leaves: dict[str, Argument] = {}
     for name, value in arguments.items():
@@ -411,7 +467,18 @@ def fingerprint(leaves: Mapping[str, Argument]) -> str:
 
 
 class Levels(int):
-    """A number of groups that remembers their labels (see `elboroom.levels`)."""
+    """A number of groups that remembers their labels (see `elboroom.levels`).
+
+    Attributes
+    ----------
+    labels : tuple or None
+        Names of the groups, the code of each its place.
+
+    Examples
+    --------
+    >>> Levels(2, ("a", "b")) + 1
+    3
+    """
 
     labels: tuple | None
 

@@ -51,14 +51,28 @@ class Discrete:
 
 @dataclass
 class Factor:
-    """A log density with the names of the sites whose terms it holds."""
+    """A log density with the names of the sites whose terms it holds.
+
+    Attributes
+    ----------
+    value : array
+        Batch axes on the right, those of discrete sites left of them.
+    names : frozenset of str
+        The sites.
+    """
 
     value: Any
     names: frozenset[str]
 
 
 def num_batch(trace) -> int | None:
-    """Number of batch axes of a model with discrete latent sites; None for one without."""
+    """Number of batch axes of a model with discrete latent sites; None for one without.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+        The sites of the model.
+    """
     if not trace.by_role("discrete"):
         return None
     event = {s.name: 0 if s.role == "discrete" else s.event_dim for s in trace.sites}
@@ -115,9 +129,21 @@ def _taken_together(site, name, state) -> UnsupportedError:
 def check_terms(terms, discrete: list[Discrete], num_batch: int, links) -> None:
     """Refuse a density that has lost the axis of a discrete site that it depends on.
 
+    Parameters
+    ----------
+    terms : mapping
+        Log density of each site.
+    discrete : list of Discrete
+        In program order.
+    num_batch : int
+        Number of batch axes.
+    links : mapping
+        Discrete sites that each density depends on, see `dependents`.
+
     Raises
     ------
     UnsupportedError
+        Naming both sites.
     """
     for site in discrete:
         for name, value in terms.items():
@@ -133,12 +159,22 @@ def check_terms(terms, discrete: list[Discrete], num_batch: int, links) -> None:
 
 
 def axis_of(site: Discrete, num_batch: int) -> int:
-    """Axis of the values of a site."""
+    """Axis, counted from the right, that the values of a site lie along among so many batch axes."""
     return -(num_batch + 1 + site.position)
 
 
 def values_of(fn, chain, codes):
-    """Values of a discrete law that codes stand for."""
+    """Values of a discrete law that codes stand for.
+
+    Parameters
+    ----------
+    fn : object
+        The backend's law.
+    chain : bool
+        Whether it is a Markov chain, whose values are its codes.
+    codes : array of int
+        Of any shape.
+    """
     return codes if chain else fn.enumerate_support(expand=False).reshape(-1)[codes]
 
 

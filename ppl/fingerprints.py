@@ -51,6 +51,12 @@ def shared(cache: dict, key: tuple, made, program):
         What else than the traced program decides it.
     made : Density
         Functions of this program, none compiled yet.
+    program : Program
+        What the functions belong to from now on.
+
+    Returns
+    -------
+    Density
     """
     if made.fingerprint is None:
         return made
@@ -68,9 +74,17 @@ def shared(cache: dict, key: tuple, made, program):
 def refuse_changed(name: str, before: str | None, now: str | None) -> None:
     """Refuse to trace more of a model that reads something else than when it was fitted.
 
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    before, now : str or None
+        Fingerprints of the traced program; None where there was none.
+
     Raises
     ------
     ModelError
+        If they differ.
     """
     if before is not None and now != before:
         raise ModelError(
@@ -86,7 +100,17 @@ def refuse_changed(name: str, before: str | None, now: str | None) -> None:
 
 
 def structure_key(program, trace, dtype) -> tuple:
-    """What two programs must share, besides their traced program, to share compiled functions."""
+    """What two programs must share, besides their traced program, to share compiled functions.
+
+    Parameters
+    ----------
+    program : Program
+        A model with its data.
+    trace : ModelTrace
+        Its sites.
+    dtype : dtype
+        Of its density.
+    """
 
     def freeze(value):
         if isinstance(value, np.ndarray):
@@ -125,6 +149,16 @@ def code_hash(fn: Callable) -> str:
 
     Installed packages count by name. What is reached through arguments, or through attributes that are made while it
     runs, is not seen: a traced program tells more.
+
+    Parameters
+    ----------
+    fn : callable
+        A declaration.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for part in _Walk().parts(fn, frozenset()):

@@ -64,6 +64,10 @@ class ExpQuad:
     scale : array_like, default 1
         Marginal standard deviation, positive.
 
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+
     Examples
     --------
     >>> ExpQuad(lengthscale=1.0, scale=2.0)([0.0, 1.0]).round(3)
@@ -80,7 +84,21 @@ class ExpQuad:
         return m.square(self.scale) * m.exp(-0.5 * squared)
 
     def spectral_density(self, frequency: Any) -> Any:
-        """Spectral density at angular frequencies, shape (K, D) to (K,)."""
+        """Spectral density at angular frequencies.
+
+        Parameters
+        ----------
+        frequency : array_like, shape (K, D)
+            In radians per unit of the points.
+
+        Returns
+        -------
+        array, shape (K,)
+
+        References
+        ----------
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, chapter 4.
+        """
         widths, scaled = _in_lengthscales(self.lengthscale, frequency)
         volume = m.prod(widths * np.sqrt(2 * np.pi), -1)
         return m.square(self.scale) * volume * m.exp(-0.5 * m.sum(scaled * scaled, -1))
@@ -92,7 +110,25 @@ RBF = ExpQuad
 
 @dataclass(frozen=True)
 class Matern32:
-    """Matérn covariance of order 3/2: functions with one derivative. Parameters as in `ExpQuad`."""
+    """Matérn covariance of order 3/2: functions with one derivative.
+
+    Parameters
+    ----------
+    lengthscale : array_like, default 1
+        Distance over which the function changes, positive; one for each column of the points, if several.
+    scale : array_like, default 1
+        Marginal standard deviation, positive.
+
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+
+    Examples
+    --------
+    >>> Matern32()([0.0, 1.0]).round(3)
+    array([[1.   , 0.483],
+           [0.483, 1.   ]])
+    """
 
     lengthscale: Any = 1.0
     scale: Any = 1.0
@@ -103,13 +139,45 @@ class Matern32:
         return m.square(self.scale) * (1 + d) * m.exp(-d)
 
     def spectral_density(self, frequency: Any) -> Any:
-        """Spectral density at angular frequencies, shape (K, D) to (K,)."""
+        """Spectral density at angular frequencies.
+
+        Parameters
+        ----------
+        frequency : array_like, shape (K, D)
+            In radians per unit of the points.
+
+        Returns
+        -------
+        array, shape (K,)
+
+        References
+        ----------
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, chapter 4.
+        """
         return _matern_density(1.5, self, frequency)
 
 
 @dataclass(frozen=True)
 class Matern52:
-    """Matérn covariance of order 5/2: functions with two derivatives. Parameters as in `ExpQuad`."""
+    """Matérn covariance of order 5/2: functions with two derivatives.
+
+    Parameters
+    ----------
+    lengthscale : array_like, default 1
+        Distance over which the function changes, positive; one for each column of the points, if several.
+    scale : array_like, default 1
+        Marginal standard deviation, positive.
+
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+
+    Examples
+    --------
+    >>> Matern52()([0.0, 1.0]).round(3)
+    array([[1.   , 0.524],
+           [0.524, 1.   ]])
+    """
 
     lengthscale: Any = 1.0
     scale: Any = 1.0
@@ -120,7 +188,21 @@ class Matern52:
         return m.square(self.scale) * (1 + d + d * d / 3) * m.exp(-d)
 
     def spectral_density(self, frequency: Any) -> Any:
-        """Spectral density at angular frequencies, shape (K, D) to (K,)."""
+        """Spectral density at angular frequencies.
+
+        Parameters
+        ----------
+        frequency : array_like, shape (K, D)
+            In radians per unit of the points.
+
+        Returns
+        -------
+        array, shape (K,)
+
+        References
+        ----------
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, chapter 4.
+        """
         return _matern_density(2.5, self, frequency)
 
 
@@ -134,6 +216,15 @@ class Periodic:
         Distance after which the function repeats, positive.
     lengthscale, scale : array_like, default 1
         Roughness within a period, and marginal standard deviation; both positive.
+
+    References
+    ----------
+    MacKay (1998), Introduction to Gaussian processes.
+
+    Examples
+    --------
+    >>> Periodic(period=2.0)([0.0, 1.0, 2.0]).round(3)[0]
+    array([1.   , 0.135, 1.   ])
     """
 
     period: Any
@@ -181,6 +272,12 @@ def covariance(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
     Returns
     -------
     array, shape (n, n)
+
+    Examples
+    --------
+    >>> covariance(ExpQuad(), [0.0, 1.0]).round(3)
+    array([[1.   , 0.607],
+           [0.607, 1.   ]])
     """
     matrix = kernel(x, x)
     size = m.mean(m.linalg.diagonal(matrix))
@@ -188,7 +285,27 @@ def covariance(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
 
 
 def cholesky(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
-    """Lower Cholesky factor of `covariance`, for ``MultivariateNormal(..., scale_tril=...)`` or ``factor @ z``."""
+    """Lower Cholesky factor of a covariance matrix, for ``MultivariateNormal(..., scale_tril=...)`` or ``factor @ z``.
+
+    Parameters
+    ----------
+    kernel : callable
+        See `covariance`.
+    x : array_like, shape (n,) or (n, D)
+        Points, one row each.
+    jitter : float, default 1e-8
+        See `covariance`.
+
+    Returns
+    -------
+    array, shape (n, n)
+
+    Examples
+    --------
+    >>> cholesky(ExpQuad(), [0.0, 1.0]).round(3)
+    array([[1.   , 0.   ],
+           [0.607, 0.795]])
+    """
     return m.linalg.cholesky(covariance(kernel, x, jitter))
 
 
@@ -263,7 +380,16 @@ class HilbertBasis:
         self.functions = m.prod(m.sin(self.frequencies * shifted) / m.sqrt(width), -1)
 
     def weights(self, kernel: Any) -> Any:
-        """Standard deviation of each function's weight under `kernel`, shape (K,).
+        """Standard deviation of each function's weight under a kernel.
+
+        Parameters
+        ----------
+        kernel : ExpQuad, Matern32 or Matern52
+            With a spectral density.
+
+        Returns
+        -------
+        array, shape (K,)
 
         Raises
         ------

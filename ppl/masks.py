@@ -64,7 +64,20 @@ def masks_of(sites, look: Callable, partial: Callable) -> Masks:
 
 
 def hide(observed: np.ndarray, hidden: np.ndarray | None) -> np.ndarray:
-    """Outcomes, NaN where they are none."""
+    """Outcomes, NaN where they are none.
+
+    Parameters
+    ----------
+    observed : numpy.ndarray, shape (*batch, *event)
+        Outcomes.
+    hidden : numpy.ndarray of bool, shape batch, or None
+        Which of them are none.
+
+    Examples
+    --------
+    >>> hide(np.array([1.0, 2.0]), np.array([False, True]))
+    array([ 1., nan])
+    """
     if hidden is None:
         return observed
     shape = hidden.shape + (1,) * (observed.ndim - hidden.ndim)

@@ -14,7 +14,15 @@ from .thresholds import GAPS_SHOWN
 
 
 def how_missing(node, imputed) -> str:
-    """What becomes of the missing values of an observed site, see `ModelTrace.missing`."""
+    """What becomes of the missing values of an observed site: ``"masked"``, ``"imputed"`` or ``"summed"``, see `ModelTrace.missing`.
+
+    Parameters
+    ----------
+    node : Node
+        The site as it was recorded.
+    imputed : set of str or None
+        Sites whose missing values something else depends on.
+    """
     if node.name not in (imputed or ()):
         return "masked"
     return "summed" if is_discrete(node.fn) else "imputed"
@@ -39,6 +47,10 @@ def sites_to_impute(
         The backend's law of missing elements.
     elements : callable
         Law of the elements of one event that are independent, or None.
+
+    Returns
+    -------
+    set of str
 
     Raises
     ------

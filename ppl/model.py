@@ -124,7 +124,18 @@ class Model:
         return flat
 
     def call_arguments(self, arguments: Mapping[str, Any]) -> tuple[tuple, dict]:
-        """Positional and keyword arguments of `fn` from the flat mapping."""
+        """Positional and keyword arguments of `fn` from the flat mapping.
+
+        Parameters
+        ----------
+        arguments : mapping
+            As a `Program` has them; those of ``*args`` are called ``args.0``, ``args.1`` and so on.
+
+        Returns
+        -------
+        tuple
+            Positional arguments, and a dict of keyword arguments.
+        """
         positional: list = []
         keywords: dict = {}
         rest = dict(arguments)
@@ -399,10 +410,20 @@ class Program:
     def graph(self, backend: str | None = None) -> ModelGraph:
         """The model's graph.
 
+        Parameters
+        ----------
+        backend : {"jax", "torch"}, optional
+            Where the model is traced; by default `backend`.
+
         Returns
         -------
         ModelGraph
             Over a networkx ``DiGraph``; draws itself in Jupyter.
+
+        Raises
+        ------
+        ModelError, UnsupportedError
+            See `trace`.
         """
         backend = backend or self.backend
         key = ("graph", backend)
@@ -463,7 +484,15 @@ class Program:
         return self.rebound(data)
 
     def rebound(self, data: Mapping[str, Any], check: bool = True) -> Program:
-        """See `bind`; without a check where more arguments are still to be replaced."""
+        """The same model with some arguments replaced, see `bind`.
+
+        Parameters
+        ----------
+        data : mapping
+            Argument to its new value.
+        check : bool
+            Whether the data are checked: not where more arguments are still to be replaced.
+        """
         unknown = set(data) - set(self.arguments)
         if unknown:
             raise DataError(

@@ -71,7 +71,7 @@ class Plates:
         self.latents: list[tuple[Any, Origin]] = []
 
     def noted(self, name: str, distribution, value) -> None:
-        """A latent quantity has been declared."""
+        """Remember that an array is a latent quantity, so that messages can name it."""
         if isinstance(distribution, Distribution):
             words = f"the latent '{name}' ({type(distribution).__name__})"
             self.latents.append((value, Origin(words, support=distribution.support)))
@@ -97,7 +97,20 @@ class Plates:
         return nullcontext()
 
     def missing(self, name, source) -> tuple[np.ndarray | None, bool]:
-        """Where the data of a site are missing, and whether they are imputed."""
+        """Where the data of a site are missing, and whether they are imputed.
+
+        Parameters
+        ----------
+        name : str
+            The observed site.
+        source : object
+            The argument that holds its value.
+
+        Returns
+        -------
+        tuple
+            A boolean array of the data's shape, or None; and whether these are imputed.
+        """
         for label, leaf in self.leaves.items():
             if leaf is source:
                 return holes(self.program.leaves[label].value), name in (self.program.imputed or ())
@@ -210,6 +223,17 @@ class Plates:
     def check_plates(self, name, shape, event_dim, what="data"):
         """Refuse a shape that disagrees with the plates around a site.
 
+        Parameters
+        ----------
+        name : str
+            The site.
+        shape : tuple of int
+            Of its value or its parameters.
+        event_dim : int
+            Number of trailing axes that are one event.
+        what : str
+            What has the shape, for messages.
+
         Raises
         ------
         ShapeError
@@ -290,6 +314,15 @@ class Plates:
 
     def lowered(self, name, distribution, lower):
         """The backend's law of a declaration, checked.
+
+        Parameters
+        ----------
+        name : str
+            The site.
+        distribution : Distribution
+            The declaration, or a law of the backend's library.
+        lower : callable
+            Makes one of the other.
 
         Raises
         ------

@@ -38,7 +38,15 @@ def parts(value: Any) -> dict[str, Any] | None:
 
 
 def with_parts(value: Any, items: Mapping[str, Any]) -> Any:
-    """A record of the same kind with other items."""
+    """A record of the same kind with other items.
+
+    Parameters
+    ----------
+    value : object
+        A record, see `parts`.
+    items : mapping
+        Name to item, for all of them.
+    """
     if isinstance(value, Mapping):
         return {key: items[str(key)] for key in value}
     if isinstance(value, tuple):
@@ -50,7 +58,17 @@ def with_parts(value: Any, items: Mapping[str, Any]) -> Any:
 
 
 def rebuild(arguments: Mapping[str, Any], leaves: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The nested arguments again, with each leaf's value taken from `leaves`."""
+    """The nested arguments again, with each leaf's value taken from `leaves`.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Name to value, records among them.
+    leaves : mapping
+        Label to what stands in its place.
+    prefix : str
+        Of the labels of these arguments.
+    """
     out = {}
     for name, value in arguments.items():
         opened = parts(value)
@@ -62,7 +80,13 @@ def rebuild(arguments: Mapping[str, Any], leaves: Mapping[str, Any], prefix: str
 
 
 def replaced(arguments: Mapping[str, Any], label: str, value: Any) -> dict[str, Any]:
-    """The arguments with another value of one leaf."""
+    """The arguments with another value of one leaf.
+
+    Examples
+    --------
+    >>> replaced({"data": {"x": 1, "y": 2}}, "data.y", 3)
+    {'data': {'x': 1, 'y': 3}}
+    """
     head, _, rest = label.partition(".")
     opened = parts(arguments.get(head)) if rest and label not in arguments else None
     if opened is None:

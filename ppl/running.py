@@ -152,7 +152,17 @@ class Record:
 
 
 def weighed(site, value, scale):
-    """A term per element of a site, times the scale of its plates: one number each, or one per element."""
+    """A term per element of a site, times the scale of its plates: one number each, or one per element.
+
+    Parameters
+    ----------
+    site : Site
+        Which says the axes of its plates.
+    value : array, shape (B, *batch)
+        The terms.
+    scale : mapping
+        Plate to a number, or to one per element.
+    """
     for plate in site.plates if scale else ():
         if plate in scale and plate in site.dims:
             extra, axis = scale[plate], site.dims.index(plate)
@@ -174,7 +184,23 @@ def _check_finite(name, fn):
 
 
 class Deciding:
-    """Values of sites without data. A subclass holds the settings and the two conversions below."""
+    """Values of sites without data. A subclass holds the settings and the two conversions below.
+
+    Attributes
+    ----------
+    latent : callable
+        ``latent(name, fn) -> value`` of a latent site.
+    predict : callable or None
+        ``predict(name, fn) -> value``: outcomes, and values of discrete sites, are drawn.
+    record : Record
+        What has been declared so far.
+    fixed, intervened : mapping
+        Values of conditioned and of intervened sites.
+    tilts : mapping
+        Terms added to the log density of each value of a discrete site.
+    num_batch : int or None
+        Number of batch axes, left of which discrete sites take all of their values.
+    """
 
     latent: Callable[..., Any]
     predict: Callable[..., Any] | None
@@ -197,7 +223,29 @@ class Deciding:
         raise NotImplementedError
 
     def value_of(self, name, fn, at=None):
-        """Value and role of a site without data; of its element `at` where a loop of the model takes one at a time."""
+        """Value and role of a site without data.
+
+        Parameters
+        ----------
+        name : str
+            The site.
+        fn : object
+            The backend's law.
+        at : int, optional
+            The element, where a loop of the model takes one at a time.
+
+        Returns
+        -------
+        tuple
+            The value, and ``"latent"``, ``"discrete"``, ``"fixed"`` or ``"intervened"``.
+
+        Raises
+        ------
+        ModelError
+            If another run of the model has not declared it.
+        UnsupportedError
+            If it is discrete and inside a loop.
+        """
         for given, role in ((self.intervened, "intervened"), (self.fixed, "fixed")):
             if name in given:
                 return self.constant(given[name], at), role
@@ -231,7 +279,15 @@ class Deciding:
         return batch if self.num_batch is None else batch[max(len(batch) - self.num_batch, 0) :]
 
     def enumerate(self, name, fn):
-        """All values of a discrete site, on an axis of their own."""
+        """All values of a discrete site, on an axis of their own.
+
+        Raises
+        ------
+        ModelError
+            If it has too many values to be summed out.
+        ShapeError
+            If it is a chain whose probabilities depend on another discrete site.
+        """
         _check_finite(name, fn)
         chain = is_chain(fn)
         if self.num_batch is None:  # the largest value, so that what it bounds may be any
@@ -275,16 +331,36 @@ class Deciding:
 
 
 def evident(term, codes, where, value):
-    """The log densities of every value of a discrete site some of whose elements are known: these have one value."""
+    """The log densities of every value of a discrete site some of whose elements are known.
+
+    Parameters
+    ----------
+    term : array, shape (count, *batch)
+        Log densities.
+    codes : array, shape (count, …)
+        The values.
+    where : array of bool
+        Elements that are not known.
+    value : array
+        The others' values.
+    """
     return math.where(where | (codes == value), term, IMPOSSIBLE)
 
 
 def check_value(site, value) -> None:
     """Refuse a value whose support is another for each value of a discrete site.
 
+    Parameters
+    ----------
+    site : Site
+        A continuous one.
+    value : array
+        Its constrained values in a run in which discrete sites take all of theirs.
+
     Raises
     ------
     UnsupportedError
+        If these have another shape.
     """
     if tuple(np.shape(value)) != site.shape:
         raise UnsupportedError(

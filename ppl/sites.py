@@ -111,7 +111,13 @@ class ModelTrace:
     repeated: tuple[str, ...] = ()
 
     def with_tied(self, names) -> ModelTrace:
-        """The same trace, knowing which sites are tied: these have no location and scale of their own."""
+        """The same trace, knowing which sites are tied: these have no location and scale of their own.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Sites whose law depends on a discrete one.
+        """
         sites = tuple(replace(s, location_scale=False) if s.name in names else s for s in self.sites)
         return replace(self, sites=sites, tied=tuple(names))
 
@@ -139,6 +145,22 @@ class ModelTrace:
 def element_labels(name: str, shape: tuple[int, ...], dims=(), coords=None) -> list[str]:
     """Labels of the scalar elements of a quantity.
 
+    Parameters
+    ----------
+    name : str
+        The quantity.
+    shape : tuple of int
+        Of its value.
+    dims : sequence of str
+        Names of its axes.
+    coords : mapping, optional
+        Axis to labels; axes without are numbered from 0.
+
+    Returns
+    -------
+    list of str
+        In row-major order.
+
     Examples
     --------
     >>> element_labels("theta", (2,))
@@ -158,7 +180,24 @@ def element_labels(name: str, shape: tuple[int, ...], dims=(), coords=None) -> l
 
 
 def axes(node, shape, event_dim, program):
-    """Plates of a recorded site in the order of its axes, and the names of all axes."""
+    """Plates of a recorded site in the order of its axes, and the names of all axes.
+
+    Parameters
+    ----------
+    node : Node
+        The site as it was recorded.
+    shape : tuple of int
+        Of its value.
+    event_dim : int
+        Number of trailing axes that are one event.
+    program : Program
+        Which may name axes itself.
+
+    Returns
+    -------
+    tuple
+        Names of the plates, and of all axes: ``site_dim_i`` where there is no other.
+    """
     batch = len(shape) - event_dim
     names = {}
     for plate, dim, size in node.plates:
@@ -176,7 +215,21 @@ def axes(node, shape, event_dim, program):
 
 
 def check_shape(name, expected, shape, argument):
-    """Refuse data whose shape is not that of their distribution."""
+    """Refuse data whose shape is not that of their distribution.
+
+    Parameters
+    ----------
+    name : str
+        The site.
+    expected, shape : tuple of int
+        Of its law, and of its data.
+    argument : str or None
+        Which holds them.
+
+    Raises
+    ------
+    ShapeError
+    """
     where = f"site '{name}'" + (f" (argument '{argument}')" if argument else "")
     try:
         both = np.broadcast_shapes(expected, shape)
@@ -252,7 +305,22 @@ ORDINAL = frozenset({"OrderedLogistic", "OrderedProbit", "Bernoulli"})
 
 
 def check_labels(where, leaf, distribution):
-    """Refuse labels for a law of numbers, and labels without a stated order for one of ordered values."""
+    """Refuse labels for a law of numbers, and labels without a stated order for one of ordered values.
+
+    Parameters
+    ----------
+    where : str
+        What messages call them.
+    leaf : Argument
+        The labels.
+    distribution : str
+        Name of the law.
+
+    Raises
+    ------
+    DataError
+        Saying what to pass.
+    """
     shown = list(leaf.labels[:LABELS_SHOWN])
     if distribution in NOMINAL or distribution in ORDINAL and leaf.ordered:
         return
@@ -266,7 +334,26 @@ def check_labels(where, leaf, distribution):
 
 
 def check_support(name, argument, constraint, leaf, distribution):
-    """Refuse data outside the support; missing values pass."""
+    """Refuse data outside the support; missing values pass.
+
+    Parameters
+    ----------
+    name, argument : str
+        The observed site, and the argument that holds its value.
+    constraint : object
+        The support, as a declaration or as the backend has it.
+    leaf : Argument
+        The data.
+    distribution : str
+        Name of the law.
+
+    Raises
+    ------
+    SupportError
+        Naming values and rows.
+    DataError
+        For labels, see `check_labels`.
+    """
     check = getattr(constraint, "check", None)
     host = np.asarray(leaf.value)
     where = f"site '{name}' (argument '{argument}')"

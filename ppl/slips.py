@@ -47,7 +47,19 @@ def mixes_precisions(error: Exception) -> bool:
 
 
 def translated(program, backend: str, engine, error: Exception) -> ElboroomError | None:
-    """The error of a model's own code in four parts, or None where it is the model's own affair."""
+    """The error of a model's own code in four parts, or None where it is the model's own affair.
+
+    Parameters
+    ----------
+    program : Program
+        Whose model was running.
+    backend : str
+        Where.
+    engine : module
+        The backend, to run the model again with something else in an argument's place.
+    error : Exception
+        What was raised.
+    """
     text = str(error)
     where = f"model '{program.name}' on {backend}{_line(program, error)}"
     own, make = _OWN.get(program.model.language, ("er.math", "er.math.asarray"))

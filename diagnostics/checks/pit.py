@@ -67,6 +67,15 @@ def threshold(num_rows: int, level: float = LEVEL, num_simulations: int = BAND_S
     An order statistic of uniform values is a beta variable. Every rank gets the same local level, so that the
     band is narrow in the tails, where it has to be.
 
+    Parameters
+    ----------
+    num_rows : int
+        Number of uniform values.
+    level : float
+        The probability.
+    num_simulations : int
+        Sets of values that it is simulated with.
+
     References
     ----------
     Säilynoja, Bürkner & Vehtari (2022), Graphical test for discrete uniformity, Statistics & Computing 32.

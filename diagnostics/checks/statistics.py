@@ -14,6 +14,13 @@ from .outcome import Outcome
 def own(outcome: Outcome, statistics: Mapping[str, Callable]) -> Iterator[Test]:
     """A test for each statistic.
 
+    Parameters
+    ----------
+    outcome : Outcome
+        What is tested.
+    statistics : mapping of str to callable
+        Name to a function from the rows ``(N,)`` to a number.
+
     Raises
     ------
     DataError

@@ -40,7 +40,15 @@ def labelled(axis, **labels) -> None:
 
 
 def svg(figure, description: str) -> str:
-    """A figure as an inline ``<svg>``, the same each time, with a description for readers who cannot see it."""
+    """A figure as an inline ``<svg>``, the same each time, with a description for readers who cannot see it.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Made by `blank`.
+    description : str
+        For readers who cannot see it.
+    """
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

@@ -13,7 +13,18 @@ MARKED = re.compile(r"[\\`*\[\]!|]")  # what Markdown makes emphasis, code, link
 
 
 def markdown(content: dict) -> str:
-    """A summary for a pull request: verdicts, the judged quantities that are not trusted first, and findings."""
+    """A summary for a pull request: verdicts, the judged quantities that are not trusted first, and findings.
+
+    Parameters
+    ----------
+    content : dict
+        That of ``report.json``.
+
+    Returns
+    -------
+    str
+        With what Markdown would obey escaped.
+    """
 
     def cell(value) -> str:
         return MARKED.sub(r"\\\g<0>", printable(number(value)).replace("\n", " ")).replace("<", "&lt;")
