@@ -51,13 +51,13 @@ def place(path: Any, what: str) -> Path:
         For what is no path.
     """
     try:
-        return Path(os.fsdecode(path)).expanduser().resolve() if path else _no_path(path, what)
+        return Path(os.fsdecode(path)).expanduser().resolve() if path else _no_path(path)
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         words = str(error) if isinstance(path, (str, os.PathLike)) else repr(path)[:80]
         raise InferenceError(explain(what, "a path", words, "pass the path of a file or folder")) from None
 
 
-def _no_path(path, what):
+def _no_path(path: Any) -> Path:
     raise ValueError("an empty one" if isinstance(path, str) else repr(path))
 
 
@@ -193,7 +193,7 @@ def _swap(draft: Path, path: Path) -> None:
     """Put `draft` where `path` is; what was there is at `draft` then, or gone."""
     if not path.exists():
         os.rename(draft, path)
-    elif not _exchange(draft, path):
+    elif not exchange(draft, path):
         aside = _beside(path, OLD)
         with _locked(path):  # nobody takes it for a killed writer's while it has no place
             os.rename(path, aside)
@@ -218,10 +218,10 @@ def _exchanger():
     return found and (lambda a, b: found(a, b, _EXCHANGE))
 
 
-def _exchange(first: Path, second: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step; False where the system or its file system cannot."""
-    exchange = _exchanger()
-    return exchange is not None and exchange(os.fsencode(first), os.fsencode(second)) == 0
+    call = _exchanger()
+    return call is not None and call(os.fsencode(first), os.fsencode(second)) == 0
 
 
 def _settle(folder: Path) -> None:

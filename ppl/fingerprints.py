@@ -7,7 +7,7 @@ import platform
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -183,19 +183,16 @@ class _Walk:
             yield from self._compound(value, names)
 
     def _compound(self, value, names) -> Iterator[str]:
-        if isinstance(value, types.CodeType):
+        items = _items(value)
+        if items is not None:
+            yield from self._each(items, names)
+        elif isinstance(value, types.CodeType):
             yield value.co_code.hex() + repr(value.co_names)
             yield from self._each(value.co_consts, names)
-        elif isinstance(value, (list, tuple)):
-            yield from self._each(value, names)
         elif isinstance(value, (set, frozenset)):
             yield repr(sorted(map(repr, value)))
         elif isinstance(value, dict):
             yield from self._named(value, names)
-        elif isinstance(value, partial):
-            yield from self._each((value.func, value.args, value.keywords), names)
-        elif isinstance(value, types.MethodType):
-            yield from self._each((value.__func__, value.__self__), names)
         elif _installed(value):
             yield f"{value!r}".split(" at 0x")[0] if isinstance(value, types.ModuleType) else _name(value)
         elif isinstance(value, types.FunctionType):
@@ -226,6 +223,15 @@ class _Walk:
             except ValueError:  # a name that is not bound yet
                 continue
         yield from self._named({k: fn.__globals__[k] for k in sorted(names & set(fn.__globals__))}, names)
+
+
+def _items(value: Any) -> Sequence[Any] | None:
+    """What a sequence, a partial function or a bound method consists of; None for another value."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, partial):
+        return value.func, value.args, value.keywords
+    return (value.__func__, value.__self__) if isinstance(value, types.MethodType) else None
 
 
 def _name(value) -> str:

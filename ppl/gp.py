@@ -30,7 +30,7 @@ from . import math as m
 from .errors import ModelError, ShapeError, explain
 from .thresholds import BOUNDARY, JITTER
 
-__all__ = ["ExpQuad", "HilbertBasis", "Matern32", "Matern52", "Periodic", "RBF", "cholesky", "covariance"]
+__all__ = ["RBF", "ExpQuad", "HilbertBasis", "Matern32", "Matern52", "Periodic", "cholesky", "covariance"]
 
 
 def _points(x: Any) -> Any:

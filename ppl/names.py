@@ -41,8 +41,8 @@ def check_name(word: str, name: Any) -> None:
         raise ModelError(explain(what, "a name of its own", got, f"call it '{name}_' or otherwise"))
     odd = sorted({one for one in name if unicodedata.category(one) in _REFUSED})
     if odd:
-        got = f"{ascii(name)[:60]}"
-        raise ModelError(explain(what, "printable characters", got, f"leave {ascii(''.join(odd))} out"))
+        left = ascii("".join(odd))
+        raise ModelError(explain(what, "printable characters", ascii(name)[:60], f"leave {left} out"))
 
 
 def printable(text: str) -> str:

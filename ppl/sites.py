@@ -322,7 +322,7 @@ def check_labels(where, leaf, distribution):
         Saying what to pass.
     """
     shown = list(leaf.labels[:LABELS_SHOWN])
-    if distribution in NOMINAL or distribution in ORDINAL and leaf.ordered:
+    if distribution in NOMINAL or (distribution in ORDINAL and leaf.ordered):
         return
     if distribution in ORDINAL:
         remedy = "pass pd.Categorical(y, categories=[lowest, …, highest], ordered=True)"

@@ -165,7 +165,7 @@ def demo(out: OutOption = Path("radon-report")) -> None:
 
 
 @app.command(epilog=STATUS)
-def fit(  # noqa: PLR0913  each is an option of the command line
+def fit(  # noqa: PLR0913, PLR0917  each is an option of the command line
     model: Annotated[str, typer.Argument(metavar="MODULE:MODEL", help="Python module and model in it.")],
     out: OutOption,
     data: Annotated[
