@@ -163,6 +163,8 @@ PARETO_GRID, PARETO_SCALE = 30, 3
 """Least points, and spread in quartiles, of the grid of a Pareto law's parameter (Zhang & Stephens 2009)."""
 PARETO_QUANTILE = 0.25
 """Quantile of the excesses that the grid is scaled by (Zhang & Stephens 2009)."""
+NEGLIGIBLE_WEIGHT = 10
+"""Roundings below which a point of that grid has no weight (as in arviz-stats)."""
 PRIOR_DRAWS, PRIOR_SHAPE = 10, 0.5
 """The shape of a Pareto law is drawn to this one with the weight of so many draws (Vehtari et al. 2024, appendix)."""
 NEGLIGIBLE_DIFFERENCE = 4.0

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError, explain
-from .thresholds import LABELS_SHOWN, ROWS_SHOWN
+from .thresholds import LABELS_SHOWN, QUOTED, ROWS_SHOWN
 
 LARGEST = np.iinfo(np.int64).max
 """Largest whole number that data may hold."""
@@ -315,7 +315,7 @@ def rows_of(where: np.ndarray, most: int = ROWS_SHOWN) -> str:
 
 def _refused(where, name, values, rows) -> DataError:
     first = values[rows[0]] if len(rows) else values
-    got = f"{name}, such as {str(first)[:60]}" + (f" in row {int(rows[0])}" if len(rows) else "")
+    got = f"{name}, such as {str(first)[:QUOTED]}" + (f" in row {int(rows[0])}" if len(rows) else "")
     return DataError(
         explain(
             where, "numbers, labels or dates", got, REMEDIES.get(name, "convert them to numbers or strings")

@@ -21,7 +21,7 @@ import numpy as np
 from .columns import LARGEST, Column, array_column, as_label, column_of, is_instance, native, rows_of
 from .errors import DataError, ShapeError, explain
 from .records import parts, rebuild, replaced
-from .thresholds import GAPS_SHOWN, LABELS_SHOWN, READ_BLOCK
+from .thresholds import FINGERPRINT_DIGITS, GAPS_SHOWN, LABELS_SHOWN, READ_BLOCK
 
 __all__ = [
     "Argument",
@@ -463,7 +463,7 @@ def fingerprint(leaves: Mapping[str, Argument]) -> str:
         else:  # an object's address is none of its data: what a model reads of it is in the traced program
             words = repr(leaf.value)
             digest.update((type(leaf.value).__name__ if " at 0x" in words else words).encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 class Levels(int):

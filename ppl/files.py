@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ElboroomError, InferenceError, explain
-from .thresholds import ATTEMPTS, DRAFT_LETTERS, STALE
+from .thresholds import ATTEMPTS, DRAFT_LETTERS, MARK_DIGITS, QUOTED_LONG, STALE
 
 try:
     import fcntl
@@ -53,7 +53,7 @@ def place(path: Any, what: str) -> Path:
     try:
         return Path(os.fsdecode(path)).expanduser().resolve() if path else _no_path(path)
     except (TypeError, ValueError, RuntimeError, OSError) as error:
-        words = str(error) if isinstance(path, (str, os.PathLike)) else repr(path)[:80]
+        words = str(error) if isinstance(path, (str, os.PathLike)) else repr(path)[:QUOTED_LONG]
         raise InferenceError(explain(what, "a path", words, "pass the path of a file or folder")) from None
 
 
@@ -285,7 +285,7 @@ def is_left(name: str) -> bool:
 
 
 def _mark(path: Path) -> str:
-    return f".{path.name[:DRAFT_LETTERS]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}."
+    return f".{path.name[:DRAFT_LETTERS]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:MARK_DIGITS]}."
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .data import holes
 from .errors import ModelError, explain
-from .thresholds import KEPT_DENSITIES
+from .thresholds import FINGERPRINT_DIGITS, KEPT_DENSITIES
 
 LIBRARIES = ("elboroom", "numpy", "jax", "jaxlib", "numpyro", "torch", "pyro-ppl")
 
@@ -163,7 +163,7 @@ def code_hash(fn: Callable) -> str:
     digest = hashlib.sha256()
     for part in _Walk().parts(fn, frozenset()):
         digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 class _Walk:

@@ -22,6 +22,7 @@ from .plates import GroupsFound
 from .sites import ModelTrace, check_latents
 from .slips import mixes_precisions, translated
 from .target import Target
+from .thresholds import PRIOR_DRAWS, QUOTED
 
 if TYPE_CHECKING:
     import xarray
@@ -196,7 +197,7 @@ def model(fn: Callable[..., Any]) -> Model:
     """
     if not callable(fn):
         want = "a function that declares a model"
-        raise ModelError(explain("er.model", want, f"{fn!r}"[:60], "decorate a function: @er.model"))
+        raise ModelError(explain("er.model", want, f"{fn!r}"[:QUOTED], "decorate a function: @er.model"))
     return Model(fn)
 
 
@@ -574,7 +575,7 @@ class Program:
         given = check_latents(trace, {site.name: values[site.name] for site in trace.latents})
         return self.target().log_joint(given)
 
-    def prior_predictive(self, num_draws: int = 1000, seed: int = 0) -> xarray.DataTree:
+    def prior_predictive(self, num_draws: int = PRIOR_DRAWS, seed: int = 0) -> xarray.DataTree:
         """Draws from the prior and of the data that it implies.
 
         Parameters

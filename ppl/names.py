@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 from .errors import ModelError, explain
+from .thresholds import QUOTED
 
 # what a terminal takes as commands (C0 but for newline and tab, DEL, C1), and what reorders the text around it
 _CONTROL = re.compile(
@@ -32,7 +33,7 @@ def check_name(word: str, name: Any) -> None:
     """
     what = f"the name of an er.{word}"
     if not isinstance(name, str):
-        got = f"{name!r}"[:60] + f", of type {type(name).__name__}"
+        got = f"{name!r}"[:QUOTED] + f", of type {type(name).__name__}"
         raise ModelError(explain(what, "text", got, f"write er.{word}('name', …)"))
     if not name.strip() or not name.strip("."):
         raise ModelError(explain(what, "a name with a letter or digit in it", repr(name), "name it"))
@@ -42,7 +43,7 @@ def check_name(word: str, name: Any) -> None:
     odd = sorted({one for one in name if unicodedata.category(one) in _REFUSED})
     if odd:
         left = ascii("".join(odd))
-        raise ModelError(explain(what, "printable characters", ascii(name)[:60], f"leave {left} out"))
+        raise ModelError(explain(what, "printable characters", ascii(name)[:QUOTED], f"leave {left} out"))
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ from .columns import no_dates, rows_of
 from .data import Levels, holes
 from .distributions.base import Distribution, Origin
 from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, explain
-from .thresholds import MANY_GROUPS, MOVES, SPARSE
+from .thresholds import MANY_GROUPS, MOVES, QUOTED_LONG, SPARSE
 
 
 class GroupsFound(Exception):
@@ -193,7 +193,7 @@ class Plates:
                 explain(
                     f"plate '{name}'",
                     "a whole number known before compilation",
-                    f"{size!r}, {type(size).__name__}"[:80],
+                    f"{size!r}, {type(size).__name__}"[:QUOTED_LONG],
                     "use len(column), er.levels(codes) or an integer argument",
                 )
             ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InferenceError, explain
-from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN
+from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN, PRIOR_DRAWS
 from .tree import dataset, tree
 
 LATENT = ("latent", "deterministic")
@@ -134,7 +134,7 @@ def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = N
     return groups
 
 
-def prior_predictive(program, num_draws: int = 1000, seed: int = 0):
+def prior_predictive(program, num_draws: int = PRIOR_DRAWS, seed: int = 0):
     """Draws from the prior and of the data that it implies.
 
     Parameters

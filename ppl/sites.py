@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError, ModelError, ShapeError, SupportError, explain
-from .thresholds import LABELS_SHOWN, ROWS_SHOWN
+from .thresholds import LABELS_SHOWN, QUOTED, ROWS_SHOWN
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def _of_shape(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        got = f"{value!r}"[:60]
+        got = f"{value!r}"[:QUOTED]
         raise DataError(explain(f"site '{name}'", "numbers", got, "pass its value")) from None
     try:
         return np.broadcast_to(array, shape)

@@ -13,6 +13,8 @@ GAPS_SHOWN = 8
 """The same of rows with missing or non-finite values, which come in runs."""
 LABELS_SHOWN = 3
 """Labels that a message quotes."""
+QUOTED, QUOTED_LONG = 60, 80
+"""Characters of a value that a message quotes, and of one that is all it has to say. By the width of a terminal."""
 MOSTLY_LABELS = 0.5
 """Share of labels that are no numbers, from which on a column is taken for groups that were computed with, and below which
 for numbers with a slip. Chosen by hand."""
@@ -42,6 +44,8 @@ READ_BLOCK = 2**22
 """Values of a memory map that are read at once: 32 MB in double precision, by memory."""
 LARGEST_TABLE = 2**27
 """Numbers of one joint table of discrete sites at most: 1 GB in double precision, by memory."""
+PRIOR_DRAWS = 1000
+"""Prior draws where nobody says how many: the standard error of a 5% quantile's level is then 0.7%."""
 KEPT_DENSITIES = 16
 """Compiled densities of a model that are kept: as many variants of it can be fitted in turn. By memory."""
 
@@ -67,6 +71,11 @@ MOVES = 8
 """Indexing and reshaping between a latent quantity and a parameter that are looked through. Chosen by hand: models nest
 two or three."""
 
+# -- fingerprints ----------------------------------------------------------------------------------------
+
+FINGERPRINT_DIGITS = 16
+"""Hexadecimal digits of a fingerprint of data or code: 64 bits, of which two among millions are hardly alike by chance."""
+
 # -- files and the cache of compiled programs ------------------------------------------------------------
 
 ATTEMPTS = 5
@@ -75,6 +84,8 @@ STALE = 86400.0
 """Seconds after which a draft is nobody's, where the file system has no locks: a day, longer than any write."""
 DRAFT_LETTERS = 40
 """Characters of a name in the name of its draft: names of 255 bytes are the longest that file systems take."""
+MARK_DIGITS = 8
+"""Hexadecimal digits that tell drafts of long names with the same beginning apart."""
 CACHE_GIB = 2.0
 """Largest size of the cache in GiB. Chosen by hand: some hundred programs of a few MB."""
 FILLED = 0.9

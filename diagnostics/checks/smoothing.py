@@ -12,6 +12,7 @@ import numpy as np
 
 from ..thresholds import (
     LEAST_SMOOTHED,
+    NEGLIGIBLE_WEIGHT,
     PARETO_GRID,
     PARETO_QUANTILE,
     PARETO_SCALE,
@@ -69,7 +70,8 @@ def _pareto(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shapes = np.stack([np.log1p(-b[:, None] * excess).mean(1) for b in grid.T], 1)
     likelihood = count * (np.log(-grid / shapes) - shapes - 1)
     weights = np.exp(likelihood - np.nanmax(likelihood, 1, keepdims=True))
-    weights = np.where(weights >= 10 * np.finfo(float).eps * weights.sum(1, keepdims=True), weights, 0)
+    least = NEGLIGIBLE_WEIGHT * np.finfo(float).eps * weights.sum(1, keepdims=True)
+    weights = np.where(weights >= least, weights, 0)
     best = (grid * weights).sum(1) / weights.sum(1)
     shape = np.log1p(-best[:, None] * excess).mean(1)
     return (count * shape + PRIOR_DRAWS * PRIOR_SHAPE) / (count + PRIOR_DRAWS), -shape / best

@@ -20,16 +20,13 @@ from ..thresholds import LEVEL, OUTER_ENDS
 from .canvas import DATA, INK, PALE, blank, labelled, svg
 
 GRID = 200  # points of a smooth curve
-DENSITIES, DENSITY_ROWS, DATA_ROWS = (
-    40,
-    5_000,
-    20_000,
-)  # replicates drawn as densities, rows of each, of the data
+DENSITIES = 40  # replicates that are drawn as densities
+DENSITY_ROWS, DATA_ROWS = 5_000, 20_000  # rows that a density is made from, of replicates and of the data
 ECDFS, HISTOGRAMS = 200, 200  # replicates that bands are made from
+APART = 20  # every so many of them for histograms
 COUNTS = 200  # largest count that is drawn
 EXTENT = 0.001, 0.999  # quantiles of the predictions that a picture reaches to
-CENTRAL = 0.05, 0.95
-MIDDLE = 0.25, 0.75
+CENTRAL, MIDDLE = (0.05, 0.95), (0.25, 0.75)  # ends of the intervals that are drawn
 
 
 def predictive(posterior) -> list[tuple[str, list[str]]]:
@@ -153,7 +150,8 @@ def _survival(axis, outcome):
 def _rootogram(axis, outcome):
     top = int(min(max(np.quantile(outcome.replicated, EXTENT[1]), outcome.observed.max()), COUNTS))
     values = np.arange(top + 1)
-    counts = np.array([[np.sum(row == v) for v in values] for row in outcome.replicated[::20][:HISTOGRAMS]])
+    some = outcome.replicated[::APART][:HISTOGRAMS]
+    counts = np.array([[np.sum(row == v) for v in values] for row in some])
     low, mid, high = np.sqrt(np.quantile(counts, [CENTRAL[0], 0.5, CENTRAL[1]], axis=0))
     seen = np.sqrt([np.sum(outcome.observed == v) for v in values])
     axis.fill_between(values, low, high, color=INK, alpha=0.3, step="mid", label="predicted, 90%")
