@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,8 +19,9 @@ import numpy as np
 
 from .columns import LARGEST, Column, array_column, as_label, column_of, is_instance, native, rows_of
 from .errors import DataError, ShapeError, explain
+from .host import check_file, check_values, holes, pieces
 from .records import parts, rebuild, replaced
-from .thresholds import FINGERPRINT_DIGITS, GAPS_SHOWN, LABELS_SHOWN, READ_BLOCK
+from .thresholds import FINGERPRINT_DIGITS, LABELS_SHOWN
 
 __all__ = [
     "Argument",
@@ -311,107 +311,6 @@ def _settled(value) -> bool:
     while type(base) is np.ndarray and not base.flags.writeable:
         base = base.base
     return base is None and value.flags.c_contiguous
-
-
-def check_file(label: str, array: np.memmap) -> None:
-    """Refuse a memory map whose file has become shorter than it: to read it would end the process.
-
-    Parameters
-    ----------
-    label : str
-        Name of the argument.
-    array : numpy.memmap
-        The map, or a part of one.
-
-    Raises
-    ------
-    DataError
-        With the sizes of both, in bytes.
-    """
-    base = array
-    while isinstance(base.base, np.memmap):  # the map that others are parts of
-        base = base.base
-    if base.filename is None or not os.path.exists(base.filename):
-        return
-    expected, found = base.offset + base.nbytes, os.path.getsize(base.filename)
-    if found < expected:
-        raise DataError(
-            explain(
-                f"argument '{label}'",
-                f"a memory map of {expected} bytes",
-                f"a file of {found} bytes",
-                "write the file anew, or map what is there",
-            )
-        )
-
-
-def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """An array in blocks of at most `READ_BLOCK` numbers: of a memory map no more than one is in memory."""
-    rows = max(1, READ_BLOCK // max(1, array[:1].size)) if array.ndim else 1
-    return (
-        (array[begin : begin + rows] for begin in range(0, len(array), rows)) if array.ndim else iter([array])
-    )
-
-
-def holes(value: Any) -> np.ndarray | None:
-    """Where values of a float array are missing (NaN); None where none is, as in every memory map.
-
-    Parameters
-    ----------
-    value : object
-        What an argument holds.
-
-    Returns
-    -------
-    numpy.ndarray of bool or None
-        Of the shape of the data.
-    """
-    if not isinstance(value, np.ndarray) or isinstance(value, np.memmap) or value.dtype.kind != "f":
-        return None
-    missing = np.isnan(value)
-    return missing if missing.any() else None
-
-
-def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
-    """Refuse empty and non-finite data.
-
-    Parameters
-    ----------
-    label : str
-        Name of the argument.
-    array : numpy.ndarray
-        Its values.
-    missing : bool
-        Whether NaN may pass, of which the model says what becomes.
-
-    Raises
-    ------
-    DataError
-        Naming the rows.
-    """
-    if array.ndim and array.size == 0:
-        raise DataError(
-            explain(
-                f"argument '{label}'", "at least one row", f"an array of shape {array.shape}", "give data"
-            )
-        )
-    if isinstance(array, np.memmap):
-        for piece in pieces(array):
-            check_values(label, np.asarray(piece))
-        return
-    wrong = np.isinf(array) if missing else ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0)
-    if wrong.any():
-        bad = np.argwhere(wrong)
-        values = array[tuple(bad[:3].T)] if array.ndim else array
-        raise DataError(
-            explain(
-                f"argument '{label}'",
-                "finite numbers",
-                f"{np.asarray(values).tolist()} in rows {rows_of(wrong, GAPS_SHOWN)} ({len(bad)} values in all)",
-                "drop or fill those rows, or declare what they are with er.observe: what is missing there is "
-                "imputed or predicted",
-            )
-        )
 
 
 def flatten(arguments: Mapping[str, Any], known: Mapping[str, tuple] | None = None) -> dict[str, Argument]:

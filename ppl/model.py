@@ -11,18 +11,17 @@ import numpy as np
 
 from . import simulate
 from .backends import load
-from .binding import check_codes, check_gaps, check_indices, check_names, check_order, groups_by_coords
-from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
+from .binding import check_order
+from .data import Argument, as_static, check_values, fingerprint, flatten
 from .enumeration import dependents
-from .errors import DataError, ElboroomError, ModelError, explain
+from .errors import DataError, ModelError, explain
 from .fingerprints import code_hash, structure_key
 from .graph import AccessTable, ModelGraph
 from .masks import Masks
-from .plates import GroupsFound
 from .sites import ModelTrace, check_latents
-from .slips import mixes_precisions, translated
 from .target import Target
 from .thresholds import PRIOR_DRAWS, QUOTED
+from .tracing import traced
 
 if TYPE_CHECKING:
     import xarray
@@ -228,6 +227,8 @@ class Program:
         Float64, or float32 where the model runs with 64 bits switched off only.
     analyses : dict
         What has been found out about the model by tracing it, by backend and kind.
+    checked : bool
+        Whether the data are checked.
     resized : bool
         Whether its axes may have other sizes than those that the model states labels for: they go unnamed then.
 
@@ -270,7 +271,7 @@ class Program:
         self.imputed: set[str] | None = None
         self.masks: Masks | None = None
         self.analyses: dict[Any, Any] = {}
-        self._check, self.resized = check, resized
+        self.checked, self.resized = check, resized
         self.precision: np.dtype = np.dtype(np.float64)
         if check:
             check_order(self.leaves)
@@ -329,53 +330,8 @@ class Program:
         """
         backend = backend or self.backend
         if backend not in self.analyses:
-            engine = load(backend, self.model.language)
-            found = self._found(engine, backend)
-            if self._check:
-                check_names(self, found)
-                known = {s.argument for s in found.by_role("observed") if s.name in found.missing}
-                for label, leaf in self.leaves.items():
-                    if holes(leaf.value) is not None and label not in known:
-                        check_gaps(self, label, leaf.value)
-                if groups := groups_by_coords(self, found, engine.accesses(self)):
-                    self.leaves.update(groups)
-                    self.analyses.clear()
-                    return self.trace(backend)
-                check_indices(engine.index_problems(self))
-                check_codes(self, engine.code_problems(self))
-                if found.counts:
-                    dependents(found, engine.accesses(self))
-            self.analyses[backend] = found
+            self.analyses[backend] = traced(self, backend)
         return self.analyses[backend]
-
-    def _found(self, engine, backend) -> ModelTrace:
-        """The trace, once the whole numbers that are identifiers of groups have become codes."""
-        while True:
-            try:
-                return engine.trace(self)
-            except GroupsFound as ids:
-                self.leaves[ids.label] = as_groups(self.leaves[ids.label], ids.label)
-            except ElboroomError:
-                raise
-            except (TypeError, RuntimeError, IndexError, AttributeError, ValueError) as error:
-                found = self._in_single_precision(engine, error)
-                if found is not None:
-                    return found
-                named = translated(self, backend, engine, error)
-                if named is None:
-                    raise
-                raise named from error
-
-    def _in_single_precision(self, engine, error) -> ModelTrace | None:
-        """The trace of a model whose carry has a type that only single precision keeps."""
-        if not mixes_precisions(error) or self.precision != np.float64:
-            return None
-        self.precision = np.dtype(np.float32)
-        try:
-            return engine.trace(self)
-        except Exception:  # the first error says what is wrong
-            self.precision = np.dtype(np.float64)
-            return None
 
     def renew(self) -> None:
         """Forget what an earlier look at the model found: what it reads may have changed since."""
