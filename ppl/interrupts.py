@@ -11,7 +11,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -19,14 +18,14 @@ from typing import Any
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
 
 
-@dataclass
 class _State:
     """Of the main thread: what came, what waits for the end of a held block, and how many of those it is in."""
 
-    listening: bool = False
-    came: int = 0
-    waiting: list[Callable[[], Any]] = field(default_factory=list)
-    depth: int = 0
+    def __init__(self) -> None:
+        self.listening = False
+        self.came = 0
+        self.waiting: list[Callable[[], Any]] = []
+        self.depth = 0
 
 
 _state = _State()
