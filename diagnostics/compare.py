@@ -11,6 +11,7 @@ import numpy as np
 from ..ppl.errors import DataError, explain
 from ..ppl.turns import without_warnings
 from .checks.loo import Loo, leave_one_out
+from .report import side_by_side
 from .thresholds import CLEAR_DIFFERENCE, INFLUENTIAL, LOO_ROWS, NEGLIGIBLE_DIFFERENCE
 
 
@@ -80,9 +81,7 @@ class Comparison:
         InferenceError
             If the place cannot be written.
         """
-        from .report.side_by_side import write
-
-        return write(self, path)
+        return side_by_side.write(self, path)
 
     def __repr__(self) -> str:
         return f"{self.table.to_string(float_format=lambda v: f'{v:.2f}')}\n{self.sentence}"

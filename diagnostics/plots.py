@@ -25,6 +25,10 @@ import numpy as np
 
 from ..ppl.errors import DataError, explain
 from ..ppl.sites import element_labels
+from .checks.outcome import Outcome
+from .checks.predictions import outcomes
+from .checks.residuals import time_of
+from .checks.survival import kaplan_meier
 
 CURVES, POINTS = 100, 200  # replicates whose survival curves are drawn, and points of each
 _BOUNDED = ("unit", "interval", "between", "0 to 1", "[0, 1]")  # words of supports with two ends
@@ -240,8 +244,6 @@ def survival(posterior, name: str | None = None, num_samples: int = CURVES, **se
     import xarray as xr
     from arviz_plots.visuals import ecdf_line, labelled_x, labelled_y
 
-    from .checks.survival import kaplan_meier
-
     outcome = _outcome(posterior, name)
     if outcome.censored is None:
         raise DataError(
@@ -321,8 +323,6 @@ def course(posterior, name: str | None = None, along: str | None = None, **setti
     """
     import arviz_base
     import arviz_plots
-
-    from .checks.residuals import time_of
 
     outcome = _outcome(posterior, name)
     along = along or time_of(outcome)
@@ -429,9 +429,8 @@ def compare(comparison, **settings):
     return arviz_plots.plot_compare(comparison.estimates, **settings)
 
 
-def _outcome(posterior, name):
-    from .checks.predictions import outcomes
-
+def _outcome(posterior, name: str | None) -> Outcome:
+    """The outcome of that name, or the only one."""
     found = {outcome.name: outcome for outcome in outcomes(posterior)}
     if name is None and len(found) == 1:
         return next(iter(found.values()))
