@@ -22,8 +22,8 @@ TAIL = 0.1
 LEAST_TAIL = 20
 """Draws that make a tail: fewer leave the two moments of its law too rough. Chosen by hand."""
 TAIL_SHAPES = -0.5, 0.1
-"""Least and largest shape of a tail: one with an end, as probability-weighted moments allow it (Hosking & Wallis 1987),
-and a moderately heavy one. Chosen by hand: a larger one calls surprises ordinary."""
+"""Least and largest shape of a tail: one with an end, and a slightly heavy one. Chosen by hand: probability-weighted moments
+of few draws are rough (Hosking & Wallis 1987), and a heavier tail calls surprises ordinary."""
 
 # -- outcomes, and the draws that the checks use ---------------------------------------------------------
 

@@ -35,11 +35,11 @@ LARGEST_WORK = 2**17
 CONSTRAINED = 2**23
 """Numbers of one call that computes values of sites: 64 MB in double precision, by memory."""
 LARGEST_CONSTRAINED = 1024
-"""Rows of such a call at most: beyond them nothing is won."""
+"""Rows of such a call at most. Chosen by hand: a call's own cost is then small beside its work."""
 LARGEST_BLOCK = 2**22
 """Numbers of one call that draws from the prior or predicts: 32 MB in double precision, by memory."""
 LARGEST_DRAWN = 1000
-"""Draws of such a call at most: beyond them nothing is won."""
+"""Draws of such a call at most. Chosen by hand: a call's own cost is then small beside its work."""
 READ_BLOCK = 2**22
 """Values of a memory map that are read at once: 32 MB in double precision, by memory."""
 LARGEST_TABLE = 2**27
