@@ -193,7 +193,7 @@ def _swap(draft: Path, path: Path) -> None:
     """Put `draft` where `path` is; what was there is at `draft` then, or gone."""
     if not path.exists():
         os.rename(draft, path)
-    elif not exchange(draft, path):
+    elif not _exchange(draft, path):
         aside = _beside(path, OLD)
         with _locked(path):  # nobody takes it for a killed writer's while it has no place
             os.rename(path, aside)
@@ -218,7 +218,7 @@ def _exchanger():
     return found and (lambda a, b: found(a, b, _EXCHANGE))
 
 
-def exchange(first: Path, second: Path) -> bool:
+def _exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step; False where the system or its file system cannot."""
     call = _exchanger()
     return call is not None and call(os.fsencode(first), os.fsencode(second)) == 0
