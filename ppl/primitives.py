@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from .arrays import stack
 from .data import Levels
 from .errors import DataError, ModelError, explain
 from .names import check_name
@@ -297,7 +298,6 @@ class _NoSites:
 
 def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]:
     """`scan` as a loop, for libraries that run eagerly."""
-    from . import math
 
     def element(tree, i):
         if isinstance(tree, dict):
@@ -309,7 +309,7 @@ def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tu
             return {k: stacked([t[k] for t in trees]) for k in trees[0]}
         if isinstance(trees[0], tuple):
             return tuple(map(stacked, zip(*trees, strict=True)))
-        return None if trees[0] is None else math.stack(trees)
+        return None if trees[0] is None else stack(trees)
 
     def first(tree):
         while isinstance(tree, (dict, tuple)):

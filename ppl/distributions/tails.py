@@ -14,11 +14,11 @@ import numpy as np
 
 from .. import math as m
 from ..errors import UnsupportedError, explain
+from ..incomplete import log_beta_tails, log_gamma_tails
 from .base import Distribution
 from .continuous import Exponential, Gamma, LogNormal, Normal, StudentT
 from .discrete import NegativeBinomial, Poisson
 from .half_line import Weibull
-from .incomplete import log_beta_tails, log_gamma_tails
 from .line import Gumbel, Logistic
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)

@@ -10,7 +10,7 @@ from numpyro.distributions import constraints
 
 from ...distributions.formula import CannotSampleError, rebuild
 from ...errors import ShapeError, explain
-from .namespace import log_rising
+from ...math import log_rising
 
 
 def _inside(support, value, log_prob):
