@@ -128,16 +128,6 @@ class HalfCauchy(Distribution):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class HalfStudentT(Distribution):
-    """Law of ``|x|`` for x from ``StudentT(df, 0, scale)``."""
-
-    arg_constraints = {"df": constraints.positive} | _SCALE
-    support = constraints.positive
-    df: Any
-    scale: Any = 1.0
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class Exponential(Distribution):
     """Exponential law with mean ``1 / rate``."""
 
@@ -216,37 +206,3 @@ class Uniform(Distribution):
     def validate(self, site: str) -> None:
         super().validate(site)
         _check_order("Uniform", site, self.low, self.high)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TruncatedNormal(Distribution):
-    """``Normal(loc, scale)`` given that the value lies between `low` and `high`.
-
-    Parameters
-    ----------
-    loc, scale : array_like, default 0 and 1
-        Mean and standard deviation of the law before truncation.
-    low, high : array_like, optional
-        Bounds; None leaves that side open.
-    """
-
-    arg_constraints = _LOCATION_SCALE | {"low": constraints.real, "high": constraints.real}
-    loc: Any = 0.0
-    scale: Any = 1.0
-    low: Any = None
-    high: Any = None
-
-    @property
-    def support(self) -> Constraint:
-        if self.low is None and self.high is None:
-            return constraints.real
-        if self.high is None:
-            return concrete_constraint(lambda low: constraints.greater_than(low, closed=True), self.low)
-        if self.low is None:
-            return concrete_constraint(lambda high: constraints.less_than(high, closed=True), self.high)
-        return concrete_constraint(constraints.interval, self.low, self.high)
-
-    def validate(self, site: str) -> None:
-        super().validate(site)
-        if self.low is not None and self.high is not None:
-            _check_order("TruncatedNormal", site, self.low, self.high)

@@ -49,12 +49,6 @@ def _plain(law: Callable[..., Any]) -> Callable[[Any], Any]:
     return _same(law, validate_args=False)
 
 
-def _truncated_normal(declared):
-    if declared.low is None and declared.high is None:
-        return dist.Normal(_array(declared.loc), _array(declared.scale), validate_args=True)
-    return _plain(laws.TruncatedNormal)(declared)
-
-
 def _mixture(declared):
     mixing, component = lower(declared.mixing_distribution), lower(declared.component_distribution)
     if component.batch_shape[-1:] != mixing.probs.shape[-1:]:
@@ -183,7 +177,6 @@ TABLE: Mapping[type, Callable[[Any], dist.Distribution]] = MappingProxyType(
         distributions.Gamma: _scalar(dist.Gamma),
         distributions.HalfCauchy: _scalar(dist.HalfCauchy),
         distributions.HalfNormal: _scalar(dist.HalfNormal),
-        distributions.HalfStudentT: _plain(laws.HalfStudentT),
         distributions.ImproperUniform: _improper,
         distributions.InverseGamma: _scalar(dist.InverseGamma),
         distributions.LKJCholesky: _plain(dist.LKJCholesky),
@@ -191,13 +184,10 @@ TABLE: Mapping[type, Callable[[Any], dist.Distribution]] = MappingProxyType(
         distributions.LogNormal: _scalar(dist.LogNormal),
         distributions.MixtureSameFamily: _mixture,
         distributions.MultivariateNormal: _plain(dist.MultivariateNormal),
-        distributions.NegativeBinomial: _plain(laws.NegativeBinomial),
         distributions.Normal: _scalar(dist.Normal),
         distributions.Ordered: _ordered,
-        distributions.OrderedLogistic: _scalar(laws.OrderedLogistic),
         distributions.Poisson: _scalar(dist.Poisson),
         distributions.StudentT: _scalar(dist.StudentT),
-        distributions.TruncatedNormal: _truncated_normal,
         distributions.Uniform: _scalar(dist.Uniform),
         Expanded: _expanded,
         Independent: _independent,
@@ -233,6 +223,7 @@ def lower(declared: Distribution | dist.Distribution) -> dist.Distribution:
     """
     if isinstance(declared, dist.Distribution):
         return declared
+    declared = declared.reduced if isinstance(declared, Formula) else declared
     make = _written if isinstance(declared, Formula) else TABLE.get(type(declared))
     if make is None:
         raise UnsupportedError(

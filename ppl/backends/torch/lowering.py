@@ -44,12 +44,6 @@ def _plain(law: type) -> Callable[[Any], Any]:
     return _law(law, validate_args=False)
 
 
-def _truncated_normal(declared):
-    if declared.low is None and declared.high is None:
-        return dist.Normal(tensor(declared.loc), tensor(declared.scale), validate_args=False)
-    return _law(laws.TruncatedNormal)(declared)
-
-
 def _multivariate_normal(declared):
     given = {name: tensor(value) for name, value in declared.params.items()}
     matrix = next(v for k, v in given.items() if k != "loc")
@@ -172,7 +166,6 @@ TABLE: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
         distributions.Gamma: _plain(laws.Gamma),
         distributions.HalfCauchy: _plain(laws.HalfCauchy),
         distributions.HalfNormal: _plain(laws.HalfNormal),
-        distributions.HalfStudentT: _law(laws.HalfStudentT),
         distributions.ImproperUniform: _improper,
         distributions.InverseGamma: _plain(dist.InverseGamma),
         distributions.LKJCholesky: _lkj,
@@ -180,13 +173,10 @@ TABLE: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
         distributions.LogNormal: _plain(dist.LogNormal),
         distributions.MixtureSameFamily: _mixture,
         distributions.MultivariateNormal: _multivariate_normal,
-        distributions.NegativeBinomial: _law(laws.NegativeBinomial),
         distributions.Normal: _plain(dist.Normal),
         distributions.Ordered: _ordered,
-        distributions.OrderedLogistic: _law(laws.OrderedLogistic),
         distributions.Poisson: _plain(laws.Poisson),
         distributions.StudentT: _plain(dist.StudentT),
-        distributions.TruncatedNormal: _truncated_normal,
         distributions.Uniform: _plain(dist.Uniform),
         Expanded: lambda declared: lower(declared.base).expand(torch.Size(declared.shape)),
         Independent: lambda declared: lower(declared.base).to_event(declared.num_axes),
@@ -208,6 +198,7 @@ def lower(declared: Any) -> Any:
     """
     if isinstance(declared, torch.distributions.Distribution):
         return declared
+    declared = declared.reduced if isinstance(declared, Formula) else declared
     make = _written if isinstance(declared, Formula) else TABLE.get(type(declared))
     if make is None:
         raise UnsupportedError(
