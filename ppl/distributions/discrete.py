@@ -165,7 +165,9 @@ class NegativeBinomial(Formula):
         inside, size, mean = is_count(value), self.concentration, self.mean
         count = m.where(inside, value, 0.0)
         chosen = m.log_rising(size, count) - m.gammaln(count + 1.0)
-        share = m.where(count > 0, mean / (size + mean), 1.0)  # no logarithm of a mean of zero where none is taken
+        share = m.where(
+            count > 0, mean / (size + mean), 1.0
+        )  # no logarithm of a mean of zero where none is taken
         density = chosen - size * m.log1p(mean / size) + count * m.log(share)
         return m.where(inside, density, -np.inf)
 

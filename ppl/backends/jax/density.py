@@ -9,7 +9,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...centring import KEY, coordinates, place
@@ -28,7 +27,6 @@ from ...errors import UnsupportedError, explain
 from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
 from ...running import Record, check_value, is_chain, weighed
-from ..reach import lacking
 from .arrays import Function, precision, to_device
 from .execute import Run, execute, scan, transform_of
 from .identity import Unidentified, traced
@@ -46,6 +44,7 @@ class Density:
     """
 
     large_batch = np.inf  # each size of a batch is compiled once: only one is used
+    looped = False  # whatever JAX can trace it can map
 
     def __init__(self, program, trace, dtype):
         self._trace, self.dtype = trace, np.dtype(dtype)
@@ -84,7 +83,7 @@ class Density:
     def rebind(self, program) -> None:
         """Take what is not traced from a program with the same trace."""
         self._program = program
-        self.static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
+        self._static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
 
     def verify(self) -> None:
         """Refuse to trace more where the model has changed since the first trace."""
@@ -116,7 +115,7 @@ class Density:
         return {k: v.astype(self.dtype, copy=False) if v.dtype.kind == "f" else v for k, v in leaves.items()}
 
     def _execute(self, data, run, key=None) -> Record:
-        return execute(self._program, {**self.static, **data}, run, key)
+        return execute(self._program, {**self._static, **data}, run, key)
 
     def _run(self, latent, weights, **settings) -> Run:
         return Run(
@@ -399,25 +398,6 @@ class Density:
         values = {n.name: jnp.asarray(n.value) for n in record.nodes.values() if n.role in roles}
         return {**values, **self._outcomes(record)}
 
-    def dependency_function(self):
-        """``fn(values, data) -> {node: {part: array}}`` for the analysis of dependencies."""
-
-        def parts_of(values, data):
-            run = self._run(_among(values), None)
-            run.num_batch, run.enumerate = None, lambda name, fn: values[name]  # one value each: plain shapes
-            record = self._execute(data, run)
-            out: dict = {}
-            for node in record.nodes.values():
-                if node.role == "deterministic":
-                    out[node.name] = {"value": jnp.asarray(node.value)}
-                elif node.role == "factor":
-                    out[node.name] = {"log_prob": jnp.asarray(node.fn.log_factor)}
-                elif node.role in {"latent", "observed", "fixed", "discrete"}:
-                    out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn, jnp.ndim(node.value))}
-            return out
-
-        return parts_of
-
 
 def _element(value, at):
     return value if at is None else value[at]
@@ -435,20 +415,6 @@ def _is_real(support) -> bool:
     while isinstance(support, _Independent):
         support = support.base_constraint
     return support is constraints.real or support is constraints.real_vector
-
-
-def _parameters(fn, ndim) -> dict:
-    """Parameters of a law, with as many axes as a value of `ndim` axes asks for."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    found = {}
-    for name, constraint in getattr(fn, "arg_constraints", {}).items():
-        value = fn.__dict__.get(name)
-        if hasattr(value, "shape") or isinstance(value, (int, float)):
-            value = jnp.asarray(value)
-            more = lacking(value.ndim, ndim, fn.event_dim, constraint)
-            found[name] = value.reshape((1,) * more + value.shape) if more else value
-    return found
 
 
 def _abstract(value, dtype) -> jax.ShapeDtypeStruct:

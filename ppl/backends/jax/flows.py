@@ -16,6 +16,8 @@ import numpy as np
 from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, WIDTHS, given_shapes, tails
 from .arrays import Function, precision
 
+__all__ = ["flow"]
+
 
 @cache
 def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: str, rest: int = 0) -> Flow:

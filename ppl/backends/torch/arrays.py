@@ -15,7 +15,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from ...errors import BackendError, ElboroomError, explain
 from ...turns import check_process, running, without_warnings
+from ..devices import check_device
 
 DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
@@ -312,14 +314,34 @@ def _scripted(graph, flat):
             return graph
 
 
+def resolve_device(device: str) -> str:
+    """The device that ``device`` means here.
+
+    Raises
+    ------
+    BackendError
+        For another word, or if another one than the CPU is asked for.
+    """
+    check_device(device)
+    if device == "gpu":
+        raise BackendError(
+            explain("device", "'cpu' on the torch backend", "'gpu'", "use backend='jax' for a GPU")
+        )
+    return "cpu"
+
+
+def memory(device: str) -> float | None:
+    """Bytes that the device lets a program have; None where it is the machine's own memory."""
+    return None
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the machine, has no memory left."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
-    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or told
+    device = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or device
 
 
 def untraceable(error) -> bool:
-    from ...errors import ElboroomError
-
+    """Whether an error may come of recording or mapping alone, so that the model can still run draw by draw."""
     return not isinstance(error, (ElboroomError, KeyboardInterrupt)) and not out_of_memory(error)

@@ -101,7 +101,7 @@ class Density:
     def rebind(self, program) -> None:
         """Take what is not traced from a program with the same trace."""
         self._program = program
-        self.static = {k: on_host(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced}
+        self._static = {k: on_host(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced}
 
     def verify(self) -> None:
         """Refuse to run the model again where it has changed since its density was traced."""
@@ -117,7 +117,7 @@ class Density:
         total = self._slope if self._work <= LARGEST_SLOPE else self._total
         with unvalidated() if self._program.model.language == "pyro" else running():
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (self._total, z)), draws)]
-        self.branches = any(leaving for _, leaving in found)
+        self._branches = any(leaving for _, leaving in found)
         return "-".join(digest[:24] for digest, _ in found)
 
     def _slope(self, z, data, weights):
@@ -141,7 +141,7 @@ class Density:
         return {k: lent(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
     def _execute(self, data, run) -> Record:
-        return execute(self._program, {**self.static, **data}, run)
+        return execute(self._program, {**self._static, **data}, run)
 
     def _run(self, latent, weights, **settings) -> Run:
         return Run(
@@ -434,6 +434,6 @@ def density_of(program, trace, dtype) -> Density:
     """The functions of a program, shared with programs that make the same of their tensors."""
     made = Density(program, trace, dtype)
     made.fingerprint = made.identity()
-    if made.branches:  # it may go other ways elsewhere
+    if made._branches:  # it may go other ways elsewhere
         return made
     return shared(program.model.compiled, ("torch", *structure_key(program, trace, dtype)), made, program)

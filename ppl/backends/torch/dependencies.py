@@ -10,25 +10,18 @@ import torch
 
 from ...binding import labelled
 from ...running import Record
-from ..reach import lacking
+from ..reach import Analysis, lacking
 from .arrays import randomness, unvalidated
 from .execute import Run, execute, probe
 from .indices import Held
 from .namespace import asarray
-from .provenance import Analysis, analyse
+from .provenance import analyse
 from .trace import leaves_of
 
 
-def analysis(program) -> Analysis:
+def analyse_program(program) -> Analysis:
     """What reaches each part of each site, and index arrays that reach outside their axis."""
-    key = ("analysis", "torch")
-    if key not in program._traces:
-        program._traces[key] = _analyse(program)
-    return program._traces[key]
-
-
-def _analyse(program) -> Analysis:
-    leaves = leaves_of(program, np.float64)
+    leaves = leaves_of(program)
     data = {k: v for k, v in leaves.items() if program.leaves[k].traced}
     settings = (program.fixed, program.intervened)
     with torch.no_grad(), randomness(0), unvalidated():

@@ -14,6 +14,8 @@ from ...turns import running
 from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, given_shapes, tails
 from .arrays import DTYPES, Function, randomness, to_device, to_host
 
+__all__ = ["flow"]
+
 
 @cache
 def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: str, rest: int = 0) -> Flow:

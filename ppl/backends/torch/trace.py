@@ -42,19 +42,19 @@ def base_name(fn) -> str:
     return getattr(fn, "declared_name", None) or type(fn).__name__
 
 
-def trace(program, dtype=np.float64) -> ModelTrace:
+def trace(program) -> ModelTrace:
     """Sites of a program."""
-    demoted = demote(program, partial(_run, program, dtype))
-    found = replace(_trace(program, dtype), demoted=demoted)
+    demoted = demote(program, partial(_run, program))
+    found = replace(_trace(program), demoted=demoted)
     if found.missing and program.imputed is None:
-        program.imputed = imputed(program, partial(_run, program, dtype))
-        found = replace(_trace(program, dtype), demoted=demoted)
+        program.imputed = imputed(program, partial(_run, program))
+        found = replace(_trace(program), demoted=demoted)
     if program.model.language == "pyro":
-        found = _masked(program, found, dtype)
-    return found.with_tied(_tied(program, found, dtype)) if found.counts else found
+        found = _masked(program, found)
+    return found.with_tied(_tied(program, found)) if found.counts else found
 
 
-def _tied(program, found, dtype) -> list[str]:
+def _tied(program, found) -> list[str]:
     """Latent sites whose law has the axis of a discrete site."""
     shapes, names = {s.name: s.shape for s in found.sites}, []
 
@@ -67,39 +67,39 @@ def _tied(program, found, dtype) -> list[str]:
 
     run = Run(latent, Record(), program.fixed, program.intervened, num_batch=num_batch(found))
     with randomness(0), Held():
-        execute(program, leaves_of(program, dtype), run)
+        execute(program, leaves_of(program), run)
     return names
 
 
-def _masked(program, found, dtype) -> ModelTrace:
+def _masked(program, found) -> ModelTrace:
     """The trace of a Pyro model with what its masks hide."""
     if program.masks is None:
         program.masks = Masks()
         gaps = any(holes(leaf.value) is not None for leaf in program.leaves.values())
         if gaps or found.masked:
-            program.masks = masks(found, partial(_run, program, dtype, None))
+            program.masks = masks(found, partial(_run, program, None))
     if program.masks.kept:
-        found = _trace(program, dtype)
+        found = _trace(program)
     return replace(found, hidden=program.masks.hidden)
 
 
-def _run(program, dtype, stand_in=None, latent=None) -> Record:
+def _run(program, stand_in=None, latent=None) -> Record:
     run = Run(latent or _probe_latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
     with randomness(0), Held():
-        return execute(program, leaves_of(program, dtype), run)
+        return execute(program, leaves_of(program), run)
 
 
-def leaves_of(program, dtype) -> dict:
+def leaves_of(program) -> dict:
     """Every argument as the model gets it."""
     return {
-        label: to_device(leaf.value, dtype) if leaf.traced else on_host(leaf.value)
+        label: to_device(leaf.value, np.float64) if leaf.traced else on_host(leaf.value)
         for label, leaf in program.leaves.items()
     }
 
 
-def _trace(program, dtype) -> ModelTrace:
+def _trace(program) -> ModelTrace:
     record = Record()
-    leaves = leaves_of(program, dtype)
+    leaves = leaves_of(program)
     run = Run(_probe_latent, record, program.fixed, program.intervened)
     with torch.enable_grad(), randomness(0), Held(), Attached():
         execute(program, leaves, run)
