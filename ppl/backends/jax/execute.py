@@ -305,7 +305,7 @@ def scan(step, init, xs, length=None):
     return jax.lax.scan(step, init, xs, length)
 
 
-def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
+def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
     """Run the model of `program` with `leaves` as its data under `run`.
 
     Parameters
@@ -314,14 +314,14 @@ def execute(program, leaves: Mapping[str, Any], run: Run, key=None) -> Record:
     leaves : mapping
         Label to array (traced) or object (static) for every argument.
     run : Run
-    key : jax key, optional
-        Randomness for models that ask for it themselves.
+    draws : optional
+        Random numbers for models that ask for them themselves.
     """
     run.sizes = program.sizes
     run.kept = {} if program.masks is None else program.masks.kept
     arguments = rebuild(program.arguments, leaves)
     positional, keywords = program.model.call_arguments(arguments)
-    seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if key is None else key)
+    seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if draws is None else draws.key)
     with running(), seed, run:
         if program.model.language == "numpyro":
             program.model.fn(*positional, **keywords)

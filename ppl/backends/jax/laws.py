@@ -8,12 +8,8 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 from numpyro.distributions import constraints
 
-from ...distributions.formula import CannotSampleError, parameter_constraints, rebuild
-from ...errors import ShapeError, explain
-
-
-def _inside(support, value, log_prob):
-    return jnp.where(support(jnp.asarray(value)), log_prob, -jnp.inf)
+from ...distributions.formula import parameter_constraints, rebuild
+from ..refusals import check_shape, check_vector, improper, not_exchangeable, without_sampler
 
 
 class Ordered(dist.Distribution):
@@ -23,18 +19,10 @@ class Ordered(dist.Distribution):
     pytree_data_fields = ("base",)
     pytree_aux_fields = ("exchangeable", "positive")
 
-    def __init__(self, base, exchangeable, positive, *, validate_args=None):
-        if not base.batch_shape or base.event_shape:
-            raise ShapeError(
-                explain(
-                    "Ordered",
-                    "a base whose last batch axis is the vector",
-                    f"batch shape {base.batch_shape} and event shape {base.event_shape}",
-                    "expand the base, as in Ordered(Normal(0, 5).expand([4]))",
-                )
-            )
+    def __init__(self, base, exchangeable, positive):
+        check_vector(base)
         self.base, self.exchangeable, self.positive = base, exchangeable, positive
-        super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=validate_args)
+        super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=False)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self):
@@ -46,29 +34,18 @@ class Ordered(dist.Distribution):
 
     def sample(self, key, sample_shape=()):
         if not self.exchangeable:
-            raise CannotSampleError(
-                explain(
-                    "Ordered",
-                    "elements of one law, where draws are needed",
-                    "elements with parameters of their own",
-                    "give every element the same law, as in Ordered(Normal(0, 5).expand([4]))",
-                )
-            )
+            raise not_exchangeable()
         return jnp.sort(self.base.sample(key, sample_shape), axis=-1)
 
 
 class ImproperUniform(dist.ImproperUniform):
     """NumPyro's, refusing to be sampled in words."""
 
+    def __init__(self, support, batch_shape, event_shape):
+        super().__init__(support, batch_shape, event_shape, validate_args=False)
+
     def sample(self, key, sample_shape=()):
-        raise CannotSampleError(
-            explain(
-                "ImproperUniform",
-                "a proper law, where draws of the prior are needed",
-                "a density that does not integrate",
-                "give it a proper prior",
-            )
-        )
+        raise improper()
 
 
 class Custom(dist.Distribution):
@@ -78,9 +55,9 @@ class Custom(dist.Distribution):
     pytree_data_fields = ("params", "own_support")
     pytree_aux_fields = ("density", "draw")
 
-    def __init__(self, density, draw, own_support, params, batch_shape, event_shape, *, validate_args=None):
+    def __init__(self, density, draw, own_support, params, batch_shape, event_shape):
         self.density, self.draw, self.own_support, self.params = density, draw, own_support, params
-        super().__init__(batch_shape, event_shape, validate_args=validate_args)
+        super().__init__(batch_shape, event_shape, validate_args=False)
 
     @constraints.dependent_property
     def support(self):
@@ -90,40 +67,33 @@ class Custom(dist.Distribution):
         value = jnp.asarray(value)
         log_prob = self.density(value, *self.params)
         batch = jnp.shape(value)[: jnp.ndim(value) - self.event_dim]
-        expected = jnp.broadcast_shapes(batch, self.batch_shape)
-        if jnp.shape(log_prob) != expected:
-            raise ShapeError(
-                explain(
-                    "CustomDist, result of 'log_prob'",
-                    f"one log density per value, shape {expected}",
-                    f"shape {jnp.shape(log_prob)}",
-                    "sum over the event axes only, and say how many there are with event_dim",
-                )
-            )
-        return _inside(self.support, value, log_prob) if self.event_dim == 0 else log_prob
+        check_shape("log_prob", jnp.broadcast_shapes(batch, self.batch_shape), jnp.shape(log_prob))
+        return jnp.where(self.support(value), log_prob, -jnp.inf) if self.event_dim == 0 else log_prob
 
     def sample(self, key, sample_shape=()):
         if self.draw is None:
-            raise CannotSampleError(
-                explain(
-                    "CustomDist",
-                    "a function that draws values, where prior or predictions are drawn",
-                    "a density alone",
-                    "give sample=, a function of (rng, *params, shape)",
-                )
-            )
+            raise without_sampler()
         shape = tuple(sample_shape) + self.batch_shape + self.event_shape
         value = self.draw(key, *self.params, shape)
-        if jnp.shape(value) != shape:
-            raise ShapeError(
-                explain(
-                    "CustomDist, result of 'sample'",
-                    f"shape {shape}",
-                    f"shape {jnp.shape(value)}",
-                    "return an array of the shape it is asked for",
-                )
-            )
+        check_shape("sample", shape, jnp.shape(value))
         return value
+
+
+def mixture(mixing, component):
+    """A mixture with the component summed out."""
+    return dist.MixtureSameFamily(mixing, component, validate_args=False)
+
+
+def has_own_bounds(support) -> bool:
+    """Whether a support has parameters."""
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return not isinstance(support, constraints.ParameterFreeConstraint)
+
+
+def boolean(mask):
+    """A mask as an array."""
+    return jnp.asarray(mask).astype(bool)
 
 
 class Random:
@@ -203,14 +173,14 @@ class Written(dist.Distribution):
 
     pytree_data_fields = ("leaves", "own_support")
     pytree_aux_fields = ("structure", "wrap", "values", "has_enumerate_support")
-    values: range | None = None
 
-    def __init__(self, structure, leaves, own_support, wrap, *, validate_args=None):
+    def __init__(self, structure, leaves, own_support, wrap, values):
         self.structure, self.leaves, self.own_support, self.wrap = structure, leaves, own_support, wrap
+        self.values, self.has_enumerate_support = values, values is not None
         self.arg_constraints = parameter_constraints(structure)
         self.__dict__.update(leaves)
         declared = self.declared
-        super().__init__(declared.batch_shape, declared.event_shape, validate_args=validate_args)
+        super().__init__(declared.batch_shape, declared.event_shape, validate_args=False)
 
     @property
     def declared(self):
@@ -224,11 +194,6 @@ class Written(dist.Distribution):
     @constraints.dependent_property
     def support(self):
         return self.own_support
-
-    def enumerated(self, values: range | None):
-        """The same law, its values known to be among `values`."""
-        self.values, self.has_enumerate_support = values, values is not None
-        return self
 
     def enumerate_support(self, expand=True):
         values = jnp.arange(self.values.start, self.values.stop).reshape(-1, *[1] * len(self.batch_shape))

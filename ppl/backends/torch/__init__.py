@@ -10,7 +10,7 @@ from .density import density_of
 from .dependencies import analyse_program
 from .nuts import sampler
 from .trace import trace
-from .transforms import unconstrain_sites
+from .unconstrain import unconstrain_sites
 
 __all__ = [
     "LOCKSTEP",

@@ -48,6 +48,7 @@ class Run(Deciding):
     tilts: Mapping = field(default_factory=dict)
     stand_in: Callable | None = None
     kept: Mapping = field(default_factory=dict)
+    whole: Callable | None = None
 
     def constant(self, value, at=None):
         return asarray(value)
@@ -304,7 +305,7 @@ def _whole_plates():
         SubsampleMessenger._subsample = staticmethod(choose)
 
 
-def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
+def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
     """Run the model of `program` with `leaves` as its data under `run`.
 
     Parameters
@@ -313,6 +314,8 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
     leaves : mapping
         Label to tensor (traced) or object (static) for every argument.
     run : Run
+    draws : optional
+        Random numbers for models that ask for them themselves: these come from PyTorch's stream.
     """
     run.sizes = program.sizes
     run.kept = {} if program.masks is None else program.masks.kept

@@ -9,9 +9,10 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 
 from ... import math
-from ...distributions.formula import CannotSampleError, parameter_constraints, rebuild
-from ...errors import ShapeError, explain
-from .transforms import positive_ordered_vector
+from ...distributions.formula import parameter_constraints, rebuild
+from ..refusals import check_shape, check_vector, improper, not_exchangeable, without_sampler
+from .constraints import positive_ordered_vector
+from .namespace import asarray
 
 
 class Law(TorchDistribution):
@@ -53,19 +54,28 @@ class MixtureSameFamily(dist.MixtureSameFamily):
         return self.component_distribution.support
 
 
+def mixture(mixing, component):
+    """A mixture with the component summed out."""
+    return MixtureSameFamily(mixing, component, validate_args=False)
+
+
+def has_own_bounds(support) -> bool:
+    """Whether a support has a bound for each element."""
+    while isinstance(support, torch.distributions.constraints._IndependentConstraint):
+        support = support.base_constraint
+    return any(np.ndim(getattr(support, name, 0)) for name in ("lower_bound", "upper_bound"))
+
+
+def boolean(mask):
+    """A mask as a tensor."""
+    return asarray(mask).bool()
+
+
 class Ordered(Law):
     """Independent draws, sorted; or, where elements differ, their density on ordered vectors."""
 
     def __init__(self, base, exchangeable, positive):
-        if not base.batch_shape or base.event_shape:
-            raise ShapeError(
-                explain(
-                    "Ordered",
-                    "a base whose last batch axis is the vector",
-                    f"batch shape {tuple(base.batch_shape)} and event shape {tuple(base.event_shape)}",
-                    "expand the base, as in Ordered(Normal(0, 5).expand([4]))",
-                )
-            )
+        check_vector(base)
         self.base, self.exchangeable, self.positive = base, exchangeable, positive
         super().__init__(base.batch_shape[:-1], base.batch_shape[-1:])
 
@@ -80,14 +90,7 @@ class Ordered(Law):
 
     def sample(self, sample_shape=()):
         if not self.exchangeable:
-            raise CannotSampleError(
-                explain(
-                    "Ordered",
-                    "elements of one law, where draws are needed",
-                    "elements with parameters of their own",
-                    "give every element the same law, as in Ordered(Normal(0, 5).expand([4]))",
-                )
-            )
+            raise not_exchangeable()
         return torch.sort(self.base.sample(torch.Size(sample_shape)), dim=-1).values
 
 
@@ -107,14 +110,7 @@ class ImproperUniform(Law):
         return torch.zeros(shape, dtype=value.dtype)
 
     def sample(self, sample_shape=()):
-        raise CannotSampleError(
-            explain(
-                "ImproperUniform",
-                "a proper law, where draws of the prior are needed",
-                "a density that does not integrate",
-                "give it a proper prior",
-            )
-        )
+        raise improper()
 
 
 class Unit(Law):
@@ -144,30 +140,14 @@ class Custom(Law):
     def log_prob(self, value):
         log_prob = self.density(value, *self.params)
         batch = value.shape[: value.ndim - len(self.event_shape)]
-        expected = torch.broadcast_shapes(batch, self.batch_shape)
-        if tuple(np.shape(log_prob)) != tuple(expected):
-            raise ShapeError(
-                explain(
-                    "CustomDist, result of 'log_prob'",
-                    f"one log density per value, shape {tuple(expected)}",
-                    f"shape {tuple(np.shape(log_prob))}",
-                    "sum over the event axes only, and say how many there are with event_dim",
-                )
-            )
+        check_shape("log_prob", torch.broadcast_shapes(batch, self.batch_shape), np.shape(log_prob))
         if self.event_shape:
             return log_prob
         return torch.where(self.own_support.check(value), log_prob, -np.inf)
 
     def sample(self, sample_shape=()):
         if self.draw is None:
-            raise CannotSampleError(
-                explain(
-                    "CustomDist",
-                    "a function that draws values, where prior or predictions are drawn",
-                    "a density alone",
-                    "give sample=, a function of (rng, *params, shape)",
-                )
-            )
+            raise without_sampler()
         shape = tuple(sample_shape) + tuple(self.batch_shape) + tuple(self.event_shape)
         return self.draw(Random(torch.float64), *self.params, shape)
 
@@ -245,8 +225,9 @@ def feasible(support, like):
 class Written(Law):
     """Any law whose density is written in ``er.math``, see `distributions.formula.Formula`."""
 
-    def __init__(self, structure, leaves, wrap):
-        self.structure, self.leaves, self.own_support = structure, leaves, None
+    def __init__(self, structure, leaves, own_support, wrap, values):
+        self.structure, self.leaves, self.own_support = structure, leaves, own_support
+        self.values, self.has_enumerate_support = values, values is not None
         self.arg_constraints = parameter_constraints(structure)
         self.declared = rebuild(structure, leaves, wrap)
         super().__init__(self.declared.batch_shape, self.declared.event_shape)
@@ -258,11 +239,6 @@ class Written(Law):
     @constraints.dependent_property
     def support(self):
         return self.own_support
-
-    def enumerated(self, values: range | None):
-        """The same law, its values known to be among `values`."""
-        self.values, self.has_enumerate_support = values, values is not None
-        return self
 
     def enumerate_support(self, expand=True):
         values = torch.arange(self.values.start, self.values.stop).reshape(-1, *[1] * len(self.batch_shape))
