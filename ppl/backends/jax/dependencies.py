@@ -7,11 +7,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from ...binding import labelled
 from ...running import Record
-from ..reach import Analysis, lacking
+from ..reach import Analysis
+from ..wrappers import parts_of
 from .arrays import precision
 from .execute import Run, execute
 from .provenance import analyse
@@ -25,10 +25,10 @@ def analyse_program(program) -> Analysis:
     data = {k: leaf.value for k, leaf in program.leaves.items() if leaf.traced}
     with precision(program.precision):
         codes = labelled(program, {site.argument for site in found.sites})
-        return analyse(parts_of(program), values, data, codes)
+        return analyse(parts_function(program), values, data, codes)
 
 
-def parts_of(program) -> Callable:
+def parts_function(program) -> Callable:
     """``fn(values, data) -> {node: {part: array}}`` of a program: terms of the density, and parameters of laws."""
     static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
 
@@ -38,29 +38,6 @@ def parts_of(program) -> Callable:
 
         run = Run(given, Record(), program.fixed, program.intervened)
         run.enumerate = given  # one value each: plain shapes
-        record = execute(program, {**static, **data}, run)
-        out: dict = {}
-        for node in record.nodes.values():
-            if node.role == "deterministic":
-                out[node.name] = {"value": jnp.asarray(node.value)}
-            elif node.role == "factor":
-                out[node.name] = {"log_prob": jnp.asarray(node.fn.log_factor)}
-            elif node.role in {"latent", "observed", "fixed", "discrete"}:
-                out[node.name] = {"log_prob": node.log_prob, **_parameters(node.fn, jnp.ndim(node.value))}
-        return out
+        return parts_of(execute(program, {**static, **data}, run), jnp.asarray)
 
     return parts
-
-
-def _parameters(fn, ndim) -> dict:
-    """Parameters of a law, with as many axes as a value of `ndim` axes asks for."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    found = {}
-    for name, constraint in getattr(fn, "arg_constraints", {}).items():
-        value = fn.__dict__.get(name)
-        if hasattr(value, "shape") or isinstance(value, (int, float)):
-            value = jnp.asarray(value)
-            more = lacking(value.ndim, ndim, fn.event_dim, constraint)
-            found[name] = value.reshape((1,) * more + value.shape) if more else value
-    return found

@@ -13,17 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from numpyro.distributions import biject_to, constraints
+from numpyro.distributions import constraints
 from numpyro.primitives import Messenger
 
 from ...data import rebuild
 from ...primitives import interpreting
 from ...running import Deciding, Node, Plates, Record, evident
 from ...turns import running
+from ..wrappers import elements
 from .control import enter
 from .lowering import lower
 from .masks import Part
-from .missing import Missing, elements
+from .missing import Missing
+from .transforms import transform_of
 
 
 class Run(Deciding, Messenger):
@@ -180,11 +182,6 @@ def _for_each(fn, value):
     except ValueError:
         return fn
     return fn.expand(shape) if both == shape != tuple(fn.batch_shape) else fn
-
-
-def transform_of(fn):
-    """Bijection from the unconstrained space to the support of `fn`."""
-    return biject_to(fn.support)
 
 
 def probe(fn):

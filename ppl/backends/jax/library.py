@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from numpyro.distributions import constraints
 
-from .execute import Run, execute, scan, transform_of
+from .execute import Run, execute, scan
+from .transforms import is_real, transform_of
 
 name = "jax"
 run = Run
@@ -54,13 +54,3 @@ zeros = jnp.zeros
 def jvp(fn, at, along):
     """Derivative of a function at a point along a direction."""
     return jax.jvp(fn, (at,), (along,))[1]
-
-
-_Independent = type(constraints.independent(constraints.real, 1))
-
-
-def is_real(support) -> bool:
-    """Whether a support is the whole space."""
-    while isinstance(support, _Independent):
-        support = support.base_constraint
-    return support is constraints.real or support is constraints.real_vector

@@ -8,7 +8,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ...centring import can_be_centred
@@ -19,11 +18,13 @@ from ...errors import ElboroomError, ModelError, explain
 from ...masks import Masks
 from ...running import GroupsFound, Record, count_values, how_missing
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
+from ..wrappers import base_name, base_of, mask_of
 from .arrays import concrete, precision
-from .execute import Run, execute, probe, transform_of
+from .execute import Run, execute, probe
 from .lowering import constraint_of
-from .masks import mask_of, masks
+from .masks import masks
 from .missing import imputed
+from .transforms import transform_of
 
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,
@@ -31,20 +32,6 @@ _NEEDS_VALUES = (
     jax.errors.NonConcreteBooleanIndexError,
     TypeError,
 )
-
-
-def base_of(fn):
-    """The law under its wrappers."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    return fn
-
-
-def base_name(fn) -> str:
-    """Name of the distribution under its wrappers."""
-    fn = base_of(fn)
-    name = getattr(fn, "declared_name", None) or type(fn).__name__
-    return name.removesuffix("Probs").removesuffix("Logits")
 
 
 def trace(program) -> ModelTrace:

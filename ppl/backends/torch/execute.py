@@ -21,11 +21,12 @@ from ...data import rebuild
 from ...errors import ModelError, explain
 from ...primitives import interpreting
 from ...running import Deciding, Node, Plates, Record, evident, is_discrete
+from ..wrappers import base_of, elements, mask_of
 from .arrays import Mixed, unvalidated
 from .laws import Unit, feasible
 from .lowering import lower
-from .masks import Part, mask_of, visible
-from .missing import Missing, elements, filled
+from .masks import Part, visible
+from .missing import Missing, filled
 from .namespace import asarray
 from .provenance import scan
 from .transforms import transform_to
@@ -283,8 +284,7 @@ def _for_each(fn, value):
 
 def _point(fn):
     """The `pyro.distributions.Delta` under a law's wrappers, or None."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
+    fn = base_of(fn)
     return fn if isinstance(fn, dist.Delta) else None
 
 

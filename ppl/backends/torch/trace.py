@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pyro.distributions as dist
 import torch
 
 from ...centring import can_be_centred
@@ -17,29 +16,15 @@ from ...errors import ModelError, explain
 from ...masks import Masks
 from ...running import Record, count_values, how_missing, is_discrete
 from ...sites import ModelTrace, Site, axes, check_shape, check_support
+from ..wrappers import base_name, base_of, mask_of
 from .arrays import Attached, randomness, to_device
 from .execute import Run, execute, probe, shape_of
 from .indices import Held
 from .lowering import constraint_of
-from .masks import mask_of, masks
+from .masks import masks
 from .missing import imputed
 from .static import demote, on_host
 from .transforms import transform_to
-
-
-def base_of(fn):
-    """The law under its wrappers."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)) or type(
-        fn
-    ).__name__ in {"Independent", "ReshapedDistribution"}:
-        fn = fn.base_dist
-    return fn
-
-
-def base_name(fn) -> str:
-    """Name of the distribution under its wrappers."""
-    fn = base_of(fn)
-    return getattr(fn, "declared_name", None) or type(fn).__name__
 
 
 def trace(program) -> ModelTrace:
