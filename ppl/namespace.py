@@ -37,7 +37,7 @@ def _batched(solve_triangular: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _RENAMED = {
-    **{"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"},
+    **{"asinh": "arcsinh", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"},
     **{"concat": "concatenate", "permute_dims": "transpose", "pow": "power"},
 }
 _PLAIN = (

@@ -43,6 +43,7 @@ ROWS = {
     "atan2": ((SPREAD, UNIT), np.arctan2(SPREAD, UNIT)),
     "sinh": ((UNIT,), None),
     "cosh": ((UNIT,), None),
+    "asinh": ((SPREAD,), np.arcsinh(SPREAD)),
     "tanh": ((UNIT,), None),
     "isnan": ((UNIT,), None),
     "isfinite": ((UNIT,), None),

@@ -232,7 +232,7 @@ _XP = SimpleNamespace(
                 "sin",
                 "cos",
             ),
-            *("tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
+            *("tan", "sinh", "cosh", "tanh", "arcsinh", "arcsin", "arccos", "arctan"),
         )
     },
     **{name: _unary(getattr(torch, name), False) for name in ("square", "abs", "sign", "isnan", "isfinite")},
