@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import math
-from .reach import lacking
+from .movements import lacking
 
 _WRAPPERS = frozenset({"Independent", "ExpandedDistribution", "MaskedDistribution", "ReshapedDistribution"})
 _HELD = ("loc", "scale", "rate")  # parameters that a law made of another leaves to this
