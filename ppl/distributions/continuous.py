@@ -79,7 +79,15 @@ class StudentT(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cauchy(Distribution):
-    """Cauchy law with median `loc` and half interquartile range `scale`; it has no mean."""
+    """Cauchy law with median `loc` and half interquartile range `scale`; it has no mean.
+
+    Parameters
+    ----------
+    loc : array_like, default 0
+        Median.
+    scale : array_like, default 1
+        Half the interquartile range, positive.
+    """
 
     arg_constraints = _LOCATION_SCALE
     loc: Any = 0.0
@@ -88,7 +96,15 @@ class Cauchy(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Laplace(Distribution):
-    """Laplace law with density ``exp(-|x - loc| / scale) / (2 scale)``."""
+    """Laplace law with density ``exp(-|x - loc| / scale) / (2 scale)``.
+
+    Parameters
+    ----------
+    loc : array_like, default 0
+        Median.
+    scale : array_like, default 1
+        Mean absolute deviation, positive.
+    """
 
     arg_constraints = _LOCATION_SCALE
     loc: Any = 0.0
@@ -97,7 +113,13 @@ class Laplace(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HalfNormal(Distribution):
-    """Law of ``|x|`` for x from ``Normal(0, scale)``."""
+    """Law of ``|x|`` for x from ``Normal(0, scale)``.
+
+    Parameters
+    ----------
+    scale : array_like, default 1
+        Standard deviation of x, positive.
+    """
 
     arg_constraints = _SCALE
     support = constraints.positive
@@ -107,6 +129,11 @@ class HalfNormal(Distribution):
 @dataclass(frozen=True, eq=False, repr=False)
 class HalfCauchy(Distribution):
     """Law of ``|x|`` for x from ``Cauchy(0, scale)``.
+
+    Parameters
+    ----------
+    scale : array_like, default 1
+        Median, positive.
 
     Notes
     -----
@@ -129,7 +156,13 @@ class HalfCauchy(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Exponential(Distribution):
-    """Exponential law with mean ``1 / rate``."""
+    """Exponential law with mean ``1 / rate``.
+
+    Parameters
+    ----------
+    rate : array_like, default 1
+        Hazard, positive.
+    """
 
     arg_constraints = {"rate": constraints.positive}
     support = constraints.positive
@@ -138,7 +171,15 @@ class Exponential(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gamma(Distribution):
-    """Gamma law with mean ``concentration / rate``."""
+    """Gamma law with mean ``concentration / rate``.
+
+    Parameters
+    ----------
+    concentration : array_like
+        Shape, positive.
+    rate : array_like, default 1
+        One over the scale, positive.
+    """
 
     arg_constraints = _GAMMA
     support = constraints.positive
@@ -149,6 +190,13 @@ class Gamma(Distribution):
 @dataclass(frozen=True, eq=False, repr=False)
 class InverseGamma(Distribution):
     """Law of ``1 / x`` for x from ``Gamma(concentration, rate)``.
+
+    Parameters
+    ----------
+    concentration : array_like
+        Shape, positive; moments of this order and above do not exist.
+    rate : array_like, default 1
+        Positive.
 
     Notes
     -----
@@ -164,7 +212,13 @@ class InverseGamma(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Beta(Distribution):
-    """Beta law with mean ``concentration1 / (concentration1 + concentration0)``."""
+    """Beta law with mean ``concentration1 / (concentration1 + concentration0)``.
+
+    Parameters
+    ----------
+    concentration1, concentration0 : array_like
+        Positive; less one they are the powers of x and of 1 - x in the density.
+    """
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval

@@ -131,7 +131,13 @@ class Binomial(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Poisson(Distribution):
-    """Law of a count with mean and variance `rate`."""
+    """Law of a count with mean and variance `rate`.
+
+    Parameters
+    ----------
+    rate : array_like
+        Mean, zero or more.
+    """
 
     arg_constraints = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer

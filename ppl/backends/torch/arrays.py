@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from operator import is_
@@ -32,9 +31,12 @@ def to_device(value, dtype) -> torch.Tensor:
     return torch.from_numpy(array) if array.ndim else torch.tensor(array[()])
 
 
-with warnings.catch_warnings():  # no lock: it may be that an import waits for this one
-    warnings.simplefilter("ignore")  # of arrays that cannot be written to, which PyTorch says once
-    torch.from_numpy(np.broadcast_to(np.zeros(1), (1,)))
+def over(array: np.ndarray) -> torch.Tensor:
+    """A tensor over the memory of an array, not to be written to."""
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with without_warnings("The given NumPy array is not writ"):
+        return torch.from_numpy(array)
 
 
 def lent(value, dtype) -> torch.Tensor:
@@ -42,7 +44,7 @@ def lent(value, dtype) -> torch.Tensor:
     array = np.asarray(value)
     if array.dtype not in (dtype, np.int64) or not array.ndim or any(s < 0 for s in array.strides):
         return to_device(value, dtype)
-    return torch.from_numpy(array)
+    return over(array)
 
 
 def to_host(tree):
@@ -218,7 +220,7 @@ class Function:
                 and all(map(is_, known, args[1:]))
             ):
                 with torch.no_grad():
-                    return to_host(call(torch.from_numpy(first)))
+                    return to_host(call(over(first)))
         tensors = self._tensors(args)
         with torch.no_grad():
             if self._random:
