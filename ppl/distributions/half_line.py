@@ -33,7 +33,7 @@ def log_student(z: Any, df: Any) -> Any:
     far = length > _FAR
     near, beyond = m.where(far, 0.0, length), m.where(far, length, 1.0)
     fall = m.where(far, 2 * m.log(beyond), m.log1p(near * near))
-    return -(half + 0.5) * fall - m.betaln(half, 0.5 + 0.0 * half) - 0.5 * m.log(df)
+    return m.log_rising(half, 0.5) - (half + 0.5) * fall - 0.5 * m.log(np.pi * df)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
