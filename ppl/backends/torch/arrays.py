@@ -301,8 +301,38 @@ def recorded(call, flat):
     with Inside():
         graph = make_fx(call)(*flat)
     graph.graph.eliminate_dead_code()
+    _fold(graph)
     graph.recompile()
     return _scripted(graph, flat)
+
+
+_LARGEST_CONSTANT = 2**16  # numbers; what is larger is made again at each call
+
+
+def _fold(graph) -> None:
+    """Compute once what no argument enters; nothing, where some operation writes over such a number."""
+    nodes = list(graph.graph.nodes)
+    known = {node: getattr(graph, node.target) for node in nodes if node.op == "get_attr"}
+    constant, found = set(known), []
+    for node in (node for node in nodes if node.op == "call_function"):
+        schema, operands = getattr(node.target, "_schema", None), node.all_input_nodes
+        if schema is None or (schema.is_mutable and not constant.isdisjoint(operands[:1])):
+            return
+        random = torch.Tag.nondeterministic_seeded in node.target.tags
+        if not schema.is_mutable and not random and constant.issuperset(operands):
+            constant.add(node)
+            found.append(node)
+    for number, node in enumerate(found):
+        args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
+        known[node] = made = node.target(*args, **kwargs)
+        if not isinstance(made, torch.Tensor) or made.numel() > _LARGEST_CONSTANT:
+            continue
+        graph.register_buffer(f"_folded{number}", made)
+        with graph.graph.inserting_before(node):
+            held = graph.graph.get_attr(f"_folded{number}")
+        known[held] = made
+        node.replace_all_uses_with(held)
+    graph.graph.eliminate_dead_code()
 
 
 def _scripted(graph, flat):
