@@ -415,12 +415,6 @@ class Program:
         program.dims, program.coords = self.dims, self.coords
         return program
 
-    _copy = altered
-
-    @property
-    def _traces(self) -> dict[Any, Any]:
-        return self.analyses
-
     def bind(self, **data: Any) -> Program:
         """The same model with some arguments replaced; labels keep the codes they had.
 

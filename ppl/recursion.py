@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import math
+from .arrays import stack
 from .errors import ModelError, explain
 from .interpreter import interpreting, running_interpreter
 
@@ -84,4 +84,4 @@ def _stacked(trees: list) -> Any:
         return {k: _stacked([t[k] for t in trees]) for k in trees[0]}
     if isinstance(trees[0], tuple):
         return tuple(_stacked(list(items)) for items in zip(*trees, strict=True))
-    return None if trees[0] is None else math.stack(trees)
+    return None if trees[0] is None else stack(trees)
