@@ -17,8 +17,8 @@ from .arrays import exp, floating, log, log1p, namespace
 from .bessel import log_bessel_i as _log_bessel_i
 from .incomplete import log_beta_tails as _log_beta_tails
 from .incomplete import log_gamma_tails as _log_gamma_tails
-from .namespace import host as _host
 from .interpreter import running_array
+from .namespace import host as _host
 
 
 def gammainc(a: Any, x: Any) -> Any:
