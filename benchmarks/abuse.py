@@ -95,7 +95,7 @@ def _killed(write, originals, folder: Path, seconds: float, exchange: bool) -> N
         child = os.fork()
     if not child:
         if not exchange:
-            files._exchange = lambda first, second: False
+            files._exchange = lambda first, second: False  # noqa: SLF001  as on a system that cannot
         try:
             while True:
                 for posterior in (originals[1], originals[0]):
@@ -354,8 +354,10 @@ def interrupts(count: int, backend: str = "jax", longest: float = 2.2, seed: int
     for number in range(count):
         name = ("SIGINT", "SIGTERM")[number % 2]
         done = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED, str(Path(__file__).parent), name]
-            + [str(rng.uniform(0, longest)), backend],
+            [
+                *(sys.executable, "-c", INTERRUPTED, str(Path(__file__).parent), name),
+                *(str(rng.uniform(0, longest)), backend),
+            ],
             capture_output=True,
             text=True,
         )

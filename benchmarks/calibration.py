@@ -125,6 +125,26 @@ def shapes(kind, rng):
 KINDS = {f.name: f for f in (gaussian, skew, heavy, funnel, banana, mixture)}
 
 
+def in_promises(table, mean, sd, low, high):
+    """Largest error of each coordinate, in units of what its verdict promises."""
+    errors = [
+        np.abs(table["mean"] - mean) / sd / PROMISE["mean"],
+        np.abs(table["sd"] / sd - 1) / PROMISE["sd"],
+        np.abs(table["q5"] - low) / sd / PROMISE["q5"],
+        np.abs(table["q95"] - high) / sd / PROMISE["q95"],
+    ]
+    return np.max(errors, axis=0)
+
+
+def misses_a_mode(z, root, centre, shape) -> bool:
+    """Whether one of two modes that are apart has hardly any draws."""
+    e = (z - centre) @ np.linalg.inv(root).T[:, 0]
+    near = np.abs(e - shape[0]) < 3 * shape[2]
+    own = np.abs(e) < 3
+    apart = shape[0] > 3 * (1 + shape[2])
+    return bool(apart and min(near.mean(), own.mean()) < 0.01)
+
+
 def run(kind, dim, seed):
     """One target: the evidence's score and the error of every coordinate."""
     from elboroom.inference.evidence.outcome import quantity_values, verdicts_of
@@ -146,22 +166,9 @@ def run(kind, dim, seed):
     if kind == "heavy":  # whose sd no number of draws gives well
         mean, sd = centre, np.sqrt((root**2).sum(1) * shape[0] / (shape[0] - 2))
     low, high = np.quantile(truth, [0.05, 0.95], axis=0)
+    errors = in_promises(posterior.table, mean, sd, low, high)
     table = posterior.table
-    errors = np.stack(
-        [
-            np.abs(table["mean"] - mean) / sd / PROMISE["mean"],
-            np.abs(table["sd"] / sd - 1) / PROMISE["sd"],
-            np.abs(table["q5"] - low) / sd / PROMISE["q5"],
-            np.abs(table["q95"] - high) / sd / PROMISE["q95"],
-        ]
-    ).max(0)
-    unreached = False
-    if kind == "mixture":  # a mode with mass of its own that the draws do not have
-        e = (outcome.law.z - centre) @ np.linalg.inv(root).T[:, 0]
-        near = np.abs(e - shape[0]) < 3 * shape[2]
-        own = np.abs(e) < 3
-        apart = shape[0] > 3 * (1 + shape[2])
-        unreached = bool(apart and min(near.mean(), own.mean()) < 0.01)
+    unreached = kind == "mixture" and misses_a_mode(outcome.law.z, root, centre, shape)
     return {
         "kind": kind,
         "dim": dim,

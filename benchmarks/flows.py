@@ -83,8 +83,10 @@ def funnel_truth():
     node, weight = np.polynomial.hermite_e.hermegauss(200)
 
     def quantile(p):
-        below = lambda x: weight @ norm.cdf(x * np.exp(-1.5 * node)) / weight.sum() - p  # noqa: E731
-        return brentq(below, -1e4, 1e4)
+        def excess(x):
+            return weight @ norm.cdf(x * np.exp(-1.5 * node)) / weight.sum() - p
+
+        return brentq(excess, -1e4, 1e4)
 
     low, first, third, high = map(quantile, (0.05, 0.25, 0.75, 0.95))
     rows = {f"x[{i}]": {"q5": low, "median": 0.0, "q95": high, "iqr": third - first} for i in range(9)}
@@ -179,7 +181,8 @@ def peer(model, kwargs, truth, guide, seed):
     def drawn(params, key):
         posterior = law.get_posterior(params)
         z, between = posterior.sample_with_intermediates(key, (DRAWS,))
-        return jax.vmap(law._unpack_latent)(z), posterior.log_prob(z, between)
+        unpacked = jax.vmap(law._unpack_latent)(z)  # noqa: SLF001  NumPyro has no public name for it
+        return unpacked, posterior.log_prob(z, between)
 
     sites, log_prob = jax.tree.map(np.asarray, drawn(result.params, jax.random.PRNGKey(seed + 1)))
     seconds = time.perf_counter() - begin

@@ -314,7 +314,13 @@ def accuracy(folder, names, options):
         f"\npass on every seed: {sum(all_pass.values())} of {len(all_pass)}; false trusts: {false}; "
         f"share trusted: {np.mean(shares):.3f}; median gradients for starts and fit: {np.median(gradients):.0f}"
     )
-    for name, seeds in disputed.items() if options.arbitrate else ():
+    if options.arbitrate:
+        arbitrate(folder, disputed)
+
+
+def arbitrate(folder, disputed):
+    """What long NUTS says of quantities that were trusted and are not what the reference says, by posterior and seed."""
+    for name, seeds in disputed.items():
         model, kwargs = load(folder, name)
         reference = json.loads((folder / "reference" / f"{name}.json").read_text())
         exact, size = arbiter(model, kwargs)

@@ -182,58 +182,70 @@ def problems():
     }
 
 
+def long_nuts(model, data, num_draws):
+    """Four long chains of NumPyro's NUTS by site, and the seconds that they took."""
+    import jax
+    import numpyro
+    import numpyro.distributions as dist
+    from numpyro.infer import MCMC, NUTS
+
+    with jax.enable_x64(True):
+        begin = time.perf_counter()
+        mcmc = MCMC(
+            NUTS(lambda **k: model(**k, numpyro=numpyro, dist=dist), target_accept_prob=0.9),
+            num_warmup=1000,
+            num_samples=num_draws,
+            num_chains=4,
+            chain_method="vectorized",
+            progress_bar=False,
+        )
+        mcmc.run(jax.random.PRNGKey(0), **data)
+        seconds = time.perf_counter() - begin
+        return {k: np.asarray(v, float) for k, v in mcmc.get_samples(group_by_chain=True).items()}, seconds
+
+
+def compared(posterior, chains):
+    """Largest errors against the chains, false trusts, and the least effective size of a shared site."""
+    from numpyro.diagnostics import effective_sample_size
+
+    worst, false, least = {"mean": 0.0, "sd": 0.0, "quantile": 0.0}, 0, np.inf
+    table = posterior.summary()
+    for site, draws in chains.items():
+        if site not in posterior.values:
+            continue
+        least = min(least, float(np.min(effective_sample_size(draws))))
+        rows = table[[label.split("[")[0] == site for label in table.index]]
+        flat = draws.reshape(-1, *draws.shape[2:])
+        flat = flat.reshape(len(flat), -1)
+        mean, sd = flat.mean(0), flat.std(0)
+        low, high = np.quantile(flat, [0.05, 0.95], axis=0)
+        found = {
+            "mean": np.abs(rows["mean"] - mean) / sd,
+            "sd": np.abs(rows["sd"] / sd - 1),
+            "quantile": np.maximum(np.abs(rows["q5"] - low), np.abs(rows["q95"] - high)) / sd,
+        }
+        wrong = (found["mean"] > 0.15) | (found["sd"] > 0.15) | (found["quantile"] > 0.25)
+        false += int((wrong & (rows["verdict"] == "trusted")).sum())
+        worst = {k: max(worst[k], float(v.max())) for k, v in found.items()}
+    return worst, false, least
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", default="")
     parser.add_argument("--draws", type=int, default=5000, help="of each of four chains of NUTS")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    import jax
-    import numpyro
-    import numpyro.distributions as dist
-    from numpyro.diagnostics import effective_sample_size
-    from numpyro.infer import MCMC, NUTS
-
     for name, (declared, model, data) in problems().items():
         if options.only not in name:
             continue
         begin = time.perf_counter()
         posterior = er.fit(declared(**data), seed=options.seed, refine=False, progress=False)
         ours = time.perf_counter() - begin
-        with jax.enable_x64(True):
-            begin = time.perf_counter()
-            mcmc = MCMC(
-                NUTS(lambda model=model, **k: model(**k, numpyro=numpyro, dist=dist), target_accept_prob=0.9),
-                num_warmup=1000,
-                num_samples=options.draws,
-                num_chains=4,
-                chain_method="vectorized",
-                progress_bar=False,
-            )
-            mcmc.run(jax.random.PRNGKey(0), **data)
-            theirs = time.perf_counter() - begin
-            chains = {k: np.asarray(v, float) for k, v in mcmc.get_samples(group_by_chain=True).items()}
-        worst, false, least = {"mean": 0.0, "sd": 0.0, "quantile": 0.0}, 0, np.inf
-        table = posterior.summary()
-        for site, draws in chains.items():
-            if site not in posterior.values:
-                continue
-            flat = draws.reshape(-1, *draws.shape[2:])
-            least = min(least, float(np.min(effective_sample_size(draws))))
-            rows = table[[label.split("[")[0] == site for label in table.index]]
-            flat = flat.reshape(len(flat), -1)
-            mean, sd = flat.mean(0), flat.std(0)
-            low, high = np.quantile(flat, [0.05, 0.95], axis=0)
-            found = {
-                "mean": np.abs(rows["mean"] - mean) / sd,
-                "sd": np.abs(rows["sd"] / sd - 1),
-                "quantile": np.maximum(np.abs(rows["q5"] - low), np.abs(rows["q95"] - high)) / sd,
-            }
-            wrong = (found["mean"] > 0.15) | (found["sd"] > 0.15) | (found["quantile"] > 0.25)
-            false += int((wrong & (rows["verdict"] == "trusted")).sum())
-            worst = {k: max(worst[k], float(v.max())) for k, v in found.items()}
+        chains, theirs = long_nuts(model, data, options.draws)
+        worst, false, least = compared(posterior, chains)
         guide = next(r.guide for r in posterior.trail if r.name == "fit")
-        share = (table["verdict"] == "trusted").mean()
+        share = (posterior.summary()["verdict"] == "trusted").mean()
         print(
             f"{name:14s} {posterior._target.dim:4d} dims, {guide:10s} {posterior.law:5s} k̂ {posterior.khat:5.2f}, "
             f"trusted {share:.2f}; shared quantities against NUTS (effective size {least:.0f}): "

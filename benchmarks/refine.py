@@ -142,33 +142,39 @@ def main():
     )
     ratios: dict[str, list] = {"gradients": [], "seconds": []}
     for name in names:
-        reference = json.loads((options.folder / "reference" / f"{name}.json").read_text())
-        found: dict[str, list] = {"ours": [], "numpyro": []}
-        for method, results in found.items():
-            with tempfile.TemporaryDirectory() as cache:
-                run(name, method, 0, cache, options)
-                results += [run(name, method, seed, cache, options) for seed in range(options.seeds)]
-
-        def mean(method, key, found=found):
-            return float(np.exp(np.mean(np.log([one[key] for one in found[method]]))))
-
-        worst = {
-            method: max(
-                max(e["mean"], e["sd"]) for one in results for e in errors(one["rows"], reference).values()
-            )
-            for method, results in found.items()
-        }
-        for key, values in ratios.items():
-            values.append(mean("numpyro", key) / mean("ours", key))
-        bound = ">" if any(one["capped"] for one in found["numpyro"]) else " "
-        print(
-            f"{name[:42]:42s} {mean('ours', 'gradients'):16.0f} {mean('ours', 'seconds'):6.2f} {worst['ours']:5.2f} "
-            f"{mean('numpyro', 'gradients'):10.0f} {mean('numpyro', 'seconds'):6.2f} {worst['numpyro']:5.2f}  "
-            f"{bound}{ratios['gradients'][-1]:.1f} {bound}{ratios['seconds'][-1]:.1f}",
-            flush=True,
-        )
+        for key, value in compared(name, options).items():
+            ratios[key].append(value)
     for key, values in ratios.items():
         print(f"{key}: median {np.median(values):.1f}, least {min(values):.2f}")
+
+
+def compared(name, options):
+    """One posterior by both methods, printed as a row: NumPyro's gradients and seconds over ours."""
+    reference = json.loads((options.folder / "reference" / f"{name}.json").read_text())
+    found: dict[str, list] = {"ours": [], "numpyro": []}
+    for method, results in found.items():
+        with tempfile.TemporaryDirectory() as cache:
+            run(name, method, 0, cache, options)
+            results += [run(name, method, seed, cache, options) for seed in range(options.seeds)]
+
+    def mean(method, key):
+        return float(np.exp(np.mean(np.log([one[key] for one in found[method]]))))
+
+    worst = {
+        method: max(
+            max(e["mean"], e["sd"]) for one in results for e in errors(one["rows"], reference).values()
+        )
+        for method, results in found.items()
+    }
+    ratios = {key: mean("numpyro", key) / mean("ours", key) for key in ("gradients", "seconds")}
+    bound = ">" if any(one["capped"] for one in found["numpyro"]) else " "
+    print(
+        f"{name[:42]:42s} {mean('ours', 'gradients'):16.0f} {mean('ours', 'seconds'):6.2f} {worst['ours']:5.2f} "
+        f"{mean('numpyro', 'gradients'):10.0f} {mean('numpyro', 'seconds'):6.2f} {worst['numpyro']:5.2f}  "
+        f"{bound}{ratios['gradients']:.1f} {bound}{ratios['seconds']:.1f}",
+        flush=True,
+    )
+    return ratios
 
 
 def gate(names, options):

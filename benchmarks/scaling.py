@@ -369,33 +369,43 @@ def main():
         print(json.dumps(METHODS[options.worker](options.kind, options.sizes[0])))
         return
     for kind in options.kinds:
-        ours = []
-        for size in options.sizes:
-            for method in (
-                "structured",
-                *(("AutoNormal", "AutoLowRank", "AutoStructured") if options.peers else ()),
-            ):
-                if method == "AutoStructured" and kind == "series":
-                    continue  # it has no conditionals along an axis
-                got = timed(method, kind, size, 3600 if method == "structured" else options.timeout)
-                if got is None:
-                    print(f"{kind:8s} {size:7d} {method:14s} did not survive", flush=True)
-                    continue
-                if method == "structured":
-                    ours.append(got)
-                print(
-                    f"{kind:8s} {size:7d} {method:14s} {got['seconds']:8.2f} s, {got['gradients']:6d} gradients, "
-                    f"{1e3 * got['seconds'] / got['gradients']:8.3f} ms each, peak {got['megabytes']:7.0f} MB, "
-                    f"errors: mean {got['mean']:.4f} sd {got['sd']:.4f}",
-                    flush=True,
-                )
-        if len(ours) > 1:
-            each = [g["seconds"] / g["gradients"] for g in ours]
+        grown(kind, options)
+    same_guides()
+    for kind in ("groups-free", "series-free") if options.free else ():
+        against_nuts(kind, options.sizes[0])
+
+
+def grown(kind, options):
+    """One kind at every size, by every method, and the exponents of ours."""
+    peers = ("AutoNormal", "AutoLowRank", "AutoStructured") if options.peers else ()
+    ours = []
+    for size in options.sizes:
+        for method in ("structured", *peers):
+            if method == "AutoStructured" and kind == "series":
+                continue  # it has no conditionals along an axis
+            got = timed(method, kind, size, 3600 if method == "structured" else options.timeout)
+            if got is None:
+                print(f"{kind:8s} {size:7d} {method:14s} did not survive", flush=True)
+                continue
+            if method == "structured":
+                ours.append(got)
             print(
-                f"{kind:8s} exponents: time {exponent(options.sizes, each):.2f}, "
-                f"memory {exponent(options.sizes, [g['megabytes'] for g in ours]):.2f}, "
-                f"numbers {exponent(options.sizes, [g['numbers'] for g in ours]):.2f}"
+                f"{kind:8s} {size:7d} {method:14s} {got['seconds']:8.2f} s, {got['gradients']:6d} gradients, "
+                f"{1e3 * got['seconds'] / got['gradients']:8.3f} ms each, peak {got['megabytes']:7.0f} MB, "
+                f"errors: mean {got['mean']:.4f} sd {got['sd']:.4f}",
+                flush=True,
             )
+    if len(ours) > 1:
+        each = [g["seconds"] / g["gradients"] for g in ours]
+        print(
+            f"{kind:8s} exponents: time {exponent(options.sizes, each):.2f}, "
+            f"memory {exponent(options.sizes, [g['megabytes'] for g in ours]):.2f}, "
+            f"numbers {exponent(options.sizes, [g['numbers'] for g in ours]):.2f}"
+        )
+
+
+def same_guides():
+    """Whether groups that are plates and groups that are gathered have one structure."""
     from elboroom.guides import Structured
 
     one, other = (Structured().bind(programs(k, 1000)[0].target("jax")) for k in ("groups", "groups-gathers"))
@@ -403,16 +413,19 @@ def main():
         one.order.cols, other.order.cols
     )
     print(f"plates and gathers give the same guide: {same}")
-    for kind in ("groups-free", "series-free") if options.free else ():
-        got, long = (timed(method, kind, options.sizes[0], 3600) for method in ("fit", "nuts"))
-        errors = against(
-            *(np.array(g[k]) for g, k in ((got, "means"), (got, "sds"))),
-            np.array([long["means"], long["sds"]]),
-        )
-        print(
-            f"{kind}: errors against NUTS mean {errors['mean']:.4f} sd {errors['sd']:.4f}; fit {got['seconds']:.1f} s "
-            f"({got['law']}, k̂ {got['khat']:.2f}, trusted {got['trusted']:.3f}), NUTS {long['seconds']:.1f} s"
-        )
+
+
+def against_nuts(kind, size):
+    """A kind without known scales: the whole fit against chains."""
+    got, long = (timed(method, kind, size, 3600) for method in ("fit", "nuts"))
+    errors = against(
+        *(np.array(g[k]) for g, k in ((got, "means"), (got, "sds"))),
+        np.array([long["means"], long["sds"]]),
+    )
+    print(
+        f"{kind}: errors against NUTS mean {errors['mean']:.4f} sd {errors['sd']:.4f}; fit {got['seconds']:.1f} s "
+        f"({got['law']}, k̂ {got['khat']:.2f}, trusted {got['trusted']:.3f}), NUTS {long['seconds']:.1f} s"
+    )
 
 
 if __name__ == "__main__":

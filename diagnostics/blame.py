@@ -9,11 +9,11 @@ import numpy as np
 from ..inference.evidence.finding import Finding
 from ..inference.evidence.verdicts import POINT_ESTIMATE
 from ..inference.evidence.outcome import quantity_values
-from ..inference.posterior.posterior import split
+from ..inference.posterior.posterior import Posterior, split
 from ..inference.mcmc.refine import refine
 from ..ppl.errors import ElboroomError
+from .thresholds import AFFORDABLE, OVERRUN
 
-AFFORDABLE = 60.0  # seconds that chains may take here
 WORDS = {
     "fits": "The model fits the data, as far as the checks see.",
     "model": "The model misfits: the data are not what it predicts, under draws that can be trusted.",
@@ -50,13 +50,39 @@ class Blame:
 
 
 def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
-    """Compare the checks of the model under the laws of draws that there are.
+    """Is a misfit the model's fault, or the approximation's?
+
+    The checks of the model are compared under the laws of draws that there are: the guide's own, the corrected ones, and
+    those of chains.
 
     Parameters
     ----------
     posterior : Posterior
+        The fit whose checks are compared.
     affordable : float
         Seconds that refinement may take where the posterior is not trusted; 0 for none.
+
+    Returns
+    -------
+    Blame
+
+    Raises
+    ------
+    DataError
+        If the checks cannot read the data, see `Posterior.check`.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     mu = er.sample("mu", er.Normal(0, 10))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(mu, 1.0), y)
+    >>> y = np.random.default_rng(0).normal(2.0, 1.0, size=30)
+    >>> found = blame(er.fit(level(y), refine=False, progress=False))
+    >>> found.verdict, found.fits_data
+    ('fits', True)
     """
     if affordable != AFFORDABLE:
         return _compared(posterior, affordable)
@@ -66,7 +92,7 @@ def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
     return Blame(kept["verdict"], {law: tuple(names) for law, names in kept["misfits"].items()})
 
 
-def _compared(posterior, affordable) -> Blame:
+def _compared(posterior, affordable: float) -> Blame:
     own = posterior.check()
     if {f.verdict for f in own} == {"not assessable"}:
         return Blame("not assessable", {})
@@ -76,29 +102,35 @@ def _compared(posterior, affordable) -> Blame:
     raw = under_guide(posterior)
     if raw is not None and posterior.law != "guide":
         found["guide"] = misfits(raw.check())
-    settled = None
-    outcome = posterior._outcome
-    if affordable > 0 and outcome is not None and outcome.condemned in {None, POINT_ESTIMATE}:
-        try:
-            settled = refine(posterior, progress=False, max_seconds=2 * affordable, affordable=affordable)
-        except ElboroomError:
-            settled = None
-    if settled is not None and settled.law == "mcmc" and settled.verdict != "untrusted":
+    settled = _refined(posterior, affordable)
+    if settled is not None:
         found["refined"] = misfits(settled.check())
-    if "refined" not in found or settled.verdict != "trusted":
+    if settled is None or settled.verdict != "trusted":
         return Blame("cannot tell" if any(found.values()) else "unsettled", found)
     if found["refined"]:
         return Blame("model", found)
     return Blame("approximation" if any(found.values()) else "fits", found)
 
 
+def _refined(posterior, affordable: float) -> Posterior | None:
+    """Chains from where the fit ended; None where they would take too long, or establish nothing."""
+    outcome = posterior._outcome
+    if affordable <= 0 or outcome is None or outcome.condemned not in {None, POINT_ESTIMATE}:
+        return None
+    try:
+        made = refine(posterior, progress=False, max_seconds=OVERRUN * affordable, affordable=affordable)
+    except ElboroomError:
+        return None
+    return made if made.law == "mcmc" and made.verdict != "untrusted" else None
+
+
 def misfits(findings: tuple[Finding, ...]) -> tuple[str, ...]:
-    """Names of the checks that see one, and of what."""
+    """The checks that see a misfit, each as ``"check of outcome"``."""
     return tuple(f"{f.name} of {f.quantity}" for f in findings if f.verdict == "misfit")
 
 
 def under_guide(posterior):
-    """The same posterior with the guide's own draws; None where there are none."""
+    """The same posterior with the guide's own draws, checked afresh; None where there are none."""
     pool = None if posterior._outcome is None else posterior._outcome.pool
     if pool is None:
         return None

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..ppl.errors import DataError, explain
 from ..ppl.turns import without_warnings
-from .checks.loo import INFLUENTIAL, leave_one_out
-
-NEGLIGIBLE = 4.0  # of a difference in expected log density (Sivula, Magnusson, Matamoros & Vehtari 2020)
+from .checks.loo import Loo, leave_one_out
+from .report import side_by_side
+from .thresholds import CLEAR_DIFFERENCE, INFLUENTIAL, LOO_ROWS, NEGLIGIBLE_DIFFERENCE
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,9 +22,9 @@ class Comparison:
     Attributes
     ----------
     table : pandas.DataFrame
-        One row per model, the best first: ``elpd`` and ``se``; ``elpd_diff`` and ``diff_se`` against the best; the
-        stacking ``weight``; ``influential``, how many rows have a k̂ above 0.7, where the estimate does not hold; and
-        the posterior's ``verdict``.
+        One row per model, the best first: ``elpd`` and ``se``, the expected log density of new rows in nats with its
+        standard error; ``elpd_diff`` and ``diff_se`` against the best; the stacking ``weight``; ``influential``, how
+        many rows have a k̂ above 0.7, where the estimate does not hold; and the posterior's ``verdict``.
     estimates : pandas.DataFrame
         What arviz-stats gives, for its plots.
     posteriors : dict of str to Posterior
@@ -37,10 +37,16 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The answer in words."""
+        """The answer in words.
+
+        References
+        ----------
+        Sivula, Magnusson, Matamoros & Vehtari (2020), Uncertainty in Bayesian leave-one-out cross-validation based model
+        comparison (when a difference says little).
+        """
         best, second = self.table.index[:2]
         difference, error = abs(self.table["elpd_diff"].iloc[1]), self.table["diff_se"].iloc[1]
-        if difference < NEGLIGIBLE or difference < 2 * error:
+        if difference < NEGLIGIBLE_DIFFERENCE or difference < CLEAR_DIFFERENCE * error:
             words = f"'{best}' and '{second}' predict new rows about equally well."
         else:
             words = f"'{best}' predicts new rows better than '{second}'."
@@ -75,9 +81,7 @@ class Comparison:
         InferenceError
             If the place cannot be written.
         """
-        from .report.side_by_side import write
-
-        return write(self, path)
+        return side_by_side.write(self, path)
 
     def __repr__(self) -> str:
         return f"{self.table.to_string(float_format=lambda v: f'{v:.2f}')}\n{self.sentence}"
@@ -110,52 +114,78 @@ def compare(posteriors: Mapping[str, Any]) -> Comparison:
     ----------
     Vehtari, Gelman & Gabry (2017), Statistics & Computing 27. Yao, Vehtari, Simpson & Gelman (2018), Using stacking to
     average Bayesian predictive distributions, Bayesian Analysis 13.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y, spread):
+    ...     mu = er.sample("mu", er.Normal(0, 10))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(mu, spread), y)
+    >>> y = np.random.default_rng(0).normal(2.0, 1.0, size=30)
+    >>> models = {"right": level(y, 1.0), "too wide": level(y, 9.0)}
+    >>> comparison = compare({k: er.fit(v, refine=False, progress=False) for k, v in models.items()})
+    >>> list(comparison.table.index)
+    ['right', 'too wide']
+    >>> comparison.sentence.partition(".")[0]
+    "'right' predicts new rows better than 'too wide'"
     """
     import arviz_stats
-    import pandas as pd
 
     if len(posteriors) < 2:
         raise DataError(
             explain("compare", "two posteriors or more", str(len(posteriors)), "add another model")
         )
-    loos = {}
-    for name, posterior in posteriors.items():
-        found = leave_one_out(posterior)
-        if len(found) != 1:
-            raise DataError(
-                explain(
-                    f"posterior '{name}'",
-                    "one outcome with a log likelihood by row",
-                    f"{sorted(found) or 'none'}",
-                    "load it with er.load(path, program=model(data)), the data being those that were fitted"
-                    if posterior._target is None
-                    else "give the model one outcome of at most 5,000 rows, each with a density of its own",
-                )
+    found = {name: _one_outcome(name, posterior) for name, posterior in posteriors.items()}
+    _check_rows(posteriors, {name: outcome for name, (outcome, _) in found.items()})
+    loos = {name: loo for name, (_, loo) in found.items()}
+    with without_warnings():
+        estimates = arviz_stats.compare({name: loo.estimate for name, loo in loos.items()})
+    names = list(estimates.index)
+    table = _table(estimates, loos, [posteriors[name].verdict for name in names])
+    return Comparison(table, estimates, {name: posteriors[name] for name in names})
+
+
+def _one_outcome(name: str, posterior: Any) -> tuple[str, Loo]:
+    """The one outcome of a model, by name, with the leave-one-out densities of its rows."""
+    found = leave_one_out(posterior)
+    if len(found) != 1:
+        raise DataError(
+            explain(
+                f"posterior '{name}'",
+                "one outcome with a log likelihood by row",
+                f"{sorted(found) or 'none'}",
+                "load it with er.load(path, program=model(data)), the data being those that were fitted"
+                if posterior._target is None
+                else f"give the model one outcome of at most {LOO_ROWS:,} rows, each with a density of its own",
             )
-        loos[name] = next(iter(found.items()))
-    first, (outcome, _) = next(iter(loos.items()))
-    rows = np.asarray(posteriors[first].observed_data[outcome])
-    for name, (own, _) in loos.items():
-        other = np.asarray(posteriors[name].observed_data[own])
+        )
+    return next(iter(found.items()))
+
+
+def _check_rows(posteriors: Mapping[str, Any], outcomes: Mapping[str, str]) -> None:
+    """Refuse models of other rows than those of the first."""
+    first = next(iter(posteriors))
+    rows = np.asarray(posteriors[first].observed_data[outcomes[first]])
+    for name, posterior in posteriors.items():
+        other = np.asarray(posterior.observed_data[outcomes[name]])
         if other.shape != rows.shape or not np.array_equal(other, rows, equal_nan=rows.dtype.kind == "f"):
             raise DataError(
                 explain(
                     f"posterior '{name}'", f"the outcomes of '{first}'", "others", "fit both to the same rows"
                 )
             )
-    with without_warnings():
-        table = arviz_stats.compare({name: loo.estimate for name, (_, loo) in loos.items()})
-    names = list(table.index)
-    made = pd.DataFrame(
-        {
-            "elpd": table["elpd"].to_numpy(float),
-            "se": table["se"].to_numpy(float),
-            "elpd_diff": table["elpd_diff"].to_numpy(float),
-            "diff_se": table["dse"].to_numpy(float),
-            "weight": table["weight"].to_numpy(float),
-            "influential": [int((loos[name][1].khat > INFLUENTIAL).sum()) for name in names],
-            "verdict": [posteriors[name].verdict for name in names],
-        },
-        index=pd.Index(names, name="model"),
+
+
+def _table(estimates, loos: Mapping[str, Loo], verdicts: list[str]):
+    """The table of a `Comparison`."""
+    import pandas as pd
+
+    names = list(estimates.index)
+    columns = {"elpd": "elpd", "se": "se", "elpd_diff": "elpd_diff", "diff_se": "dse", "weight": "weight"}
+    numbers = {ours: estimates[theirs].to_numpy(float) for ours, theirs in columns.items()}
+    influential = [int((loos[name].khat > INFLUENTIAL).sum()) for name in names]
+    return pd.DataFrame(
+        {**numbers, "influential": influential, "verdict": verdicts}, index=pd.Index(names, name="model")
     )
-    return Comparison(made, table, {name: posteriors[name] for name in names})

@@ -5,6 +5,18 @@ What arviz-plots has is arviz-plots'; further arguments go to it as they are (``
 References
 ----------
 Säilynoja, Johnson, Martin & Vehtari (2025), Recommendations for visual predictive checks in Bayesian workflow.
+
+Examples
+--------
+>>> import elboroom as er
+>>> @er.model
+... def level(y):
+...     mu = er.sample("mu", er.Normal(0, 10))
+...     with er.plate("row", len(y)):
+...         er.observe("y", er.Normal(mu, 1.0), y)
+>>> posterior = er.fit(level(np.linspace(0, 4, 20)), refine=False, progress=False)
+>>> type(er.plots.forest(posterior)).__name__
+'PlotCollection'
 """
 
 from __future__ import annotations
@@ -13,6 +25,13 @@ import numpy as np
 
 from ..ppl.errors import DataError, explain
 from ..ppl.sites import element_labels
+from .checks.outcome import Outcome
+from .checks.predictions import outcomes
+from .checks.residuals import time_of
+from .checks.survival import kaplan_meier
+
+CURVES, POINTS = 100, 200  # replicates whose survival curves are drawn, and points of each
+_BOUNDED = ("unit", "interval", "between", "0 to 1", "[0, 1]")  # words of supports with two ends
 
 __all__ = [
     "calibration",
@@ -35,6 +54,7 @@ def ppc(posterior, name: str | None = None, **settings):
     Parameters
     ----------
     posterior : Posterior
+        The fit, or draws made elsewhere.
     name : str, optional
         An outcome; may be left out where there is one.
     **settings
@@ -64,7 +84,30 @@ def ppc(posterior, name: str | None = None, **settings):
 
 
 def pit(posterior, name: str | None = None, **settings):
-    """The PIT-ECDF with its simultaneous band (``coverage=True`` for that of central intervals); see `ppc`."""
+    """The PIT-ECDF with its simultaneous band; ``coverage=True`` for that of central intervals.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
+    **settings
+        For ``arviz_plots.plot_ppc_pit``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or no rows to plot.
+
+    References
+    ----------
+    Säilynoja, Bürkner & Vehtari (2022), Graphical test for discrete uniformity, Statistics & Computing 32.
+    """
     import arviz_plots
 
     outcome = _outcome(posterior, name)
@@ -72,7 +115,25 @@ def pit(posterior, name: str | None = None, **settings):
 
 
 def loo_pit(posterior, name: str | None = None, **settings):
-    """The PIT-ECDF of rows each left out, by Pareto-smoothed importance sampling; see `ppc`.
+    """The PIT-ECDF of rows each left out, by Pareto-smoothed importance sampling.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
+    **settings
+        For ``arviz_plots.plot_loo_pit``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or no rows to plot.
 
     References
     ----------
@@ -86,7 +147,25 @@ def loo_pit(posterior, name: str | None = None, **settings):
 
 
 def rootogram(posterior, name: str | None = None, **settings):
-    """Square roots of how many rows have each count, with predictive intervals; see `ppc`.
+    """Square roots of how many rows have each count, with predictive intervals.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
+    **settings
+        For ``arviz_plots.plot_ppc_rootogram``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or no rows to plot.
 
     References
     ----------
@@ -99,7 +178,25 @@ def rootogram(posterior, name: str | None = None, **settings):
 
 
 def calibration(posterior, name: str | None = None, **settings):
-    """Shares that came true against predicted probabilities, by isotonic regression; see `ppc`.
+    """Shares that came true against predicted probabilities, by isotonic regression.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
+    **settings
+        For ``arviz_plots.plot_ppc_pava``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or no rows to plot.
 
     References
     ----------
@@ -113,11 +210,31 @@ def calibration(posterior, name: str | None = None, **settings):
     return arviz_plots.plot_ppc_pava(_tree(posterior, outcome), var_names=outcome.name, **settings)
 
 
-def survival(posterior, name: str | None = None, num_samples: int = 100, **settings):
-    """The Kaplan–Meier curve of a censored outcome over those of replicated data that lose as many rows; see `ppc`.
+def survival(posterior, name: str | None = None, num_samples: int = CURVES, **settings):
+    """The Kaplan–Meier curve of a censored outcome over those of replicated data that lose as many rows.
 
     Where not every row's censoring time is known, those of rows that were seen to their end are drawn from the law of
     the others.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
+    num_samples : int
+        Replicates whose curves are drawn.
+    **settings
+        For ``arviz_plots.PlotCollection.wrap``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or none of its rows is censored.
 
     References
     ----------
@@ -127,15 +244,13 @@ def survival(posterior, name: str | None = None, num_samples: int = 100, **setti
     import xarray as xr
     from arviz_plots.visuals import ecdf_line, labelled_x, labelled_y
 
-    from .checks.survival import kaplan_meier
-
     outcome = _outcome(posterior, name)
     if outcome.censored is None:
         raise DataError(
             explain(f"outcome '{outcome.name}'", "a censored one with censored rows", "none", "use ppc")
         )
     some = outcome.replicated[np.unique(np.linspace(0, len(outcome.replicated) - 1, num_samples).astype(int))]
-    times = np.linspace(0, outcome.observed.max(), 200)
+    times = np.linspace(0, outcome.observed.max(), POINTS)
     curves = kaplan_meier(some, outcome.censored.ended(some), times)
     observed = kaplan_meier(outcome.observed[None], outcome.censored.seen[None], times)
 
@@ -157,7 +272,26 @@ def survival(posterior, name: str | None = None, num_samples: int = 100, **setti
 
 
 def intervals(posterior, name: str | None = None, **settings):
-    """Predictive intervals of each row, in the order of the rows, with the data; see `ppc`."""
+    """Predictive intervals of each row, in the order of the rows, with the data.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
+    **settings
+        For ``arviz_plots.plot_ppc_interval``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome, or no rows to plot.
+    """
     import arviz_plots
 
     outcome = _outcome(posterior, name)
@@ -165,17 +299,30 @@ def intervals(posterior, name: str | None = None, **settings):
 
 
 def course(posterior, name: str | None = None, along: str | None = None, **settings):
-    """An outcome over time, or along another column of the data, with its predictive intervals; see `ppc`.
+    """An outcome over time, or along another column of the data, with its predictive intervals.
 
     Parameters
     ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    name : str, optional
+        An outcome; may be left out where there is one.
     along : str, optional
         A data argument with a number per row; by default the column of time, else the order of the rows.
+    **settings
+        For ``arviz_plots.plot_lm``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    DataError
+        If there is no such outcome or column, or no rows to plot.
     """
     import arviz_base
     import arviz_plots
-
-    from .checks.residuals import time_of
 
     outcome = _outcome(posterior, name)
     along = along or time_of(outcome)
@@ -199,7 +346,21 @@ def course(posterior, name: str | None = None, along: str | None = None, **setti
 
 
 def forest(posterior, var_names=None, **settings):
-    """Means and intervals of the quantities; of several posteriors in one picture if given a mapping of them."""
+    """Means and intervals of the quantities.
+
+    Parameters
+    ----------
+    posterior : Posterior or dict of str to Posterior
+        Several share one picture.
+    var_names : str or sequence of str, optional
+        Sites; by default all.
+    **settings
+        For ``arviz_plots.plot_forest``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+    """
     import arviz_plots
 
     if isinstance(posterior, dict):
@@ -214,6 +375,7 @@ def pair(posterior, var_names=None, coords=None, **settings):
     Parameters
     ----------
     posterior : Posterior
+        The fit, or draws made elsewhere.
     var_names : str or sequence of str, optional
         Sites; by default all.
     coords : mapping, optional
@@ -236,7 +398,7 @@ def pair(posterior, var_names=None, coords=None, **settings):
     names = [var_names] if isinstance(var_names, str) else var_names
     group = draws["posterior"].to_dataset()
     group = (group if names is None else group[list(names)]).sel(coords or {})
-    single = {}
+    single: dict[str, tuple] = {}
     for name, values in group.items():
         labels = {dim: values.coords[dim].values for dim in values.dims[2:]}
         elements = element_labels(name, values.shape[2:], values.dims[2:], labels)
@@ -249,15 +411,26 @@ def pair(posterior, var_names=None, coords=None, **settings):
 
 
 def compare(comparison, **settings):
-    """Differences of expected log predictive density from the best model, see `elboroom.compare`."""
+    """Differences of expected log predictive density from the best model.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Made by `elboroom.compare`.
+    **settings
+        For ``arviz_plots.plot_compare``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+    """
     import arviz_plots
 
     return arviz_plots.plot_compare(comparison.estimates, **settings)
 
 
-def _outcome(posterior, name):
-    from .checks.predictions import outcomes
-
+def _outcome(posterior, name: str | None) -> Outcome:
+    """The outcome of that name, or the only one."""
     found = {outcome.name: outcome for outcome in outcomes(posterior)}
     if name is None and len(found) == 1:
         return next(iter(found.values()))
@@ -293,4 +466,4 @@ def _tree(posterior, outcome):
 
 def _bounded(posterior, name) -> bool:
     support = posterior.observed[name].support.lower()
-    return any(word in support for word in ("unit", "interval", "between", "0 to 1", "[0, 1]"))
+    return any(word in support for word in _BOUNDED)

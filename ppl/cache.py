@@ -17,20 +17,27 @@ from pathlib import Path
 
 from . import files
 from .errors import BackendError, explain
+from .thresholds import CACHE_GIB, FILLED, LOOKS
 
 logger = logging.getLogger("elboroom")
 
 OFF = {"off", "0", "no", "false"}
-LARGEST = 2.0  # GiB
-FILLED = 0.9  # of the largest size, after the longest unused have gone
-LOOKS = 64  # times that the folder is looked at while it fills once
 VERSION = "1"  # of the entries' layout
 _ENTRY = re.compile(r"[a-z]+-[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache: its path, bytes, and when it was used last, in seconds since 1970."""
+    """A file of the cache.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    size : int
+        Bytes.
+    used : float
+        When it was used last, in seconds since 1970.
+    """
 
     path: Path
     size: int
@@ -38,6 +45,7 @@ class Entry:
 
     @property
     def kind(self) -> str:
+        """What it holds, as it was given to `write`."""
         return self.path.name.partition("-")[0]
 
 
@@ -67,7 +75,7 @@ def largest() -> int:
     BackendError
         Where ``ELBOROOM_CACHE_GIB`` is no size.
     """
-    choice = os.environ.get("ELBOROOM_CACHE_GIB") or LARGEST
+    choice = os.environ.get("ELBOROOM_CACHE_GIB") or CACHE_GIB
     try:
         size = float(choice)
     except ValueError:
@@ -80,7 +88,7 @@ def largest() -> int:
 
 
 def read(kind: str, key: str) -> bytes | None:
-    """What `write` was given, or None; a changed entry is removed."""
+    """What `write` was given for a kind and a key, or None; a changed entry is removed."""
     path = _path(kind, key)
     if path is None:
         return None
@@ -100,7 +108,22 @@ def read(kind: str, key: str) -> bytes | None:
 
 
 def write(kind: str, key: str, content: bytes) -> None:
-    """Keep `content` where there is room: an entry is worth no error."""
+    """Keep an entry where there is room: it is worth no error.
+
+    Parameters
+    ----------
+    kind : str
+        Lower-case letters: what it holds.
+    key : str
+        64 hexadecimal digits of all that decides its content.
+    content : bytes
+        The entry.
+
+    Raises
+    ------
+    BackendError
+        Where ``ELBOROOM_CACHE_GIB`` is no size.
+    """
     path, limit = _path(kind, key), largest()
     if path is None or len(content) > limit:
         return
@@ -131,7 +154,18 @@ def entries() -> list[Entry]:
 
 
 def prune(limit: int) -> int:
-    """Remove the longest unused entries, and drafts of killed writers, where all are larger than `limit`; bytes removed."""
+    """Remove drafts of killed writers and, where all entries are larger than a limit, the longest unused.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes; what is left is smaller by a margin. -1 removes all.
+
+    Returns
+    -------
+    int
+        Bytes removed.
+    """
     for path in _listed():
         if files.is_left(path.name):
             files.reclaim(path)

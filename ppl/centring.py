@@ -28,11 +28,16 @@ _WRAPPERS = frozenset({"Independent", "ExpandedDistribution"})
 
 def location_scale(fn: Any) -> tuple[Any, Any] | None:
     """Location and scale of a backend's law on the real line; None for a law of another kind."""
+    law = _inmost(fn)
+    if type(law).__name__ not in _LAWS or getattr(law, "scale", None) is None:
+        return None
+    return law.loc, law.scale
+
+
+def _inmost(fn: Any) -> Any:
     while type(fn).__name__ in _WRAPPERS:
         fn = fn.base_dist
-    if type(fn).__name__ not in _LAWS or getattr(fn, "scale", None) is None:
-        return None
-    return fn.loc, fn.scale
+    return fn
 
 
 def can_be_centred(fn: Any, computed: Callable[[Any], bool]) -> bool:
@@ -42,22 +47,34 @@ def can_be_centred(fn: Any, computed: Callable[[Any], bool]) -> bool:
 
 
 def place(fn: Any, share: Any, u: Any) -> tuple[Any, Any]:
-    """Values at the coordinates `u`, and the log Jacobian summed over the elements.
+    """Values at some coordinates, and the log Jacobian summed over the elements.
 
     Parameters
     ----------
     fn : object
         The backend's law, location–scale.
     share : array
-        λ, of the shape of `u`.
+        λ in [0, 1], of the shape of `u`.
+    u : array
+        Coordinates.
     """
-    loc, scale = location_scale(fn)
-    power = (1.0 - share) * math.log(scale)
+    law = _inmost(fn)
+    power = (1.0 - share) * math.log(law.scale)
     stretch = math.exp(power)
-    return stretch * u + (1.0 - share * stretch) * loc, math.sum(power + 0.0 * share)
+    return stretch * u + (1.0 - share * stretch) * law.loc, math.sum(power + 0.0 * share)
 
 
 def coordinates(fn: Any, share: Any, value: Any) -> Any:
-    """The coordinates of a value: inverse of `place`."""
-    loc, scale = location_scale(fn)
-    return share * loc + (value - loc) / math.exp((1.0 - share) * math.log(scale))
+    """The coordinates of a value: inverse of `place`.
+
+    Parameters
+    ----------
+    fn : object
+        The backend's law, location–scale.
+    share : array
+        λ in [0, 1], of the shape of `value`.
+    value : array
+        On the real line.
+    """
+    law = _inmost(fn)
+    return share * law.loc + (value - law.loc) / math.exp((1.0 - share) * math.log(law.scale))

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError, explain
+from .thresholds import LABELS_SHOWN, QUOTED, ROWS_SHOWN
 
 LARGEST = np.iinfo(np.int64).max
-SHOWN = 5  # rows that a message names
+"""Largest whole number that data may hold."""
 REMEDIES = {
     "complex numbers": "model the real and imaginary parts, or the modulus",
     "durations": "divide by a unit: x / pd.Timedelta('1D')",
@@ -40,6 +41,19 @@ REMEDIES = {
     "times of day": "convert them to a number in a unit of your choice",
 }
 """What to do about each kind of value that is no number, label or date."""
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (str, "labels"),
+    ((bool, np.bool_, numbers.Real, decimal.Decimal, fractions.Fraction), "numbers"),
+    (numbers.Complex, "complex numbers"),
+    ((datetime.date, np.datetime64), "dates"),
+    ((datetime.timedelta, np.timedelta64), "durations"),
+    (datetime.time, "times of day"),
+    ((bytes, bytearray), "bytes"),
+    ((list, tuple, dict, set, np.ndarray), "nested values"),
+)
+"""Classes of cells, the first that fits counts."""
+_NULLABLE = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}
+"""Kind of a nullable column without missing values to the type of the array that holds it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Column:
 
 
 def is_instance(value: Any, module: str, *names: str) -> bool:
-    """Whether `value` is of a class of a library that may not even be imported."""
+    """Whether a value is of one of some classes of a library that may not even be imported."""
     library = sys.modules.get(module)
     # a library that another thread is importing just now may lack the class, and then has no values of it
     return library is not None and isinstance(value, tuple(getattr(library, name, ()) for name in names))
@@ -88,8 +102,13 @@ def column_of(value: Any, where: str) -> Column:
     Parameters
     ----------
     value : pandas.Series, pandas.Index, pandas.Categorical, narwhals.Series or array
+        One column.
     where : str
         What messages call it.
+
+    Returns
+    -------
+    Column
 
     Raises
     ------
@@ -105,7 +124,7 @@ def column_of(value: Any, where: str) -> Column:
             value = value.astype("category")
             kind = "CategoricalDtype"
         if kind == "CategoricalDtype":
-            return _categories(value, where)
+            return _categories(value)
         if kind == "DatetimeTZDtype":
             value = value.to_numpy("datetime64[ns]")  # in UTC
         if kind == "SparseDtype":
@@ -116,16 +135,28 @@ def column_of(value: Any, where: str) -> Column:
 def _plain(value) -> np.ndarray:
     """An array of one dtype; nullable numbers with missing ones as floats."""
     dtype = getattr(value, "dtype", None)
-    extension = dtype is not None and not isinstance(dtype, np.dtype) and hasattr(dtype, "na_value")
-    if extension and getattr(dtype, "kind", "O") in "iufb":
-        if value.isna().any():
-            return value.to_numpy(dtype=float, na_value=np.nan)
-        return value.to_numpy(dtype={"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}[dtype.kind])
-    return np.asarray(value)
+    extension = not isinstance(dtype, np.dtype) and hasattr(dtype, "na_value")
+    name = _NULLABLE.get(getattr(dtype, "kind", "")) if extension else None
+    if name is None:
+        return np.asarray(value)
+    if value.isna().any():
+        return value.to_numpy(dtype=float, na_value=np.nan)
+    return value.to_numpy(dtype=name)
 
 
 def array_column(array: np.ndarray, where: str) -> Column:
-    """What an array holds, see `column_of`."""
+    """What an array holds, see `column_of`.
+
+    Examples
+    --------
+    >>> array_column(np.array(["b", None], dtype=object), "argument 'group'").kind
+    'labels'
+
+    Raises
+    ------
+    DataError
+        For what is neither numbers, nor labels, nor dates, with the rows.
+    """
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float64)
     kind = array.dtype.kind
@@ -153,22 +184,10 @@ def _dates(array, where) -> Column:
 
 
 def _kind_of(kind: type) -> str:
-    if issubclass(kind, str):
-        return "labels"
-    if issubclass(kind, (bool, np.bool_, numbers.Real, decimal.Decimal, fractions.Fraction)):
-        return "numbers"
-    if issubclass(kind, numbers.Complex):
-        return "complex numbers"
-    if issubclass(kind, (datetime.date, np.datetime64)):
-        return "dates"
-    if issubclass(kind, (datetime.timedelta, np.timedelta64)):
-        return "durations"
-    if issubclass(kind, datetime.time):
-        return "times of day"
-    if issubclass(kind, (bytes, bytearray)):
-        return "bytes"
-    if issubclass(kind, (list, tuple, dict, set, np.ndarray)):
-        return "nested values"
+    """What values of a class are."""
+    for classes, words in _KINDS:
+        if issubclass(kind, classes):
+            return words
     return {"Period": "periods", "Interval": "intervals"}.get(kind.__name__, f"values of {kind.__name__}")
 
 
@@ -183,46 +202,57 @@ def _objects(array, where) -> Column:
     if not named:
         return Column(np.full(array.shape, np.nan), "numbers")
     if len(named) > 1:
-        rare = min(named, key=lambda name: sum(kinds.get(type(v)) == name for v in flat[~missing]))
-        odd = np.array([not m and kinds[type(v)] == rare for v, m in zip(flat, missing, strict=True)])
-        raise DataError(
-            explain(
-                where,
-                "values of one kind",
-                f"{' and '.join(named)}: {[str(v) for v in flat[odd][:3]]} in rows "
-                f"{rows_of(odd.reshape(array.shape))}",
-                "correct or drop those rows",
-            )
-        )
+        raise _mixed(flat, missing, kinds, where, array.shape)
     (name,) = named
     if name == "labels":
-        values = np.where(missing, None, flat)
+        values = flat.copy()
+        values[missing] = None
         return Column(values.reshape(array.shape), "labels")
     if name == "dates":
         stamps = pd.to_datetime(pd.Series(flat), utc=True).dt.tz_localize(None)
         return _dates(stamps.to_numpy().reshape(array.shape), where)
     if name != "numbers":
         raise _refused(where, name, flat, np.flatnonzero(~missing))
+    return Column(_numbers(flat, missing, set(kinds), where, array.shape).reshape(array.shape), "numbers")
+
+
+def _mixed(flat, missing, kinds: dict[type, str], where: str, shape: tuple[int, ...]) -> DataError:
+    """The error of values of several kinds, which names those of the rarest."""
+    named = sorted(set(kinds.values()))
+    rare = min(named, key=lambda name: sum(kinds.get(type(v)) == name for v in flat[~missing]))
+    odd = np.array([not m and kinds[type(v)] == rare for v, m in zip(flat, missing, strict=True)])
+    return DataError(
+        explain(
+            where,
+            "values of one kind",
+            f"{' and '.join(named)}: {[str(v) for v in flat[odd][:LABELS_SHOWN]]} in rows "
+            f"{rows_of(odd.reshape(shape))}",
+            "correct or drop those rows",
+        )
+    )
+
+
+def _numbers(flat, missing, kinds: set[type], where: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers as Python has them: booleans, whole numbers, or floats with NaN where they are missing."""
     whole = all(issubclass(kind, (int, np.integer)) for kind in kinds)
-    if whole and not missing.any():
-        if any(issubclass(kind, (bool, np.bool_)) for kind in kinds) and len(kinds) == 1:
-            return Column(flat.astype(bool).reshape(array.shape), "numbers")
-        large = np.array([abs(int(v)) > LARGEST for v in flat])
-        if large.any():
-            raise DataError(
-                explain(
-                    where,
-                    f"whole numbers up to {LARGEST}",
-                    f"{flat[large][0]} in rows {rows_of(large.reshape(array.shape))}",
-                    "make identifiers strings, or convert the column to float",
-                )
+    if not whole or missing.any():
+        return np.array([np.nan if m else float(v) for v, m in zip(flat, missing, strict=True)])
+    if kinds <= {bool, np.bool_} and len(kinds) == 1:
+        return flat.astype(bool)
+    large = np.array([abs(int(v)) > LARGEST for v in flat])
+    if large.any():
+        raise DataError(
+            explain(
+                where,
+                f"whole numbers up to {LARGEST}",
+                f"{flat[large][0]} in rows {rows_of(large.reshape(shape))}",
+                "make identifiers strings, or convert the column to float",
             )
-        return Column(flat.astype(np.int64).reshape(array.shape), "numbers")
-    made = np.array([np.nan if m else float(v) for v, m in zip(flat, missing, strict=True)])
-    return Column(made.reshape(array.shape), "numbers")
+        )
+    return flat.astype(np.int64)
 
 
-def _categories(value, where) -> Column:
+def _categories(value) -> Column:
     pandas = value.cat if is_instance(value, "pandas", "Series") else value
     codes, categories = np.asarray(pandas.codes), pandas.categories
     names = np.empty(len(categories) + 1, dtype=object)  # the code -1 reads the last one
@@ -249,14 +279,20 @@ def _narwhals(series, where) -> Column:
 
 
 def as_label(value: Any) -> str:
-    """The name of a group: the same for 3, 3.0 and "3"."""
+    """The name of a group: the same for 3, 3.0 and "3".
+
+    Examples
+    --------
+    >>> as_label(3.0), as_label("3"), as_label(2.5)
+    ('3', '3', '2.5')
+    """
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
     return str(value)
 
 
 def no_dates(where: str, label: str) -> str:
-    """The message about dates where numbers are expected."""
+    """The message about dates in an argument `label`, where numbers are expected."""
     return explain(
         where,
         "numbers",
@@ -265,15 +301,21 @@ def no_dates(where: str, label: str) -> str:
     )
 
 
-def rows_of(where: np.ndarray) -> str:
-    """The first rows in which something holds, in words."""
+def rows_of(where: np.ndarray, most: int = ROWS_SHOWN) -> str:
+    """The first rows in which something holds, in words.
+
+    Examples
+    --------
+    >>> rows_of(np.array([False, True, True])), rows_of(np.ones(9, bool), most=2)
+    ('[1, 2]', '[0, 1]…')
+    """
     rows = sorted({int(b[0]) if len(b) else 0 for b in np.argwhere(where)})
-    return f"{rows[:SHOWN]}{'…' if len(rows) > SHOWN else ''}"
+    return f"{rows[:most]}{'…' if len(rows) > most else ''}"
 
 
 def _refused(where, name, values, rows) -> DataError:
     first = values[rows[0]] if len(rows) else values
-    got = f"{name}, such as {str(first)[:60]}" + (f" in row {int(rows[0])}" if len(rows) else "")
+    got = f"{name}, such as {str(first)[:QUOTED]}" + (f" in row {int(rows[0])}" if len(rows) else "")
     return DataError(
         explain(
             where, "numbers, labels or dates", got, REMEDIES.get(name, "convert them to numbers or strings")

@@ -101,6 +101,8 @@ def _say(bound: Bound) -> str:
 
 @dataclass(frozen=True)
 class Real(Constraint):
+    """Finite numbers."""
+
     name: ClassVar[str] = "real"
     words = "a finite number"
 
@@ -110,6 +112,8 @@ class Real(Constraint):
 
 @dataclass(frozen=True)
 class ExtendedReal(Constraint):
+    """Numbers that may be infinite."""
+
     name: ClassVar[str] = "extended_real"
     words = "a number, which may be infinite"
 
@@ -119,6 +123,8 @@ class ExtendedReal(Constraint):
 
 @dataclass(frozen=True)
 class Positive(Constraint):
+    """Numbers above zero."""
+
     name: ClassVar[str] = "positive"
     words = "a positive number"
 
@@ -128,6 +134,8 @@ class Positive(Constraint):
 
 @dataclass(frozen=True)
 class Nonnegative(Constraint):
+    """Numbers of zero or more."""
+
     name: ClassVar[str] = "nonnegative"
     words = "a number that is zero or more"
 
@@ -137,6 +145,8 @@ class Nonnegative(Constraint):
 
 @dataclass(frozen=True)
 class UnitInterval(Constraint):
+    """Numbers from 0 to 1, both included."""
+
     name: ClassVar[str] = "unit_interval"
     words = "a number between 0 and 1"
 
@@ -146,6 +156,8 @@ class UnitInterval(Constraint):
 
 @dataclass(frozen=True)
 class Circular(Constraint):
+    """Angles in radians from -pi to pi."""
+
     name: ClassVar[str] = "circular"
     words = "an angle between -pi and pi"
 
@@ -217,6 +229,8 @@ class LessThan(Constraint):
 
 @dataclass(frozen=True)
 class Boolean(Constraint):
+    """0 and 1."""
+
     name: ClassVar[str] = "boolean"
     words = "0 or 1"
     is_discrete = True
@@ -254,6 +268,8 @@ class IntegerInterval(Constraint):
 
 @dataclass(frozen=True)
 class NonnegativeInteger(Constraint):
+    """Whole numbers of zero or more."""
+
     name: ClassVar[str] = "nonnegative_integer"
     words = "a count (a whole number of zero or more)"
     is_discrete = True
@@ -309,6 +325,8 @@ class ZeroSum(Constraint):
 
 @dataclass(frozen=True)
 class RealVector(Constraint):
+    """Vectors of finite numbers."""
+
     name: ClassVar[str] = "real_vector"
     words = "a vector of finite numbers"
     event_dim = 1
@@ -319,6 +337,8 @@ class RealVector(Constraint):
 
 @dataclass(frozen=True)
 class Simplex(Constraint):
+    """Vectors of probabilities that sum to one."""
+
     name: ClassVar[str] = "simplex"
     words = "probabilities that sum to one"
     event_dim = 1
@@ -329,6 +349,8 @@ class Simplex(Constraint):
 
 @dataclass(frozen=True)
 class OrderedVector(Constraint):
+    """Vectors in increasing order."""
+
     name: ClassVar[str] = "ordered_vector"
     words = "a vector in increasing order"
     event_dim = 1
@@ -339,6 +361,8 @@ class OrderedVector(Constraint):
 
 @dataclass(frozen=True)
 class PositiveOrderedVector(Constraint):
+    """Vectors of positive numbers in increasing order."""
+
     name: ClassVar[str] = "positive_ordered_vector"
     words = "a vector of positive numbers in increasing order"
     event_dim = 1
@@ -356,6 +380,8 @@ def _is_lower(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LowerCholesky(Constraint):
+    """Lower triangular matrices with a positive diagonal."""
+
     name: ClassVar[str] = "lower_cholesky"
     words = "a lower triangular matrix with a positive diagonal"
     event_dim = 2
@@ -366,6 +392,8 @@ class LowerCholesky(Constraint):
 
 @dataclass(frozen=True)
 class CorrCholesky(Constraint):
+    """Cholesky factors of correlation matrices."""
+
     name: ClassVar[str] = "corr_cholesky"
     words = "a lower triangular matrix with a positive diagonal and rows of length one"
     event_dim = 2
@@ -377,6 +405,8 @@ class CorrCholesky(Constraint):
 
 @dataclass(frozen=True)
 class PositiveDefinite(Constraint):
+    """Symmetric positive definite matrices."""
+
     name: ClassVar[str] = "positive_definite"
     words = "a symmetric positive definite matrix"
     event_dim = 2
@@ -393,6 +423,8 @@ class PositiveDefinite(Constraint):
 
 @dataclass(frozen=True)
 class CorrMatrix(Constraint):
+    """Symmetric positive definite matrices with a diagonal of ones."""
+
     name: ClassVar[str] = "corr_matrix"
     words = "a correlation matrix"
     event_dim = 2

@@ -11,18 +11,34 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-import os
-from collections.abc import Iterator, Mapping
-from copy import copy
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .columns import LARGEST, Column, array_column, as_label, column_of, is_instance, native, rows_of
 from .errors import DataError, ShapeError, explain
+from .host import check_file, check_values, holes, pieces
+from .records import parts, rebuild, replaced
+from .thresholds import FINGERPRINT_DIGITS, LABELS_SHOWN
 
-BLOCK = 2**22  # values of a memory map that are read at once
+__all__ = [
+    "Argument",
+    "Levels",
+    "as_groups",
+    "as_static",
+    "check_file",
+    "check_values",
+    "convert",
+    "encode",
+    "fingerprint",
+    "flatten",
+    "holes",
+    "pieces",
+    "rebuild",
+    "replaced",
+]
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ def encode(
             explain(
                 where,
                 "numbers, or labels that are no numbers",
-                f"strings that are all numbers, such as {names[:3]}",
+                f"strings that are all numbers, such as {names[:LABELS_SHOWN]}",
                 "convert them with .astype(float), or to names of groups with .astype('category')",
             )
         )
@@ -130,7 +146,17 @@ def _is_number(text: str) -> bool:
 
 
 def as_groups(argument: Argument, label: str, known: tuple | None = None) -> Argument:
-    """The same leaf, its whole numbers taken as names of groups."""
+    """The same leaf, its whole numbers taken as names of groups.
+
+    Parameters
+    ----------
+    argument : Argument
+        Of whole numbers.
+    label : str
+        Its name, for messages.
+    known : tuple of str, optional
+        Labels that have codes already.
+    """
     values = np.asarray(argument.value)
     codes, labels = encode(Column(values, "numbers"), f"argument '{label}'", known, given=True)
     return replace(argument, value=codes, labels=labels)
@@ -167,38 +193,48 @@ def convert(value: Any, label: str, known: tuple | None = None) -> Argument:
     >>> convert(3, "J").traced
     False
     """
-    where = f"argument '{label}'"
     if known is not None and isinstance(value, (str, int, np.integer)) and not isinstance(value, bool):
         value = np.asarray(value, dtype=object)
-    if value is None or isinstance(value, (bool, int, str, bytes, np.bool_, np.integer)):
-        return Argument(value, traced=False)
-    if isinstance(value, (float, np.floating)):
-        return Argument(np.asarray(value, dtype=np.float64), traced=True)
-    if isinstance(value, (complex, np.complexfloating)):
-        value = np.asarray(value)
-    value = native(value)
-    dims, index = _axes_of(value)
+    single = _single(value)
+    if single is not None:
+        return single
+    value = native(np.asarray(value) if isinstance(value, (complex, np.complexfloating)) else value)
     if isinstance(value, np.memmap) and value.dtype.kind in "fiub":
         check_file(label, value)
         return Argument(value, True, float32=value.dtype == np.float32)
     if known is None and _settled(value):
         return Argument(value, True)
-    single = "float32" in str(getattr(value, "dtype", ""))
+    return _contained(value, f"argument '{label}'", known)
+
+
+def _single(value: Any) -> Argument | None:
+    """The leaf of a single number, a string or nothing; None for anything else."""
+    if value is None or isinstance(value, (bool, int, str, bytes, np.bool_, np.integer)):
+        return Argument(value, traced=False)
+    if isinstance(value, (float, np.floating)):
+        return Argument(np.asarray(value, dtype=np.float64), traced=True)
+    return None
+
+
+def _contained(value: Any, where: str, known: tuple | None) -> Argument:
+    """The leaf of a container; of any other object a static one."""
     column = _column(value, where)
     if column is None:
         return Argument(value, traced=False)
-    facts = {"dims": dims, "index": index, "float32": single}
+    dims, index = _axes_of(value)
+    facts: dict[str, Any] = {
+        "dims": dims,
+        "index": index,
+        "float32": "float32" in str(getattr(value, "dtype", "")),
+    }
     if column.kind == "dates":
         return Argument(column.values, traced=False, **facts)
-    if column.kind == "labels" or known is not None and column.values.dtype.kind in "iuf":
+    if column.kind == "labels" or (known is not None and column.values.dtype.kind in "iuf"):
         codes, labels = encode(column, where, known)
         return Argument(codes, True, labels, column.ordered or known is not None, **facts)
     array = np.array(column.values)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.int64, copy=False)
-    elif array.dtype.kind == "f":
-        array = array.astype(np.float64, copy=False)
-    return Argument(array, traced=True, **facts)
+    wide = {"i": np.int64, "u": np.int64, "f": np.float64}.get(array.dtype.kind)
+    return Argument(array if wide is None else array.astype(wide, copy=False), traced=True, **facts)
 
 
 def _axes_of(value) -> tuple[dict, Any]:
@@ -222,7 +258,7 @@ def _column(value, where) -> Column | None:
     if is_instance(value, "pandas", "DataFrame") or is_instance(value, "narwhals", "DataFrame"):
         return _table(value, where)
     if isinstance(value, np.ma.MaskedArray):
-        value = value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
+        value = np.ma.filled(value.astype(float), np.nan) if np.ma.is_masked(value) else value.data
     if isinstance(value, (list, tuple)):
         return _list(value, where)
     if not hasattr(value, "__array__") and not is_instance(value, "narwhals", "Series"):
@@ -271,128 +307,32 @@ def _settled(value) -> bool:
     """Whether an array can be written to from nowhere, and is as a model takes it: then it needs no private copy."""
     if type(value) is not np.ndarray or value.dtype not in (np.float64, np.int64, np.bool_):
         return False
-    base = value
+    base: np.ndarray | None = value
     while type(base) is np.ndarray and not base.flags.writeable:
         base = base.base
     return base is None and value.flags.c_contiguous
 
 
-def check_file(label: str, array: np.memmap) -> None:
-    """Refuse a memory map whose file has become shorter than it: to read it would end the process.
-
-    Raises
-    ------
-    DataError
-    """
-    base = array
-    while isinstance(base.base, np.memmap):  # the map that others are parts of
-        base = base.base
-    if base.filename is None or not os.path.exists(base.filename):
-        return
-    expected, found = base.offset + base.nbytes, os.path.getsize(base.filename)
-    if found < expected:
-        raise DataError(
-            explain(
-                f"argument '{label}'",
-                f"a memory map of {expected} bytes",
-                f"a file of {found} bytes",
-                "write the file anew, or map what is there",
-            )
-        )
-
-
-def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """An array in blocks of rows: of a memory map no more than one is in memory."""
-    rows = max(1, BLOCK // max(1, array[:1].size)) if array.ndim else 1
-    return (
-        (array[begin : begin + rows] for begin in range(0, len(array), rows)) if array.ndim else iter([array])
-    )
-
-
-def holes(value: Any) -> np.ndarray | None:
-    """Where values of a float array are missing (NaN); None where none is, as in every memory map."""
-    if not isinstance(value, np.ndarray) or isinstance(value, np.memmap) or value.dtype.kind != "f":
-        return None
-    missing = np.isnan(value)
-    return missing if missing.any() else None
-
-
-def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
-    """Refuse empty and non-finite data; NaN passes where `missing` values are allowed.
-
-    Raises
-    ------
-    DataError
-        Naming the rows.
-    """
-    if array.ndim and array.size == 0:
-        raise DataError(
-            explain(
-                f"argument '{label}'", "at least one row", f"an array of shape {array.shape}", "give data"
-            )
-        )
-    if isinstance(array, np.memmap):
-        for piece in pieces(array):
-            check_values(label, np.asarray(piece))
-        return
-    wrong = np.isinf(array) if missing else ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0)
-    if wrong.any():
-        bad = np.argwhere(wrong)
-        rows = sorted({int(b[0]) if len(b) else 0 for b in bad})
-        values = array[tuple(bad[:3].T)] if array.ndim else array
-        raise DataError(
-            explain(
-                f"argument '{label}'",
-                "finite numbers",
-                f"{np.asarray(values).tolist()} in rows {rows[:8]}{'…' if len(rows) > 8 else ''} "
-                f"({len(bad)} values in all)",
-                "drop or fill those rows, or declare what they are with er.observe: what is missing there is "
-                "imputed or predicted",
-            )
-        )
-
-
-def parts(value: Any) -> dict[str, Any] | None:
-    """What a record holds, by name: a mapping, a named tuple, a dataclass, or a tuple of arrays that make no matrix.
-
-    None for anything else; what this library declares is no record.
-
-    Examples
-    --------
-    >>> parts((np.zeros(2), np.zeros(3)))["1"].shape
-    (3,)
-    """
-    if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return value._asdict()
-    if (
-        is_dataclass(value)
-        and not isinstance(value, type)
-        and not type(value).__module__.startswith("elboroom.")
-    ):
-        return {one.name: getattr(value, one.name) for one in fields(value)}
-    if isinstance(value, tuple) and value and all(hasattr(item, "__array__") for item in value):
-        arrays = [np.asarray(item) for item in value]
-        if len({(one.shape, one.dtype.kind) for one in arrays}) > 1 and all(one.ndim for one in arrays):
-            return {str(i): item for i, item in enumerate(value)}
-    return None
-
-
-def with_parts(value: Any, items: Mapping[str, Any]) -> Any:
-    """A record of the same kind with other items."""
-    if isinstance(value, Mapping):
-        return {key: items[str(key)] for key in value}
-    if isinstance(value, tuple):
-        return type(value)(**items) if hasattr(value, "_fields") else tuple(items.values())
-    made = copy(value)
-    for name, item in items.items():
-        object.__setattr__(made, name, item)  # also of a frozen one
-    return made
-
-
 def flatten(arguments: Mapping[str, Any], known: Mapping[str, tuple] | None = None) -> dict[str, Argument]:
-    """Labelled leaves of a mapping of arguments; records are opened, see `parts`."""
+    """Labelled leaves of a mapping of arguments; records are opened, see `parts`.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Name to value.
+    known : mapping of str to tuple, optional
+        Labels of arguments that have codes already.
+
+    Returns
+    -------
+    dict of str to Argument
+        Items of records are called ``record.item``.
+
+    Raises
+    ------
+    DataError, ShapeError
+        See `convert`.
+    """
     known = known or {}
     leaves: dict[str, Argument] = {}
     for name, value in arguments.items():
@@ -402,27 +342,6 @@ def flatten(arguments: Mapping[str, Any], known: Mapping[str, tuple] | None = No
         else:
             leaves[name] = convert(value, name, known.get(name))
     return leaves
-
-
-def rebuild(arguments: Mapping[str, Any], leaves: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The nested arguments again, with each leaf's value taken from `leaves`."""
-    out = {}
-    for name, value in arguments.items():
-        opened = parts(value)
-        label = f"{prefix}{name}"
-        out[name] = (
-            leaves[label] if opened is None else with_parts(value, rebuild(opened, leaves, f"{label}."))
-        )
-    return out
-
-
-def replaced(arguments: Mapping[str, Any], label: str, value: Any) -> dict[str, Any]:
-    """The arguments with another value of one leaf."""
-    head, _, rest = label.partition(".")
-    opened = parts(arguments.get(head)) if rest and label not in arguments else None
-    if opened is None:
-        return {**arguments, label: value}
-    return {**arguments, head: with_parts(arguments[head], replaced(opened, rest, value))}
 
 
 def as_static(argument: Argument) -> Argument:
@@ -443,11 +362,22 @@ def fingerprint(leaves: Mapping[str, Argument]) -> str:
         else:  # an object's address is none of its data: what a model reads of it is in the traced program
             words = repr(leaf.value)
             digest.update((type(leaf.value).__name__ if " at 0x" in words else words).encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 class Levels(int):
-    """A number of groups that remembers their labels (see `elboroom.levels`)."""
+    """A number of groups that remembers their labels (see `elboroom.levels`).
+
+    Attributes
+    ----------
+    labels : tuple or None
+        Names of the groups, the code of each its place.
+
+    Examples
+    --------
+    >>> Levels(2, ("a", "b")) + 1
+    3
+    """
 
     labels: tuple | None
 

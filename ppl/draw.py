@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-_WIDTH, _HEIGHT, _GAP = 118, 50, 36
+_WIDTH, _HEIGHT, _GAP = 118, 50, 36  # of a node, and between nodes
+_MARGIN, _PLATE = 10, 6  # around the picture, and between a node and the outline of its plate
+_SQUARE, _ABOVE = 18, 22  # side of a factor's square, and how far above the middle it begins
+_LINE = 15  # between the name and what stands below
 _STROKE = 'stroke="currentColor"'
 
 
@@ -36,10 +39,10 @@ def svg(network) -> str:
     for depth, row in enumerate(rows):
         shift = (widest - len(row)) / 2
         for column, name in enumerate(row):
-            x = (column + shift) * (_WIDTH + _GAP) + _WIDTH / 2 + 10
-            place[name] = (x, depth * (_HEIGHT + 2 * _GAP) + _HEIGHT / 2 + 10)
-    width = widest * (_WIDTH + _GAP) - _GAP + 20
-    height = max(len(rows), 1) * (_HEIGHT + 2 * _GAP) - 2 * _GAP + 20
+            x = (column + shift) * (_WIDTH + _GAP) + _WIDTH / 2 + _MARGIN
+            place[name] = (x, depth * (_HEIGHT + 2 * _GAP) + _HEIGHT / 2 + _MARGIN)
+    width = widest * (_WIDTH + _GAP) - _GAP + 2 * _MARGIN
+    height = max(len(rows), 1) * (_HEIGHT + 2 * _GAP) - 2 * _GAP + 2 * _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'style="max-width:{width:.0f}px;width:100%;color:inherit" role="img" aria-label="Model graph" '
@@ -118,7 +121,7 @@ def _node(name, attributes, x, y) -> str:
     return (
         f"<g><title>{escape(title)}</title>{shape}"
         f'<text x="{x:.0f}" y="{text_y:.0f}" font-size="13" font-weight="600" fill="currentColor">'
-        f'{escape(name)}</text><text x="{x:.0f}" y="{text_y + 15:.0f}" font-size="10" '
+        f'{escape(name)}</text><text x="{x:.0f}" y="{text_y + _LINE:.0f}" font-size="10" '
         f'fill="currentColor">{escape(below)}</text></g>'
     )
 
@@ -128,7 +131,8 @@ def _shape(role, in_plate, x, y) -> tuple[str, float]:
     if role in {"factor", "data"}:
         fill = "currentColor" if role == "factor" else "none"
         return (
-            f'<rect x="{x - 9:.0f}" y="{y - 22:.0f}" width="18" height="18" fill="{fill}" {_STROKE}/>',
+            f'<rect x="{x - _SQUARE / 2:.0f}" y="{y - _ABOVE:.0f}" width="{_SQUARE}" height="{_SQUARE}" '
+            f'fill="{fill}" {_STROKE}/>',
             y + 14,
         )
     shade = ".22" if role in {"observed", "fixed"} else "0"
@@ -138,7 +142,8 @@ def _shape(role, in_plate, x, y) -> tuple[str, float]:
     shape = f'<ellipse cx="{x:.0f}" cy="{y:.0f}" rx="{rx:.0f}" ry="{ry:.0f}" {look}/>'
     if in_plate:
         shape = (
-            f'<rect x="{x - rx - 6:.0f}" y="{y - ry - 6:.0f}" width="{_WIDTH + 12}" height="{_HEIGHT + 12}" '
+            f'<rect x="{x - rx - _PLATE:.0f}" y="{y - ry - _PLATE:.0f}" '
+            f'width="{_WIDTH + 2 * _PLATE}" height="{_HEIGHT + 2 * _PLATE}" '
             f'rx="10" fill="none" {_STROKE} stroke-opacity=".4"/>{shape}'
         )
     return shape, y - 2

@@ -18,11 +18,10 @@ import numpy as np
 
 from . import math
 from .errors import UnsupportedError, explain
+from .thresholds import IMPOSSIBLE, LARGEST_TABLE
 
-LARGEST = 2**27  # numbers in one joint table
 DENSITIES = frozenset({"latent", "fixed", "observed", "factor", "discrete"})  # roles of sites with a density
 BEFORE_DATA = DENSITIES - {"observed", "factor"}
-IMPOSSIBLE = -1e30  # in place of minus infinity, sums of which have no gradient
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,28 @@ class Discrete:
 
 @dataclass
 class Factor:
-    """A log density with the names of the sites whose terms it holds."""
+    """A log density with the names of the sites whose terms it holds.
+
+    Attributes
+    ----------
+    value : array
+        Batch axes on the right, those of discrete sites left of them.
+    names : frozenset of str
+        The sites.
+    """
 
     value: Any
-    names: frozenset
+    names: frozenset[str]
 
 
 def num_batch(trace) -> int | None:
-    """Number of batch axes of a model with discrete latent sites; None for one without."""
+    """Number of batch axes of a model with discrete latent sites; None for one without.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+        The sites of the model.
+    """
     if not trace.by_role("discrete"):
         return None
     event = {s.name: 0 if s.role == "discrete" else s.event_dim for s in trace.sites}
@@ -72,6 +85,7 @@ def dependents(trace, access) -> dict[str, frozenset[str]]:
     Parameters
     ----------
     trace : ModelTrace
+        The sites of the model.
     access : mapping
         What reaches each part of each site, see `Access`.
 
@@ -115,9 +129,21 @@ def _taken_together(site, name, state) -> UnsupportedError:
 def check_terms(terms, discrete: list[Discrete], num_batch: int, links) -> None:
     """Refuse a density that has lost the axis of a discrete site that it depends on.
 
+    Parameters
+    ----------
+    terms : mapping
+        Log density of each site.
+    discrete : list of Discrete
+        In program order.
+    num_batch : int
+        Number of batch axes.
+    links : mapping
+        Discrete sites that each density depends on, see `dependents`.
+
     Raises
     ------
     UnsupportedError
+        Naming both sites.
     """
     for site in discrete:
         for name, value in terms.items():
@@ -133,12 +159,22 @@ def check_terms(terms, discrete: list[Discrete], num_batch: int, links) -> None:
 
 
 def axis_of(site: Discrete, num_batch: int) -> int:
-    """Axis of the values of a site."""
+    """Axis, counted from the right, that the values of a site lie along among so many batch axes."""
     return -(num_batch + 1 + site.position)
 
 
 def values_of(fn, chain, codes):
-    """Values of a discrete law that codes stand for."""
+    """Values of a discrete law that codes stand for.
+
+    Parameters
+    ----------
+    fn : object
+        The backend's law.
+    chain : bool
+        Whether it is a Markov chain, whose values are its codes.
+    codes : array of int
+        Of any shape.
+    """
     return codes if chain else fn.enumerate_support(expand=False).reshape(-1)[codes]
 
 
@@ -148,6 +184,7 @@ def known_elements(trace, given: dict) -> dict[str, Any]:
     Parameters
     ----------
     trace : ModelTrace
+        The sites of the model.
     given : dict
         Continuous site name to its value, or a pair ``(value, known)``.
 
@@ -218,12 +255,10 @@ def eliminate(
         factors = [f for f in factors if _size(f.value, axis) == 1]
         own = {-1 - k for k, n in enumerate(reversed(site.batch_shape)) if n > 1}
         others = [s for s in discrete if s is not site]
-        joint, names = 0.0, frozenset()
         shape = np.broadcast_shapes(*(_without(f.value, own, num_batch) for f in group))
         _check_size(site, shape)
-        for factor in group:
-            joint = joint + _summed(factor.value, own, site, others, num_batch)
-            names = names | factor.names
+        joint = sum(_summed(factor.value, own, site, others, num_batch) for factor in group)
+        names = frozenset[str]().union(*(factor.names for factor in group))
         if site.transition is None:
             value = math.logsumexp(joint, axis=axis, keepdims=True)
         else:
@@ -261,11 +296,11 @@ def _summed(value, own, site, others, num_batch):
 
 
 def _check_size(site, shape):
-    if np.prod(shape, dtype=float) > LARGEST:
+    if np.prod(shape, dtype=float) > LARGEST_TABLE:
         raise UnsupportedError(
             explain(
                 f"discrete site '{site.name}'",
-                f"a table of at most {LARGEST * 8 / 2**30:.0f} GB to sum it out",
+                f"a table of at most {LARGEST_TABLE * 8 / 2**30:.0f} GB to sum it out",
                 f"one of {np.prod(shape, dtype=float) * 8 / 2**30:.0f} GB, shape {shape}",
                 "put it in a plate with what depends on it, or use fewer values",
             )

@@ -22,55 +22,206 @@ from __future__ import annotations
 
 
 class ElboroomError(Exception):
-    """Root of every error that elboroom raises on purpose."""
+    """Root of every error that elboroom raises on purpose.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> try:
+    ...     er.sample("mu", er.Normal(0, 1))
+    ... except er.ElboroomError as error:
+    ...     print(error)
+    'sample': expected to be called while a model runs, got a call outside of one. Put it in a function decorated with @er.model, and call fit or prior_predictive on it.
+    """
 
 
 class ModelError(ElboroomError):
-    """The model's declaration, or the data bound to it, is at fault."""
+    """The model's declaration, or the data bound to it, is at fault.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> er.model("no function")
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.ModelError: er.model: expected a function that declares a model, got 'no function'. Decorate a function: @er.model.
+    """
 
 
 class DuplicateSiteError(ModelError):
-    """A site name is declared twice."""
+    """A site name is declared twice.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def twice():
+    ...     er.sample("mu", er.Normal(0, 1))
+    ...     er.sample("mu", er.Normal(0, 1))
+    >>> try:
+    ...     twice().trace()
+    ... except er.DuplicateSiteError as error:
+    ...     print(error)
+    site 'mu': expected a name used once, got a second site of the same name. Rename one of the two.
+    """
 
 
 class ShapeError(ModelError):
-    """Sizes or shapes do not agree."""
+    """Sizes or shapes do not agree.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(x):
+    ...     return er.sample("mu", er.Normal(0, 1))
+    >>> level([[1, 2], [3]])
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.ShapeError: argument 'x': expected rows of equal length, got a ragged list. Pad or split it.
+    """
 
 
 class SupportError(ModelError):
-    """A value lies outside its support, or a parameter outside its constraint."""
+    """A value lies outside its support, or a parameter outside its constraint.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def scale():
+    ...     return er.sample("s", er.HalfNormal(1))
+    >>> scale().condition(s=-1.0)
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.SupportError: site 's': expected a value in its support (positive), got -1.0. Correct it.
+    """
 
 
 class DataError(ModelError):
-    """Data are missing, empty, not finite or out of range."""
+    """Data are missing, empty, not finite or out of range.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     return er.sample("mu", er.Normal(0, 1))
+    >>> level([1.0, float("inf")])
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.DataError: argument 'y': expected finite numbers, got [inf] in rows [1] (1 values in all). Drop or fill those rows, or declare what they are with er.observe: what is missing there is imputed or predicted.
+    """
 
 
 class GuideError(ElboroomError):
-    """The guide does not exist or cannot represent the model."""
+    """The guide does not exist or cannot represent the model.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     mu = er.sample("mu", er.Normal(0, 1))
+    ...     er.observe("y", er.Normal(mu, 1.0), y)
+    >>> try:
+    ...     er.fit(level(0.5), guide="none of these", progress=False)
+    ... except er.GuideError:
+    ...     print("no such guide")
+    no such guide
+    """
 
 
 class BackendError(ElboroomError):
-    """A backend is at fault."""
+    """A backend is at fault.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level():
+    ...     return er.sample("mu", er.Normal(0, 1))
+    >>> level().target("abacus")
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.BackendError: backend: expected 'jax' or 'torch', got 'abacus'. Choose one of the two.
+    """
 
 
 class MissingBackendError(BackendError):
-    """The backend's extra is not installed."""
+    """The backend's extra is not installed.
+
+    Examples
+    --------
+    >>> issubclass(MissingBackendError, BackendError)
+    True
+    >>> print(explain("backend 'torch'", "PyTorch and Pyro", "none", "pip install 'elboroom[torch]'"))
+    backend 'torch': expected PyTorch and Pyro, got none. Pip install 'elboroom[torch]'.
+    """
 
 
 class OutOfMemoryError(BackendError):
-    """The device has no room for a computation."""
+    """The device has no room for a computation.
+
+    Examples
+    --------
+    >>> issubclass(OutOfMemoryError, BackendError)
+    True
+    >>> in_short(MemoryError("4 GB were asked for"))
+    'MemoryError: 4 GB were asked for'
+    """
 
 
 class UnsupportedError(BackendError):
-    """The backend lacks an operation that the model uses."""
+    """The backend lacks an operation that the model uses.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level():
+    ...     return er.sample("mu", er.Normal(0, 1))
+    >>> level().target(dtype="float16")
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.UnsupportedError: dtype: expected float64 or float32, got 'float16'. Choose one of them.
+    """
 
 
 class InferenceError(ElboroomError):
-    """A request that inference cannot carry out."""
+    """A request that inference cannot carry out.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level():
+    ...     return er.sample("mu", er.Normal(0, 1))
+    >>> level().prior_predictive(num_draws=0)
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.InferenceError: num_draws: expected an integer of at least 1, got 0. Correct the argument.
+    """
+
+
+_LINE = 200  # characters of another library's message that are quoted
 
 
 def explain(where: str, expected: str, got: str, remedy: str) -> str:
-    """Message of four parts: where, what was expected, what came, what to do.
+    """Message of four parts.
+
+    Parameters
+    ----------
+    where : str
+        Site or argument.
+    expected, got : str
+        What was expected there, and what came.
+    remedy : str
+        What to do, without a capital and without a full stop.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -88,5 +239,5 @@ def in_short(error: BaseException) -> str:
     >>> in_short(MemoryError("no room"))
     'MemoryError: no room'
     """
-    words = (str(error).splitlines() or [""])[0][:200].rstrip(". ")
+    words = (str(error).splitlines() or [""])[0][:_LINE].rstrip(". ")
     return type(error).__name__ + (f": {words}" if words else "")

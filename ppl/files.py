@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ElboroomError, InferenceError, explain
+from .thresholds import ATTEMPTS, DRAFT_LETTERS, MARK_DIGITS, QUOTED_LONG, STALE
 
 try:
     import fcntl
@@ -29,9 +30,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 DRAFT, OLD = "draft", "old"
-ATTEMPTS = 5  # at a draft: another process may take one that it was too fast to find locked
-STALE = 86400.0  # seconds after which a draft is nobody's, where the file system has no locks
-SHOWN = 40  # characters of a name in the name of its draft: names of 255 bytes are the longest
 SHA256 = 32  # bytes of a checksum
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's <fcntl.h>, RENAME_SWAP of macOS's <sys/stdio.h>
 _HERE = -100  # AT_FDCWD of <fcntl.h>
@@ -43,6 +41,7 @@ def place(path: Any, what: str) -> Path:
     Parameters
     ----------
     path : str or path-like
+        As a person writes it, `~` for the home folder.
     what : str
         What it is for: the subject of the error.
 
@@ -52,20 +51,32 @@ def place(path: Any, what: str) -> Path:
         For what is no path.
     """
     try:
-        return Path(os.fsdecode(path)).expanduser().resolve() if path else _no_path(path, what)
+        return Path(os.fsdecode(path)).expanduser().resolve() if path else _no_path(path)
     except (TypeError, ValueError, RuntimeError, OSError) as error:
-        words = str(error) if isinstance(path, (str, os.PathLike)) else repr(path)[:80]
+        words = str(error) if isinstance(path, (str, os.PathLike)) else repr(path)[:QUOTED_LONG]
         raise InferenceError(explain(what, "a path", words, "pass the path of a file or folder")) from None
 
 
-def _no_path(path, what):
+def _no_path(path: Any) -> Path:
     raise ValueError("an empty one" if isinstance(path, str) else repr(path))
 
 
 def unwritable(
     what: str, error: OSError, kind: type[ElboroomError] = InferenceError, remedy: str = ""
 ) -> ElboroomError:
-    """The error for a place that cannot be written: a full disk, a quota, a folder that is gone or of others."""
+    """The error for a place that cannot be written: a full disk, a quota, a folder that is gone or of others.
+
+    Parameters
+    ----------
+    what : str
+        What was to be written: the subject of the message.
+    error : OSError
+        What the system said.
+    kind : type
+        Class of the error that is made.
+    remedy : str
+        What to do; by default to make room or name another place.
+    """
     words = (error.strerror or str(error)).lower()
     remedy = remedy or "make room or name another place; what was there before is as it was"
     return kind(explain(what, "a place that can be written", words, remedy))
@@ -77,9 +88,17 @@ def unwritable(
 def write(path: Path, content: bytes | str) -> None:
     """Write a file: afterwards it has this content or, after an error or a kill, the one that it had.
 
+    Parameters
+    ----------
+    path : Path
+        The file, in a folder that is there.
+    content : bytes or str
+        A string is written in UTF-8.
+
     Raises
     ------
     OSError
+        Where it cannot be written; what was there is as it was.
     """
     tidy(path)
     put(path, content)
@@ -87,7 +106,22 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def put(path: Path, content: bytes | str, mode: int = 0o666) -> None:
-    """`write` without a look for what others left; `mode` is narrowed by the umask."""
+    """Write as `write` does, without a look for what others left.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in a folder that is there.
+    content : bytes or str
+        A string is written in UTF-8.
+    mode : int
+        Permissions, which the umask narrows.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written; what was there is as it was.
+    """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with _draft(path, functools.partial(_new_file, mode)) as (draft, handle):
         with os.fdopen(os.dup(handle), "wb") as file:
@@ -101,9 +135,20 @@ def put(path: Path, content: bytes | str, mode: int = 0o666) -> None:
 def folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill with `write`, which takes the place of `path` when the block ends without an error.
 
+    Parameters
+    ----------
+    path : Path
+        What is replaced; its parents are made.
+
+    Yields
+    ------
+    pathlib.Path
+        The empty folder.
+
     Raises
     ------
     OSError
+        Where it cannot be written; what was there is as it was.
     """
     tidy(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,8 +220,8 @@ def _exchanger():
 
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step; False where the system or its file system cannot."""
-    exchange = _exchanger()
-    return exchange is not None and exchange(os.fsencode(first), os.fsencode(second)) == 0
+    call = _exchanger()
+    return call is not None and call(os.fsencode(first), os.fsencode(second)) == 0
 
 
 def _settle(folder: Path) -> None:
@@ -207,7 +252,15 @@ def tidy(path: Path) -> None:
 
 
 def reclaim(left: Path, path: Path | None = None) -> None:
-    """Remove a draft that nobody writes; where it is the old content of a `path` that is missing, put it back."""
+    """Remove a draft that nobody writes; where it is the old content of a `path` that is missing, put it back.
+
+    Parameters
+    ----------
+    left : Path
+        The draft, or the old content.
+    path : Path, optional
+        Where it belongs.
+    """
     with _locked(left) as locked:
         if locked is False or (locked is None and not _is_stale(left)):
             return
@@ -221,12 +274,18 @@ def reclaim(left: Path, path: Path | None = None) -> None:
 
 
 def is_left(name: str) -> bool:
-    """Whether a name is that of a draft."""
+    """Whether a name is that of a draft.
+
+    Examples
+    --------
+    >>> is_left(".report.html.0a1b2c3d.4e5f6a7b.draft"), is_left("report.html")
+    (True, False)
+    """
     return name.startswith(".") and name.endswith((f".{DRAFT}", f".{OLD}"))
 
 
 def _mark(path: Path) -> str:
-    return f".{path.name[:SHOWN]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}."
+    return f".{path.name[:DRAFT_LETTERS]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:MARK_DIGITS]}."
 
 
 def _beside(path: Path, kind: str) -> Path:
@@ -283,7 +342,13 @@ def _is_stale(left: Path) -> bool:
 
 
 def sealed(content: bytes) -> bytes:
-    """Bytes with their checksum behind them."""
+    """Bytes with their checksum behind them.
+
+    Examples
+    --------
+    >>> unsealed(sealed(b"content"))
+    b'content'
+    """
     return content + hashlib.sha256(content).digest()
 
 
@@ -314,6 +379,11 @@ def unsealed_json(content: bytes) -> tuple[dict, bool]:
     ------
     ValueError
         For what is no JSON object, or has been changed.
+
+    Examples
+    --------
+    >>> unsealed_json(sealed_json({"mean": 1.5}))
+    ({'mean': 1.5}, True)
     """
     try:
         record = json.loads(content, parse_constant=_no_number)
@@ -332,6 +402,12 @@ def _no_number(word: str):
 
 
 def digest_of(record: dict) -> str:
-    """Digest of a record's content, whatever the spaces and the order of its text."""
+    """Digest of a record's content, whatever the spaces and the order of its text.
+
+    Examples
+    --------
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,17 +7,18 @@ import platform
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from .data import holes
 from .errors import ModelError, explain
+from .thresholds import FINGERPRINT_DIGITS, KEPT_DENSITIES
 
 LIBRARIES = ("elboroom", "numpy", "jax", "jaxlib", "numpyro", "torch", "pyro-ppl")
-KEPT = 16  # compiled densities of a model: as many variants of it can be fitted in turn
 
 
 def libraries() -> dict[str, str]:
@@ -50,6 +51,12 @@ def shared(cache: dict, key: tuple, made, program):
         What else than the traced program decides it.
     made : Density
         Functions of this program, none compiled yet.
+    program : Program
+        What the functions belong to from now on.
+
+    Returns
+    -------
+    Density
     """
     if made.fingerprint is None:
         return made
@@ -58,7 +65,7 @@ def shared(cache: dict, key: tuple, made, program):
         found = cache[key] = cache.pop(key)  # the last to be let go
         found.rebind(program)
         return found
-    while len(cache) >= KEPT:
+    while len(cache) >= KEPT_DENSITIES:
         cache.pop(next(iter(cache)))
     cache[key] = made
     return made
@@ -67,9 +74,17 @@ def shared(cache: dict, key: tuple, made, program):
 def refuse_changed(name: str, before: str | None, now: str | None) -> None:
     """Refuse to trace more of a model that reads something else than when it was fitted.
 
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    before, now : str or None
+        Fingerprints of the traced program; None where there was none.
+
     Raises
     ------
     ModelError
+        If they differ.
     """
     if before is not None and now != before:
         raise ModelError(
@@ -82,6 +97,43 @@ def refuse_changed(name: str, before: str | None, now: str | None) -> None:
                 "er.sample",
             )
         )
+
+
+def structure_key(program, trace, dtype) -> tuple:
+    """What two programs must share, besides their traced program, to share compiled functions.
+
+    Parameters
+    ----------
+    program : Program
+        A model with its data.
+    trace : ModelTrace
+        Its sites.
+    dtype : dtype
+        Of its density.
+    """
+
+    def freeze(value):
+        if isinstance(value, np.ndarray):
+            return array_bytes(value)
+        plain = isinstance(value, (bool, int, float, str, type(None)))
+        return type(value).__name__, repr(
+            value
+        ) if plain else ""  # what else it holds is in the traced program
+
+    def shape(value):
+        missing = holes(value)
+        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
+        return value.dtype.str, value.shape, gaps
+
+    leaves = tuple(
+        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
+        for label, leaf in sorted(program.leaves.items())
+    )
+    sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
+    fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
+    intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
+    kept = () if program.masks is None else tuple((k, v.tobytes()) for k, v in program.masks.kept.items())
+    return leaves, sites, tuple(trace.missing.items()), kept, fixed, intervened, np.dtype(dtype).str
 
 
 # -- code ------------------------------------------------------------------------------------------------
@@ -97,11 +149,21 @@ def code_hash(fn: Callable) -> str:
 
     Installed packages count by name. What is reached through arguments, or through attributes that are made while it
     runs, is not seen: a traced program tells more.
+
+    Parameters
+    ----------
+    fn : callable
+        A declaration.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for part in _Walk().parts(fn, frozenset()):
         digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 class _Walk:
@@ -121,19 +183,16 @@ class _Walk:
             yield from self._compound(value, names)
 
     def _compound(self, value, names) -> Iterator[str]:
-        if isinstance(value, types.CodeType):
+        items = _items(value)
+        if items is not None:
+            yield from self._each(items, names)
+        elif isinstance(value, types.CodeType):
             yield value.co_code.hex() + repr(value.co_names)
             yield from self._each(value.co_consts, names)
-        elif isinstance(value, (list, tuple)):
-            yield from self._each(value, names)
         elif isinstance(value, (set, frozenset)):
             yield repr(sorted(map(repr, value)))
         elif isinstance(value, dict):
             yield from self._named(value, names)
-        elif isinstance(value, partial):
-            yield from self._each((value.func, value.args, value.keywords), names)
-        elif isinstance(value, types.MethodType):
-            yield from self._each((value.__func__, value.__self__), names)
         elif _installed(value):
             yield f"{value!r}".split(" at 0x")[0] if isinstance(value, types.ModuleType) else _name(value)
         elif isinstance(value, types.FunctionType):
@@ -164,6 +223,15 @@ class _Walk:
             except ValueError:  # a name that is not bound yet
                 continue
         yield from self._named({k: fn.__globals__[k] for k in sorted(names & set(fn.__globals__))}, names)
+
+
+def _items(value: Any) -> Sequence[Any] | None:
+    """What a sequence, a partial function or a bound method consists of; None for another value."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, partial):
+        return value.func, value.args, value.keywords
+    return (value.__func__, value.__self__) if isinstance(value, types.MethodType) else None
 
 
 def _name(value) -> str:

@@ -28,8 +28,9 @@ import numpy as np
 
 from . import math as m
 from .errors import ModelError, ShapeError, explain
+from .thresholds import BOUNDARY, JITTER
 
-__all__ = ["ExpQuad", "HilbertBasis", "Matern32", "Matern52", "Periodic", "RBF", "cholesky", "covariance"]
+__all__ = ["RBF", "ExpQuad", "HilbertBasis", "Matern32", "Matern52", "Periodic", "cholesky", "covariance"]
 
 
 def _points(x: Any) -> Any:
@@ -63,6 +64,10 @@ class ExpQuad:
     scale : array_like, default 1
         Marginal standard deviation, positive.
 
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+
     Examples
     --------
     >>> ExpQuad(lengthscale=1.0, scale=2.0)([0.0, 1.0]).round(3)
@@ -79,7 +84,21 @@ class ExpQuad:
         return m.square(self.scale) * m.exp(-0.5 * squared)
 
     def spectral_density(self, frequency: Any) -> Any:
-        """Spectral density at angular frequencies, shape (K, D) to (K,)."""
+        """Spectral density at angular frequencies.
+
+        Parameters
+        ----------
+        frequency : array_like, shape (K, D)
+            In radians per unit of the points.
+
+        Returns
+        -------
+        array, shape (K,)
+
+        References
+        ----------
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, chapter 4.
+        """
         widths, scaled = _in_lengthscales(self.lengthscale, frequency)
         volume = m.prod(widths * np.sqrt(2 * np.pi), -1)
         return m.square(self.scale) * volume * m.exp(-0.5 * m.sum(scaled * scaled, -1))
@@ -91,7 +110,25 @@ RBF = ExpQuad
 
 @dataclass(frozen=True)
 class Matern32:
-    """Matérn covariance of order 3/2: functions with one derivative. Parameters as in `ExpQuad`."""
+    """Matérn covariance of order 3/2: functions with one derivative.
+
+    Parameters
+    ----------
+    lengthscale : array_like, default 1
+        Distance over which the function changes, positive; one for each column of the points, if several.
+    scale : array_like, default 1
+        Marginal standard deviation, positive.
+
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+
+    Examples
+    --------
+    >>> Matern32()([0.0, 1.0]).round(3)
+    array([[1.   , 0.483],
+           [0.483, 1.   ]])
+    """
 
     lengthscale: Any = 1.0
     scale: Any = 1.0
@@ -102,13 +139,45 @@ class Matern32:
         return m.square(self.scale) * (1 + d) * m.exp(-d)
 
     def spectral_density(self, frequency: Any) -> Any:
-        """Spectral density at angular frequencies, shape (K, D) to (K,)."""
+        """Spectral density at angular frequencies.
+
+        Parameters
+        ----------
+        frequency : array_like, shape (K, D)
+            In radians per unit of the points.
+
+        Returns
+        -------
+        array, shape (K,)
+
+        References
+        ----------
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, chapter 4.
+        """
         return _matern_density(1.5, self, frequency)
 
 
 @dataclass(frozen=True)
 class Matern52:
-    """Matérn covariance of order 5/2: functions with two derivatives. Parameters as in `ExpQuad`."""
+    """Matérn covariance of order 5/2: functions with two derivatives.
+
+    Parameters
+    ----------
+    lengthscale : array_like, default 1
+        Distance over which the function changes, positive; one for each column of the points, if several.
+    scale : array_like, default 1
+        Marginal standard deviation, positive.
+
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+
+    Examples
+    --------
+    >>> Matern52()([0.0, 1.0]).round(3)
+    array([[1.   , 0.524],
+           [0.524, 1.   ]])
+    """
 
     lengthscale: Any = 1.0
     scale: Any = 1.0
@@ -119,7 +188,21 @@ class Matern52:
         return m.square(self.scale) * (1 + d + d * d / 3) * m.exp(-d)
 
     def spectral_density(self, frequency: Any) -> Any:
-        """Spectral density at angular frequencies, shape (K, D) to (K,)."""
+        """Spectral density at angular frequencies.
+
+        Parameters
+        ----------
+        frequency : array_like, shape (K, D)
+            In radians per unit of the points.
+
+        Returns
+        -------
+        array, shape (K,)
+
+        References
+        ----------
+        Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, chapter 4.
+        """
         return _matern_density(2.5, self, frequency)
 
 
@@ -133,6 +216,15 @@ class Periodic:
         Distance after which the function repeats, positive.
     lengthscale, scale : array_like, default 1
         Roughness within a period, and marginal standard deviation; both positive.
+
+    References
+    ----------
+    MacKay (1998), Introduction to Gaussian processes.
+
+    Examples
+    --------
+    >>> Periodic(period=2.0)([0.0, 1.0, 2.0]).round(3)[0]
+    array([1.   , 0.135, 1.   ])
     """
 
     period: Any
@@ -165,7 +257,7 @@ def _matern_density(order: float, kernel: Any, frequency: Any) -> Any:
     return m.square(kernel.scale) * constant * m.prod(widths, -1) * fall
 
 
-def covariance(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
+def covariance(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
     """Covariance matrix of a process at points, positive definite also where points nearly coincide.
 
     Parameters
@@ -173,20 +265,47 @@ def covariance(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
     kernel : callable
         A covariance function of this module, or a sum or product of such: ``lambda x, y: k1(x, y) + k2(x, y)``.
     x : array_like, shape (n,) or (n, D)
+        Points, one row each.
     jitter : float, default 1e-8
         Added to the diagonal, relative to its mean. In single precision 1e-5 is needed.
 
     Returns
     -------
     array, shape (n, n)
+
+    Examples
+    --------
+    >>> covariance(ExpQuad(), [0.0, 1.0]).round(3)
+    array([[1.   , 0.607],
+           [0.607, 1.   ]])
     """
     matrix = kernel(x, x)
     size = m.mean(m.linalg.diagonal(matrix))
     return matrix + jitter * size * m.like(np.eye(np.shape(matrix)[-1]), matrix)
 
 
-def cholesky(kernel: Any, x: Any, jitter: float = 1e-8) -> Any:
-    """Lower Cholesky factor of `covariance`, for ``MultivariateNormal(..., scale_tril=...)`` or ``factor @ z``."""
+def cholesky(kernel: Any, x: Any, jitter: float = JITTER) -> Any:
+    """Lower Cholesky factor of a covariance matrix, for ``MultivariateNormal(..., scale_tril=...)`` or ``factor @ z``.
+
+    Parameters
+    ----------
+    kernel : callable
+        See `covariance`.
+    x : array_like, shape (n,) or (n, D)
+        Points, one row each.
+    jitter : float, default 1e-8
+        See `covariance`.
+
+    Returns
+    -------
+    array, shape (n, n)
+
+    Examples
+    --------
+    >>> cholesky(ExpQuad(), [0.0, 1.0]).round(3)
+    array([[1.   , 0.   ],
+           [0.607, 0.795]])
+    """
     return m.linalg.cholesky(covariance(kernel, x, jitter))
 
 
@@ -235,14 +354,16 @@ class HilbertBasis:
     True
     """
 
-    def __init__(self, x: Any, num: Any, boundary: Any = 1.5, center: Any = None, half_range: Any = None):
+    def __init__(
+        self, x: Any, num: Any, boundary: Any = BOUNDARY, center: Any = None, half_range: Any = None
+    ):
         points = _points(x)
         dim = np.shape(points)[-1]
         counts = _each("num", num, dim, int)
         ratio = np.array(_each("boundary", boundary, dim, float))
         if np.any(ratio <= 1):
             raise ModelError(
-                explain("HilbertBasis, 'boundary'", "a number above 1", f"{boundary}", "use 1.5")
+                explain("HilbertBasis, 'boundary'", "a number above 1", f"{boundary}", f"use {BOUNDARY}")
             )
         low, high = m.min(points, 0), m.max(points, 0)
         self.center = 0.5 * (low + high) if center is None else center
@@ -259,7 +380,16 @@ class HilbertBasis:
         self.functions = m.prod(m.sin(self.frequencies * shifted) / m.sqrt(width), -1)
 
     def weights(self, kernel: Any) -> Any:
-        """Standard deviation of each function's weight under `kernel`, shape (K,).
+        """Standard deviation of each function's weight under a kernel.
+
+        Parameters
+        ----------
+        kernel : ExpQuad, Matern32 or Matern52
+            With a spectral density.
+
+        Returns
+        -------
+        array, shape (K,)
 
         Raises
         ------

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .draw import svg
+
 _COUPLING_WORDS = ("simplex", "ordered", "cholesky", "corr", "definite", "sphere", "zero sum")
 
 
@@ -93,6 +95,24 @@ class ModelGraph:
         a site to itself is its own earlier step.
     data : dict
         ``(argument, child)`` to the same, for data arguments.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def groups(county, y):
+    ...     mu = er.sample("mu", er.Normal(0, 1))
+    ...     with er.plate("county", er.levels(county)):
+    ...         alpha = er.sample("alpha", er.Normal(mu, 1.0))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(alpha[county], 1.0), y)
+    >>> graph = groups(["b", "a", "b"], [1.0, 2.0, 3.0]).graph()
+    >>> graph
+    mu ~ Normal [latent]
+    alpha ~ Normal [latent] ← mu
+    y ~ Normal [observed] ← alpha[county]
+    >>> graph.globals, graph.locals
+    (('mu',), ('alpha',))
     """
 
     def __init__(self, nodes: dict, links: dict, data: dict | None = None):
@@ -184,7 +204,7 @@ class ModelGraph:
         return set(self.links)
 
     def parents(self, name: str) -> tuple[str, ...]:
-        """Sites that `name` depends on, in program order."""
+        """Latent sites that a site depends on, in program order."""
         return tuple(parent for parent in self.nodes if (parent, name) in self.links)
 
     @property
@@ -223,9 +243,18 @@ class ModelGraph:
         return "\n".join(lines)
 
     def svg(self, show_data: bool = False) -> str:
-        """A self-contained drawing, with data arguments as small nodes where `show_data` says so."""
-        from .draw import svg
+        """A self-contained drawing.
 
+        Parameters
+        ----------
+        show_data : bool
+            Whether data arguments are drawn too, as small nodes.
+
+        Returns
+        -------
+        str
+            One ``<svg>`` element; colours follow the text of the page.
+        """
         return svg(self._network(show_data))
 
     def _repr_svg_(self) -> str:
@@ -241,6 +270,19 @@ def independent_axes(site: Any, access: AccessTable, discrete: Iterable[str] = (
     An axis qualifies where every density is a product of factors that see one element of it each. An axis
     of size one never does, nor one that the support itself couples (a simplex, an ordered vector), nor one of
     a site that meets a `discrete` site in a density: summing that out may couple its elements.
+
+    Parameters
+    ----------
+    site : Site
+        The latent site.
+    access : mapping
+        Node to part to source to `Access`.
+    discrete : iterable of str
+        Names of sites that are summed out.
+
+    Returns
+    -------
+    tuple of int
 
     Notes
     -----

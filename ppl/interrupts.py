@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
 
@@ -18,39 +21,44 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasat
 class _State:
     """Of the main thread: what came, what waits for the end of a held block, and how many of those it is in."""
 
-    listening = False
-    came = 0
-    waiting: list = []
-    depth = 0
+    def __init__(self) -> None:
+        self.listening = False
+        self.came = 0
+        self.waiting: list[Callable[[], Any]] = []
+        self.depth = 0
+
+
+_state = _State()
 
 
 @contextmanager
 def listening() -> Iterator[None]:
     """Note the interrupts that come within the block, beside what they do by themselves."""
-    if _State.listening or not _is_main():
+    if _state.listening or not _is_main():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in found.items() if callable(handler)}
 
-    def note(number, frame):
-        _State.came += 1
-        if _State.depth and not _State.waiting:
-            _State.waiting.append((before[number], number, frame))
+    def note(number: int, frame: FrameType | None) -> None:
+        _state.came += 1
+        answer = partial(before[number], number, frame)
+        if _state.depth and not _state.waiting:
+            _state.waiting.append(answer)
         else:
-            before[number](number, frame)
+            answer()
 
-    ours = [number for number, handler in before.items() if callable(handler)]
     try:
-        _State.listening, _State.came = True, 0
-        _State.waiting.clear()
-        for number in ours:
+        _state.listening, _state.came = True, 0
+        _state.waiting.clear()
+        for number in before:
             signal.signal(number, note)
         yield
     finally:
-        for number in ours:
+        for number, handler in before.items():
             if signal.getsignal(number) is note:
-                signal.signal(number, before[number])
-        _State.listening = False
+                signal.signal(number, handler)
+        _state.listening = False
 
 
 @contextmanager
@@ -66,14 +74,14 @@ def held(answered: bool = False) -> Iterator[None]:
         yield
         return
     with listening():
-        _State.depth += 1
+        _state.depth += 1
         try:
             yield
         finally:
-            _State.depth -= 1
+            _state.depth -= 1
             if answered:
-                _State.waiting.clear()
-            elif not _State.depth:
+                _state.waiting.clear()
+            elif not _state.depth:
                 _release()
 
 
@@ -83,23 +91,34 @@ def interruptible() -> Iterator[None]:
     if not _is_main():
         yield
         return
-    depth = _State.depth
+    depth = _state.depth
     try:
-        _State.depth = 0
+        _state.depth = 0
         _release()
         yield
     finally:
-        _State.depth = depth
+        _state.depth = depth
 
 
 def came() -> bool:
     """Whether an interrupt came since the outermost `listening` began, and that it did is to be answered."""
-    return _State.listening and _State.came > 0 and _is_main()
+    return _state.listening and _state.came > 0 and _is_main()
 
 
 @contextmanager
 def in_words(words: str) -> Iterator[None]:
-    """Interrupts that end the block say in words what there is."""
+    """Interrupts that end the block say in words what there is.
+
+    Parameters
+    ----------
+    words : str
+        What goes on with "elboroom was interrupted".
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With these words.
+    """
     with listening():
         try:
             yield
@@ -108,9 +127,8 @@ def in_words(words: str) -> Iterator[None]:
 
 
 def _release() -> None:
-    if _State.waiting:
-        handler, number, frame = _State.waiting.pop()
-        handler(number, frame)
+    if _state.waiting:
+        _state.waiting.pop()()
 
 
 def _is_main() -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-NUM_POINTS = 2  # at which a derivative has to vanish exactly
+from .thresholds import MASK_POINTS, MASK_SCALE
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def masks_of(sites, look: Callable, partial: Callable) -> Masks:
     """
     rng = np.random.default_rng(0)
     seen = [
-        look({s.name: 0.5 * rng.normal(size=s.unconstrained_shape) for s in sites}) for _ in range(NUM_POINTS)
+        look({s.name: MASK_SCALE * rng.normal(size=s.unconstrained_shape) for s in sites})
+        for _ in range(MASK_POINTS)
     ]
     first, second = (masks for _, _, masks in seen)
     fixed = {k: v for k, v in first.items() if np.array_equal(v, second[k]) and not v.all()}
@@ -63,7 +64,20 @@ def masks_of(sites, look: Callable, partial: Callable) -> Masks:
 
 
 def hide(observed: np.ndarray, hidden: np.ndarray | None) -> np.ndarray:
-    """Outcomes, NaN where they are none."""
+    """Outcomes, NaN where they are none.
+
+    Parameters
+    ----------
+    observed : numpy.ndarray, shape (*batch, *event)
+        Outcomes.
+    hidden : numpy.ndarray of bool, shape batch, or None
+        Which of them are none.
+
+    Examples
+    --------
+    >>> hide(np.array([1.0, 2.0]), np.array([False, True]))
+    array([ 1., nan])
+    """
     if hidden is None:
         return observed
     shape = hidden.shape + (1,) * (observed.ndim - hidden.ndim)

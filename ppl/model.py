@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import simulate
 from .backends import load
-from .binding import check_codes, check_order, groups_by_coords, mixes_precisions, translated
-from .data import Argument, as_groups, as_static, check_values, fingerprint, flatten, holes
+from .binding import check_order
+from .data import Argument, as_static, check_values, fingerprint, flatten
 from .enumeration import dependents
-from .errors import DataError, ElboroomError, ModelError, explain
-from .fingerprints import array_bytes, code_hash
+from .errors import DataError, ModelError, explain
+from .fingerprints import code_hash, structure_key
+from .graph import AccessTable, ModelGraph
 from .masks import Masks
-from .running import GroupsFound
-from .sites import ModelTrace
+from .sites import ModelTrace, check_latents
+from .target import Target
+from .thresholds import PRIOR_DRAWS, QUOTED
+from .tracing import traced
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Model", "Program", "model", "structure_key"]
 
 
 class Model:
-    """A declared model: call it with data to get a `Program`.
+    """A declared model: call it with data to get a `Program`. Made by `model`, `from_numpyro` and `from_pyro`.
 
     Parameters
     ----------
@@ -30,9 +40,35 @@ class Model:
         Whose words `fn` speaks.
     dims, coords : mapping, optional
         Names of the axes of a site, and labels of an axis, for models without plates.
+
+    Attributes
+    ----------
+    name : str
+        That of `fn`.
+    signature : inspect.Signature
+        What it is called with.
+    compiled : dict
+        Compiled densities of its programs, by what decides them.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def coin(flips=None):
+    ...     p = er.sample("p", er.Beta(1, 1))
+    ...     with er.plate("flip", 4):
+    ...         er.observe("flips", er.Bernoulli(probs=p), flips)
+    >>> coin
+    <elboroom model coin(flips=None)>
     """
 
-    def __init__(self, fn: Callable, language: str = "elboroom", dims=None, coords=None):
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        language: str = "elboroom",
+        dims: Mapping[str, Any] | None = None,
+        coords: Mapping[str, Any] | None = None,
+    ):
         self.fn = fn
         self.language = language
         self.dims = {k: tuple([v] if isinstance(v, str) else v) for k, v in (dims or {}).items()}
@@ -43,15 +79,26 @@ class Model:
         self.__name__ = self.name
         self.__module__ = getattr(fn, "__module__", __name__)
         self.__wrapped__ = fn
-        self.compiled: dict = {}
+        self.compiled: dict[Any, Any] = {}
 
-    def __call__(self, *args, **kwargs) -> Program:
+    def __call__(self, *args: Any, **kwargs: Any) -> Program:
         """Bind data.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The arguments of the declaration.
+
+        Returns
+        -------
+        Program
 
         Raises
         ------
         ModelError
             If arguments are missing or unknown.
+        DataError, ShapeError
+            If they are no data that a model can be bound to, with the rows.
         """
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -77,7 +124,18 @@ class Model:
         return flat
 
     def call_arguments(self, arguments: Mapping[str, Any]) -> tuple[tuple, dict]:
-        """Positional and keyword arguments of `fn` from the flat mapping."""
+        """Positional and keyword arguments of `fn` from the flat mapping.
+
+        Parameters
+        ----------
+        arguments : mapping
+            As a `Program` has them; those of ``*args`` are called ``args.0``, ``args.1`` and so on.
+
+        Returns
+        -------
+        tuple
+            Positional arguments, and a dict of keyword arguments.
+        """
         positional: list = []
         keywords: dict = {}
         rest = dict(arguments)
@@ -105,7 +163,7 @@ class Model:
         return f"<elboroom model {self.name}{self.signature}>"
 
 
-def model(fn: Callable) -> Model:
+def model(fn: Callable[..., Any]) -> Model:
     """Declare a generative model.
 
     The function states priors with `sample` and likelihoods with `observe`; calling the result with data
@@ -120,6 +178,11 @@ def model(fn: Callable) -> Model:
     -------
     Model
 
+    Raises
+    ------
+    ModelError
+        If it is no function.
+
     Examples
     --------
     >>> import elboroom as er
@@ -133,7 +196,7 @@ def model(fn: Callable) -> Model:
     """
     if not callable(fn):
         want = "a function that declares a model"
-        raise ModelError(explain("er.model", want, f"{fn!r}"[:60], "decorate a function: @er.model"))
+        raise ModelError(explain("er.model", want, f"{fn!r}"[:QUOTED], "decorate a function: @er.model"))
     return Model(fn)
 
 
@@ -143,27 +206,59 @@ class Program:
     Attributes
     ----------
     model : Model
-    name : str
+        The declaration.
     arguments : dict
         The arguments as given.
+    fixed, intervened : dict of numpy.ndarray
+        Values of the sites that `condition` and `do` have set.
+    dims, coords : dict
+        Names of the axes of a site, and labels of an axis, for models without plates.
     leaves : dict of str to Argument
         Labelled leaves of the arguments.
+    level_counts : dict of str to int
+        Numbers of groups that arguments have at least, whatever their values.
+    sizes : dict of str to int
+        Plates that have another size than the model states.
+    imputed : set of str or None
+        Observed sites whose missing values are latent; None before the first trace.
+    masks : Masks or None
+        What the masks of a NumPyro or Pyro model take out of its density.
     precision : numpy.dtype
         Float64, or float32 where the model runs with 64 bits switched off only.
+    analyses : dict
+        What has been found out about the model by tracing it, by backend and kind.
+    checked : bool
+        Whether the data are checked.
     resized : bool
         Whether its axes may have other sizes than those that the model states labels for: they go unnamed then.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y=None):
+    ...     mu = er.sample("mu", er.Normal(0, 1))
+    ...     with er.plate("row", 2):
+    ...         er.observe("y", er.Normal(mu, 1.0), y)
+    >>> program = level([0.5, 1.5])
+    >>> round(program.log_density({"mu": 1.0}), 3)
+    -3.507
+    >>> program.condition(mu=1.0)
+    <elboroom program level: 0 latents (0 dimensions), 1 observed>
+    >>> program.simulate(seed=0)["y"].shape
+    (2,)
     """
 
     def __init__(
         self,
         model: Model,
         arguments: Mapping[str, Any],
-        fixed=None,
-        intervened=None,
-        labels=None,
-        level_counts=None,
-        check=True,
-        resized=False,
+        fixed: Mapping[str, np.ndarray] | None = None,
+        intervened: Mapping[str, np.ndarray] | None = None,
+        labels: Mapping[str, tuple] | None = None,
+        level_counts: Mapping[str, int] | None = None,
+        check: bool = True,
+        resized: bool = False,
     ):
         self.model = model
         self.arguments = dict(arguments)
@@ -175,9 +270,9 @@ class Program:
         self.sizes: dict[str, int] = {}
         self.imputed: set[str] | None = None
         self.masks: Masks | None = None
-        self._traces: dict = {}
-        self._check, self.resized = check, resized
-        self.precision = np.dtype(np.float64)
+        self.analyses: dict[Any, Any] = {}
+        self.checked, self.resized = check, resized
+        self.precision: np.dtype = np.dtype(np.float64)
         if check:
             check_order(self.leaves)
             for label, leaf in self.leaves.items():
@@ -204,100 +299,97 @@ class Program:
         """Short hash of the data."""
         return fingerprint(self.leaves)
 
-    def make_static(self, labels) -> None:
+    def make_static(self, labels: Iterable[str]) -> None:
         """Hand these leaves to the model as concrete arrays."""
         for label in labels:
             self.leaves[label] = as_static(self.leaves[label])
 
-    def make_traced(self, labels) -> None:
+    def make_traced(self, labels: Iterable[str]) -> None:
         """Hand these leaves to the model as arguments of compiled functions again."""
-        from dataclasses import replace
-
         for label in labels:
             self.leaves[label] = replace(self.leaves[label], traced=True)
 
     def trace(self, backend: str | None = None) -> ModelTrace:
-        """Sites, shapes and supports, found abstractly; index arrays are checked on the host."""
+        """Sites, shapes and supports, found abstractly; index arrays are checked on the host.
+
+        Parameters
+        ----------
+        backend : {"jax", "torch"}, optional
+            Where the model is traced; by default `backend`.
+
+        Returns
+        -------
+        ModelTrace
+
+        Raises
+        ------
+        ModelError
+            If the declaration or the data are at fault: the kinds and messages say how.
+        UnsupportedError
+            If the model does what the backend, or this library, cannot.
+        """
         backend = backend or self.backend
-        if backend not in self._traces:
-            engine = load(backend, self.model.language)
-            found = self._found(engine, backend)
-            if self._check:
-                _check_names(self, found)
-                known = {s.argument for s in found.by_role("observed") if s.name in found.missing}
-                for label, leaf in self.leaves.items():
-                    if holes(leaf.value) is not None and label not in known:
-                        _check_gaps(self, label, leaf.value)
-                if groups := groups_by_coords(self, found, engine.accesses(self)):
-                    self.leaves.update(groups)
-                    self._traces.clear()
-                    return self.trace(backend)
-                _check_indices(engine.index_problems(self))
-                check_codes(self, engine.code_problems(self))
-                if found.counts:
-                    dependents(found, engine.accesses(self))
-            self._traces[backend] = found
-        return self._traces[backend]
-
-    def _found(self, engine, backend) -> ModelTrace:
-        """The trace, once the whole numbers that are identifiers of groups have become codes."""
-        while True:
-            try:
-                return engine.trace(self)
-            except GroupsFound as ids:
-                self.leaves[ids.label] = as_groups(self.leaves[ids.label], ids.label)
-            except ElboroomError:
-                raise
-            except (TypeError, RuntimeError, IndexError, AttributeError, ValueError) as error:
-                found = self._in_single_precision(engine, error)
-                if found is not None:
-                    return found
-                named = translated(self, backend, engine, error)
-                if named is None:
-                    raise
-                raise named from error
-
-    def _in_single_precision(self, engine, error) -> ModelTrace | None:
-        """The trace of a model whose carry has a type that only single precision keeps."""
-        if not mixes_precisions(error) or self.precision != np.float64:
-            return None
-        self.precision = np.dtype(np.float32)
-        try:
-            return engine.trace(self)
-        except Exception:  # noqa: BLE001  the first error says what is wrong
-            self.precision = np.dtype(np.float64)
-            return None
+        if backend not in self.analyses:
+            self.analyses[backend] = traced(self, backend)
+        return self.analyses[backend]
 
     def renew(self) -> None:
         """Forget what an earlier look at the model found: what it reads may have changed since."""
-        for found in [found for found in self._traces.values() if isinstance(found, ModelTrace)]:
+        for found in [found for found in self.analyses.values() if isinstance(found, ModelTrace)]:
             self.make_traced(found.demoted)
-        self._traces, self.imputed, self.masks = {}, None, None
+        self.analyses, self.imputed, self.masks = {}, None, None
         self.precision = np.dtype(np.float64)
 
-    def target(self, backend: str | None = None, dtype=None, device: str = "auto"):
-        """The unconstrained log density (`Target`) of the model as it is now."""
-        from .target import Target
+    def target(self, backend: str | None = None, dtype: Any = None, device: str = "auto") -> Target:
+        """The unconstrained log density of the model as it is now.
 
+        Parameters
+        ----------
+        backend : {"jax", "torch"}, optional
+            Where it computes; by default `backend`.
+        dtype : dtype, optional
+            Float64 or float32; by default what the device is good at.
+        device : str
+            ``"auto"``, ``"cpu"``, ``"gpu"`` or a name that the backend knows.
+
+        Returns
+        -------
+        Target
+
+        Raises
+        ------
+        ModelError, BackendError
+            See `trace`; also for a backend, a dtype or a device that is not there.
+        """
         self.renew()
         return Target.of(self, backend or self.backend, dtype, device)
 
-    def graph(self, backend: str | None = None):
+    def graph(self, backend: str | None = None) -> ModelGraph:
         """The model's graph.
+
+        Parameters
+        ----------
+        backend : {"jax", "torch"}, optional
+            Where the model is traced; by default `backend`.
 
         Returns
         -------
         ModelGraph
             Over a networkx ``DiGraph``; draws itself in Jupyter.
+
+        Raises
+        ------
+        ModelError, UnsupportedError
+            See `trace`.
         """
         backend = backend or self.backend
         key = ("graph", backend)
-        if key not in self._traces:
+        if key not in self.analyses:
             self.trace(backend)
-            self._traces[key] = load(backend, self.model.language).graph(self)
-        return self._traces[key]
+            self.analyses[key] = load(backend, self.model.language).graph(self)
+        return self.analyses[key]
 
-    def accesses(self, backend: str | None = None):
+    def accesses(self, backend: str | None = None) -> AccessTable:
         """What reaches each part of each site, by axis (`Access`)."""
         backend = backend or self.backend
         self.trace(backend)
@@ -306,11 +398,12 @@ class Program:
     def links(self, backend: str | None = None) -> dict[str, frozenset[str]]:
         """Which discrete sites each density depends on."""
         backend = backend or self.backend
-        if ("links", backend) not in self._traces:
-            self._traces["links", backend] = dependents(self.trace(backend), self.accesses(backend))
-        return self._traces["links", backend]
+        if ("links", backend) not in self.analyses:
+            self.analyses["links", backend] = dependents(self.trace(backend), self.accesses(backend))
+        return self.analyses["links", backend]
 
-    def _copy(self, **changes) -> Program:
+    def altered(self, **changes: Any) -> Program:
+        """The same model with some of the settings of a `Program` replaced; nothing of it has been traced yet."""
         settings = dict(
             arguments=self.arguments,
             fixed=self.fixed,
@@ -318,17 +411,39 @@ class Program:
             labels=self.labels,
             level_counts=self.level_counts,
         )
-        settings.update(changes)
-        program = Program(self.model, **settings)
+        program = Program(self.model, **{**settings, **changes})
         program.dims, program.coords = self.dims, self.coords
         return program
 
-    def bind(self, **data) -> Program:
-        """The same model with some arguments replaced; labels keep the codes they had."""
+    def bind(self, **data: Any) -> Program:
+        """The same model with some arguments replaced; labels keep the codes they had.
+
+        Parameters
+        ----------
+        **data
+            Argument to its new value.
+
+        Returns
+        -------
+        Program
+
+        Raises
+        ------
+        DataError
+            If an argument is unknown, or what it is given is no data.
+        """
         return self.rebound(data)
 
     def rebound(self, data: Mapping[str, Any], check: bool = True) -> Program:
-        """See `bind`; without a check where more arguments are still to be replaced."""
+        """The same model with some arguments replaced, see `bind`.
+
+        Parameters
+        ----------
+        data : mapping
+            Argument to its new value.
+        check : bool
+            Whether the data are checked: not where more arguments are still to be replaced.
+        """
         unknown = set(data) - set(self.arguments)
         if unknown:
             raise DataError(
@@ -339,54 +454,49 @@ class Program:
                     "check the names",
                 )
             )
-        return self._copy(arguments={**self.arguments, **data}, check=check)
+        return self.altered(arguments={**self.arguments, **data}, check=check)
 
-    def condition(self, **values) -> Program:
+    def condition(self, **values: Any) -> Program:
         """Fix latent sites at values; their prior density stays in the joint density.
 
         Parameters
         ----------
         **values : array
-            Site name to value, of the site's shape.
+            Site name to value, of the site's shape, in its support.
+
+        Returns
+        -------
+        Program
+
+        Raises
+        ------
+        ModelError
+            If a site is unknown, or a value has another shape or lies outside the support.
         """
-        return self._copy(fixed={**self.fixed, **self._sites(values)})
+        return self.altered(fixed={**self.fixed, **check_latents(self.trace(), values)})
 
-    def do(self, **values) -> Program:
-        """Intervene: replace sites by values, cutting them from their parents (Pearl 2009)."""
-        return self._copy(intervened={**self.intervened, **self._sites(values)})
+    def do(self, **values: Any) -> Program:
+        """Intervene: replace sites by values, cutting them from their parents.
 
-    def _sites(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        from .errors import ShapeError, SupportError
+        Parameters
+        ----------
+        **values : array
+            Site name to value, of the site's shape, in its support.
 
-        trace = self.trace()
-        known = {site.name: site for site in trace.latents}
-        out = {}
-        for name, value in values.items():
-            if name not in known:
-                raise ModelError(
-                    explain(f"site '{name}'", f"one of {sorted(known)}", "an unknown name", "check it")
-                )
-            site = known[name]
-            try:
-                value = np.asarray(value, dtype=float)
-            except (TypeError, ValueError):
-                got = f"{value!r}"[:60]
-                raise DataError(explain(f"site '{name}'", "numbers", got, "pass its value")) from None
-            try:
-                value = np.broadcast_to(value, site.shape)
-            except ValueError:
-                raise ShapeError(
-                    explain(f"site '{name}'", f"shape {site.shape}", f"{value.shape}", "reshape it")
-                ) from None
-            check = getattr(site.constraint, "check", None)
-            if check is not None and not np.all(check(value)):
-                raise SupportError(
-                    explain(
-                        f"site '{name}'", f"a value in its support ({site.support})", f"{value}", "correct it"
-                    )
-                )
-            out[name] = np.array(value)
-        return out
+        Returns
+        -------
+        Program
+
+        Raises
+        ------
+        ModelError
+            If a site is unknown, or a value has another shape or lies outside the support.
+
+        References
+        ----------
+        Pearl (2009), Causality.
+        """
+        return self.altered(intervened={**self.intervened, **check_latents(self.trace(), values)})
 
     def log_density(self, values: Mapping[str, Any]) -> float:
         """Log joint density at constrained values, without Jacobian terms.
@@ -399,19 +509,31 @@ class Program:
         Returns
         -------
         float
-        """
-        return self.target().log_joint(self._complete(values))
+            In nats.
 
-    def _complete(self, values):
-        missing = [s.name for s in self.trace().latents if s.name not in values]
+        Raises
+        ------
+        ModelError
+            If a site has no value, or one of another shape or outside its support.
+        """
+        trace = self.trace()
+        missing = [site.name for site in trace.latents if site.name not in values]
         if missing:
             raise ModelError(
                 explain("log_density", "a value for every latent site", f"none for {missing}", "add them")
             )
-        return self._sites({s.name: values[s.name] for s in self.trace().latents})
+        given = check_latents(trace, {site.name: values[site.name] for site in trace.latents})
+        return self.target().log_joint(given)
 
-    def prior_predictive(self, num_draws: int = 1000, seed: int = 0):
+    def prior_predictive(self, num_draws: int = PRIOR_DRAWS, seed: int = 0) -> xarray.DataTree:
         """Draws from the prior and of the data that it implies.
+
+        Parameters
+        ----------
+        num_draws : int
+            Number of draws, 1 or more.
+        seed : int
+            Same seed, same draws.
 
         Returns
         -------
@@ -422,16 +544,34 @@ class Program:
         ------
         UnsupportedError
             If a prior is improper.
-        """
-        from .simulate import prior_predictive
+        InferenceError
+            If `num_draws` is not a positive number.
 
-        return prior_predictive(self, num_draws, seed)
+        References
+        ----------
+        Gabry et al. (2019), Visualization in Bayesian workflow, JRSS A 182.
+        """
+        return simulate.prior_predictive(self, num_draws, seed)
 
     def simulate(self, seed: int = 0) -> dict[str, np.ndarray]:
-        """One fake data set with the values behind it: site name to array."""
-        from .simulate import simulate
+        """One fake data set with the values behind it.
 
-        return simulate(self, seed)
+        Parameters
+        ----------
+        seed : int
+            Same seed, same data.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            Site name to value: latents, deterministics and outcomes.
+
+        Raises
+        ------
+        UnsupportedError
+            If a prior is improper.
+        """
+        return simulate.simulate(self, seed)
 
     def __repr__(self) -> str:
         trace = self.trace()
@@ -442,134 +582,4 @@ class Program:
         )
 
     def _repr_html_(self) -> str:
-        return self.graph()._repr_html_()
-
-
-def from_numpyro(fn: Callable, dims: Mapping[str, Sequence[str]] | None = None, coords=None) -> Model:
-    """Take a NumPyro model as it is.
-
-    Parameters
-    ----------
-    fn : callable
-        The NumPyro model function.
-    dims : mapping, optional
-        Site name to the names of its axes.
-    coords : mapping, optional
-        Axis name to labels.
-
-    Returns
-    -------
-    Model
-        Call it with the model's arguments to get a `Program`.
-    """
-    return _foreign(fn, "numpyro", dims, coords)
-
-
-def from_pyro(fn: Callable, dims: Mapping[str, Sequence[str]] | None = None, coords=None) -> Model:
-    """Take a Pyro model as it is; it runs on the torch backend.
-
-    Parameters
-    ----------
-    fn : callable
-        The Pyro model function. Plates see all of their elements, whatever their subsample size.
-    dims : mapping, optional
-        Site name to the names of its axes.
-    coords : mapping, optional
-        Axis name to labels.
-
-    Returns
-    -------
-    Model
-        Call it with the model's arguments to get a `Program`.
-    """
-    return _foreign(fn, "pyro", dims, coords)
-
-
-def _foreign(fn, language, dims, coords):
-    if isinstance(fn, Model):
-        raise ModelError(
-            explain(
-                f"from_{language}",
-                f"a function of {'Pyro' if language == 'pyro' else 'NumPyro'}",
-                "an elboroom model",
-                "call the model itself with data",
-            )
-        )
-    if dims or coords:
-        return Model(fn, language, dims, coords)
-    try:
-        known = fn.__dict__.get("__elboroom_model__")
-        if known is None or known.language != language:
-            known = fn.__elboroom_model__ = Model(fn, language)
-        return known
-    except (AttributeError, TypeError):
-        return Model(fn, language)
-
-
-def _check_names(program: Program, trace: ModelTrace) -> None:
-    names = {site.name for site in trace.sites}
-    for given in program.dims:
-        if given not in names:
-            raise ModelError(
-                explain("dims", f"names of sites ({sorted(names)})", f"'{given}'", "correct the name")
-            )
-
-
-def _check_gaps(program: Program, label: str, values: np.ndarray) -> None:
-    """Refuse missing values that the model does not deal with."""
-    if program.masks is None:
-        check_values(label, values)
-    elif not program.masks.sound:
-        rows = sorted({int(where[0]) for where in np.argwhere(np.isnan(values))})
-        raise DataError(
-            explain(
-                f"argument '{label}'",
-                "a log density that is finite with its derivatives",
-                f"missing values in rows {rows[:8]}{'…' if len(rows) > 8 else ''}, which make it NaN",
-                "drop those rows, or take them out of the density with handlers.mask or obs_mask",
-            )
-        )
-
-
-def _check_indices(problems) -> None:
-    for problem in problems:
-        hint = (
-            "the codes look one-based: subtract 1"
-            if problem.one_based
-            else "use zero-based codes below the size of the axis"
-        )
-        raise DataError(
-            explain(
-                f"index argument '{problem.label}'",
-                f"codes from 0 to {problem.size - 1}",
-                f"{list(problem.values)[:5]} in rows {list(problem.rows)[:5]}",
-                hint,
-            )
-        )
-
-
-def structure_key(program, trace, dtype) -> tuple:
-    """What two programs must share, besides their traced program, to share compiled functions."""
-
-    def freeze(value):
-        if isinstance(value, np.ndarray):
-            return array_bytes(value)
-        plain = isinstance(value, (bool, int, float, str, type(None)))
-        return type(value).__name__, repr(
-            value
-        ) if plain else ""  # what else it holds is in the traced program
-
-    def shape(value):
-        missing = holes(value)
-        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
-        return value.dtype.str, value.shape, gaps
-
-    leaves = tuple(
-        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
-        for label, leaf in sorted(program.leaves.items())
-    )
-    sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)
-    fixed = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.fixed.items()))
-    intervened = tuple((k, freeze(np.asarray(v))) for k, v in sorted(program.intervened.items()))
-    kept = () if program.masks is None else tuple((k, v.tobytes()) for k, v in program.masks.kept.items())
-    return leaves, sites, tuple(trace.missing.items()), kept, fixed, intervened, np.dtype(dtype).str
+        return self.graph().svg()

@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 from .errors import ModelError, explain
+from .thresholds import QUOTED
 
 # what a terminal takes as commands (C0 but for newline and tab, DEL, C1), and what reorders the text around it
 _CONTROL = re.compile(
@@ -24,6 +25,7 @@ def check_name(word: str, name: Any) -> None:
     word : str
         The word that declares it: ``sample``, ``plate``.
     name : Any
+        What was given.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def check_name(word: str, name: Any) -> None:
     """
     what = f"the name of an er.{word}"
     if not isinstance(name, str):
-        got = f"{name!r}"[:60] + f", of type {type(name).__name__}"
+        got = f"{name!r}"[:QUOTED] + f", of type {type(name).__name__}"
         raise ModelError(explain(what, "text", got, f"write er.{word}('name', …)"))
     if not name.strip() or not name.strip("."):
         raise ModelError(explain(what, "a name with a letter or digit in it", repr(name), "name it"))
@@ -40,8 +42,8 @@ def check_name(word: str, name: Any) -> None:
         raise ModelError(explain(what, "a name of its own", got, f"call it '{name}_' or otherwise"))
     odd = sorted({one for one in name if unicodedata.category(one) in _REFUSED})
     if odd:
-        got = f"{ascii(name)[:60]}"
-        raise ModelError(explain(what, "printable characters", got, f"leave {ascii(''.join(odd))} out"))
+        left = ascii("".join(odd))
+        raise ModelError(explain(what, "printable characters", ascii(name)[:QUOTED], f"leave {left} out"))
 
 
 def printable(text: str) -> str:

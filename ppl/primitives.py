@@ -7,48 +7,32 @@ declaration itself knows none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import Any
 
 from .data import Levels
 from .errors import DataError, ModelError, explain
+from .interpreter import Interpreter, interpreting, origin_of, running_array, running_interpreter
 from .names import check_name
+from .recursion import scan_in_python, without_sites
 
-
-class Interpreter(Protocol):
-    """What a backend does with each word of a running model."""
-
-    def sample(self, name: str, distribution: Any) -> Any: ...
-
-    def observe(self, name: str, distribution: Any, value: Any) -> Any: ...
-
-    def deterministic(self, name: str, value: Any) -> Any: ...
-
-    def factor(self, name: str, value: Any, rows: str | None) -> None: ...
-
-    def plate(self, name: str, size: int, coords: Any) -> AbstractContextManager: ...
-
-    def levels(self, codes: Any) -> Levels: ...
-
-    def scan(self, step: Any, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]: ...
-
-
-_running: ContextVar[Interpreter | None] = ContextVar("elboroom_interpreter", default=None)
-
-
-@contextmanager
-def interpreting(interpreter: Interpreter):
-    """Run the words inside the block with `interpreter`."""
-    token = _running.set(interpreter)
-    try:
-        yield
-    finally:
-        _running.reset(token)
+__all__ = [
+    "deterministic",
+    "factor",
+    "interpreting",
+    "levels",
+    "observe",
+    "origin_of",
+    "plate",
+    "running_array",
+    "sample",
+    "scan",
+    "scan_in_python",
+]
 
 
 def _interpreter(word: str) -> Interpreter:
-    interpreter = _running.get()
+    interpreter = running_interpreter()
     if interpreter is None:
         raise ModelError(
             explain(
@@ -80,6 +64,20 @@ def sample(name: str, distribution: Any) -> Any:
     ------
     DuplicateSiteError
         If the name is taken.
+    ModelError
+        If the name or the law is none, or a parameter of the law lies outside what it may be.
+    ShapeError
+        If the law's parameters have another shape than the plates around it.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def coin():
+    ...     p = er.sample("p", er.Beta(2, 2))
+    ...     return p
+    >>> [site.support for site in coin().trace().latents]
+    ['unit_interval']
     """
     check_name("sample", name)
     _check_law("sample", name, distribution)
@@ -116,6 +114,17 @@ def observe(name: str, distribution: Any, value: Any) -> Any:
         If the data have another shape than their law, with both and what to do.
     DataError, SupportError
         If the data are labels or dates where numbers are expected, or outside the support.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def counts(y):
+    ...     rate = er.sample("rate", er.Gamma(2, 1))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Poisson(rate), y)
+    >>> counts(y=[3, 0, 2])
+    <elboroom program counts: 1 latent (1 dimension), 1 observed>
     """
     check_name("observe", name)
     _check_law("observe", name, distribution)
@@ -126,10 +135,35 @@ def observe(name: str, distribution: Any, value: Any) -> Any:
 def deterministic(name: str, value: Any) -> Any:
     """Name a function of other quantities, so that it is kept and reported.
 
+    Parameters
+    ----------
+    name : str
+        Name of the site, unique in the model.
+    value : array
+        Any shape; its last axes are named by the plates around it.
+
     Returns
     -------
     array
         `value`, unchanged.
+
+    Raises
+    ------
+    DuplicateSiteError
+        If the name is taken.
+    DataError
+        If the value is no array, number or sequence of numbers.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def size():
+    ...     log_size = er.sample("log_size", er.Normal(0, 1))
+    ...     er.deterministic("size", er.math.exp(log_size))
+    >>> draw = size().simulate(seed=0)
+    >>> bool(abs(er.math.log(draw["size"]) - draw["log_size"]) < 1e-6)
+    True
     """
     check_name("deterministic", name)
     _check_numbers("deterministic", name, value)
@@ -149,6 +183,23 @@ def factor(name: str, value: Any, rows: str | None = None) -> None:
         Log density term; an array is summed.
     rows : str, optional
         Name of the plate whose elements the last axis of `value` runs over: makes it pointwise.
+
+    Raises
+    ------
+    DuplicateSiteError
+        If the name is taken.
+    DataError
+        If the value is no array, number or sequence of numbers.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def soft(x):
+    ...     mu = er.sample("mu", er.Normal(0, 1))
+    ...     er.factor("near", -er.math.abs(x - mu))
+    >>> soft(1.0).log_density({"mu": 1.0}) == soft(3.0).log_density({"mu": 1.0}) + 2
+    True
     """
     check_name("factor", name)
     _check_numbers("factor", name, value)
@@ -173,6 +224,19 @@ def plate(name: str, size: int, coords: Any = None) -> AbstractContextManager:
     ------
     ShapeError
         If size, labels and data disagree.
+    DuplicateSiteError
+        If the plate is opened inside itself.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def schools(y):
+    ...     with er.plate("school", len(y), coords=["north", "south"]):
+    ...         effect = er.sample("effect", er.Normal(0, 1))
+    ...         er.observe("y", er.Normal(effect, 1.0), y)
+    >>> schools([0.5, -1.0]).trace().coords
+    {'school': ('north', 'south')}
     """
     check_name("plate", name)
     return _interpreter("plate").plate(name, size, coords)
@@ -196,6 +260,18 @@ def levels(codes: Any) -> Levels:
     ------
     DataError
         If the argument holds no groups, or numbers that could be codes and identifiers both.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def groups(county, y):
+    ...     with er.plate("county", er.levels(county)):
+    ...         effect = er.sample("effect", er.Normal(0, 1))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(effect[county], 1.0), y)
+    >>> groups(["b", "a", "b"], [1.0, 2.0, 3.0]).trace().coords
+    {'county': ('a', 'b')}
     """
     return _interpreter("levels").levels(codes)
 
@@ -230,7 +306,7 @@ def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -
     >>> float(last), path.tolist()
     (1.25, [1.0, 0.5])
     """
-    interpreter = _running.get()
+    interpreter = running_interpreter()
     if interpreter is None:
         return scan_in_python(step, init, xs, length)
     return interpreter.scan(without_sites(step), init, xs, length)
@@ -254,70 +330,3 @@ def _check_numbers(word: str, name: str, value: Any, optional: bool = False) -> 
         got = "None" if value is None else f"{type(value).__name__}"
         want = "numbers: an array, a list, a column or another quantity"
         raise DataError(explain(f"er.{word} of '{name}'", want, got, "pass the numbers themselves"))
-
-
-def origin_of(value: Any) -> Any:
-    """What the running model knows of an array that has no numbers yet: an argument or a latent quantity, or None."""
-    known = getattr(_running.get(), "origin", None)
-    return None if known is None else known(value)
-
-
-def running_array(array: Any) -> Any:
-    """A NumPy array as the library that runs the model wants its constants."""
-    convert = getattr(_running.get(), "asarray", None)
-    return array if convert is None else convert(array)
-
-
-def without_sites(step: Callable) -> Callable:
-    """`step`, with every word refused inside."""
-
-    outer = _running.get()
-
-    def run(carry, x):
-        with interpreting(_NoSites(getattr(outer, "asarray", None))):
-            return step(carry, x)
-
-    return run
-
-
-class _NoSites:
-    def __init__(self, asarray):
-        self.asarray = asarray
-
-    def __getattr__(self, word):
-        raise ModelError(
-            explain(
-                "er.scan",
-                "a step free of sites",
-                f"'{word}' inside it",
-                "declare the innovations before the scan, in a plate, and pass them as xs",
-            )
-        )
-
-
-def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]:
-    """`scan` as a loop, for libraries that run eagerly."""
-    from . import math
-
-    def element(tree, i):
-        if isinstance(tree, dict):
-            return {k: element(v, i) for k, v in tree.items()}
-        return tuple(element(v, i) for v in tree) if isinstance(tree, tuple) else tree[i]
-
-    def stacked(trees):
-        if isinstance(trees[0], dict):
-            return {k: stacked([t[k] for t in trees]) for k in trees[0]}
-        if isinstance(trees[0], tuple):
-            return tuple(map(stacked, zip(*trees, strict=True)))
-        return None if trees[0] is None else math.stack(trees)
-
-    def first(tree):
-        while isinstance(tree, (dict, tuple)):
-            tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
-        return tree
-
-    carry, out = init, []
-    for i in range(len(first(xs)) if xs is not None else length):
-        carry, y = step(carry, None if xs is None else element(xs, i))
-        out.append(y)
-    return carry, stacked(out)

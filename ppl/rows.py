@@ -19,6 +19,7 @@ def subset(target, rows: Mapping[str, np.ndarray]):
     Parameters
     ----------
     target : Target
+        The target of the whole model.
     rows : mapping
         Plate name to indices of its elements, distinct and in range.
 
@@ -84,12 +85,17 @@ def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], i
     Parameters
     ----------
     target : Target
+        The target of the whole model.
     data : mapping
         Arguments of the model; the others stay.
     lengths : mapping
         Plate name to its number of elements.
     into : mapping
         Argument to the plate that its codes point into.
+
+    Returns
+    -------
+    Target
     """
     program, sizes = target.program, sizes_of(target.trace)
     arguments = dict(program.arguments)
@@ -112,7 +118,7 @@ def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], i
 
 
 def sizes_of(trace) -> dict[str, int]:
-    """Number of elements of each plate."""
+    """Number of elements of each plate of a traced model."""
     return {
         plate: site.shape[site.dims.index(plate)]
         for site in trace.sites
@@ -122,7 +128,22 @@ def sizes_of(trace) -> dict[str, int]:
 
 
 def alignment(trace, access, sizes):
-    """Which axis of which data argument runs along which plate, and which codes point into one."""
+    """Which axis of which data argument runs along which plate, and which codes point into one.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+        The sites of the model.
+    access : mapping
+        What reaches each part of each site, see `Access`.
+    sizes : mapping
+        Plate to its number of elements.
+
+    Returns
+    -------
+    tuple of dict
+        Argument to axis to plate; and argument to the plate that its codes point into.
+    """
     along: dict[str, dict[int, str]] = {}
     into: dict[str, str] = {}
     for site in trace.sites:

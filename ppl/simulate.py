@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from .errors import InferenceError, explain
+from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN, PRIOR_DRAWS
 from .tree import dataset, tree
 
-LARGEST_BLOCK = 2**22
 LATENT = ("latent", "deterministic")
 OUTCOME = ("observed", "predicted")
+_STREAM = 31  # of random numbers: others than those of draws from a posterior with the same seed
 
 
 def in_blocks(fn: Callable, batched: Any, num_rows: int, block: int) -> dict[str, np.ndarray]:
-    """Call `fn` on blocks of rows, all of one size so that one compiled function serves them.
+    """Call a function on blocks of rows, all of one size so that one compiled function serves them.
 
     Parameters
     ----------
@@ -24,11 +25,20 @@ def in_blocks(fn: Callable, batched: Any, num_rows: int, block: int) -> dict[str
         Takes what `batched` is, with `block` rows, and returns a mapping of arrays with `block` rows.
     batched : array, or nested tuples and dicts of arrays
         Each of `num_rows` on its first axis.
+    num_rows : int
+        Rows in all.
+    block : int
+        Rows of one call.
 
     Returns
     -------
     dict of numpy.ndarray
         Arrays of `num_rows` on their first axis.
+
+    Examples
+    --------
+    >>> in_blocks(lambda x: {"twice": 2 * x}, np.arange(5), 5, 2)["twice"]
+    array([0, 2, 4, 6, 8])
     """
     block = min(block, num_rows)
     pieces = []
@@ -49,19 +59,44 @@ def _take(batched, rows):
 
 
 def block_size(trace) -> int:
-    """Rows per call such that one call's output stays within about 32 MB."""
+    """Rows per call such that one call's output stays within `LARGEST_BLOCK` numbers."""
     size = sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*LATENT, *OUTCOME))
-    return int(np.clip(LARGEST_BLOCK // max(size, 1), 1, 1000))
+    return int(np.clip(LARGEST_BLOCK // max(size, 1), 1, LARGEST_DRAWN))
 
 
 def seeds(seed: int, num_draws: int, stream: int = 0) -> np.ndarray:
-    """Integer seeds of `num_draws` independent draws, shape ``(num_draws,)``."""
+    """Integer seeds of `num_draws` independent draws, shape ``(num_draws,)``.
+
+    Parameters
+    ----------
+    seed : int
+        Same seed, same draws.
+    num_draws : int
+        Number of draws.
+    stream : int
+        Others draw from other streams.
+
+    Returns
+    -------
+    numpy.ndarray of uint32, shape (num_draws,)
+    """
     rng = np.random.default_rng([seed, stream])
     return rng.integers(0, 2**32, size=num_draws, dtype=np.uint32)
 
 
 def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict[str, np.ndarray]:
     """Prior draws of latents, deterministics and outcomes.
+
+    Parameters
+    ----------
+    program : Program
+        Its outcomes may be None.
+    num_draws : int
+        Number of draws, 1 or more.
+    seed : int
+        Same seed, same draws.
+    backend : {"jax", "torch"}, optional
+        Where they are drawn.
 
     Returns
     -------
@@ -84,11 +119,11 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
     def draw(block):
         return target.density.prior(block, target.data, target.weights)
 
-    return in_blocks(draw, seeds(seed, num_draws, 31), num_draws, block_size(target.trace))
+    return in_blocks(draw, seeds(seed, num_draws, _STREAM), num_draws, block_size(target.trace))
 
 
 def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict:
-    """Groups ``prior`` and ``prior_predictive`` as ``xarray.Dataset``."""
+    """Groups ``prior`` and ``prior_predictive`` as ``xarray.Dataset``; the parameters are those of `prior_values`."""
     values = prior_values(program, num_draws, seed, backend)
     trace = program.trace(backend)
     dims = {s.name: s.dims for s in trace.sites}
@@ -99,7 +134,7 @@ def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = N
     return groups
 
 
-def prior_predictive(program, num_draws: int = 1000, seed: int = 0):
+def prior_predictive(program, num_draws: int = PRIOR_DRAWS, seed: int = 0):
     """Draws from the prior and of the data that it implies.
 
     Parameters
@@ -107,6 +142,7 @@ def prior_predictive(program, num_draws: int = 1000, seed: int = 0):
     program : Program
         Its outcomes may be None.
     num_draws : int
+        Number of draws, each from its own seed.
     seed : int
         Same seed, same draws.
 
@@ -141,6 +177,13 @@ def prior_predictive(program, num_draws: int = 1000, seed: int = 0):
 
 def simulate(program, seed: int = 0) -> dict[str, np.ndarray]:
     """One fake data set with the values behind it.
+
+    Parameters
+    ----------
+    program : Program
+        Its outcomes may be None.
+    seed : int
+        Same seed, same data.
 
     Returns
     -------

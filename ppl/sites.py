@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError, ShapeError, SupportError, explain
+from .errors import DataError, ModelError, ShapeError, SupportError, explain
+from .thresholds import LABELS_SHOWN, QUOTED, ROWS_SHOWN
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,13 @@ class ModelTrace:
     repeated: tuple[str, ...] = ()
 
     def with_tied(self, names) -> ModelTrace:
-        """The same trace, knowing which sites are tied: these have no location and scale of their own."""
+        """The same trace, knowing which sites are tied: these have no location and scale of their own.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Sites whose law depends on a discrete one.
+        """
         sites = tuple(replace(s, location_scale=False) if s.name in names else s for s in self.sites)
         return replace(self, sites=sites, tied=tuple(names))
 
@@ -138,6 +145,22 @@ class ModelTrace:
 def element_labels(name: str, shape: tuple[int, ...], dims=(), coords=None) -> list[str]:
     """Labels of the scalar elements of a quantity.
 
+    Parameters
+    ----------
+    name : str
+        The quantity.
+    shape : tuple of int
+        Of its value.
+    dims : sequence of str
+        Names of its axes.
+    coords : mapping, optional
+        Axis to labels; axes without are numbered from 0.
+
+    Returns
+    -------
+    list of str
+        In row-major order.
+
     Examples
     --------
     >>> element_labels("theta", (2,))
@@ -157,7 +180,24 @@ def element_labels(name: str, shape: tuple[int, ...], dims=(), coords=None) -> l
 
 
 def axes(node, shape, event_dim, program):
-    """Plates of a recorded site in the order of its axes, and the names of all axes."""
+    """Plates of a recorded site in the order of its axes, and the names of all axes.
+
+    Parameters
+    ----------
+    node : Node
+        The site as it was recorded.
+    shape : tuple of int
+        Of its value.
+    event_dim : int
+        Number of trailing axes that are one event.
+    program : Program
+        Which may name axes itself.
+
+    Returns
+    -------
+    tuple
+        Names of the plates, and of all axes: ``site_dim_i`` where there is no other.
+    """
     batch = len(shape) - event_dim
     names = {}
     for plate, dim, size in node.plates:
@@ -175,7 +215,21 @@ def axes(node, shape, event_dim, program):
 
 
 def check_shape(name, expected, shape, argument):
-    """Refuse data whose shape is not that of their distribution."""
+    """Refuse data whose shape is not that of their distribution.
+
+    Parameters
+    ----------
+    name : str
+        The site.
+    expected, shape : tuple of int
+        Of its law, and of its data.
+    argument : str or None
+        Which holds them.
+
+    Raises
+    ------
+    ShapeError
+    """
     where = f"site '{name}'" + (f" (argument '{argument}')" if argument else "")
     try:
         both = np.broadcast_shapes(expected, shape)
@@ -192,14 +246,83 @@ def check_shape(name, expected, shape, argument):
         )
 
 
+def check_latents(trace: ModelTrace, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values for latent sites as arrays of the sites' shapes.
+
+    Parameters
+    ----------
+    trace : ModelTrace
+        The sites of the model.
+    values : mapping
+        Site name to value, broadcast to the site's shape.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+
+    Raises
+    ------
+    ModelError
+        If a name is that of no latent site.
+    DataError
+        If a value is no number.
+    ShapeError, SupportError
+        If it has another shape than its site, or lies outside its support.
+    """
+    known = {site.name: site for site in trace.latents}
+    found = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ModelError(
+                explain(f"site '{name}'", f"one of {sorted(known)}", "an unknown name", "check it")
+            )
+        site = known[name]
+        array = _of_shape(name, value, site.shape)
+        check = getattr(site.constraint, "check", None)
+        if check is not None and not np.all(check(array)):
+            want = f"a value in its support ({site.support})"
+            raise SupportError(explain(f"site '{name}'", want, f"{array}", "correct it"))
+        found[name] = np.array(array)
+    return found
+
+
+def _of_shape(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        got = f"{value!r}"[:QUOTED]
+        raise DataError(explain(f"site '{name}'", "numbers", got, "pass its value")) from None
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ShapeError(
+            explain(f"site '{name}'", f"shape {shape}", f"{array.shape}", "reshape it")
+        ) from None
+
+
 NOMINAL = frozenset({"Categorical", "MarkovChain"})  # the order of their values means nothing
 ORDINAL = frozenset({"OrderedLogistic", "OrderedProbit", "Bernoulli"})
 
 
 def check_labels(where, leaf, distribution):
-    """Refuse labels for a law of numbers, and labels without a stated order for one of ordered values."""
-    shown = list(leaf.labels[:3])
-    if distribution in NOMINAL or distribution in ORDINAL and leaf.ordered:
+    """Refuse labels for a law of numbers, and labels without a stated order for one of ordered values.
+
+    Parameters
+    ----------
+    where : str
+        What messages call them.
+    leaf : Argument
+        The labels.
+    distribution : str
+        Name of the law.
+
+    Raises
+    ------
+    DataError
+        Saying what to pass.
+    """
+    shown = list(leaf.labels[:LABELS_SHOWN])
+    if distribution in NOMINAL or (distribution in ORDINAL and leaf.ordered):
         return
     if distribution in ORDINAL:
         remedy = "pass pd.Categorical(y, categories=[lowest, …, highest], ordered=True)"
@@ -211,7 +334,26 @@ def check_labels(where, leaf, distribution):
 
 
 def check_support(name, argument, constraint, leaf, distribution):
-    """Refuse data outside the support; missing values pass."""
+    """Refuse data outside the support; missing values pass.
+
+    Parameters
+    ----------
+    name, argument : str
+        The observed site, and the argument that holds its value.
+    constraint : object
+        The support, as a declaration or as the backend has it.
+    leaf : Argument
+        The data.
+    distribution : str
+        Name of the law.
+
+    Raises
+    ------
+    SupportError
+        Naming values and rows.
+    DataError
+        For labels, see `check_labels`.
+    """
     check = getattr(constraint, "check", None)
     host = np.asarray(leaf.value)
     where = f"site '{name}' (argument '{argument}')"
@@ -228,13 +370,13 @@ def check_support(name, argument, constraint, leaf, distribution):
     if ok.all():
         return
     bad = np.argwhere(~ok)
-    values = [host[tuple(b)].tolist() for b in bad[:5]] if bad.size else [host.tolist()]
-    rows = [int(b[0]) for b in bad[:5] if len(b)]
+    values = [host[tuple(b)].tolist() for b in bad[:ROWS_SHOWN]] if bad.size else [host.tolist()]
+    rows = [int(b[0]) for b in bad[:ROWS_SHOWN] if len(b)]
     raise SupportError(
         explain(
             where,
             f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
-            f"{values} in rows {rows}{'…' if len(bad) > 5 else ''} ({len(bad)} in all)",
+            f"{values} in rows {rows}{'…' if len(bad) > ROWS_SHOWN else ''} ({len(bad)} in all)",
             "correct those rows or choose another likelihood",
         )
     )

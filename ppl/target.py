@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import wraps
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,23 @@ import numpy as np
 from .backends import load
 from .centring import KEY
 from .errors import OutOfMemoryError, UnsupportedError, explain, in_short
+from .rows import subset
 from .sites import ModelTrace, Site, element_labels
+from .thresholds import BATCH, CONSTRAINED, LARGEST_CONSTRAINED, LARGEST_WORK
 from .units import units
-
-BATCH = 32
-LARGEST_WORK = 2**17  # numbers read by one gradient above which rows go one by one, through the cache
 
 
 @dataclass
 class Counter:
-    """Rows of batched calls made so far, padding not included."""
+    """Rows of batched calls made so far, padding not included.
+
+    Attributes
+    ----------
+    num_densities : int
+        Of the log density.
+    num_gradients : int
+        Of its gradient; a product with the Hessian counts as two.
+    """
 
     num_densities: int = 0
     num_gradients: int = 0
@@ -76,6 +84,34 @@ class Target:
         Rows per compiled call: fewer where one gradient reads much.
     centring : dict
         Location–scale sites in other coordinates than their values, see `centred`.
+    program : Program
+        The model with its data.
+    backend : str
+        ``"jax"`` or ``"torch"``.
+    trace : ModelTrace
+        All sites of the model.
+    density : object
+        The backend's compiled functions, shared by targets of the same traced program.
+    weights : dict
+        Learnable arrays of the model where the target computes.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def scale(y):
+    ...     s = er.sample("s", er.HalfNormal(1))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(0.0, s), y)
+    >>> target = scale([0.5, -1.0]).target()
+    >>> target.dim, target.labels
+    (1, ['s'])
+    >>> z = np.array([[0.0], [1.0]])
+    >>> value, gradient = target.value_and_grad(z)
+    >>> value.shape, gradient.shape
+    ((2,), (2, 1))
+    >>> target.constrain(z)["s"].round(3)
+    array([1.   , 2.718])
     """
 
     def __init__(self, program, backend: str, trace: ModelTrace, density, dtype, device: str):
@@ -95,7 +131,13 @@ class Target:
 
     @classmethod
     def of(cls, program, backend: str = "jax", dtype=None, device: str = "auto") -> Target:
-        """The target of a program on a backend."""
+        """The target of a program on a backend; the parameters are those of `Program.target`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the dtype is none of densities, or the model's loops hold in single precision only.
+        """
         engine = load(backend, program.model.language)
         device = engine.resolve_device(device)
         asked = None if dtype is None else _precision(dtype)
@@ -139,7 +181,7 @@ class Target:
         return other
 
     @property
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """The program's arrays where the target computes: copies, made when they are first asked for."""
         if not self._placed:
             with self.room():
@@ -147,7 +189,7 @@ class Target:
         return self._placed
 
     @property
-    def lent(self) -> dict:
+    def lent(self) -> dict[str, Any]:
         """The program's arrays as they lie, for functions that read few of them and copy what they read."""
         return self._placed or self._lent or self.data
 
@@ -161,7 +203,7 @@ class Target:
             return self._engine.to_device(value, self.dtype)
 
     @contextmanager
-    def room(self):
+    def room(self) -> Iterator[None]:
         """Where the device has no memory left within, an `OutOfMemoryError` says so."""
         try:
             yield
@@ -184,7 +226,7 @@ class Target:
 
     @property
     def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Location and scale of each coordinate as its law declares them, see `elboroom.ppl.units`."""
+        """Location and scale ``(dim,)`` of each coordinate as its law declares them, see `elboroom.ppl.units`."""
         return units(self.sites, self._engine.known(self.program))
 
     @property
@@ -193,7 +235,26 @@ class Target:
         return self._engine.loops
 
     def sampler(self, num_warmup: int, metric: str | None, flow=None):
-        """The backend's NUTS on this density, compiled once for the same settings."""
+        """The backend's NUTS on this density, compiled once for the same settings.
+
+        Parameters
+        ----------
+        num_warmup : int
+            Steps of warm-up.
+        metric : {"diag", "dense"} or None
+            Mass matrix that is adapted; None for the one that is given.
+        flow : object, optional
+            A transport in whose coordinates chains run.
+
+        Returns
+        -------
+        object
+            See the backends' ``nuts``.
+
+        References
+        ----------
+        Hoffman & Gelman (2014), The No-U-Turn sampler, JMLR 15.
+        """
         made, key = self.density.ascents, ("nuts", num_warmup, metric, flow)
         if key not in made:
             made[key] = self._engine.sampler(self.density, num_warmup, metric, flow)
@@ -219,7 +280,7 @@ class Target:
         return out
 
     def prepare(self, *names: str) -> None:
-        """Start compiling the named functions in threads of their own."""
+        """Start compiling the named functions of `density` in threads of their own."""
         z = np.zeros((self.batch, self.dim), self.dtype)
         for name in names:
             getattr(self.density, name).prepare(z, self.data, self.weights)
@@ -247,6 +308,9 @@ class Target:
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
         batch : int, optional
             Rows per call: each size is compiled once.
         scale : mapping, optional
@@ -274,12 +338,20 @@ class Target:
         return (self.data if data is None else data), (self.weights if weights is None else weights)
 
     @_within_memory
-    def log_density(self, z, data=None, weights=None, rows: Mapping = {}, scale: Mapping = {}) -> dict:  # noqa: B006
+    def log_density(
+        self,
+        z,
+        data=None,
+        weights=None,
+        rows: Mapping[str, np.ndarray] = MappingProxyType({}),
+        scale: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, np.ndarray]:
         """Log density and its parts.
 
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
         data, weights : mapping, optional
             Other arrays of the same shapes; by default those of the program.
         rows : mapping, optional
@@ -294,17 +366,15 @@ class Target:
             ``log_jacobian``.
         """
         data, weights = self._inputs(data, weights)
-        target = self
         if rows:
-            from .rows import subset
-
-            target = subset(self, {k: np.asarray(v) for k, v in rows.items()})
-            data = target.data
+            small = subset(self, {k: np.asarray(v) for k, v in rows.items()})
+            self.counter.num_densities += len(z)
+            return small.log_density(z, weights=weights, scale=scale)
         scale = {k: np.asarray(v, self.dtype) for k, v in scale.items()}
-        pieces, total = target._batched(target.density.parts, z, data, weights, scale)
+        pieces, total = self._batched(self.density.parts, z, data, weights, scale)
         self.counter.num_densities += total
         out = {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
-        out["log_density"] = sum(out.values())
+        out["log_density"] = np.sum(list(out.values()), axis=0)
         return out
 
     @_within_memory
@@ -314,6 +384,9 @@ class Target:
         Parameters
         ----------
         z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
         reduce : str, optional
             Name of a plate to sum over.
 
@@ -336,7 +409,18 @@ class Target:
 
     @_within_memory
     def hessian_vector(self, z, v) -> np.ndarray:
-        """Hessian of the log density at each row of `z` times the same row of `v`, shape ``(B, dim)``."""
+        """Products of Hessians of the log density with vectors.
+
+        Parameters
+        ----------
+        z, v : numpy.ndarray, shape (B, dim)
+            Points, and a vector for each.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, dim)
+            Float64.
+        """
         z, v = np.asarray(z, self.dtype), np.asarray(v, self.dtype)
         out = []
         for start in range(0, len(z), self.batch):
@@ -353,6 +437,13 @@ class Target:
     def constrain(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
         """Values of latent and deterministic sites.
 
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
+
         Returns
         -------
         dict of numpy.ndarray
@@ -364,13 +455,26 @@ class Target:
 
     @property
     def constrain_batch(self) -> int:
-        """Rows per call of `constrain`: few calls, within about 64 MB of output."""
+        """Rows per call of `constrain`: few calls, within `CONSTRAINED` numbers of output."""
         size = sum(int(np.prod(s.shape, dtype=int)) for s in self.trace.by_role("latent", "deterministic"))
-        return int(np.clip(2**23 // max(size, 1), self.batch, 1024))
+        return int(np.clip(CONSTRAINED // max(size, 1), self.batch, LARGEST_CONSTRAINED))
 
     @_within_memory
     def responsibilities(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
-        """Posterior probability of each value of each discrete site, shapes ``(B, count, *shape)``."""
+        """Posterior probability of each value of each discrete site that has been summed out.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            Site name to shape ``(B, count, *shape)``; sums to one over the second axis.
+        """
         data, weights = self._inputs(data, weights)
         pieces, total = self._batched(self.density.responsibilities, z, data, weights)
         self.counter.num_gradients += total
@@ -378,7 +482,20 @@ class Target:
 
     @_within_memory
     def unconstrain(self, values: Mapping[str, np.ndarray], data=None, weights=None) -> np.ndarray:
-        """Unconstrained coordinates of constrained values, shape ``(B, dim)``; values batched alike."""
+        """Unconstrained coordinates of constrained values.
+
+        Parameters
+        ----------
+        values : mapping
+            Latent site to its values, shape ``(B, *shape)``, in its support.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, dim)
+            Float64; not finite where values lie outside of their support.
+        """
         data, weights = self._inputs(data or self.lent, weights)
         values = {s.name: np.asarray(values[s.name], self.dtype) for s in self.sites}
         total = len(values[self.sites[0].name])
@@ -394,12 +511,26 @@ class Target:
         return np.concatenate(out)
 
     def log_joint(self, values: Mapping[str, np.ndarray]) -> float:
-        """Log joint density at constrained values, without Jacobian terms."""
+        """Log joint density at constrained values, in nats, without Jacobian terms.
+
+        Parameters
+        ----------
+        values : mapping
+            Latent site to its value, of its shape.
+        """
         values = {k: np.asarray(v, self.dtype) for k, v in values.items()}
         return float(sum(float(v) for v in self.log_joint_terms(values).values()))
 
     @_within_memory
     def log_joint_terms(self, values: Mapping[str, np.ndarray], data=None) -> dict[str, float]:
-        """Log density of each site at constrained values."""
+        """Log density of each site at constrained values, in nats.
+
+        Parameters
+        ----------
+        values : mapping
+            Latent site to its value, of its shape.
+        data : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
+        """
         terms = self.density.joint(dict(values), *self._inputs(data, None))
         return {name: float(value) for name, value in terms.items()}

@@ -36,6 +36,7 @@ def dataset(
     coords : mapping
         Axis name to labels; axes without labels are numbered.
     sample : sequence of str
+        Names of the leading axes.
 
     Returns
     -------
@@ -79,7 +80,19 @@ def _labels(given: Sequence, size: int) -> np.ndarray:
 
 
 def tree(groups: Mapping[str, Any], attrs: Mapping[str, Any]):
-    """A ``DataTree`` of the groups, with `attrs` on the root."""
+    """A ``DataTree`` of groups.
+
+    Parameters
+    ----------
+    groups : mapping of str to xarray.Dataset
+        By name.
+    attrs : mapping
+        Attributes of the root.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
     import xarray as xr
 
     out = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})

@@ -24,7 +24,17 @@ def running():
 
 @contextmanager
 def without_warnings(message: str = ""):
-    """No warnings inside that begin with `message`; the filters, which all threads share, are those of before afterwards."""
+    """No warnings within the block that begin with some words.
+
+    Parameters
+    ----------
+    message : str
+        A regular expression of the words; by default all warnings.
+
+    Notes
+    -----
+    The filters, which all threads share, are those of before afterwards.
+    """
     with running(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=message)
         yield

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .thresholds import FAR
+
 PARTS = (
     "loc",
     "scale",
@@ -15,7 +17,6 @@ PARTS = (
 )  # parameters that say how large a value is
 _LINE = frozenset({"real", "real_vector"})
 _HALF = frozenset({"positive", "nonnegative", "greater_than", "less_than"})
-FAR = 1e3  # a factor from which on a search around 0, on the scale of one, does not begin where it should
 
 
 def declared(site, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -24,6 +25,7 @@ def declared(site, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
     Parameters
     ----------
     site : Site
+        A latent site.
     known : mapping
         Parameters that depend on no other latent site.
 
@@ -36,7 +38,9 @@ def declared(site, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
     constraint = site.constraint
     while hasattr(constraint, "base"):
         constraint = constraint.base
-    support, loc, scale = getattr(constraint, "name", ""), known.get("loc", 0.0), known.get("scale")
+    support = getattr(constraint, "name", "")
+    loc: np.ndarray | float = known.get("loc", 0.0)
+    scale: np.ndarray | float | None = known.get("scale")
     if support in _HALF and site.distribution != "LogNormal":
         size = known.get("rate", scale)
         if size is None:

@@ -293,7 +293,7 @@ def test_settings_reach_the_model(place, monkeypatch):
     assert (seen["refine"], seen["seed"], seen["guide"]) == (False, 7, "laplace")
 
 
-def test_netcdf(place, monkeypatch):
+def test_netcdf(place):
     import xarray as xr
 
     from elboroom.arguments import read_table

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..thresholds import LEAST_VARIANCE, MOST_CATEGORIES, PULLED
+from .binning import binned, group_means, sorting
 from .judge import Test
-from .predictions import PULLED, Outcome, binned, group_means, sorting
-
-MOST_CATEGORIES = 12
+from .outcome import Outcome
 
 
 def events(outcome: Outcome) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Binary events of an outcome, observed and replicated: itself, each category, or each step of an order."""
+    """Binary events of an outcome: itself, each category, or each step of an order.
+
+    Yields
+    ------
+    tuple
+        Name, and whether it happened as 0 and 1: observed ``(N,)`` and replicated ``(S, N)``.
+    """
     if outcome.kind == "binary":
         yield "", outcome.observed, outcome.replicated
     elif outcome.kind == "categorical":
@@ -25,11 +31,12 @@ def events(outcome: Outcome) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 
 
 def tests(outcome: Outcome) -> Iterator[Test]:
-    """Along the predicted probability, and along each column.
+    """Shares that came true in bins along the predicted probability, and along each column.
 
     References
     ----------
-    Hosmer & Lemeshow (1980); judged here against its own posterior predictive distribution.
+    Hosmer & Lemeshow (1980), Goodness of fit tests for the multiple logistic regression model, Communications in
+    Statistics A 9; judged here against its own posterior predictive distribution.
     """
     leaning = outcome.pull(outcome.replicated.mean(0)) > PULLED
     for event, observed, draws in events(outcome):
@@ -42,7 +49,7 @@ def tests(outcome: Outcome) -> Iterator[Test]:
             if codes.max() == 0:
                 continue
             mean, count = group_means(codes, expected)
-            scale = np.sqrt(np.maximum(mean * (1 - mean), 1e-6) / count)
+            scale = np.sqrt(np.maximum(mean * (1 - mean), LEAST_VARIANCE) / count)
 
             def statistic(shares, mean=mean, scale=scale):
                 return np.log(np.maximum((((shares - mean) / scale) ** 2).sum(-1), 1e-300))

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..thresholds import INTERVALS
 from .judge import Test
-from .predictions import Outcome
-
-INTERVALS = (0.5, 0.9)
+from .outcome import Outcome
 
 
 def tests(outcome: Outcome) -> Iterator[Test]:
     """Share of the rows inside central intervals of their predictions, against that of replicated data."""
-    if outcome.kind not in {"continuous", "count"}:
-        return
-    if outcome.near is None:
+    if outcome.kind not in {"continuous", "count"} or outcome.near is None:
         return
     for interval in INTERVALS:
         share, shares = ((np.abs(p - 0.5) <= interval / 2).mean(-1) for p in outcome.places)

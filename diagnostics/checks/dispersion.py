@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .judge import Test
-from .predictions import Outcome
+from .outcome import Outcome
 
 SPREAD = "consider a likelihood with a dispersion or tail parameter (negative binomial, Student t)"
 

@@ -14,17 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...inference.evidence.finding import Finding
-
-LEVEL = 0.02  # of each check of an outcome
-FAMILY = 0.01  # of all together: only then does the model misfit
-TAIL = 0.1  # share of the draws that says how the tail goes on
-LEAST_TAIL = 20  # of them
-SHAPES = -0.5, 0.1  # of a tail: heavy, or with an end
+from ..thresholds import CENTRAL, FAMILY, LEAST_TAIL, LEVEL, TAIL, TAIL_SHAPES
 
 
 @dataclass(frozen=True)
 class Test:
-    """One statistic.
+    """One statistic of the ``S`` replicates and of the observed outcome.
 
     Attributes
     ----------
@@ -54,9 +49,9 @@ class Test:
 
     @property
     def deviations(self) -> np.ndarray:
-        """How extreme the replicated values are and, last, the observed one, in comparable units."""
+        """How extreme the replicated values are and, last, the observed one, in comparable units: ``(S + 1,)``."""
         values = np.append(self.replicated, self.observed).astype(float)
-        low, mid, high = np.quantile(self.replicated, [0.025, 0.5, 0.975])
+        low, mid, high = np.quantile(self.replicated, [CENTRAL[0], 0.5, CENTRAL[1]])
         scale = 1e-9 * max(1.0, abs(mid))
         up = (values - mid) / max(high - mid, scale)
         down = (mid - values) / max(mid - low, scale)
@@ -69,6 +64,19 @@ def probabilities(tests: list[Test]) -> np.ndarray:
 
     The share of replicated data sets whose most extreme statistic is as extreme as this one: statistics that go
     together count as one.
+
+    Parameters
+    ----------
+    tests : list of Test, of length T
+        All that are judged together.
+
+    Returns
+    -------
+    numpy.ndarray, shape (T,)
+
+    References
+    ----------
+    Westfall & Young (1993), Resampling-Based Multiple Testing (the distribution of the most extreme one).
     """
     if not tests:
         return np.zeros(0)
@@ -86,6 +94,16 @@ def surprise(values: np.ndarray) -> np.ndarray:
 
     By rank in the body; in the tail by a generalised Pareto law, which goes on where the draws end.
 
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (S + 1,)
+        Those of the replicates and, last, the observed one.
+
+    Returns
+    -------
+    numpy.ndarray, shape (S + 1,)
+        In nats.
+
     References
     ----------
     Knijnenburg, Wessels, Reinders & Shmulevich (2009), Fewer permutations, more accurate P-values, Bioinformatics 25.
@@ -102,35 +120,44 @@ def surprise(values: np.ndarray) -> np.ndarray:
     second = (np.arange(tail - 1, -1, -1) / (tail - 1) * excess).mean()
     if not first - 2 * second > 1e-9 * first:
         return found
-    shape = float(np.clip(first / (first - 2 * second) - 2, *SHAPES)) or 1e-9
+    shape = float(np.clip(first / (first - 2 * second) - 2, *TAIL_SHAPES)) or 1e-9
     over = -shape * np.maximum(values - start, 0) / (first * (1 + shape))
     decline = np.log1p(np.maximum(over, 1e-12 - 1)) / -shape
     return np.where(values > start, np.log(count / tail) + decline, found)
 
 
 def judged(tests: Iterable[Test]) -> list[Finding]:
-    """A finding for each check of each outcome: *misfit* where it stands out among all, *caution* among its own."""
+    """A finding for each check of each outcome.
+
+    Parameters
+    ----------
+    tests : iterable of Test
+        All that are judged together.
+
+    Returns
+    -------
+    list of Finding
+        *misfit* where a test stands out among all (`FAMILY`), *caution* where among its own (`LEVEL`), else *ok*.
+    """
     tests = list(tests)
     family = dict(zip(map(id, tests), probabilities(tests), strict=True))
     found = []
-    for key in dict.fromkeys((test.check, test.outcome) for test in tests):
-        own = [test for test in tests if (test.check, test.outcome) == key]
-        values = probabilities(own)
-        worst = own[int(values.argmin())]
-        value = float(values.min())
-        verdict = (
-            "misfit"
-            if min(family[id(test)] for test in own) < FAMILY
-            else "caution"
-            if value < LEVEL
-            else "ok"
-        )
-        odd = [t for t, v in zip(own, values, strict=True) if v < LEVEL] or [worst]
-        words = worst.fits
-        if verdict != "ok":
-            along = ", ".join(list(dict.fromkeys(t.along for t in odd if t.along))[:3])
-            words = worst.misfit.format(along=along)
-        if verdict == "caution":
-            words = f"Perhaps chance: {words}"
-        found.append(Finding(*key, value, LEVEL, verdict, words))
+    for check, outcome in dict.fromkeys((test.check, test.outcome) for test in tests):
+        own = [test for test in tests if (test.check, test.outcome) == (check, outcome)]
+        found.append(_finding(own, min(family[id(test)] for test in own)))
     return found
+
+
+def _finding(own: list[Test], among_all: float) -> Finding:
+    """The finding of one check of one outcome: its tests, and the least probability of one of them among all tests."""
+    values = probabilities(own)
+    worst, value = own[int(values.argmin())], float(values.min())
+    verdict = "misfit" if among_all < FAMILY else "caution" if value < LEVEL else "ok"
+    words = worst.fits
+    if verdict != "ok":
+        odd = [t for t, v in zip(own, values, strict=True) if v < LEVEL] or [worst]
+        along = ", ".join(list(dict.fromkeys(t.along for t in odd if t.along))[:3])
+        words = worst.misfit.format(along=along)
+    if verdict == "caution":
+        words = f"Perhaps chance: {words}"
+    return Finding(worst.check, worst.outcome, value, LEVEL, verdict, words)

@@ -10,30 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...inference.evidence.psis import khat_threshold
 from ...ppl.errors import ElboroomError
+from ..thresholds import (
+    BEYOND,
+    INFLUENTIAL,
+    LEAST_ROWS,
+    LOO_ROWS,
+    MOST_INFLUENTIAL,
+    NAMED,
+    SMOOTHED_BLOCK,
+)
 from .pit import local_level, ranks, threshold
-from .predictions import LEAST_ROWS
-
-MOST_ROWS = 5_000  # one by one
-INFLUENTIAL = 0.7  # k̂ of a row
-NAMED = 5  # rows
-MOST_INFLUENTIAL = 0.05  # share of influential rows from which on LOO-PIT does not hold
-BEYOND = 1e-8  # local level below which no noise of the weights explains LOO-PIT
-BLOCK = 2**21  # numbers smoothed at a time
+from .smoothing import smooth_rows
 
 
 @dataclass(frozen=True)
 class Loo:
-    """Leave-one-out log densities of the rows of one outcome.
+    """Leave-one-out log densities of the ``N`` rows of one outcome.
 
     Attributes
     ----------
-    elpd, khat : numpy.ndarray, shape (N,)
+    elpd : numpy.ndarray, shape (N,)
+        Log density of each row, the others given, in nats.
+    khat : numpy.ndarray, shape (N,)
+        k̂ of each row's importance weights.
     places : numpy.ndarray, shape (N,), or None
         Probability integral transforms of rows each left out, randomised over ties.
     labels : list of str
@@ -45,16 +51,32 @@ class Loo:
     khat: np.ndarray
     places: np.ndarray | None
     labels: list[str]
-    estimate: object
+    estimate: Any
 
 
 def leave_one_out(posterior) -> dict[str, Loo]:
-    """By observed site; those with too many rows, or without a density per row, are left out."""
+    """Leave-one-out densities by observed site, made once.
+
+    Sites of more than `LOO_ROWS` rows, or without a density per row, are left out.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+
+    Returns
+    -------
+    dict of str to Loo
+
+    References
+    ----------
+    Vehtari, Gelman & Gabry (2017), Statistics & Computing 27.
+    """
     if "loo" in posterior._groups:
         return posterior._groups["loo"]
     found: dict[str, Loo] = {}
     if posterior.program is not None or "log_likelihood" in posterior._groups.get("saved", {}):
-        small = [n for n, v in posterior.observed_data.items() if 1 < np.size(v) <= MOST_ROWS]
+        small = [n for n, v in posterior.observed_data.items() if 1 < np.size(v) <= LOO_ROWS]
         for name in small:
             try:
                 rows = posterior.draws["log_likelihood"][name]
@@ -77,14 +99,22 @@ def _there(observed, shape, imputed: bool) -> np.ndarray:
 
 
 def _left_out(posterior, name, rows, density, there) -> Loo:
-    count, num_rows = density.shape
-    replicated, observed = _replicated(posterior, name, count, there), None
+    replicated, observed = _replicated(posterior, name, len(density), there), None
     if replicated is not None:
         observed = np.ravel(posterior.observed_data[name])[there].astype(float)
+    elpd, khat, places = _smoothed(density, replicated, observed)
+    labels, shape = _layout(name, rows, there)
+    return Loo(elpd, khat, places, labels, _estimate(density, elpd, khat, shape))
+
+
+def _smoothed(density, replicated, observed) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Log densities and k̂ of rows each left out ``(N,)`` and, of those with replicates, their transforms."""
+    count, num_rows = density.shape
     elpd, khat, places = np.empty(num_rows), np.empty(num_rows), np.full(num_rows, np.nan)
     rng = np.random.default_rng(num_rows)
-    for start in range(0, num_rows, max(1, BLOCK // count)):
-        some = slice(start, start + max(1, BLOCK // count))
+    block = max(1, SMOOTHED_BLOCK // count)
+    for start in range(0, num_rows, block):
+        some = slice(start, start + block)
         weights, khat[some] = smooth_rows(-density[:, some].T)
         elpd[some] = np.log((weights * np.exp(density[:, some].T - density[:, some].max(0)[:, None])).sum(1))
         elpd[some] += density[:, some].max(0)
@@ -94,33 +124,44 @@ def _left_out(posterior, name, rows, density, there) -> Loo:
             inside = below + rng.uniform(size=len(draws)) * (weights * (draws == seen)).sum(1)
             # the row counts as one more draw: those beyond all draws would lump at the ends
             places[some] = (count * inside + rng.uniform(size=len(draws))) / (count + 1)
-    lppd = np.log(np.exp(density - density.max(0)).mean(0)) + density.max(0)
+    return elpd, khat, None if replicated is None else places.clip(0, 1)
+
+
+def _layout(name, rows, there) -> tuple[list[str], Any]:
+    """Labels of the rows that are there, and an array of their layout for arviz-stats."""
     dims = rows.dims[2:]
     shape = rows.isel({rows.dims[0]: 0, rows.dims[1]: 0}, drop=True)
-    stacked = shape.stack(_row=dims)[there] if dims else None
-    labels = [_label(name, dims, row) for row in stacked.coords["_row"].values] if dims else [name]
-    if not there.all():
-        shape = stacked.drop_vars(stacked.coords).rename(_row="row")
-    good = khat_threshold(count)
-    estimate = _estimate(
-        elpd=float(elpd.sum()),
-        se=float(np.sqrt(num_rows * elpd.var())),
-        p=float((lppd - elpd).sum()),
-        n_samples=count,
-        n_data_points=num_rows,
-        scale="log",
-        warning=bool((khat > good).any()),
-        good_k=good,
-        elpd_i=shape.copy(data=elpd.reshape(shape.shape)),
-        pareto_k=shape.copy(data=khat.reshape(shape.shape)),
-    )
-    return Loo(elpd, khat, None if replicated is None else places.clip(0, 1), labels, estimate)
+    if not dims:
+        return [name], shape
+    stacked = shape.stack(_row=dims)[there]
+    labels = [_label(name, row) for row in stacked.coords["_row"].values]
+    return labels, shape if there.all() else stacked.drop_vars(stacked.coords).rename(_row="row")
 
 
-def _estimate(**facts):
+def _label(name, row) -> str:
+    row = row if isinstance(row, tuple) else (row,)
+    return f"{name}[{', '.join(str(one) for one in row)}]"
+
+
+def _estimate(density, elpd, khat, shape) -> Any:
     """What arviz-stats gives for leave-one-out; since its version 1 a class of its own."""
     from arviz_stats import utils
 
+    count, num_rows = density.shape
+    lppd = np.log(np.exp(density - density.max(0)).mean(0)) + density.max(0)
+    good = khat_threshold(count)
+    facts = {
+        "elpd": float(elpd.sum()),
+        "se": float(np.sqrt(num_rows * elpd.var())),
+        "p": float((lppd - elpd).sum()),
+        "n_samples": count,
+        "n_data_points": num_rows,
+        "scale": "log",
+        "warning": bool((khat > good).any()),
+        "good_k": good,
+        "elpd_i": shape.copy(data=elpd.reshape(shape.shape)),
+        "pareto_k": shape.copy(data=khat.reshape(shape.shape)),
+    }
     kind = getattr(utils, "ELPDDataLOO", None)
     return utils.ELPDData(kind="loo", **facts) if kind is None else kind(**facts)
 
@@ -132,62 +173,6 @@ def _replicated(posterior, name, count, there):
     except (ElboroomError, KeyError):
         return None
     return values.reshape(count, -1)[:, there] if values.size == count * there.size else None
-
-
-def smooth_rows(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pareto-smoothed weights of many rows at once: those of arviz-stats, which takes them one by one.
-
-    Parameters
-    ----------
-    log_weights : numpy.ndarray, shape (N, S)
-
-    Returns
-    -------
-    tuple
-        Weights ``(N, S)`` that sum to one, and k̂ ``(N,)``.
-
-    References
-    ----------
-    Vehtari et al. (2024), JMLR 25. Zhang & Stephens (2009), Technometrics 51.
-    """
-    weights = np.exp(log_weights - log_weights.max(1, keepdims=True))
-    num_rows, count = weights.shape
-    tail = int(np.ceil(min(count / 5, 3 * np.sqrt(count))))
-    if tail < 5:
-        return weights / weights.sum(1, keepdims=True), np.full(num_rows, np.inf)
-    largest = np.argpartition(weights, count - tail - 1, axis=1)[:, -tail - 1 :]
-    values = np.take_along_axis(weights, largest, 1)
-    order = values.argsort(axis=1)
-    largest, values = np.take_along_axis(largest, order, 1), np.take_along_axis(values, order, 1)
-    excess = values[:, 1:] - values[:, :1]
-    with np.errstate(all="ignore"):
-        shape, scale = _pareto(excess)
-        share = np.arange(0.5, tail) / tail
-        smoothed = scale[:, None] * np.expm1(-shape[:, None] * np.log1p(-share)) / shape[:, None]
-    sound = np.isfinite(smoothed).all(1) & (scale > 0)
-    smoothed = np.minimum(values[:, :1] + smoothed, values[:, -1:])
-    np.put_along_axis(weights, largest[:, 1:], np.where(sound[:, None], smoothed, values[:, 1:]), 1)
-    return weights / weights.sum(1, keepdims=True), np.where(np.isfinite(shape), shape, np.inf)
-
-
-def _pareto(excess) -> tuple[np.ndarray, np.ndarray]:
-    """Shape, drawn to one half, and scale of a generalised Pareto law for each sorted row."""
-    count = excess.shape[1]
-    size = 30 + int(count**0.5)
-    grid = 1 - np.sqrt(size / (np.arange(1, size + 1) - 0.5))
-    grid = grid / (3 * excess[:, int(count / 4 + 0.5) - 1, None]) + 1 / excess[:, -1:]
-    shapes = np.stack([np.log1p(-b[:, None] * excess).mean(1) for b in grid.T], 1)
-    likelihood = count * (np.log(-grid / shapes) - shapes - 1)
-    weights = np.exp(likelihood - np.nanmax(likelihood, 1, keepdims=True))
-    weights = np.where(weights >= 10 * np.finfo(float).eps * weights.sum(1, keepdims=True), weights, 0)
-    best = (grid * weights).sum(1) / weights.sum(1)
-    shape = np.log1p(-best[:, None] * excess).mean(1)
-    return (count * shape + 5) / (count + 10), -shape / best
-
-
-def _label(name, dims, row) -> str:
-    row = row if isinstance(row, tuple) else (row,)
-    return f"{name}[{', '.join(str(one) for one in row)}]"
 
 
 def check(posterior) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -19,68 +20,93 @@ from ...inference.evidence.finding import Finding
 from ...ppl.errors import ElboroomError
 from ...ppl.simulate import prior_groups
 from ...ppl.turns import without_warnings
-
-SENSITIVE = 0.05  # of the power-scaling measure
-WIDE = 100.0  # times the data's range beyond which prior predictions are implausible
-RARE = 0.001  # share of prior predictions beyond the data
-MOST_QUANTITIES, MOST_ROWS, MOST_DRAWS = 50, 5_000, 200
-LEAST_DRAWS, MOST_VALUES = 50, 2**21
+from ..thresholds import (
+    FEWEST_PREDICTIONS,
+    OUTER,
+    PREDICTION_VALUES,
+    PRIOR_PREDICTIONS,
+    RARE,
+    SENSITIVE,
+    SENSITIVE_NAMED,
+    SENSITIVITY_ROWS,
+    SHARED_QUANTITIES,
+    WIDE,
+)
 
 
 def check(posterior) -> Iterator[Finding]:
-    """Conflict of prior and data, and prior predictions against the data's range."""
+    """Conflict of prior and data, and prior predictions against the data's range; none without the program."""
     if posterior.program is None or posterior._target is None:
         return
     yield from _conflict(posterior)
     yield from _plausible(posterior)
 
 
-def _conflict(posterior):
-    import arviz_stats
-
-    local, graph = set(posterior.settings.get("local", ())), posterior.program.graph(posterior.backend)
-    latent = {s.name: s for s in posterior.sites if s.role == "latent"}
-    shared = [
-        s for s in latent.values() if s.name not in local and np.prod(s.shape, dtype=int) <= MOST_QUANTITIES
-    ]
-    shared = [
-        s for s in shared if not set(graph.parents(s.name)) & set(latent)
-    ]  # whose prior is no part of a model
-    names = [s.name for s in shared]
-    rows = sum(np.size(v) for v in posterior.observed_data.values())
-    if not names or not posterior.observed_data or rows > MOST_ROWS:
-        return
-    try:
-        posterior.draws["log_likelihood"], posterior.draws["log_prior"]
-        log_prior = [s.name for s in shared if s.name in posterior.draws["log_prior"]]
-        if not log_prior:
-            return
-        with without_warnings(), _unlogged("arviz_stats"), np.errstate(all="ignore"):
-            table = arviz_stats.psense_summary(
-                posterior.draws, var_names=names, prior_var_names=log_prior, threshold=SENSITIVE
-            )
-    except (ElboroomError, KeyError, ValueError):
+def _conflict(posterior) -> Iterator[Finding]:
+    table = _sensitivity(posterior)
+    if table is None:
         return
     prior, likelihood = table["prior"].to_numpy(float), table["likelihood"].to_numpy(float)
     both = (prior > SENSITIVE) & (likelihood > SENSITIVE)
     weak = (prior > SENSITIVE) & ~both
+
+    def finding(which, verdict, words):
+        worst = int(np.where(which, prior, -1).argmax())
+        names = ", ".join(map(str, table.index[which][:SENSITIVE_NAMED]))
+        advice = words.format(names=names)
+        return Finding("prior and data", str(table.index[worst]), prior[worst], SENSITIVE, verdict, advice)
+
     if both.any():
-        worst = int(np.where(both, prior, -1).argmax())
-        words = f"The prior of {', '.join(map(str, table.index[both][:4]))} and the data pull apart: the answer lies between."
-        advice = f"{words} Give it a wider prior, or say why the data may be overruled."
-        yield Finding("prior and data", str(table.index[worst]), prior[worst], SENSITIVE, "caution", advice)
+        yield finding(
+            both,
+            "caution",
+            "The prior of {names} and the data pull apart: the answer lies between. Give it a wider prior, or say why the "
+            "data may be overruled.",
+        )
     elif weak.any():
-        worst = int(np.where(weak, prior, -1).argmax())
-        words = f"The data say little of {', '.join(map(str, table.index[weak][:4]))}: its posterior leans on its prior."
-        yield Finding("prior and data", str(table.index[worst]), prior[worst], SENSITIVE, "ok", words)
+        yield finding(weak, "ok", "The data say little of {names}: its posterior leans on its prior.")
     else:
         words = "No prior decides the answer."
         yield Finding("prior and data", "fit", float(np.nanmax(prior)), SENSITIVE, "ok", words)
 
 
+def _sensitivity(posterior) -> Any:
+    """How far scaling prior and likelihood by a power moves each quantity that rows share, or None where nothing tells."""
+    import arviz_stats
+
+    shared = _shared(posterior)
+    rows = sum(np.size(v) for v in posterior.observed_data.values())
+    if not shared or not posterior.observed_data or rows > SENSITIVITY_ROWS:
+        return None
+    try:
+        posterior.draws["log_likelihood"], posterior.draws["log_prior"]
+        log_prior = [name for name in shared if name in posterior.draws["log_prior"]]
+        if not log_prior:
+            return None
+        with without_warnings(), _unlogged("arviz_stats"), np.errstate(all="ignore"):
+            return arviz_stats.psense_summary(
+                posterior.draws, var_names=shared, prior_var_names=log_prior, threshold=SENSITIVE
+            )
+    except (ElboroomError, KeyError, ValueError):
+        return None
+
+
+def _shared(posterior) -> list[str]:
+    """Names of small latent sites that all rows share, with a prior of their own: one without parents."""
+    local, graph = set(posterior.settings.get("local", ())), posterior.program.graph(posterior.backend)
+    latent = {s.name: s for s in posterior.sites if s.role == "latent"}
+    return [
+        name
+        for name, site in latent.items()
+        if name not in local
+        and np.prod(site.shape, dtype=int) <= SHARED_QUANTITIES
+        and not set(graph.parents(name)) & set(latent)
+    ]
+
+
 @contextmanager
-def _unlogged(name: str):
-    """What this thread says to a logger is dropped; what others say is not."""
+def _unlogged(name: str) -> Iterator[None]:
+    """What this thread says to the logger `name` within the block is dropped; what others say is not."""
     own, logger = threading.get_ident(), logging.getLogger(name)
 
     def others(record):
@@ -93,52 +119,46 @@ def _unlogged(name: str):
         logger.removeFilter(others)
 
 
-def _plausible(posterior):
+def _plausible(posterior) -> Iterator[Finding]:
+    prior = _predictions(posterior)
+    for name, observed in posterior.observed_data.items():
+        site, y = posterior.observed.get(name), np.asarray(observed, float)
+        y = y[~np.isnan(y)]
+        binary = site is not None and site.is_discrete and len(np.unique(y)) <= 2
+        if site is None or binary or name not in prior or y.size < 2 or np.ptp(y) == 0:
+            continue
+        sets = np.asarray(prior[name].values, float).reshape(-1, max(1, np.size(observed)))
+        draws = sets[:PRIOR_PREDICTIONS].ravel()
+        draws = draws[np.isfinite(draws)]
+        if len(draws):
+            yield _against(name, y, draws)
+
+
+def _predictions(posterior) -> Any:
+    """Prior predictions by outcome, fewer of long data; empty where none can be drawn."""
     try:
         size = sum(np.size(value) for value in posterior.observed_data.values())
-        if size * MOST_DRAWS > MOST_VALUES and "prior_predictive" not in posterior.draws.children:
-            few = max(LEAST_DRAWS, MOST_VALUES // size)
-            prior = prior_groups(posterior.program, min(few, MOST_DRAWS), posterior.seed, posterior.backend)[
-                "prior_predictive"
-            ]
-        else:
-            prior = posterior.draws["prior_predictive"]
+        long = size * PRIOR_PREDICTIONS > PREDICTION_VALUES
+        if not long or "prior_predictive" in posterior.draws.children:
+            return posterior.draws["prior_predictive"]
+        few = min(PRIOR_PREDICTIONS, max(FEWEST_PREDICTIONS, PREDICTION_VALUES // size))
+        groups = prior_groups(posterior.program, few, posterior.seed, posterior.backend)
+        return groups["prior_predictive"]
     except (ElboroomError, KeyError):
-        return
-    for name, observed in posterior.observed_data.items():
-        site = posterior.observed.get(name)
-        y = np.asarray(observed, float)
-        y = y[~np.isnan(y)]
-        if site is None or site.is_discrete and len(np.unique(y)) <= 2 or name not in prior or y.size < 2:
-            continue
-        draws = (
-            np.asarray(prior[name].values, float).reshape(-1, max(1, np.size(observed)))[:MOST_DRAWS].ravel()
-        )
-        draws = draws[np.isfinite(draws)]
-        if not len(draws) or np.ptp(y) == 0:
-            continue
-        low, high = np.quantile(draws, [0.05, 0.95])
-        ratio = float((high - low) / np.ptp(y))
-        beyond = float(min((draws <= np.quantile(y, 0.1)).mean(), (draws >= np.quantile(y, 0.9)).mean()))
-        if beyond < RARE:
-            yield Finding(
-                "prior predictions",
-                name,
-                beyond,
-                RARE,
-                "caution",
-                f"The priors hardly allow outcomes as extreme as those of '{name}': widen them or check the units.",
-            )
-        else:
-            wide = ratio > WIDE
-            yield Finding(
-                "prior predictions",
-                name,
-                ratio,
-                WIDE,
-                "ok",
-                f"The priors allow outcomes of '{name}' over {ratio:.0f} times the range of the data"
-                + (
-                    ": far wider than plausible; tighter ones make fits faster and steadier." if wide else "."
-                ),
-            )
+        return {}
+
+
+def _against(name, y, draws) -> Finding:
+    """The finding about an outcome's data and its prior predictions."""
+    low, high = np.quantile(draws, [0.05, 0.95])
+    ratio = float((high - low) / np.ptp(y))
+    first, last = np.quantile(y, [OUTER, 1 - OUTER])
+    beyond = float(min((draws <= first).mean(), (draws >= last).mean()))
+    if beyond < RARE:
+        words = f"The priors hardly allow outcomes as extreme as those of '{name}': widen them or check the units."
+        return Finding("prior predictions", name, beyond, RARE, "caution", words)
+    words = f"The priors allow outcomes of '{name}' over {ratio:.0f} times the range of the data"
+    words += (
+        ": far wider than plausible; tighter ones make fits faster and steadier." if ratio > WIDE else "."
+    )
+    return Finding("prior predictions", name, ratio, WIDE, "ok", words)

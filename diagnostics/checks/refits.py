@@ -17,10 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ppl.simulate import in_blocks
-
-DRAWS_PER_DIRECTION = 20  # replicates that it takes to regress a statistic on one
-LEFT = 0.2  # share of a statistic's variance below which the step is too rough a guide to what is left
-BLOCK = 2**20  # numbers of one call
+from ..thresholds import (
+    DRAWS_PER_COORDINATE,
+    DRAWS_PER_DIRECTION,
+    LEAST_KEPT,
+    RIDGE,
+    SCORE_BLOCK,
+    SHARE_NOISE,
+)
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,32 @@ class Steps:
     learned: np.ndarray
 
     def taken(self, rows) -> Steps:
-        """Those of some replicates."""
+        """Those of some replicates, chosen by an index or a slice."""
         return Steps(self.along[rows], self.learned)
 
     def refitted(self, values: np.ndarray) -> np.ndarray:
-        """Statistics of replicates ``(S,)`` or ``(S, K)``, each as it would be after a fit to its replicate.
+        """Statistics, each as it would be after a fit to its replicate.
 
         A single one that a fit settles altogether is left as it is: what would be left is beyond a linear step.
+
+        Parameters
+        ----------
+        values : numpy.ndarray, shape (S,) or (S, K)
+            One statistic, or several, of each replicate.
+
+        Returns
+        -------
+        numpy.ndarray, of the same shape
+
+        References
+        ----------
+        Beaumont, Zhang & Balding (2002), Genetics 162 (the linear adjustment).
         """
         flat = values.reshape(len(values), -1)
         along = self.along - self.along.mean(0)
         slopes = along.T @ (flat - flat.mean(0)) / np.maximum((along**2).sum(0), 1e-300)[:, None]
         moved = flat - along @ (self.learned[:, None] * slopes)
-        if values.ndim == 1 and moved.var() < LEFT * flat.var():
+        if values.ndim == 1 and moved.var() < LEAST_KEPT * flat.var():
             return values
         return moved.reshape(values.shape)
 
@@ -66,16 +83,38 @@ def left(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Which statistics of replicates ``(S,)`` or ``(S, K)`` a fit does not settle altogether, shape ``()`` or ``(K,)``.
 
     What would be left of the others is beyond a linear step.
+
+    Parameters
+    ----------
+    before, after : numpy.ndarray, shape (S,) or (S, K)
+        The statistics as they were drawn, and as after a fit to each replicate.
+
+    Returns
+    -------
+    numpy.ndarray of bool
     """
-    return after.var(0) >= LEFT * before.var(0)
+    return after.var(0) >= LEAST_KEPT * before.var(0)
 
 
 def excursions(outcome, many: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre and scale ``(T,)`` of replicated curves ``(S, T)`` of shares, as after a fit, and how far each leaves them
-    at most."""
+    """Centre and scale of replicated curves of shares, as after a fit, and how far each leaves them at most.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Whose replicates these are curves of.
+    many : numpy.ndarray, shape (S, T)
+        A curve of each replicate.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Centre ``(T,)``, scale ``(T,)`` and largest excursion of each curve in units of the scale ``(S,)``.
+    """
     refitted = outcome.refitted(many)
     centre = refitted.mean(0)
-    scale = np.sqrt(np.maximum(refitted.var(0), LEFT * many.var(0))) + 0.1 / len(outcome.observed)
+    scale = np.sqrt(np.maximum(refitted.var(0), LEAST_KEPT * many.var(0)))
+    scale = scale + SHARE_NOISE / len(outcome.observed)
     return centre, scale, np.abs((refitted - centre) / scale).max(1)
 
 
@@ -85,6 +124,7 @@ def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     Parameters
     ----------
     posterior : Posterior
+        Of at least `DRAWS_PER_COORDINATE` draws per coordinate.
     replicated : dict of numpy.ndarray
         Observed site to replicates ``(S, *shape)``: all of them, since all have been fitted.
 
@@ -99,7 +139,7 @@ def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     shared = _shared(posterior, target)
     count = len(next(iter(replicated.values())))
     z = np.asarray(posterior.z, float)
-    if not 0 < len(shared) <= count / DRAWS_PER_DIRECTION or z.shape[1] > len(z) / 4:
+    if not 0 < len(shared) <= count / DRAWS_PER_DIRECTION or z.shape[1] > len(z) / DRAWS_PER_COORDINATE:
         return None
     values = {
         site.argument: _like(posterior, target, name, replicated[name]) for name, site in observed.items()
@@ -110,13 +150,15 @@ def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     def score(block):
         return target.density.score(block, middle, data, target.weights)
 
-    block = max(1, BLOCK // size)
-    scores = in_blocks(score, values, count, block)["score"].astype(float)
-    if not np.isfinite(scores).all():
-        return None
+    scores = in_blocks(score, values, count, max(1, SCORE_BLOCK // size))["score"].astype(float)
+    return _newton(scores, z, shared) if np.isfinite(scores).all() else None
+
+
+def _newton(scores: np.ndarray, z: np.ndarray, shared: np.ndarray) -> Steps:
+    """The moves ΣU of the `shared` coordinates, from scores U ``(S, dim)`` and the draws ``z`` whose covariance is Σ."""
     centred = (z - z.mean(0)) / np.sqrt(len(z))
     moves = (scores @ centred.T) @ centred[:, shared]
-    root = np.linalg.cholesky(centred[:, shared].T @ centred[:, shared] + 1e-12 * np.eye(len(shared)))
+    root = np.linalg.cholesky(centred[:, shared].T @ centred[:, shared] + RIDGE * np.eye(len(shared)))
     moves = np.linalg.solve(root, moves.T).T
     variance, directions = np.linalg.eigh(np.atleast_2d(np.cov(moves.T)))
     return Steps(moves @ directions, np.clip((np.sqrt(1 + 4 * np.maximum(variance, 0)) - 1) / 2, 0, 1))

@@ -2,114 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from ..thresholds import (
+    DIFFERENT,
+    DIFFERENT_ROWS,
+    LAGS,
+    LEAST_DISTINCT,
+    LEAST_IN_TIME,
+    LEAST_ORDERED,
+    PULLED,
+)
+from .binning import group_means, sorting, waves
 from .judge import Test
-from .predictions import PULLED, Outcome, group_means, sorting, waves
+from .outcome import Outcome
 from .refits import left
 
-LAGS = 5
 TIMES = ("time", "date", "year", "month", "day", "week")
-LEAST_IN_TIME = 20  # rows
-ORDERED = 0.5  # share of distinct values from which on a rising column is time
+"""Words that name a column of time."""
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One way to look at residuals: features ``(…, K)`` of rows ``(…, N)``, and one number for each set of features."""
+
+    check: str
+    along: str
+    features: Statistic
+    statistic: Statistic
+    misfit: str
+    fits: str
+    two_sided: bool = False
+    rest: slice | np.ndarray = field(default_factory=lambda: slice(None))
+
+    def tests(self, outcome: Outcome) -> Iterator[Test]:
+        """Its test, without the features that a fit settles altogether; none where it settles all."""
+        observed, replicated = outcome.standardised
+        drawn = self.features(replicated[self.rest])
+        refitted = outcome.refitted(drawn, self.rest)
+        kept = left(drawn, refitted)
+        if kept.any():
+            yield Test(
+                self.check,
+                outcome.name,
+                self.along,
+                float(self.statistic(self.features(observed) * kept)),
+                self.statistic(refitted * kept),
+                self.misfit,
+                self.fits,
+                self.two_sided,
+            )
 
 
 def tests(outcome: Outcome) -> Iterator[Test]:
     """Means of the residuals in groups and along columns, and their correlation from row to row."""
     if outcome.kind == "categorical":
         return
-    observed, replicated = outcome.standardised
+    for look in (*_in_groups(outcome), *_along_columns(outcome), *_from_row_to_row(outcome)):
+        yield from look.tests(outcome)
 
-    def test(check, along, features, statistic, misfit, fits, two_sided=False, rest=slice(None)):  # noqa: B008
-        drawn = features(replicated[rest])
-        many = outcome.refitted(drawn, rest)
-        kept = left(drawn, many)
-        if not kept.any():
-            return
-        one, many = features(observed) * kept, many * kept
-        yield Test(
-            check, outcome.name, along, float(statistic(one)), statistic(many), misfit, fits, two_sided
-        )
 
-    def roots(codes):
-        def features(z):
+def _in_groups(outcome) -> Iterator[_Look]:
+    for along, codes in outcome.groups.items():
+
+        def roots(z, codes=codes):
             mean, size = group_means(codes, z)
             return mean * np.sqrt(size)
 
-        return features
-
-    name = outcome.name
-    for along, codes in outcome.groups.items():
-        yield from test(
+        yield _Look(
             "groups",
             along,
-            roots(codes),
+            roots,
             _power,
-            f"What is left of '{name}' differs between the groups of {{along}}: give them an effect of their own.",
-            f"What is left of '{name}' does not differ between groups.",
+            f"What is left of '{outcome.name}' differs between the groups of {{along}}: give them an effect of their own.",
+            f"What is left of '{outcome.name}' does not differ between groups.",
         )
-    along_these = {k: v for k, v in outcome.columns.items() if len(np.unique(v)) > 5}
+
+
+def _along_columns(outcome) -> Iterator[_Look]:
+    columns = {k: v for k, v in outcome.columns.items() if len(np.unique(v)) > LEAST_DISTINCT}
     expected, first = sorting(outcome.replicated)
     if _differs(expected, outcome.replicated, first) and outcome.pull(expected) < PULLED:
-        along_these["the prediction"] = expected
-    for along, column in along_these.items():
-        basis = waves(column) / np.sqrt(len(column))
-        shapes = {"curve": (basis, _power), "bend": (basis[1:2], lambda wave: wave[..., 0])}
+        columns["the prediction"] = expected
+    for along, column in columns.items():
+        curve = waves(column) / np.sqrt(len(column))
+        shapes: dict[str, tuple[np.ndarray, Statistic]] = {
+            "curve": (curve, _power),
+            "bend": (curve[1:2], lambda wave: wave[..., 0]),
+        }
         for shape, (basis, statistic) in shapes.items():
-            yield from test(
+            yield _Look(
                 "curve",
                 along,
-                lambda z, basis=basis: z @ basis.T,
+                partial(_projected, basis),
                 statistic,
-                f"What is left of '{name}' follows {{along}}: try a curve, an interaction or another link.",
-                f"What is left of '{name}' follows no predictor.",
+                f"What is left of '{outcome.name}' follows {{along}}: try a curve, an interaction or another link.",
+                f"What is left of '{outcome.name}' follows no predictor.",
                 two_sided=shape == "bend",
                 rest=~first if along == "the prediction" else slice(None),
             )
-    if len(observed) >= LEAST_IN_TIME and outcome.whole:
-        order = in_time(outcome)
-        lags = {
-            "lag 1": lambda z: _correlations(z[..., order], 1)[..., 0],
-            f"lags 1 to {LAGS}": lambda z: _log((_correlations(z[..., order], LAGS) ** 2).sum(-1)),
-        }
-        if not outcome.exact:  # rows that pull at each other leave residuals that go against each other
-            del lags[f"lags 1 to {LAGS}"]
-        for along, statistic in lags.items():
-            yield from test(
-                "dependence on the rows before",
-                along,
-                statistic,
-                lambda value: value,
-                f"Neighbouring rows of '{name}' go together more than the model predicts ({{along}}): they may be in "
-                "order of time or of a group; try an autoregression, a random walk or an effect of the group.",
-                f"What is left of '{name}' does not depend on the rows before.",
-                two_sided=along == "lag 1" and outcome.exact,
-            )
+
+
+def _projected(basis, z):
+    return z @ basis.T
+
+
+def _from_row_to_row(outcome) -> Iterator[_Look]:
+    if len(outcome.observed) < LEAST_IN_TIME or not outcome.whole:
+        return
+    order = in_time(outcome)
+    lags: dict[str, Statistic] = {"lag 1": lambda z: _correlations(z[..., order], 1)[..., 0]}
+    if outcome.exact:  # else rows pull at each other, and leave residuals that go against each other
+        lags[f"lags 1 to {LAGS}"] = lambda z: _log((_correlations(z[..., order], LAGS) ** 2).sum(-1))
+    for along, correlation in lags.items():
+        yield _Look(
+            "dependence on the rows before",
+            along,
+            correlation,
+            lambda value: value,
+            f"Neighbouring rows of '{outcome.name}' go together more than the model predicts ({{along}}): they may be in "
+            "order of time or of a group; try an autoregression, a random walk or an effect of the group.",
+            f"What is left of '{outcome.name}' does not depend on the rows before.",
+            two_sided=along == "lag 1" and outcome.exact,
+        )
 
 
 def _differs(expected, replicated, first) -> bool:
     """Whether predictions of rows differ by more than the noise of the draws that they are means of."""
-    return bool(
-        expected.var() > 2 * replicated[:, : min(replicated.shape[1], 2000)].var(0).mean() / first.sum()
-    )
+    noise = replicated[:, : min(replicated.shape[1], DIFFERENT_ROWS)].var(0).mean()
+    return bool(expected.var() > DIFFERENT * noise / first.sum())
 
 
 def time_of(outcome: Outcome) -> str | None:
-    """The column that is named for time and tells rows apart."""
+    """The column that is named for time and tells rows apart; None where there is none."""
     for name, column in outcome.columns.items():
-        if any(word in name.lower() for word in TIMES) and len(np.unique(column)) > ORDERED * len(column):
+        distinct = len(np.unique(column)) > LEAST_ORDERED * len(column)
+        if distinct and any(word in name.lower() for word in TIMES):
             return name
     return None
 
 
 def in_time(outcome: Outcome) -> np.ndarray:
-    """Order of the rows: along the column of time, or as they come."""
+    """Order of the rows ``(N,)``: along the column of time, or as they come."""
     time = time_of(outcome)
-    return (
-        np.arange(len(outcome.observed)) if time is None else np.argsort(outcome.columns[time], kind="stable")
-    )
+    if time is None:
+        return np.arange(len(outcome.observed))
+    return np.argsort(outcome.columns[time], kind="stable")
 
 
 def _correlations(z, most):

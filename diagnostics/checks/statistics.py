@@ -8,11 +8,18 @@ import numpy as np
 
 from ...ppl.errors import DataError, explain
 from .judge import Test
-from .predictions import Outcome
+from .outcome import Outcome
 
 
 def own(outcome: Outcome, statistics: Mapping[str, Callable]) -> Iterator[Test]:
     """A test for each statistic.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        What is tested.
+    statistics : mapping of str to callable
+        Name to a function from the rows ``(N,)`` to a number.
 
     Raises
     ------

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..thresholds import CLOSE, CURVE_TIMES, ENDING_DRAWS, LEAST_AT_RISK, WIDEST_MARGIN
 from .judge import Test
 from .refits import excursions
-
-MOST_TIMES = 40  # at which curves are compared
-LEAST_AT_RISK = 5  # rows
-CLOSE = 1e-6  # relative: two values that are one, in single precision
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,25 @@ class Censoring:
     seen: np.ndarray
 
     def ended(self, values: np.ndarray) -> np.ndarray:
-        """Which of some outcomes ``(…, N)`` would have been seen."""
+        """Which of some outcomes ``(…, N)`` would have been seen: boolean, of the same shape."""
         return values < self.limit * (1 - CLOSE * np.sign(self.limit))
 
 
 def censoring(observed: np.ndarray, replicated: np.ndarray) -> Censoring | None:
-    """Censoring from above of observed ``(N,)`` and replicated ``(S, N)`` outcomes; None where no row is censored."""
+    """Censoring from above, as the outcomes show it.
+
+    Parameters
+    ----------
+    observed : numpy.ndarray, shape (N,)
+        Values, or where they were lost from sight.
+    replicated : numpy.ndarray, shape (S, N)
+        Draws, which stop at the limit of their row.
+
+    Returns
+    -------
+    Censoring or None
+        None where no row is censored.
+    """
     top = replicated.max(0)
     reached = np.isclose(replicated, top, rtol=CLOSE, atol=0).sum(0)
     seen = ~np.isclose(top, observed, rtol=CLOSE, atol=0)
@@ -66,16 +76,31 @@ def _lost(observed, seen, rows) -> np.ndarray:
 
 
 def kaplan_meier(values: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Share of rows that outlast each of sorted `times`, ``(S, T)``, from values and whether their end was seen.
+    """Share of rows that outlast each of some times, from values and whether their end was seen.
 
     Parameters
     ----------
-    values, seen : numpy.ndarray, shape (S, N)
+    values : numpy.ndarray, shape (S, N)
+        Values, or where they were lost from sight.
+    seen : numpy.ndarray of bool, shape (S, N)
+        Whether they are values.
     times : numpy.ndarray, shape (T,)
+        Sorted, in the values' unit.
+
+    Returns
+    -------
+    numpy.ndarray, shape (S, T)
+        In [0, 1].
 
     References
     ----------
     Kaplan & Meier (1958), Nonparametric estimation from incomplete observations, JASA 53.
+
+    Examples
+    --------
+    >>> values, seen = np.array([[1.0, 2.0, 2.0, 3.0]]), np.array([[True, True, False, True]])
+    >>> kaplan_meier(values, seen, np.array([0.5, 1.5, 2.5])).round(3)
+    array([[1.  , 0.75, 0.5 ]])
     """
     order = np.argsort(values, axis=1, kind="stable")
     values, seen = (
@@ -86,7 +111,7 @@ def kaplan_meier(values: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.
     # rows of equal value are at risk together: the first of them counts
     first = np.concatenate([np.ones((len(values), 1), bool), values[:, 1:] > values[:, :-1]], 1)
     begin = np.maximum.accumulate(np.where(first, np.arange(num_rows), 0), axis=1)
-    # ends among ties, one after the other: (1 − 1/n)(1 − 1/(n − 1))… = 1 − d/n, whichever row is taken first
+    # ends among ties, one after the other: (1 - 1/n)(1 - 1/(n - 1))… = 1 - d/n, whichever row is taken first
     ends_before = np.cumsum(seen, 1) - seen
     tied = ends_before - np.take_along_axis(ends_before, begin, 1)
     at_risk = num_rows - begin - tied
@@ -97,13 +122,24 @@ def kaplan_meier(values: np.ndarray, seen: np.ndarray, times: np.ndarray) -> np.
 
 
 def curves(outcome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times ``(T,)`` and the survival curves there: observed ``(T,)`` and replicated ``(S, T)``, as after a fit."""
+    """Survival curves of a censored outcome, at times between which the replicated curves fall.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        A censored one.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Times ``(T,)``, and the curves there: observed ``(T,)`` and replicated ``(S, T)``.
+    """
     censored, observed = outcome.censored, outcome.observed
     ended = censored.ended(outcome.replicated)
-    # times of their own would favour the observed rows, whose steps are there
-    ends = outcome.replicated[:: max(1, len(ended) // 200)][ended[:: max(1, len(ended) // 200)]]
-    margin = min(LEAST_AT_RISK / len(observed), 0.25)
-    times = np.unique(np.quantile(ends, np.linspace(margin, 1 - margin, MOST_TIMES)))
+    some = slice(None, None, max(1, len(ended) // ENDING_DRAWS))
+    ends = outcome.replicated[some][ended[some]]  # times of their own would favour the observed rows
+    margin = min(LEAST_AT_RISK / len(observed), WIDEST_MARGIN)
+    times = np.unique(np.quantile(ends, np.linspace(margin, 1 - margin, CURVE_TIMES)))
     times = times[times <= np.sort(censored.limit)[-min(LEAST_AT_RISK, len(observed))]]
     one = kaplan_meier(observed[None], censored.seen[None], times)[0]
     many = kaplan_meier(outcome.replicated, ended, times)

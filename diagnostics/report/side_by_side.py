@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from ...ppl import files
+from ..thresholds import CLEAR_DIFFERENCE, COMPARED_PICTURES, SHARED_ROWS
 from . import figures
-from .write import _measured, _number, _version, as_json, plain, publish
+from .canvas import INK, PALE, WIDTH, blank, labelled, svg
+from .content import as_json, installed_version
+from .digits import measured, number, plain
+from .write import publish
 
 SCHEMA = "elboroom-comparison/1"
-MOST_QUANTITIES = 40
 COLUMNS = {
     "elpd": "Log density",
     "se": "± (se)",
@@ -23,7 +26,7 @@ COLUMNS = {
 
 
 def write(comparison, path) -> Path:
-    """See `Comparison.report`."""
+    """Write the page, JSON and Markdown of a comparison; the parameters are those of `Comparison.report`."""
     path = files.place(path, "report")
     page = path if path.suffix.lower() in {".html", ".htm"} else path / "comparison.html"
     content = _content(comparison)
@@ -37,7 +40,7 @@ def _content(comparison) -> dict:
         models.append(as_json(posterior) | {"name": name, "loo": plain(loo)})
     return {
         "schema": SCHEMA,
-        "elboroom": _version(),
+        "elboroom": installed_version(),
         "best": next(iter(comparison.posteriors)),
         "sentence": comparison.sentence,
         "models": models,
@@ -51,7 +54,7 @@ def _cells(content) -> list[tuple[str, list[str]]]:
         for q in model["quantities"]:
             if q["verdict"] is None:
                 continue
-            mean, low, high = (_measured(q[key], q["sd"]) for key in ("mean", "q5", "q95"))
+            mean, low, high = (measured(q[key], q["sd"]) for key in ("mean", "q5", "q95"))
             doubt = "" if q["verdict"] == "trusted" else f" ({q['verdict']})"
             row = found.setdefault(q["name"], ["–"] * len(content["models"]))
             row[place] = f"{mean} [{low} to {high}]{doubt}"
@@ -67,7 +70,7 @@ def _fits(model) -> str:
 
 def _markdown(content) -> str:
     def cell(value) -> str:
-        return _number(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        return number(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
     heads = ["model", *COLUMNS.values(), "verdict", "fits the data"]
     lines = [
@@ -89,32 +92,32 @@ def _html(comparison, content) -> str:
     from markupsafe import Markup
 
     environment = Environment(loader=PackageLoader("elboroom.diagnostics.report", "."), autoescape=True)
-    environment.filters.update(number=_number)
+    environment.filters.update(number=number)
     rows = _cells(content)
     pictures = [
-        (name, [Markup(one) for _, some in figures.predictive(posterior) for one in some[:2]])
+        (name, [Markup(one) for _, some in figures.predictive(posterior) for one in some[:COMPARED_PICTURES]])
         for name, posterior in comparison.posteriors.items()
     ]
     return environment.get_template("comparison.html").render(
         content=content,
         columns=COLUMNS,
         fits=[_fits(model) for model in content["models"]],
-        rows=rows[:MOST_QUANTITIES],
-        omitted=max(0, len(rows) - MOST_QUANTITIES),
+        rows=rows[:SHARED_ROWS],
+        omitted=max(0, len(rows) - SHARED_ROWS),
         pictures=pictures,
         differences=Markup(_differences(comparison.table)),
     )
 
 
 def _differences(table) -> str:
-    """Each model's distance from the best, with two standard errors."""
-    figure, (axis,) = figures._axes(1)
-    figure.set_size_inches(4.2, 0.9 + 0.35 * len(table))
+    """Each model's distance from the best, with two standard errors, as SVG."""
+    figure, (axis,) = blank()
+    figure.set_size_inches(WIDTH, 0.9 + 0.35 * len(table))
     place = np.arange(len(table))[::-1]
     behind = -np.abs(table["elpd_diff"].to_numpy(float))
-    axis.errorbar(behind, place, xerr=2 * table["diff_se"].to_numpy(float), fmt="o", color=figures.INK, ms=4)
-    axis.axvline(0, color="#999", lw=0.8)
-    axis.set(yticks=place, yticklabels=list(table.index), xlabel="log density of new rows, against the best")
-    axis.set_ylim(-0.5, len(table) - 0.5)
-    axis.xaxis.label.set_color("#777")
-    return figures._svg(figure, "Difference in expected log predictive density from the best model")
+    error = CLEAR_DIFFERENCE * table["diff_se"].to_numpy(float)
+    axis.errorbar(behind, place, xerr=error, fmt="o", color=INK, ms=4)
+    axis.axvline(0, color=PALE, lw=0.8)
+    axis.set(yticks=place, yticklabels=list(table.index), ylim=(-0.5, len(table) - 0.5))
+    labelled(axis, xlabel="log density of new rows, against the best")
+    return svg(figure, "Difference in expected log predictive density from the best model")

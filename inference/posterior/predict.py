@@ -155,7 +155,7 @@ def _rebind(posterior, new_data):
         arguments = dict(bound.arguments)
         for label, value in values.items():
             arguments = replaced(arguments, label, value)
-        made = bound._copy(
+        made = bound.altered(
             arguments=arguments,
             labels=fitted_labels(posterior),
             level_counts={**program.level_counts, **fitted_counts(posterior)},

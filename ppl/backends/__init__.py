@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from ..errors import BackendError, MissingBackendError, UnsupportedError, explain
 from ..interrupts import held
 from ..turns import check_process, without_warnings
 
+if TYPE_CHECKING:
+    from .protocol import Backend
+
 _EXTRAS = {"jax": ("jax", "elboroom"), "torch": ("torch", "elboroom[torch]")}
 
 
-def load(name: str, language: str = "elboroom") -> ModuleType:
-    """The backend's module.
+def load(name: str, language: str = "elboroom") -> Backend:
+    """The backend of a name.
+
+    Parameters
+    ----------
+    name : {"jax", "torch"}
+    language : {"elboroom", "numpyro", "pyro"}
+        Whose words the model speaks.
+
+    Returns
+    -------
+    Backend
+        The package, imported when it is first asked for: its library is slow to import.
 
     Raises
     ------
@@ -35,7 +49,7 @@ def load(name: str, language: str = "elboroom") -> ModuleType:
     check_process()
     try:
         with held(), without_warnings("IProgress not found"):  # of a bar that is never shown
-            return importlib.import_module(f"{__name__}.{name}")
+            return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":
             raise UnsupportedError(

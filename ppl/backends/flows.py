@@ -1,4 +1,4 @@
-"""Numbers that flows have in common on every backend.
+"""What flows have in common on every backend.
 
 The base law of a flow is a normal one whose tails were made heavier, coordinate by coordinate, by
 ``spread · sinh(arcsinh(eps) / tail)``: importance weights then stay bounded in tails that few draws of the fit see.
@@ -9,27 +9,17 @@ Jones & Pewsey (2009), Sinh-arcsinh distributions, Biometrika 96. Jaini et al. (
 flows, ICML.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+
+from .. import math
 
 STEEPEST = np.log(1e3)  # bound of the log scales
 BOUND, LEAST, WIDTHS = 8.0, 0.1, 0.4  # splines: where they end, their least slope and bins
 CLIP, KEEP = 1.0, 0.99  # norm of a step's gradient; what an average keeps at each step
-
-
-def given_shapes(dim: int, rest: int, width: int, last: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of the network that says where `rest` coordinates lie, and how wide, given the `dim` that are bent.
-
-    Names with `last` belong to weights whose zeros leave the others as they are.
-    """
-    if not rest:
-        return {}
-    return {
-        "given.weight": (1, width, dim),
-        "given.bias": (1, width),
-        f"given.{last}.weight": (1, 2 * rest, width),
-        f"given.{last}.bias": (1, 2 * rest),
-        f"given.{last}.straight": (1, 2 * rest, dim),
-    }
 
 
 def tails(dim: int) -> tuple[float, float]:
@@ -41,3 +31,92 @@ def tails(dim: int) -> tuple[float, float]:
     eps = np.linspace(-12.0, 12.0, 4801)
     weight = np.exp(-0.5 * eps**2)
     return tail, float(np.sqrt(weight.sum() / (weight @ np.sinh(np.arcsinh(eps) / tail) ** 2)))
+
+
+class Layers:
+    """A heavier-tailed base law, equal layers, and more coordinates that are Gaussian given those. A backend bends.
+
+    Parameters
+    ----------
+    kind : {"spline", "affine", "iaf"}
+    dim : int
+        Coordinates that the layers bend.
+    num_layers, width, knots : int
+    dtype : str
+    rest : int
+        More coordinates, Gaussian given the first `dim`: a network of these puts out their means and log scales.
+    """
+
+    last = ""  # the layer of weights whose zeros make a layer the identity
+
+    def __init__(self, kind, dim, num_layers, width, knots, dtype, rest=0):
+        self.kind, self.dim, self.num_layers, self.rest = kind, dim, num_layers, rest
+        self.width, self.knots, self.dtype = width, knots, np.dtype(dtype)
+        self._tail, self._spread = tails(dim)
+
+    def layer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each array of weights of one layer."""
+        raise NotImplementedError
+
+    def bent(self, x: Any, params: Any, order: Any) -> tuple[Any, Any]:
+        """Points through all layers, and log Jacobians."""
+        raise NotImplementedError
+
+    def straight(self, x: Any, params: Any, order: Any) -> tuple[Any, Any]:
+        """Points back through all layers, and log Jacobians."""
+        raise NotImplementedError
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each array of weights, the layers along its first axis.
+
+        Names with `last` belong to weights whose zeros leave the coordinates as they are.
+        """
+        layers = {name: (self.num_layers, *shape) for name, shape in self.layer_shapes().items()}
+        if not self.rest:
+            return layers
+        return layers | {
+            "given.weight": (1, self.width, self.dim),
+            "given.bias": (1, self.width),
+            f"given.{self.last}.weight": (1, 2 * self.rest, self.width),
+            f"given.{self.last}.bias": (1, 2 * self.rest),
+            f"given.{self.last}.straight": (1, 2 * self.rest, self.dim),
+        }
+
+    def _heavier(self, eps):
+        """Draws with heavier tails than the normal's, and the log Jacobian."""
+        a = math.asinh(eps) / self._tail
+        each = np.log(self._spread / self._tail) + math.log(math.cosh(a)) - 0.5 * math.log1p(eps * eps)
+        return self._spread * math.sinh(a), each.sum(1)
+
+    def _given(self, x, params):
+        """Shift and log scale of the coordinates that are not bent."""
+        inner = x @ params["given.weight"][0].T + params["given.bias"][0]
+        names = (f"given.{self.last}.{name}" for name in ("weight", "bias", "straight"))
+        weight, bias, straight = (params[name][0] for name in names)
+        out = (inner * math.expit(inner)) @ weight.T + bias + x @ straight.T
+        shift, size = out[:, : self.rest], out[:, self.rest :]
+        return shift, size / (1 + math.abs(size) / STEEPEST)
+
+    def _forward(self, eps, params, order):
+        x, wide = self._heavier(eps[:, : self.dim])
+        bent, change = self.bent(x, params, order)
+        if not self.rest:
+            return bent, wide + change
+        shift, size = self._given(bent, params)
+        rest = shift + math.exp(size) * eps[:, self.dim :]
+        return math.concat([bent, rest], axis=1), wide + change + size.sum(1)
+
+    def _inverse(self, x, params, order):
+        straight, log_det = self.straight(x[:, : self.dim], params, order)
+        eps = math.sinh(self._tail * math.asinh(straight / self._spread))
+        log_det = log_det - self._heavier(eps)[1]
+        if not self.rest:
+            return eps, log_det
+        shift, size = self._given(x[:, : self.dim], params)
+        rest = (x[:, self.dim :] - shift) * math.exp(-size)
+        return math.concat([eps, rest], axis=1), log_det - size.sum(1)
+
+    def _weighed(self, eps, params, order, grad):
+        """A number whose gradient in `eps` is that of a log density with the gradients `grad` at the points."""
+        x, log_det = self._forward(eps, params, order)
+        return (x * grad).sum() + log_det.sum()

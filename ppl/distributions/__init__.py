@@ -17,13 +17,11 @@ from .continuous import (
     Gamma,
     HalfCauchy,
     HalfNormal,
-    HalfStudentT,
     InverseGamma,
     Laplace,
     LogNormal,
     Normal,
     StudentT,
-    TruncatedNormal,
     Uniform,
 )
 from .count_vectors import DirichletMultinomial, Multinomial
@@ -33,23 +31,24 @@ from .counts import (
     Hurdle,
     HurdleNegativeBinomial,
     HurdlePoisson,
-    OrderedProbit,
     ZeroInflated,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
 from .dense import CAR, MatrixNormal, MultivariateStudentT, StickBreaking
-from .discrete import Bernoulli, Binomial, Categorical, NegativeBinomial, OrderedLogistic, Poisson
-from .half_line import ChiSquare, Pareto, VonMises, Weibull
+from .discrete import Bernoulli, Binomial, Categorical, NegativeBinomial, Poisson
+from .half_line import ChiSquare, HalfStudentT, Pareto, VonMises, Weibull
 from .integers import DiscreteUniform, Skellam
 from .intervals import IntervalCensored
 from .line import AsymmetricLaplace, Gumbel, Logistic, SkewNormal
 from .matrices import LKJ, InverseWishart, Wishart
 from .mixture import Mixture
 from .multivariate import Dirichlet, LKJCholesky, MultivariateNormal
+from .ordered import OrderedLogistic, OrderedProbit
 from .series import AR, GaussianRandomWalk
 from .shares import Interpolated, Kumaraswamy
 from .skewed import ExGaussian, GeneralizedPareto, Rice, Wald
+from .truncated_normal import TruncatedNormal
 from .vectors import ICAR, LowRankMultivariateNormal, ZeroSumNormal
 
 __all__ = [

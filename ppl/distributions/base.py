@@ -16,7 +16,7 @@ import numpy as np
 from .. import constraints
 from ..constraints import Constraint
 from ..errors import DataError, ModelError, ShapeError, SupportError, explain
-from ..primitives import origin_of
+from ..interpreter import origin_of
 
 _NONE: Mapping[str, Constraint] = MappingProxyType({})
 

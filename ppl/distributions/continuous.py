@@ -79,7 +79,15 @@ class StudentT(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cauchy(Distribution):
-    """Cauchy law with median `loc` and half interquartile range `scale`; it has no mean."""
+    """Cauchy law with median `loc` and half interquartile range `scale`; it has no mean.
+
+    Parameters
+    ----------
+    loc : array_like, default 0
+        Median.
+    scale : array_like, default 1
+        Half the interquartile range, positive.
+    """
 
     arg_constraints = _LOCATION_SCALE
     loc: Any = 0.0
@@ -88,7 +96,15 @@ class Cauchy(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Laplace(Distribution):
-    """Laplace law with density ``exp(-|x - loc| / scale) / (2 scale)``."""
+    """Laplace law with density ``exp(-|x - loc| / scale) / (2 scale)``.
+
+    Parameters
+    ----------
+    loc : array_like, default 0
+        Median.
+    scale : array_like, default 1
+        Mean absolute deviation, positive.
+    """
 
     arg_constraints = _LOCATION_SCALE
     loc: Any = 0.0
@@ -97,7 +113,13 @@ class Laplace(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HalfNormal(Distribution):
-    """Law of ``|x|`` for x from ``Normal(0, scale)``."""
+    """Law of ``|x|`` for x from ``Normal(0, scale)``.
+
+    Parameters
+    ----------
+    scale : array_like, default 1
+        Standard deviation of x, positive.
+    """
 
     arg_constraints = _SCALE
     support = constraints.positive
@@ -107,6 +129,11 @@ class HalfNormal(Distribution):
 @dataclass(frozen=True, eq=False, repr=False)
 class HalfCauchy(Distribution):
     """Law of ``|x|`` for x from ``Cauchy(0, scale)``.
+
+    Parameters
+    ----------
+    scale : array_like, default 1
+        Median, positive.
 
     Notes
     -----
@@ -128,18 +155,14 @@ class HalfCauchy(Distribution):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class HalfStudentT(Distribution):
-    """Law of ``|x|`` for x from ``StudentT(df, 0, scale)``."""
-
-    arg_constraints = {"df": constraints.positive} | _SCALE
-    support = constraints.positive
-    df: Any
-    scale: Any = 1.0
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class Exponential(Distribution):
-    """Exponential law with mean ``1 / rate``."""
+    """Exponential law with mean ``1 / rate``.
+
+    Parameters
+    ----------
+    rate : array_like, default 1
+        Hazard, positive.
+    """
 
     arg_constraints = {"rate": constraints.positive}
     support = constraints.positive
@@ -148,7 +171,15 @@ class Exponential(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gamma(Distribution):
-    """Gamma law with mean ``concentration / rate``."""
+    """Gamma law with mean ``concentration / rate``.
+
+    Parameters
+    ----------
+    concentration : array_like
+        Shape, positive.
+    rate : array_like, default 1
+        One over the scale, positive.
+    """
 
     arg_constraints = _GAMMA
     support = constraints.positive
@@ -159,6 +190,13 @@ class Gamma(Distribution):
 @dataclass(frozen=True, eq=False, repr=False)
 class InverseGamma(Distribution):
     """Law of ``1 / x`` for x from ``Gamma(concentration, rate)``.
+
+    Parameters
+    ----------
+    concentration : array_like
+        Shape, positive; moments of this order and above do not exist.
+    rate : array_like, default 1
+        Positive.
 
     Notes
     -----
@@ -174,7 +212,13 @@ class InverseGamma(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Beta(Distribution):
-    """Beta law with mean ``concentration1 / (concentration1 + concentration0)``."""
+    """Beta law with mean ``concentration1 / (concentration1 + concentration0)``.
+
+    Parameters
+    ----------
+    concentration1, concentration0 : array_like
+        Positive; less one they are the powers of x and of 1 - x in the density.
+    """
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
@@ -216,37 +260,3 @@ class Uniform(Distribution):
     def validate(self, site: str) -> None:
         super().validate(site)
         _check_order("Uniform", site, self.low, self.high)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TruncatedNormal(Distribution):
-    """``Normal(loc, scale)`` given that the value lies between `low` and `high`.
-
-    Parameters
-    ----------
-    loc, scale : array_like, default 0 and 1
-        Mean and standard deviation of the law before truncation.
-    low, high : array_like, optional
-        Bounds; None leaves that side open.
-    """
-
-    arg_constraints = _LOCATION_SCALE | {"low": constraints.real, "high": constraints.real}
-    loc: Any = 0.0
-    scale: Any = 1.0
-    low: Any = None
-    high: Any = None
-
-    @property
-    def support(self) -> Constraint:
-        if self.low is None and self.high is None:
-            return constraints.real
-        if self.high is None:
-            return concrete_constraint(lambda low: constraints.greater_than(low, closed=True), self.low)
-        if self.low is None:
-            return concrete_constraint(lambda high: constraints.less_than(high, closed=True), self.high)
-        return concrete_constraint(constraints.interval, self.low, self.high)
-
-    def validate(self, site: str) -> None:
-        super().validate(site)
-        if self.low is not None and self.high is not None:
-            _check_order("TruncatedNormal", site, self.low, self.high)

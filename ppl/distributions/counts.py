@@ -1,4 +1,4 @@
-"""Laws of one count: geometric, beta-binomial, zero-inflated and hurdle; and the ordered probit."""
+"""Laws of one count: geometric, beta-binomial, zero-inflated and hurdle."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .. import constraints
 from .. import math as m
 from ..errors import ModelError, explain
 from .base import exactly_one
-from .bounded import Truncated, log_mass
-from .discrete import NegativeBinomial, Poisson, _last_axis
-from .formula import Formula, between
+from .bounded import Truncated
+from .discrete import NegativeBinomial, Poisson, is_count
+from .formula import Formula
 from .tails import log_density, tail
 
 
@@ -41,7 +41,7 @@ class Geometric(Formula):
         exactly_one("Geometric", probs=self.probs, logits=self.logits)
 
     def log_density(self, value):
-        inside = _is_count(value)
+        inside = is_count(value)
         success, failure = log_odds_pair(self.probs, self.logits)
         return m.where(inside, success + m.where(inside & (value > 0), value * failure, 0.0), -np.inf)
 
@@ -77,7 +77,7 @@ class BetaBinomial(Formula):
         return 0, self.total_count
 
     def log_density(self, value):
-        inside = _is_count(value) & (value <= self.total_count)
+        inside = is_count(value) & (value <= self.total_count)
         total = self.total_count
         hits = m.where(inside, value, 0.0)
         misses = total - hits
@@ -245,55 +245,6 @@ def HurdleNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> Hurdle: 
     return Hurdle(NegativeBinomial(mean, concentration), gate)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class OrderedProbit(Formula):
-    """Law of an ordered category, zero-based, with ``P(y <= k) = Phi(cutpoints[k] - predictor)``.
-
-    Parameters
-    ----------
-    predictor : array_like, shape (...)
-        Position on the latent scale.
-    cutpoints : array_like, shape (..., K)
-        Boundaries between the K + 1 categories, in increasing order.
-    """
-
-    measure = "ordinal"
-    arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
-    predictor: Any
-    cutpoints: Any
-
-    def __post_init__(self):
-        _last_axis("OrderedProbit", "cutpoints", self.cutpoints)
-
-    @property
-    def support(self):
-        return between(0, np.shape(self.cutpoints)[-1], is_discrete=True)
-
-    def log_density(self, value):
-        num_cuts = np.shape(self.cutpoints)[-1]
-        last = num_cuts - 1.0
-        inside = _is_count(value) & (value <= num_cuts)
-        value = m.where(inside, value, 0.0)
-        low = self._cut(m.clip(value - 1.0, 0.0, last)) - self.predictor
-        high = self._cut(m.clip(value, 0.0, last)) - self.predictor
-        bottom, top = m.log_ndtr(high), m.log_ndtr(-low)
-        apart = m.where((value > 0) & (value < num_cuts), high - low, 1.0)
-        middle = log_mass(
-            (m.log_ndtr(high - apart), m.log_ndtr(apart - high)), (m.log_ndtr(high), m.log_ndtr(-high))
-        )
-        density = m.where(value == 0, bottom, m.where(value == num_cuts, top, middle))
-        return m.where(inside, density, -np.inf)
-
-    def _cut(self, position):
-        """The cutpoint at a position, elementwise."""
-        places = m.like(np.arange(np.shape(self.cutpoints)[-1]), position)
-        return m.sum(m.where(m.expand_dims(position, -1) == places, self.cutpoints, 0.0), -1)
-
-    def draw(self, random, shape):
-        latent = self.predictor + random.normal(shape)
-        return m.sum(m.where(m.expand_dims(latent, -1) > self.cutpoints, 1.0, 0.0), -1)
-
-
 def log_odds_pair(probs: Any, logits: Any) -> tuple[Any, Any]:
     """Logarithms of a probability and of its complement, from either way of giving it."""
     if logits is not None:
@@ -302,7 +253,3 @@ def log_odds_pair(probs: Any, logits: Any) -> tuple[Any, Any]:
     sure = probs >= 1.0
     complement = m.log1p(-m.where(sure, 0.5, probs))
     return m.log(m.maximum(probs, 1e-37)), m.where(sure, np.log(1e-37), complement)
-
-
-def _is_count(value):
-    return (value >= 0) & (m.floor(value) == value)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import constraints
+from .. import math as m
 from ..constraints import Constraint
 from ..errors import ShapeError, explain
 from .base import Distribution, concrete_constraint, exactly_one
+from .formula import Formula
 
 
 def _last_axis(law: str, name: str, value: Any) -> int:
@@ -129,7 +131,13 @@ class Binomial(Distribution):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Poisson(Distribution):
-    """Law of a count with mean and variance `rate`."""
+    """Law of a count with mean and variance `rate`.
+
+    Parameters
+    ----------
+    rate : array_like
+        Mean, zero or more.
+    """
 
     arg_constraints = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer
@@ -137,7 +145,7 @@ class Poisson(Distribution):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NegativeBinomial(Distribution):
+class NegativeBinomial(Formula):
     """Law of a count with variance ``mean + mean**2 / concentration``.
 
     Parameters
@@ -146,6 +154,12 @@ class NegativeBinomial(Distribution):
         Mean, zero or more.
     concentration : array_like
         Inverse dispersion, positive; the law tends to ``Poisson(mean)`` as it grows.
+
+    Notes
+    -----
+    With r the concentration and m the mean the log density of k is
+    ``log Gamma(k + r) - log Gamma(r) - log k! - r log(1 + m / r) + k log(m / (r + m))``; the first difference is taken
+    as one function, which keeps its digits where the two are large.
     """
 
     arg_constraints = {"mean": constraints.nonnegative, "concentration": constraints.positive}
@@ -153,31 +167,23 @@ class NegativeBinomial(Distribution):
     mean: Any
     concentration: Any
 
+    def log_density(self, value):
+        inside, size, mean = is_count(value), self.concentration, self.mean
+        count = m.where(inside, value, 0.0)
+        chosen = m.log_rising(size, count) - m.gammaln(count + 1.0)
+        share = m.where(
+            count > 0, mean / (size + mean), 1.0
+        )  # no logarithm of a mean of zero where none is taken
+        density = chosen - size * m.log1p(mean / size) + count * m.log(share)
+        return m.where(inside, density, -np.inf)
 
-@dataclass(frozen=True, eq=False, repr=False)
-class OrderedLogistic(Distribution):
-    """Law of an ordered category, zero-based.
+    def draw(self, random, shape):
+        rates, counts = random.parts(2)
+        return counts.poisson(
+            rates.gamma(self.concentration, shape) / (self.concentration / self.mean), shape
+        )
 
-    Parameters
-    ----------
-    predictor : array_like, shape (...)
-        Position on the latent scale.
-    cutpoints : array_like, shape (..., K)
-        Boundaries between the K + 1 categories, in increasing order.
 
-    Notes
-    -----
-    ``P(y <= k) = sigmoid(cutpoints[k] - predictor)``.
-    """
-
-    measure = "ordinal"
-    arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
-    predictor: Any
-    cutpoints: Any
-
-    def __post_init__(self):
-        _last_axis("OrderedLogistic", "cutpoints", self.cutpoints)
-
-    @property
-    def support(self) -> Constraint:
-        return constraints.integer_interval(0, _last_axis("OrderedLogistic", "cutpoints", self.cutpoints))
+def is_count(value: Any) -> Any:
+    """Whether each value is a whole number of zero or more."""
+    return (value >= 0) & (m.floor(value) == value)

@@ -44,6 +44,12 @@ class Random(Protocol):
     def binomial(self, total_count: Any, probs: Any, shape: tuple[int, ...]) -> Any:
         """Counts, as floating-point numbers; both parameters broadcast to `shape`."""
 
+    def categorical(self, logits: Any, shape: tuple[int, ...]) -> Any:
+        """Positions on the last axis of `logits`, shape (..., K); the other axes broadcast to `shape`."""
+
+    def parts(self, count: int) -> tuple[Random, ...]:
+        """As many sources, for one call each."""
+
 
 class Law(Protocol):
     """What a formula may ask of a law inside it: a `Formula`, or a backend's law in the same words."""
@@ -83,6 +89,11 @@ class Formula(Distribution):
     keeps_bases: ClassVar[bool] = False
     counts: ClassVar[bool] = False
     indices: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def reduced(self) -> Distribution:
+        """The law as it is, or a simpler one that it is where parameters were left out."""
+        return self
 
     @property
     def bounds(self) -> tuple[Any, Any] | None:
@@ -244,26 +255,40 @@ def whole_numbers(structure: tuple) -> frozenset[str]:
     >>> whole_numbers(flatten(ZeroInflated(Binomial(10, 0.5), 0.2))[0])
     frozenset({'base.total_count'})
     """
-    return frozenset(_whole(structure, ""))
+    return frozenset(
+        place
+        for place, kind, name in _parameters(structure, "")
+        if (name in kind.indices if issubclass(kind, Formula) else kind.arg_constraints[name].is_discrete)
+    )
 
 
-def _whole(structure: Any, path: str) -> Iterator[str]:
+def _parameters(structure: Any, path: str) -> Iterator[tuple[str, Any, str]]:
+    """Path of each parameter, the class that has it, and its name there."""
     if structure == _LEAF or structure[0] == "is":
         return
     kind, inside = structure
     if kind is None:
         for i, item in enumerate(inside):
-            yield from _whole(item, f"{path}[{i}]")
+            yield from _parameters(item, f"{path}[{i}]")
         return
     for name, part in inside:
         place = f"{path}.{name}" if path else name
         if part != _LEAF:
-            yield from _whole(part, place)
-        elif issubclass(kind, Formula):
-            if name in kind.indices:
-                yield place
-        elif name in kind.arg_constraints and kind.arg_constraints[name].is_discrete:
-            yield place
+            yield from _parameters(part, place)
+        elif name in kind.arg_constraints:
+            yield place, kind, name
+
+
+def parameter_constraints(structure: tuple) -> dict[str, Constraint]:
+    """Constraints of the parameters that `flatten` takes apart, by path.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import OrderedLogistic
+    >>> parameter_constraints(flatten(OrderedLogistic(0.0, [-1.0, 1.0]))[0])["cutpoints"].event_dim
+    1
+    """
+    return {place: kind.arg_constraints[name] for place, kind, name in _parameters(structure, "")}
 
 
 def rebuild(structure: tuple, leaves: Mapping[str, Any], law: Callable[[Any], Any] | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Laws of positive numbers: Weibull, Pareto, chi-square; and the law of an angle."""
+"""Laws of positive numbers: half Student t, Weibull, Pareto, chi-square; and the law of an angle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,62 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from .formula import Formula
+
+_FAR = 1e8  # units of the root of `df`, from which the square would leave one more behind, and may overflow
+
+
+def log_student(z: Any, df: Any) -> Any:
+    """Log density of Student's t law at standardised values.
+
+    Parameters
+    ----------
+    z : array
+        Values less the location, divided by the scale.
+    df : array
+        Degrees of freedom, positive.
+
+    Examples
+    --------
+    >>> round(float(log_student(1e200, 1.0)), 3)  # whose square is no number
+    -922.179
+    """
+    length, half = m.abs(z) / m.sqrt(df), 0.5 * df
+    far = length > _FAR
+    near, beyond = m.where(far, 0.0, length), m.where(far, length, 1.0)
+    fall = m.where(far, 2 * m.log(beyond), m.log1p(near * near))
+    return m.log_rising(half, 0.5) - (half + 0.5) * fall - 0.5 * m.log(np.pi * df)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HalfStudentT(Formula):
+    """Law of ``|x|`` for x from ``StudentT(df, 0, scale)``.
+
+    Parameters
+    ----------
+    df : array_like
+        Degrees of freedom, positive.
+    scale : array_like, default 1
+        Scale, positive (not the standard deviation).
+
+    References
+    ----------
+    Gelman (2006), Prior distributions for variance parameters in hierarchical models, Bayesian Analysis 1.
+    """
+
+    arg_constraints = {"df": constraints.positive, "scale": constraints.positive}
+    support = constraints.positive
+    df: Any
+    scale: Any = 1.0
+
+    def log_density(self, value):
+        inside = value > 0
+        z = m.where(inside, value, self.scale) / self.scale
+        return m.where(inside, log_student(z, self.df) + np.log(2.0) - m.log(self.scale), -np.inf)
+
+    def draw(self, random, shape):
+        normal, gamma = random.parts(2)
+        ratio = normal.normal(shape) * m.sqrt(self.df / (2 * gamma.gamma(0.5 * self.df, shape)))
+        return m.abs(self.scale * ratio)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
-from .bessel import log_bessel_i
+from ..bessel import log_bessel_i
 from .continuous import _check_order
 from .formula import Formula
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from .. import math as m
 from ..errors import UnsupportedError, explain
+from ..incomplete import log_beta_tails, log_gamma_tails
 from .base import Distribution
 from .continuous import Exponential, Gamma, LogNormal, Normal, StudentT
 from .discrete import NegativeBinomial, Poisson
-from .half_line import Weibull
-from .incomplete import log_beta_tails, log_gamma_tails
+from .half_line import Weibull, log_student
 from .line import Gumbel, Logistic
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
@@ -166,10 +166,7 @@ def _gamma_density(law, x):
 
 
 def _student_density(law, x):
-    z, half = _standard(law, x), 0.5 * law.df
-    return (
-        -(half + 0.5) * m.log1p(z * z / law.df) - m.betaln(half, 0.5) - 0.5 * m.log(law.df) - m.log(law.scale)
-    )
+    return log_student(_standard(law, x), law.df) - m.log(law.scale)
 
 
 def _student_tails(law, x):
@@ -203,12 +200,6 @@ def _poisson_density(law, k):
 def _poisson_tails(law, k):
     below, above = log_gamma_tails(k + 1.0, law.rate)
     return above, below
-
-
-def _negative_binomial_density(law, k):
-    size, mean = law.concentration, law.mean
-    chosen = m.log_rising(size, k) - m.gammaln(k + 1.0)
-    return chosen - size * m.log1p(mean / size) + m.xlogy(k, mean / (size + mean))
 
 
 def _negative_binomial_tails(law, k):
@@ -268,7 +259,7 @@ TAILS: Mapping[type, Tail] = MappingProxyType(
             _on_line,
         ),
         NegativeBinomial: Tail(
-            _on_counts(_negative_binomial_density),
+            lambda law, k: law.log_density(k),
             _counting(_negative_binomial_tails),
             _negative_binomial_draw,
             _count,

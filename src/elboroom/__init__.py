@@ -14,7 +14,8 @@ from .ppl.interrupts import held, in_words
 __version__ = "0.1.0"
 
 _NAMES = {
-    "ppl.model": ("Model", "Program", "from_numpyro", "from_pyro", "model"),
+    "ppl.model": ("Model", "Program", "model"),
+    "ppl.foreign": ("from_numpyro", "from_pyro"),
     "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample", "scan"),
     "ppl.graph": ("ModelGraph",),
     "ppl.target": ("Target",),

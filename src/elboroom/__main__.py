@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +60,10 @@ FailOnOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 
 
+NO_REPORT, USAGE, SIGNALLED = 1, 2, 128
+"""Exit statuses, see `STATUS`: a report that failed, a usage or data error, and what a signal's number is added to."""
+
+
 class _Signals:
     """Interrupts and requests to end, which a fit answers by returning the best that it has."""
 
@@ -67,7 +71,7 @@ class _Signals:
         self.seen: list[int] = []
         self.keeping = False  # what there is is being written: one more signal changes nothing
 
-    def note(self, number, frame):
+    def note(self, number, _frame):
         self.seen.append(number)
         if not self.keeping:
             raise KeyboardInterrupt
@@ -83,7 +87,7 @@ def _signals() -> Iterator[_Signals]:
             yield signals
     except KeyboardInterrupt:
         typer.echo("Interrupted before there was anything to keep.", err=True)
-        raise typer.Exit(128 + (signals.seen or [signal.SIGINT])[0]) from None
+        raise typer.Exit(SIGNALLED + (signals.seen or [signal.SIGINT])[0]) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -96,7 +100,7 @@ def _plainly() -> Iterator[None]:
         yield
     except ElboroomError as error:
         typer.echo(f"Error: {printable(str(error))}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(USAGE) from None
 
 
 def _kept(posterior, out: Path, folder: Path, signals: _Signals) -> dict:
@@ -113,16 +117,17 @@ def _kept(posterior, out: Path, folder: Path, signals: _Signals) -> dict:
     return {}
 
 
-def _finish(record: dict, out: Path, fail_on, seen: list[int]) -> None:
+def _finish(record: dict, out: Path, fail_on: Iterable[FailOn] | None, seen: list[int]) -> None:
+    """Print what was found and end with the status that it asks for."""
     from .folder import exit_status
 
     if not record:
-        raise typer.Exit(1)
+        raise typer.Exit(NO_REPORT)
     typer.echo("\n".join(verdict_lines(record)))
     typer.echo(f"Report          {out / 'report.html'}")
     if seen:
         typer.echo("Interrupted: the report shows what was reached.", err=True)
-        raise typer.Exit(128 + seen[0])
+        raise typer.Exit(SIGNALLED + seen[0])
     raise typer.Exit(exit_status(record, [item.value for item in fail_on or ()]))
 
 
@@ -160,7 +165,7 @@ def demo(out: OutOption = Path("radon-report")) -> None:
 
 
 @app.command(epilog=STATUS)
-def fit(
+def fit(  # noqa: PLR0913, PLR0917  each is an option of the command line
     model: Annotated[str, typer.Argument(metavar="MODULE:MODEL", help="Python module and model in it.")],
     out: OutOption,
     data: Annotated[

@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from .ppl.errors import DataError, ModelError, explain
-from .ppl.model import Model
+from .ppl.model import Model, Program
 
 
 def find_model(spec: str) -> Model:
     """The model that ``MODULE:MODEL`` names; the current folder is searched first.
+
+    Parameters
+    ----------
+    spec : str
+        As on the command line: ``radon:model``.
+
+    Returns
+    -------
+    Model
 
     Raises
     ------
@@ -62,6 +71,7 @@ def read_table(path: str | Path, **layout: str) -> dict[str, Any]:
     Parameters
     ----------
     path : str or path
+        The file, of kind .csv, .json or .nc.
     **layout
         Of a CSV file: ``separator``, ``decimal`` and ``encoding``; by default ``","``, ``"."`` and UTF-8.
 
@@ -141,6 +151,11 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:
     """``key=value`` words, the value read as int, float, bool or else text.
 
+    Raises
+    ------
+    DataError
+        For a word without a key or an equals sign.
+
     Examples
     --------
     >>> parse_settings(["J=3", "scale=2.5", "centered=false", "link=logit"])
@@ -166,10 +181,17 @@ def _parse(text: str) -> Any:
     return text
 
 
-def bind(model: Model, table: Mapping[str, Any], settings: Mapping[str, Any]):
-    """The program of `model` with the table's columns and the settings of the same names.
+def bind(model: Model, table: Mapping[str, Any], settings: Mapping[str, Any]) -> Program:
+    """The program of a model with the columns of a table and the settings of the same names.
 
-    Columns that the model does not name are left out.
+    Parameters
+    ----------
+    model : Model
+        What is bound.
+    table : mapping
+        Name to column; those that the model does not name are left out.
+    settings : mapping
+        Name to value; all of them are arguments of the model.
 
     Returns
     -------

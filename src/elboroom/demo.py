@@ -19,6 +19,7 @@ def radon(county, floor, log_uranium, log_radon=None):
     Parameters
     ----------
     county : array of str, shape (rows,)
+        Name of the county.
     floor : array, shape (rows,)
         0 where the home was measured in its basement, 1 on the ground floor.
     log_uranium : array, shape (rows,)

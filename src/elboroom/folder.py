@@ -18,6 +18,7 @@ SCHEMA = "elboroom-report/1"
 REPORT = ("report.html", "report.json", "report.md")
 CONTENT = (*REPORT, "posterior")
 UNTRUSTED, MISFIT, CAUTION = 4, 5, 3
+"""Exit statuses of a command that was told to fail on these."""
 
 
 @contextmanager
@@ -28,6 +29,11 @@ def staged(out: str | Path) -> Iterator[Path]:
     ----------
     out : path
         A folder that does not exist, is empty, or holds an earlier fit and nothing else.
+
+    Yields
+    ------
+    pathlib.Path
+        The folder to fill, beside `out`.
 
     Raises
     ------
@@ -62,7 +68,14 @@ def _refuse(out: Path) -> None:
 
 
 def write(posterior: Any, folder: Path) -> dict[str, Any] | Exception:
-    """Write the report and the posterior into `folder`.
+    """Write the report and the posterior into a folder.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        What is written.
+    folder : Path
+        An empty folder.
 
     Returns
     -------

@@ -12,6 +12,7 @@ VERDICTS = {
     "caution": "caution: usable, but some means or intervals may be noticeably off.",
     "untrusted": "untrusted: nothing establishes that these numbers are right. Do not use them.",
 }
+SHOWN = 12  # quantities that a terminal shows without scrolling
 FITS = {
     True: "yes: data simulated from the model look like the data.",
     False: "no: data simulated from the model differ from the data.",
@@ -26,6 +27,16 @@ def verdict_lines(record: dict[str, Any]) -> list[str]:
     ----------
     record : dict
         The JSON report.
+
+    Returns
+    -------
+    list of str
+        Without control characters.
+
+    Examples
+    --------
+    >>> verdict_lines({"verdict": "trusted", "fits_data": None})[1]
+    'Fits the data   not assessed: the checks do not apply to this model.'
     """
     counts = Counter(row["verdict"] for row in record.get("quantities", ()) if row["verdict"])
     shares = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
@@ -41,8 +52,21 @@ def verdict_lines(record: dict[str, Any]) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def summary_lines(posterior: Any, num_rows: int = 12) -> list[str]:
-    """The summary table without its reasons, cut after `num_rows` quantities."""
+def summary_lines(posterior: Any, num_rows: int = SHOWN) -> list[str]:
+    """The summary table without its reasons, cut after `num_rows` quantities.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        What was fitted.
+    num_rows : int
+        Quantities that are shown.
+
+    Returns
+    -------
+    list of str
+        Without control characters.
+    """
     frame = posterior.summary()
     shown = frame.drop(columns="reason").head(num_rows)
     lines = shown.to_string(float_format=lambda value: f"{value:.3f}", na_rep="").splitlines()

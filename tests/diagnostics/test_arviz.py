@@ -64,7 +64,7 @@ def test_arviz_plots_take_the_draws(draws, name):
     plt.close("all")
 
 
-def test_pairs_of_quantities_with_axes(draws):
+def test_pairs_of_quantities_with_axes():
     import matplotlib.pyplot as plt
 
     posterior = er.fit(

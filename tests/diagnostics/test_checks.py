@@ -8,7 +8,8 @@ import xarray as xr
 from elboroom.diagnostics import check, fits_data
 from elboroom.diagnostics.checks import pit, residuals
 from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities, surprise
-from elboroom.diagnostics.checks.predictions import Outcome, outcomes
+from elboroom.diagnostics.checks.outcome import Outcome
+from elboroom.diagnostics.checks.predictions import outcomes
 from elboroom.ppl.distributions import measure_of
 from elboroom.ppl.sites import Site
 

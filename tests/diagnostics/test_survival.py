@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from elboroom.diagnostics.checks.predictions import kept_apart, outcomes
+from elboroom.diagnostics.checks.outcome import kept_apart
+from elboroom.diagnostics.checks.predictions import outcomes
 from elboroom.diagnostics.checks.survival import censoring, kaplan_meier
 
 import elboroom as er

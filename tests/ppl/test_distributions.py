@@ -367,10 +367,14 @@ def double_precision():
         yield
 
 
+FORMULAS = {er.HalfStudentT, er.NegativeBinomial, er.OrderedLogistic, er.TruncatedNormal}
+"""Laws of this table whose density is written in ``er.math``; the others of these stand in `test_formulas`."""
+
+
 def test_every_distribution_has_a_row():
     public = {getattr(er, name) for name in er.__all__} - {er.Distribution}
     public = {law for law in public if inspect.isclass(law) and not issubclass(law, Formula)}
-    assert public == {type(row.declared) for row in ROWS.values()}
+    assert public == {type(row.declared) for row in ROWS.values()} - FORMULAS
     assert public < set(TABLE)
     assert er.__all__ == sorted(er.__all__)
 

@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 import pytest
 from elboroom.ppl.backends.jax.indices import IndexProblem
 from elboroom.ppl.backends.jax.provenance import analyse
-from elboroom.ppl.backends.jax.rules import blocks
+from elboroom.ppl.backends.movements import blocks
 from elboroom.ppl.graph import ModelGraph
 from elboroom.ppl.sites import Site
 from jax.scipy.special import logsumexp

@@ -14,7 +14,9 @@ from operator import is_
 import jax
 import numpy as np
 
+from ...errors import BackendError, explain
 from ...turns import check_process
+from ..devices import check_device
 from .executables import compiled
 
 
@@ -33,8 +35,20 @@ def concrete(x) -> bool:
 class Function:
     """A function compiled once per argument shapes, in the precision of its target.
 
-    `check`, where there is one, is called before each trace. Tracing happens in the calling thread, inside the precision context; only XLA's compilation may run in
-    a thread of its own (`prepare`).
+    Tracing happens in the calling thread, inside the precision context; only XLA's compilation may run in a thread of
+    its own (`prepare`).
+
+    Parameters
+    ----------
+    fn : callable
+        Of JAX arrays.
+    dtype : numpy.dtype
+    clock : dict, optional
+        Where the seconds of compilation are added up.
+    donate : tuple of int, optional
+        Arguments whose memory may be written over.
+    check : callable, optional
+        Called before each trace.
     """
 
     def __init__(self, fn, dtype, clock=None, donate=(), check=None):
@@ -117,3 +131,31 @@ def to_device(value, dtype):
         array = array.astype(np.int32)
     with precision(dtype):
         return jax.device_put(np.array(array))
+
+
+def resolve_device(device: str) -> str:
+    """The device that ``device`` means here.
+
+    Raises
+    ------
+    BackendError
+        For another word, or if a GPU is asked for and there is none.
+    """
+    check_device(device)
+    available = jax.default_backend()
+    if device == "gpu" and available != "gpu":
+        raise BackendError(explain("device", "a GPU that JAX sees", f"only {available}", "use device='cpu'"))
+    return available if device == "auto" else device
+
+
+def memory(device: str) -> float | None:
+    """Bytes that the device lets a program have; None where it is the machine's own memory."""
+    found = jax.local_devices()[0].memory_stats() if device != "cpu" else None
+    return float(found["bytes_limit"]) if found and "bytes_limit" in found else None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left."""
+    words = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+    device = isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, MemoryError) or device

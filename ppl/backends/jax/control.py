@@ -16,13 +16,14 @@ from numpyro.primitives import Messenger
 from ...errors import UnsupportedError, explain
 
 
-def enter(run, msg) -> None:
-    """Let `run` decide the values of the sites inside a loop or a branch."""
+def enter(handler, msg) -> None:
+    """Let the run of `handler` decide the values of the sites inside a loop or a branch."""
+    run = handler.run
     last = _last(*msg["args"][2:]) if "history" in msg["kwargs"] else None
-    msg["args"] = tuple(Inside(one, run) if callable(one) else one for one in msg["args"])
+    msg["args"] = tuple(Inside(one, handler) if callable(one) else one for one in msg["args"])
     if run.predict is not None:
         msg["kwargs"]["substitute_stack"].append(("condition", partial(_predicted, run, last)))
-    msg["kwargs"]["substitute_stack"].append(("substitute", partial(_value, run, last)))
+    msg["kwargs"]["substitute_stack"].append(("substitute", partial(_value, handler, last)))
 
 
 def _last(xs, length, reverse) -> int | None:
@@ -35,13 +36,13 @@ def _last(xs, length, reverse) -> int | None:
 class Inside(Messenger):
     """The innermost handler of a step: plates as outside; no parameters, and no loops of its own."""
 
-    def __init__(self, fn, run):
+    def __init__(self, fn, handler):
         super().__init__(fn)
-        self.run = run
+        self.handler = handler
 
     def process_message(self, msg):
         if msg["type"] == "plate":
-            self.run.process_message(msg)
+            self.handler.process_message(msg)
         elif msg["type"] in {"param", "control_flow"}:
             one, remedy = (
                 (f"param '{msg['name']}'", "declare it before the loop")
@@ -53,11 +54,12 @@ class Inside(Messenger):
             )
 
 
-def _value(run, last, site):
+def _value(handler, last, site):
     """The value of a site in one step, unless the model or a handler around it has set one."""
     if site["type"] != "sample" or site["value"] is not None or isinstance(site["fn"], dist.Unit):
         return None
-    run.expand(site)
+    run = handler.run
+    handler.expand(site)
     value, run.inside[site["name"]] = run.value_of(site["name"], site["fn"], _step(last, site))
     return value
 

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, WIDTHS, given_shapes, tails
+from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, WIDTHS, Layers
 from .arrays import Function, precision
+
+__all__ = ["flow"]
 
 
 @cache
@@ -23,45 +25,25 @@ def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: st
     return Flow(kind, dim, num_layers, width, knots, dtype, rest)
 
 
-class Flow:
-    """Equal layers, one after the other; their weights, and the order of coordinates before each, are arguments.
+class Flow(Layers):
+    """Equal layers, one after the other; their weights, and the order of coordinates before each, are arguments."""
 
-    Parameters
-    ----------
-    kind : {"spline", "affine", "iaf"}
-    dim : int
-    num_layers, width, knots : int
-    dtype : str
-    rest : int
-        More coordinates, Gaussian given the first `dim`: a network of these puts out their means and log scales.
-    """
-
-    last = "layers.2"  # the layer of weights whose zeros make a layer the identity
+    last = "layers.2"
 
     def __init__(self, kind, dim, num_layers, width, knots, dtype, rest=0):
-        self.kind, self.dim, self.num_layers, self.rest = kind, dim, num_layers, rest
-        self.width, self.knots, self.dtype = width, knots, np.dtype(dtype)
-        self._tail, self._spread = tails(dim)
+        super().__init__(kind, dim, num_layers, width, knots, dtype, rest)
         self.forward = Function(self._forward, dtype)
         self.inverse = Function(self._inverse, dtype)
-        self.pullback = Function(self._pullback, dtype)
+        self.pullback = Function(jax.grad(self._weighed), dtype)
 
     def through(self, eps, params, order):
         """`forward` within a function that is compiled: points and log Jacobian."""
         return self._forward(eps, params, order)
 
-    def _heavier(self, eps):
-        """Draws with heavier tails than the normal's, and the log Jacobian."""
-        a = jnp.arcsinh(eps) / self._tail
-        each = np.log(self._spread / self._tail) + jnp.log(jnp.cosh(a)) - 0.5 * jnp.log1p(eps * eps)
-        return self._spread * jnp.sinh(a), each.sum(1)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each array of weights, the layers along its first axis."""
+    def layer_shapes(self):
         with precision(self.dtype):
             found = jax.eval_shape(lambda: dict(_weights(self._layer())))
-        layers = {name: (self.num_layers, *array.shape) for name, array in found.items()}
-        return layers | given_shapes(self.dim, self.rest, self.width, self.last)
+        return {name: array.shape for name, array in found.items()}
 
     def _layer(self):
         """One layer with weights of its own; to be called while a function is traced."""
@@ -92,57 +74,23 @@ class Flow:
         given = {id(leaf): params[name] for name, leaf in own.items()}
         return jax.tree_util.tree_unflatten(tree, [given.get(id(leaf), leaf) for leaf in leaves])
 
-    def _given(self, x, params):
-        """Shift and log scale of the coordinates that are not bent."""
-        own = {name.removeprefix("given."): value[0] for name, value in params.items() if _is_given(name)}
-        hidden = jax.nn.silu(x @ own["weight"].T + own["bias"])
-        weight, bias, straight = (own[f"{self.last}.{name}"] for name in ("weight", "bias", "straight"))
-        shift, size = jnp.split(hidden @ weight.T + bias + x @ straight.T, 2, 1)
-        return shift, size / (1 + jnp.abs(size) / STEEPEST)
-
-    def _forward(self, eps, params, order):
-        bent, log_det = self._bent(eps[:, : self.dim], _layers(params), order)
-        if not self.rest:
-            return bent, log_det
-        shift, size = self._given(bent, params)
-        rest = shift + jnp.exp(size) * eps[:, self.dim :]
-        return jnp.concatenate([bent, rest], 1), log_det + size.sum(1)
-
-    def _bent(self, eps, params, order):
+    def bent(self, x, params, order):
         def through(carry, one):
             weights, places = one
             x, change = jax.vmap(self._filled(weights).transform_and_log_det)(carry[0][:, places])
             return (x, carry[1] + change), None
 
-        return jax.lax.scan(through, self._heavier(eps), (params, order))[0]
+        begin = x, jnp.zeros(len(x), x.dtype)
+        return jax.lax.scan(through, begin, (_layers(params), order))[0]
 
-    def _inverse(self, x, params, order):
-        eps, log_det = self._straight(x[:, : self.dim], _layers(params), order)
-        if not self.rest:
-            return eps, log_det
-        shift, size = self._given(x[:, : self.dim], params)
-        rest = (x[:, self.dim :] - shift) * jnp.exp(-size)
-        return jnp.concatenate([eps, rest], 1), log_det - size.sum(1)
-
-    def _straight(self, x, params, order):
+    def straight(self, x, params, order):
         def back(carry, one):
             weights, places = one
             x, change = jax.vmap(self._filled(weights).inverse_and_log_det)(carry[0])
             return (x[:, jnp.argsort(places)], carry[1] + change), None
 
         begin = x, jnp.zeros(len(x), x.dtype)
-        x, log_det = jax.lax.scan(back, begin, (params, order), reverse=True)[0]
-        eps = jnp.sinh(self._tail * jnp.arcsinh(x / self._spread))
-        return eps, log_det - self._heavier(eps)[1]
-
-    def _pullback(self, eps, params, order, grad):
-        """Gradients in `eps` of a log density whose gradients at the points are `grad`."""
-
-        def total(eps):
-            x, log_det = self._forward(eps, params, order)
-            return (x * grad).sum() + log_det.sum()
-
-        return jax.grad(total)(eps)
+        return jax.lax.scan(back, begin, (_layers(params), order), reverse=True)[0]
 
     def begin(self, params):
         """State of an ascent."""
@@ -205,12 +153,8 @@ class Flow:
         return Function(run, self.dtype, density.clock)
 
 
-def _is_given(name: str) -> bool:
-    return name.startswith("given.")
-
-
 def _layers(params):
-    return {name: value for name, value in params.items() if not _is_given(name)}
+    return {name: value for name, value in params.items() if not name.startswith("given.")}
 
 
 def _weights(layer):

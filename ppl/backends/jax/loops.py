@@ -7,6 +7,18 @@ import jax.numpy as jnp
 
 from .arrays import Function, precision
 
+__all__ = [
+    "OPTIMISER",
+    "copy",
+    "is_optimiser",
+    "loop",
+    "mapped_gradient",
+    "normal",
+    "optimiser",
+    "put",
+    "to_host",
+]
+
 
 def loop(step, dtype, clock, shape) -> Function:
     """``fn(state, inputs, constants) -> (state, outputs)``: `step` over the first axis of `inputs`.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from ...masks import Masks, masks_of
+from ..wrappers import mask_of
 from .missing import Missing
+from .transforms import transform_of
 
 
 class Part(Missing):
@@ -26,20 +27,6 @@ class Part(Missing):
         return self.fn.log_prob(self.filled(value))
 
 
-def mask_of(fn):
-    """The mask of a law, of its batch shape; None where it has none, or one for all."""
-    if isinstance(fn, dist.MaskedDistribution) and not isinstance(fn._mask, bool):
-        return jnp.broadcast_to(fn._mask, fn.batch_shape)
-    if isinstance(fn, dist.ExpandedDistribution):
-        inner = mask_of(fn.base_dist)
-        return None if inner is None else jnp.broadcast_to(inner, fn.batch_shape)
-    if isinstance(fn, dist.Independent):
-        inner = mask_of(fn.base_dist)
-        own = tuple(range(-fn.reinterpreted_batch_ndims, 0))
-        return None if inner is None else inner.any(own)
-    return None
-
-
 def masks(program, found, run_model) -> Masks:
     """Masks of a program.
 
@@ -49,8 +36,6 @@ def masks(program, found, run_model) -> Masks:
     run_model : callable
         ``run_model(data, latent) -> Record``.
     """
-    from .execute import transform_of
-
     laws: dict = {}
 
     def outputs(z, data):

@@ -10,14 +10,7 @@ from jax.interpreters import partial_eval
 from numpyro.distributions import constraints
 
 from ...running import is_discrete, sites_to_impute
-
-
-def elements(fn):
-    """The law of the elements of one event that are independent, each of which may be missing by itself; or None."""
-    if isinstance(fn, dist.ExpandedDistribution):
-        inner = elements(fn.base_dist)
-        return None if inner is None else inner.expand(fn.batch_shape + fn.event_shape)
-    return fn.base_dist if isinstance(fn, dist.Independent) and not fn.base_dist.event_shape else None
+from ..wrappers import elements
 
 
 class Missing(dist.Distribution):

@@ -145,3 +145,8 @@ class Sampler:
         with precision(self.dtype):
             found = {name: np.moveaxis(np.asarray(value), 0, 1) for name, value in named.items()}
         return (leaves, accept, given, mesh), found
+
+
+def sampler(density, num_warmup: int, metric: str | None, flow=None) -> Sampler:
+    """The no-U-turn sampler on a density, in the base coordinates of a flow where one is given."""
+    return Sampler(density, num_warmup, metric, flow)

@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from itertools import count
 
-from ..reach import SUM, Via, blocks, chosen, combined, joined, laid_out, mixed, product, route
+from ..movements import (
+    along,
+    blocks,
+    contracted,
+    flipped,
+    laid_out,
+    matrices,
+    reduced,
+    same,
+    selected,
+    sliced,
+    stacked,
+    with_index,
+)
+from ..reach import SUM, Via, chosen, combined, joined, mixed, product, route
 
 _fresh = count()
 
@@ -53,8 +67,8 @@ def _elementwise(eqn, states, numbers):
     return combined(_stretched(eqn, states))
 
 
-def _same(ndim: int, but=()) -> dict:
-    return {i: i for i in range(ndim) if i not in but}
+def _elementwise(eqn, states, numbers):
+    return combined(_stretched(eqn, states))
 
 
 def _linear(eqn, states, numbers):
@@ -102,50 +116,29 @@ def _reshape(eqn, states, numbers):
 
 def _reduce(eqn, states, numbers):
     shape, axes = _shape(eqn.invars[0]), eqn.params["axes"]
-    kept = [i for i in range(len(shape)) if i not in axes]
-    where: dict = {old: new for new, old in enumerate(kept)} | {i: None for i in axes if shape[i] == 1}
-    if eqn.primitive.name == "reduce_sum":
-        return route(states[0], where, SUM)
-    return route(combined(states), where)
+    state = states[0] if eqn.primitive.name == "reduce_sum" else combined(states)
+    return reduced(state, shape, axes, False, eqn.primitive.name == "reduce_sum")
 
 
 def _cumulate(eqn, states, numbers):
-    where = _same(len(_shape(eqn.invars[0])), (eqn.params["axis"],))
-    if eqn.primitive.name == "cumsum":
-        return route(states[0], where, SUM)
-    return route(combined(states), where)
+    axes = (eqn.params["axis"],)
+    return along(states, len(_shape(eqn.invars[0])), axes, eqn.primitive.name == "cumsum")
 
 
 def _dot(eqn, states, numbers):
-    (lc, rc), (lb, rb) = eqn.params["dimension_numbers"]
+    contract, batch = eqn.params["dimension_numbers"]
     shapes = [_shape(v) for v in eqn.invars]
-    offset, sides, ndim = len(lb), [], len(_shape(eqn.outvars[0]))
-    for side, (contract, batch) in enumerate(((lc, lb), (rc, rb))):
-        free = [i for i in range(len(shapes[side])) if i not in contract and i not in batch]
-        where: dict = {a: i for i, a in enumerate(batch)} | {a: offset + i for i, a in enumerate(free)}
-        # Contracted axes pair up beyond the axes of the output, so that both sides can be compared.
-        where |= {a: ndim + k if shapes[side][a] > 1 else None for k, a in enumerate(contract)}
-        offset += len(free)
-        sides.append(route(states[side], where))
-    return route(product(*sides), _same(ndim), SUM)
+    return contracted(states, shapes, contract, batch, len(_shape(eqn.outvars[0])))
 
 
 def _slice(eqn, states, numbers):
-    before, after = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    before = _shape(eqn.invars[0])
     starts, strides = eqn.params["start_indices"], eqn.params["strides"] or (1,) * len(before)
-    where = {
-        i: i if starts[i] == 0 and strides[i] == 1 else Via((i,), ("slice", starts[i], strides[i]))
-        for i in range(len(after))
-    }
-    return route(states[0], where)
+    return route(states[0], {i: sliced(i, starts[i], strides[i]) for i in range(len(before))})
 
 
 def _reverse(eqn, states, numbers):
-    shape = _shape(eqn.invars[0])
-    return route(
-        states[0],
-        {i: Via((i,), ("rev", n)) if i in eqn.params["dimensions"] else i for i, n in enumerate(shape)},
-    )
+    return route(states[0], flipped(_shape(eqn.invars[0]), eqn.params["dimensions"]))
 
 
 def _pad(eqn, states, numbers):
@@ -161,26 +154,21 @@ def _concatenate(eqn, states, numbers):
 
 
 def _stack(eqn, states, numbers):
-    axis, ndim = eqn.params.get("axis", eqn.params.get("dimension", 0)), len(_shape(eqn.invars[0]))
-    moved = [route(s, {i: i + (i >= axis) for i in range(ndim)}) for s in states]
-    return laid_out(moved, axis, [1] * len(states))
+    axis = eqn.params.get("axis", eqn.params.get("dimension", 0))
+    return stacked(states, len(_shape(eqn.invars[0])), axis)
 
 
 def _split(eqn, states, numbers):
     axis, start, outs = eqn.params["axis"], 0, []
     for size in eqn.params["sizes"]:
-        where: dict = _same(len(_shape(eqn.invars[0])))
-        if start:
-            where[axis] = Via((axis,), ("slice", start, 1))
-        outs.append(route(states[0], where))
+        outs.append(route(states[0], {**same(len(_shape(eqn.invars[0]))), axis: sliced(axis, start, 1)}))
         start += size
     return outs
 
 
 def _unstack(eqn, states, numbers):
     axis, ndim = eqn.params["axis"], len(_shape(eqn.invars[0]))
-    where = {i: i - (i > axis) for i in range(ndim)}
-    return [route(states[0], {**where, axis: Via((None,), ("slice", k, 1))}) for k in range(len(eqn.outvars))]
+    return [route(states[0], selected(ndim, axis, k)) for k in range(len(eqn.outvars))]
 
 
 # -- indexing --------------------------------------------------------------------------------------
@@ -229,11 +217,7 @@ def _gather(eqn, states, numbers):
     rows: dict = dict(enumerate(batch))
     if _shape(eqn.invars[1])[-1] == 1:
         rows[len(batch)] = None
-    return _with_index(route(states[0], where), route(index.sources, rows))
-
-
-def _with_index(state, hidden):
-    return combined([state, hidden]) if hidden.keys() & state.keys() else {**state, **hidden}
+    return with_index(route(states[0], where), [route(index.sources, rows)])
 
 
 def _dynamic_slice(eqn, states, numbers):
@@ -250,7 +234,7 @@ def _dynamic_slice(eqn, states, numbers):
             where[i] = index.via((i if after[i] > 1 else None,), "dynamic_slice")
     out = route(states[0], where)
     for index in used:
-        out = _with_index(out, mixed([index.sources]))
+        out = with_index(out, [mixed([index.sources])])
     return out
 
 
@@ -267,25 +251,19 @@ def _scatter(eqn, states, numbers):
         placed = route(updates, dict.fromkeys(range(len(_shape(eqn.invars[2]))), spot))
     else:
         placed = route(updates, {}, SUM)
-    return _with_index(joined([operand, placed]), mixed([where.sources]))
+    return with_index(joined([operand, placed]), [mixed([where.sources])])
 
 
 # -- linear algebra and order ----------------------------------------------------------------------
 
 
 def _matrix(eqn, states, numbers):
-    """Operations on the last two axes; the axes before them are a batch."""
-    rank = max(len(_shape(v)) for v in eqn.invars)
-    moved = [
-        route(s, _same(max(len(_shape(v)) - 2, 0))) if len(_shape(v)) == rank else mixed([s])
-        for v, s in zip(eqn.invars, states, strict=True)
-    ]
-    return combined(moved)
+    return matrices(states, [len(_shape(v)) for v in eqn.invars])
 
 
 def _sort(eqn, states, numbers):
-    axis = eqn.params["dimension"]
-    return route(combined(states), _same(len(_shape(eqn.invars[0])), (axis % len(_shape(eqn.invars[0])),)))
+    ndim = len(_shape(eqn.invars[0]))
+    return along(states, ndim, (eqn.params["dimension"] % ndim,), False)
 
 
 _RULES = {

@@ -8,22 +8,17 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
-from numpyro.distributions import constraints
 
-from ...centring import can_be_centred
-from ...data import holes
-from ...distributions import is_censored, measure_of
-from ...enumeration import num_batch
-from ...errors import ElboroomError, ModelError, explain
-from ...masks import Masks
-from ...running import GroupsFound, Record, count_values, how_missing
-from ...sites import ModelTrace, Site, axes, check_shape, check_support
+from ...errors import ElboroomError
+from ...running import GroupsFound, Record
+from ...sites import ModelTrace
+from ..sites import Looks
 from .arrays import concrete, precision
-from .execute import Run, execute, probe, transform_of
+from .execute import Run, execute, probe
 from .lowering import constraint_of
-from .masks import mask_of, masks
+from .masks import masks
 from .missing import imputed
+from .transforms import transform_of
 
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,
@@ -31,20 +26,6 @@ _NEEDS_VALUES = (
     jax.errors.NonConcreteBooleanIndexError,
     TypeError,
 )
-
-
-def base_of(fn):
-    """The law under its wrappers."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    return fn
-
-
-def base_name(fn) -> str:
-    """Name of the distribution under its wrappers."""
-    fn = base_of(fn)
-    name = getattr(fn, "declared_name", None) or type(fn).__name__
-    return name.removesuffix("Probs").removesuffix("Logits")
 
 
 def trace(program) -> ModelTrace:
@@ -64,42 +45,9 @@ def trace(program) -> ModelTrace:
             program.imputed = imputed(program, lambda data, stand_in: _run(program, stand_in, data))
             found = replace(_trace(program), demoted=found.demoted)
         if program.model.language == "numpyro":
-            found = _masked(program, found)
-        return found.with_tied(_tied(program, found)) if found.counts else found
-
-
-def _tied(program, found) -> list[str]:
-    """Latent sites whose law has the axis of a discrete site."""
-    data = {label: leaf.value for label, leaf in program.leaves.items() if leaf.traced}
-    static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
-    shapes, names = {s.name: s.shape for s in found.sites}, []
-
-    def abstract(data):
-        def latent(name, fn, at=None):
-            extra = len(fn.batch_shape) - run.num_batch
-            if extra <= 0:
-                return _probe_latent(name, fn)
-            names.append(name)
-            return jnp.reshape(_probe_latent(name, fn)[(0,) * extra], shapes[name])
-
-        run = Run(latent, Record(), program.fixed, program.intervened, num_batch=num_batch(found))
-        execute(program, {**static, **data}, run)
-        return 0
-
-    jax.eval_shape(abstract, data)
-    return names
-
-
-def _masked(program, found) -> ModelTrace:
-    """The trace of a NumPyro model with what its masks hide."""
-    if program.masks is None:
-        program.masks = Masks()
-        gaps = any(holes(leaf.value) is not None for leaf in program.leaves.values())
-        if gaps or found.masked:
-            program.masks = masks(program, found, partial(_run, program, None))
-    if program.masks.kept:
-        found = replace(_trace(program), demoted=found.demoted)
-    return replace(found, hidden=program.masks.hidden)
+            look = partial(masks, program, run_model=partial(_run, program, None))
+            found = _LOOKS.with_masks(program, found, look, partial(_trace, program))
+        return _LOOKS.with_tied(program, found)
 
 
 def _trace_with_static(program, error) -> ModelTrace:
@@ -123,114 +71,53 @@ def _trace_with_static(program, error) -> ModelTrace:
     return replace(found, demoted=tuple(label for label in traced if not program.leaves[label].traced))
 
 
-def _trace(program) -> ModelTrace:
+def _leaves(program) -> tuple[dict, dict]:
+    """Arguments that are traced, and those that are not."""
     traced = {label: leaf.value for label, leaf in program.leaves.items() if leaf.traced}
-    static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
-    out: dict = {}
+    return traced, {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
+
+
+def _trace(program) -> ModelTrace:
+    traced, static = _leaves(program)
+    made: list[ModelTrace] = []
 
     def abstract(data):
         leaves = {**static, **data}
-        record = Record()
-        run = Run(_probe_latent, record, program.fixed, program.intervened)
-        execute(program, leaves, run)
-        labels = {id(leaf): label for label, leaf in leaves.items() if leaf is not None}
-        out["missing"] = {
-            name: how_missing(node, program.imputed)
-            for name, node in record.nodes.items()
-            if node.holes is not None
-        }
-        out["counts"] = {
-            name: count_values(node.fn) for name, node in record.nodes.items() if node.role == "discrete"
-        }
-        out["sites"] = tuple(_site(node, labels, program) for node in record.nodes.values())
-        out["coords"] = dict(record.coords)
-        out["masked"] = any(mask_of(node.fn) is not None for node in record.nodes.values())
-        out["repeated"] = tuple(name for name, node in record.nodes.items() if _repeated(node))
+        run = Run(_LOOKS.latent, Record(), program.fixed, program.intervened)
+        record = execute(program, leaves, run)
+        made.append(_LOOKS.model_trace(record, leaves, program))
         return {name: jnp.asarray(value) for name, value in record.weights.items()}
 
     weights = jax.eval_shape(abstract, traced)
     initial = {}
     if weights:
         initial = {k: np.asarray(v) for k, v in jax.jit(abstract)(traced).items()}
-    return ModelTrace(
-        out["sites"],
-        {**out["coords"], **program.coords},
-        initial,
-        missing=out["missing"],
-        counts=out["counts"],
-        masked=out["masked"],
-        repeated=out["repeated"],
-    )
-
-
-def _repeated(node) -> bool:
-    """Whether observed values are fewer than those that their law is of."""
-    return node.role == "observed" and np.size(node.value) < np.prod(node.fn.shape(), dtype=int)
+    return replace(made[0], weights=initial)
 
 
 def _run(program, stand_in, data, latent=None) -> Record:
     """One run with every missing value masked, and what others see of it decided by `stand_in`."""
-    static = {label: leaf.value for label, leaf in program.leaves.items() if not leaf.traced}
-    run = Run(latent or _probe_latent, Record(), program.fixed, program.intervened)
-    run.stand_in = stand_in
-    return execute(program, {**static, **data}, run)
+    run = Run(latent or _LOOKS.latent, Record(), program.fixed, program.intervened, stand_in=stand_in)
+    return execute(program, {**_leaves(program)[1], **data}, run)
 
 
-def _probe_latent(name, fn, at=None):
-    try:
-        return probe(fn)
-    except NotImplementedError as error:
-        raise ModelError(
-            explain(
-                f"site '{name}'",
-                "a support with a bijection to the reals",
-                f"{fn.support}",
-                "choose another parametrisation",
-            )
-        ) from error
+def _abstract(program, run) -> Record:
+    traced, static = _leaves(program)
+    records: list[Record] = []
+
+    def abstract(data):
+        records.append(execute(program, {**static, **data}, run))
+        return 0
+
+    jax.eval_shape(abstract, traced)
+    return records[0]
 
 
-def _site(node, labels, program) -> Site:
-    shape = tuple(jnp.shape(node.value)) if node.value is not None else ()
-    if node.role in {"deterministic", "factor"}:
-        if node.role == "factor":
-            shape = tuple(jnp.shape(node.fn.log_factor))
-        plates, dims = axes(node, shape, 0, program)
-        return Site(node.name, node.role, shape=shape, plates=plates, dims=dims)
-    fn = node.fn
-    event_dim = fn.event_dim
-    argument = labels.get(id(node.source)) if node.source is not None else None
-    if node.role == "observed":
-        check_shape(node.name, tuple(fn.shape()), shape, argument)
-    if node.role != "observed":
-        shape = tuple(fn.shape())
-    plates, dims = axes(node, shape, event_dim, program)
-    unconstrained = ()
-    if node.role == "latent":
-        unconstrained = tuple(transform_of(fn).inverse_shape(fn.shape()))
-    constraint = constraint_of(fn.support)
-    if node.role == "observed" and argument is not None:
-        check_support(node.name, argument, constraint, program.leaves[argument], base_name(fn))
-    return Site(
-        node.name,
-        node.role,
-        base_name(fn),
-        str(getattr(constraint, "name", "") or _support_words(fn.support)),
-        shape,
-        event_dim,
-        unconstrained,
-        plates,
-        dims,
-        bool(fn.is_discrete),
-        argument,
-        constraint,
-        node.role == "latent" and can_be_centred(fn, lambda scale: not concrete(scale)),
-        joint=base_of(fn).event_dim,
-        measure=measure_of(base_name(fn), bool(fn.is_discrete)),
-        censored=is_censored(base_name(fn)),
-    )
-
-
-def _support_words(support) -> str:
-    name = type(support).__name__.strip("_").replace("_", " ")
-    return "real" if support is constraints.real else name.lower()
+_LOOKS = Looks(
+    Run,
+    _abstract,
+    probe,
+    constraint_of,
+    lambda fn, shape: transform_of(fn).inverse_shape(shape),
+    lambda scale: not concrete(scale),
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from operator import is_
@@ -15,7 +14,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from ...errors import BackendError, ElboroomError, explain
 from ...turns import check_process, running, without_warnings
+from ..devices import check_device
 
 DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
@@ -30,9 +31,12 @@ def to_device(value, dtype) -> torch.Tensor:
     return torch.from_numpy(array) if array.ndim else torch.tensor(array[()])
 
 
-with warnings.catch_warnings():  # no lock: it may be that an import waits for this one
-    warnings.simplefilter("ignore")  # of arrays that cannot be written to, which PyTorch says once
-    torch.from_numpy(np.broadcast_to(np.zeros(1), (1,)))
+def over(array: np.ndarray) -> torch.Tensor:
+    """A tensor over the memory of an array, not to be written to."""
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with without_warnings("The given NumPy array is not writ"):
+        return torch.from_numpy(array)
 
 
 def lent(value, dtype) -> torch.Tensor:
@@ -40,7 +44,7 @@ def lent(value, dtype) -> torch.Tensor:
     array = np.asarray(value)
     if array.dtype not in (dtype, np.int64) or not array.ndim or any(s < 0 for s in array.strides):
         return to_device(value, dtype)
-    return torch.from_numpy(array)
+    return over(array)
 
 
 def to_host(tree):
@@ -216,7 +220,7 @@ class Function:
                 and all(map(is_, known, args[1:]))
             ):
                 with torch.no_grad():
-                    return to_host(call(torch.from_numpy(first)))
+                    return to_host(call(over(first)))
         tensors = self._tensors(args)
         with torch.no_grad():
             if self._random:
@@ -297,8 +301,38 @@ def recorded(call, flat):
     with Inside():
         graph = make_fx(call)(*flat)
     graph.graph.eliminate_dead_code()
+    _fold(graph)
     graph.recompile()
     return _scripted(graph, flat)
+
+
+_LARGEST_CONSTANT = 2**16  # numbers; what is larger is made again at each call
+
+
+def _fold(graph) -> None:
+    """Compute once what no argument enters; nothing, where some operation writes over such a number."""
+    nodes = list(graph.graph.nodes)
+    known = {node: getattr(graph, node.target) for node in nodes if node.op == "get_attr"}
+    constant, found = set(known), []
+    for node in (node for node in nodes if node.op == "call_function"):
+        schema, operands = getattr(node.target, "_schema", None), node.all_input_nodes
+        if schema is None or (schema.is_mutable and not constant.isdisjoint(operands[:1])):
+            return
+        random = torch.Tag.nondeterministic_seeded in node.target.tags
+        if not schema.is_mutable and not random and constant.issuperset(operands):
+            constant.add(node)
+            found.append(node)
+    for number, node in enumerate(found):
+        args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
+        known[node] = made = node.target(*args, **kwargs)
+        if not isinstance(made, torch.Tensor) or made.numel() > _LARGEST_CONSTANT:
+            continue
+        graph.register_buffer(f"_folded{number}", made)
+        with graph.graph.inserting_before(node):
+            held = graph.graph.get_attr(f"_folded{number}")
+        known[held] = made
+        node.replace_all_uses_with(held)
+    graph.graph.eliminate_dead_code()
 
 
 def _scripted(graph, flat):
@@ -312,14 +346,34 @@ def _scripted(graph, flat):
             return graph
 
 
+def resolve_device(device: str) -> str:
+    """The device that ``device`` means here.
+
+    Raises
+    ------
+    BackendError
+        For another word, or if another one than the CPU is asked for.
+    """
+    check_device(device)
+    if device == "gpu":
+        raise BackendError(
+            explain("device", "'cpu' on the torch backend", "'gpu'", "use backend='jax' for a GPU")
+        )
+    return "cpu"
+
+
+def memory(device: str) -> float | None:
+    """Bytes that the device lets a program have; None where it is the machine's own memory."""
+    return None
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the machine, has no memory left."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
-    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or told
+    device = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or device
 
 
 def untraceable(error) -> bool:
-    from ...errors import ElboroomError
-
+    """Whether an error may come of recording or mapping alone, so that the model can still run draw by draw."""
     return not isinstance(error, (ElboroomError, KeyboardInterrupt)) and not out_of_memory(error)

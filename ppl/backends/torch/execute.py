@@ -6,9 +6,8 @@ every decision about values to the same `Run`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,35 +18,22 @@ from pyro.poutine.subsample_messenger import SubsampleMessenger
 
 from ...data import rebuild
 from ...errors import ModelError, explain
-from ...primitives import interpreting
-from ...running import Deciding, Node, Plates, Record, evident, is_discrete
+from ...interpreter import interpreting
+from ...running import Node, Record, is_discrete
+from .. import interpreter
+from ..wrappers import base_of, mask_of
 from .arrays import Mixed, unvalidated
 from .laws import Unit, feasible
 from .lowering import lower
-from .masks import Part, mask_of, visible
-from .missing import Missing, elements, filled
+from .masks import Part, visible
+from .missing import Missing, filled
 from .namespace import asarray
 from .provenance import scan
 from .transforms import transform_to
 
 
-@dataclass
-class Run(Deciding):
-    """What decides the value of every site; see the JAX backend's handler for the parameters."""
-
-    latent: Callable
-    record: Record
-    fixed: Mapping = field(default_factory=dict)
-    intervened: Mapping = field(default_factory=dict)
-    weights: Mapping | None = None
-    predict: Callable | None = None
-    scale: Mapping = field(default_factory=dict)
-    sizes: Mapping = field(default_factory=dict)
-    joint: bool = False
-    num_batch: int | None = None
-    tilts: Mapping = field(default_factory=dict)
-    stand_in: Callable | None = None
-    kept: Mapping = field(default_factory=dict)
+class Run(interpreter.Run):
+    """What decides the value of every site, on PyTorch."""
 
     def constant(self, value, at=None):
         return asarray(value)
@@ -57,25 +43,6 @@ class Run(Deciding):
 
     def probe(self, fn):
         return probe(fn)
-
-    def add(self, node: Node) -> None:
-        """Record a site."""
-        self.record.add(node, self.scale)
-
-    def sample(self, name, fn, frames, scale=None, evidence=None):
-        """A site without data; of a discrete one `evidence` may say which elements are missing, and the others."""
-        value, role = self.value_of(name, fn)
-        term = self.term(name, fn) if role == "discrete" else None
-        if term is not None and evidence is not None:
-            term = evident(term, value, *evidence)
-        self.add(Node(name, role, fn, value, scale, frames, term=term))
-        return value
-
-    def observe(self, name, fn, value, frames, scale=None, source=None, missing=None):
-        """A site with data; what was drawn in its place where outcomes are predicted."""
-        made = value if self.predict is None else self.predict(name, fn)
-        self.add(Node(name, "observed", fn, made, scale, frames, source=source, holes=missing))
-        return made
 
 
 def shape_of(fn) -> tuple[int, ...]:
@@ -97,93 +64,38 @@ def probe(fn):
     return transform(torch.zeros(tuple(transform.inverse_shape(torch.Size(shape))), dtype=torch.float64))
 
 
-class Words(Plates):
-    """Interpreter of the declared language."""
+class Words(interpreter.Words):
+    """Interpreter of the declared language on PyTorch."""
 
     @staticmethod
     def asarray(value):
         """A constant of the model as a tensor: NumPy arrays do not stand beside tensors in operators."""
         return asarray(value)
 
-    @property
-    def frames(self):
-        return tuple((name, -1 - i, size) for i, (name, size) in enumerate(self.plates))
+    def lower(self, distribution):
+        return lower(distribution)
 
-    def sample(self, name, distribution):
-        return self.run.sample(name, self._in_plates(self.lowered(name, distribution, lower)), self.frames)
+    def array(self, value):
+        return asarray(value)
 
-    def observe(self, name, distribution, value):
-        declared = self.lowered(name, distribution, lower)
-        fn = self._in_plates(declared)
-        if value is None:
-            made = self.run.predict(name, fn) if self.run.predict else probe(fn)
-            self.run.add(Node(name, "predicted", fn, made, None, self.frames))
-            return made
-        self.check_plates(name, np.shape(value), len(fn.event_shape))
-        self.check_outcome(name, value, declared.batch_shape, fn.event_shape)
-        source, value = value, asarray(value)
-        if not is_discrete(fn) and not value.dtype.is_floating_point:
-            value = value.to(torch.float64)
-        events = len(fn.event_shape)
-        where, imputed = self.missing(name, source)
-        rows = None
-        if imputed and is_discrete(fn):
-            return self._summed(name, fn, value, source, torch.from_numpy(np.array(where)))
-        if where is not None:
-            own = self.run.own_shape(fn)
-            shape = np.broadcast_shapes(where.shape, (*own, *fn.event_shape))
-            where, value = np.broadcast_to(where, shape), value.broadcast_to(shape)
-            absent = torch.from_numpy(np.array(where)) if imputed else torch.isnan(value)
-            flat = absent.flatten(-events) if events else absent[..., None]
-            each = None if imputed else elements(fn)
-            rows = flat.any(-1) if each is None else flat.all(-1)
-            if imputed:
-                value = filled(value, where, self._impute(name, fn, where))
-            else:
-                first = (0,) * (
-                    len(fn.batch_shape) - len(own)
-                )  # of each discrete site that the law depends on
-                rest = probe(fn)[first].broadcast_to(shape)
-                value = torch.where(absent, rest.to(value.dtype), value).to(rest.dtype)
-                fn = fn.mask(~rows) if each is None else each.mask(~absent).to_event(events)
-        made = self.run.observe(name, fn, value, self.frames, source=source, missing=rows)
-        if where is not None and not imputed and self.run.stand_in is not None:
-            return self.run.stand_in(name, made, where)
-        return made if self.run.joint else value
-
-    def _summed(self, name, fn, value, source, where):
-        """A discrete site whose missing elements take all of their values, and whose others take theirs."""
-        known = torch.where(where, 0.0, value).long()
-        site = self.record.name_for_missing(name)
-        codes = self.run.sample(site, fn, self.frames, evidence=(where, known))
-        # its density is that of the site of missing elements
-        made = self.run.observe(name, fn.mask(False), known, self.frames, source=source, missing=where)
-        return made if self.run.joint else torch.where(where, codes.long(), known)
-
-    def _impute(self, name, fn, where):
-        """Values of a latent site for the missing elements; plates do not apply to it."""
-        return self.run.sample(self.record.name_for_missing(name), Missing(fn, where), ())
-
-    def deterministic(self, name, value):
-        self.run.add(Node(name, "deterministic", value=asarray(value), plates=self.frames))
-        return value
-
-    def factor(self, name, value, rows):
+    def outcome(self, value, whole):
         value = asarray(value)
-        self.check_plates(name, np.shape(value), 0, "a term")
-        whole = rows is None and not self.plates and not self.record.discrete
-        value = value.sum() if whole else value
-        if self.plates:
-            value = value.broadcast_to(torch.broadcast_shapes(value.shape, self.plate_shape))
-        self.run.add(Node(name, "factor", Unit(value), None, None, self.frames, rows))
+        return value if whole or value.dtype.is_floating_point else value.to(torch.float64)
+
+    def cast(self, value, like):
+        return value.to(like.dtype)
+
+    def filled(self, value, where, part):
+        return filled(value, where, part)
+
+    def missing_law(self, fn, where):
+        return Missing(fn, where)
+
+    def unit(self, value):
+        return Unit(value), None
 
     def scan(self, step, init, xs, length):
         return scan(step, init, xs, length)
-
-    def _in_plates(self, fn):
-        """The law expanded to the plates around it."""
-        shape = torch.broadcast_shapes(fn.batch_shape, self.plate_shape) if self.plates else fn.batch_shape
-        return fn if shape == fn.batch_shape else fn.expand(shape)
 
 
 class Handler(Messenger):
@@ -282,8 +194,7 @@ def _for_each(fn, value):
 
 def _point(fn):
     """The `pyro.distributions.Delta` under a law's wrappers, or None."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
+    fn = base_of(fn)
     return fn if isinstance(fn, dist.Delta) else None
 
 
@@ -304,7 +215,7 @@ def _whole_plates():
         SubsampleMessenger._subsample = staticmethod(choose)
 
 
-def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
+def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
     """Run the model of `program` with `leaves` as its data under `run`.
 
     Parameters
@@ -313,6 +224,8 @@ def execute(program, leaves: Mapping[str, Any], run: Run) -> Record:
     leaves : mapping
         Label to tensor (traced) or object (static) for every argument.
     run : Run
+    draws : optional
+        Random numbers for models that ask for them themselves: these come from PyTorch's stream.
     """
     run.sizes = program.sizes
     run.kept = {} if program.masks is None else program.masks.kept

@@ -11,8 +11,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...errors import MissingBackendError, explain
 from ...turns import running
-from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, given_shapes, tails
+from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, Layers
 from .arrays import DTYPES, Function, randomness, to_device, to_host
+
+__all__ = ["flow"]
 
 
 @cache
@@ -21,49 +23,30 @@ def flow(kind: str, dim: int, num_layers: int, width: int, knots: int, dtype: st
     return Flow(kind, dim, num_layers, width, knots, dtype, rest)
 
 
-class Flow:
-    """Equal layers, one after the other; their weights, and the order of coordinates before each, are arguments.
+class Flow(Layers):
+    """Equal layers, one after the other; their weights, and the order of coordinates before each, are arguments."""
 
-    Parameters
-    ----------
-    kind : {"spline", "affine", "iaf"}
-    dim : int
-    num_layers, width, knots : int
-    dtype : str
-    rest : int
-        More coordinates, Gaussian given the first `dim`: a network of these puts out their means and log scales.
-    """
-
-    last = "hyper.4"  # the layer of weights whose zeros make a layer the identity
+    last = "hyper.4"
 
     def __init__(self, kind, dim, num_layers, width, knots, dtype, rest=0):
-        self.kind, self.dim, self.num_layers, self.rest, self.width = kind, dim, num_layers, rest, width
-        self.dtype = np.dtype(dtype)
-        self._tail, self._spread = tails(dim)
+        super().__init__(kind, dim, num_layers, width, knots, dtype, rest)
         with randomness(0):  # weights that are replaced
             self._layer = _Applied(_layer(kind, dim, width, knots))
         self._names = {
             name.removeprefix("layer."): tuple(p.shape) for name, p in self._layer.named_parameters()
         }
+        gradient = torch.func.grad(self._weighed)
         self.forward = partial(self._on_host, self._forward)
         self.inverse = partial(self._on_host, self._inverse)
-        self.pullback = partial(self._on_host, self._pullback)
+        self.pullback = partial(self._on_host, gradient)
         clock = {"compile": 0.0, "count": 0}
         one = lambda x, params, order: tuple(a[0] for a in self._forward(x[None], params, order))  # noqa: E731
-        back = lambda x, grad, *rest: self._pullback(x[None], *rest, grad[None])[0]  # noqa: E731
+        back = lambda x, grad, *rest: gradient(x[None], *rest, grad[None])[0]  # noqa: E731
         self.through = Function(one, (0, None, None), self.dtype, clock)
         self.back = Function(back, (0, 0, None, None), self.dtype, clock)
 
-    def _heavier(self, eps):
-        """Draws with heavier tails than the normal's, and the log Jacobian."""
-        a = torch.asinh(eps) / self._tail
-        each = np.log(self._spread / self._tail) + torch.log(torch.cosh(a)) - 0.5 * torch.log1p(eps * eps)
-        return self._spread * torch.sinh(a), each.sum(1)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each array of weights, the layers along its first axis."""
-        layers = {name: (self.num_layers, *shape) for name, shape in self._names.items()}
-        return layers | given_shapes(self.dim, self.rest, self.width, self.last)
+    def layer_shapes(self):
+        return self._names
 
     def _on_host(self, fn, x, params, *rest):
         place = partial(to_device, dtype=self.dtype)
@@ -74,54 +57,19 @@ class Flow:
         own = {f"layer.{name}": params[name][which] for name in self._names}
         return torch.func.functional_call(self._layer, own, (x, back))
 
-    def _given(self, x, params):
-        """Shift and log scale of the coordinates that are not bent."""
-        hidden = torch.nn.functional.silu(x @ params["given.weight"][0].T + params["given.bias"][0])
-        names = (f"given.{self.last}.{name}" for name in ("weight", "bias", "straight"))
-        weight, bias, straight = (params[name][0] for name in names)
-        out = hidden @ weight.T + bias + x @ straight.T
-        shift, size = out[:, : self.rest], out[:, self.rest :]
-        return shift, size / (1 + torch.abs(size) / STEEPEST)
-
-    def _forward(self, eps, params, order):
-        bent, log_det = self._bent(eps[:, : self.dim], params, order)
-        if not self.rest:
-            return bent, log_det
-        shift, size = self._given(bent, params)
-        rest = shift + torch.exp(size) * eps[:, self.dim :]
-        return torch.cat([bent, rest], 1), log_det + size.sum(1)
-
-    def _bent(self, eps, params, order):
-        x, log_det = self._heavier(eps)
+    def bent(self, x, params, order):
+        log_det = 0.0
         for i in range(self.num_layers):
             x, change = self._through(x[:, order[i]], params, i, False)
             log_det = log_det + change
         return x, log_det
 
-    def _inverse(self, x, params, order):
-        eps, log_det = self._straight(x[:, : self.dim], params, order)
-        if not self.rest:
-            return eps, log_det
-        shift, size = self._given(x[:, : self.dim], params)
-        rest = (x[:, self.dim :] - shift) * torch.exp(-size)
-        return torch.cat([eps, rest], 1), log_det - size.sum(1)
-
-    def _straight(self, x, params, order):
+    def straight(self, x, params, order):
         log_det = 0.0
         for i in reversed(range(self.num_layers)):
             x, change = self._through(x, params, i, True)
             x, log_det = x[:, torch.argsort(order[i])], log_det + change
-        eps = torch.sinh(self._tail * torch.asinh(x / self._spread))
-        return eps, log_det - self._heavier(eps)[1]
-
-    def _pullback(self, eps, params, order, grad):
-        """Gradients in `eps` of a log density whose gradients at the points are `grad`."""
-
-        def total(eps):
-            x, log_det = self._forward(eps, params, order)
-            return (x * grad).sum() + log_det.sum()
-
-        return torch.func.grad(total)(eps)
+        return x, log_det
 
     def begin(self, params):
         """State of an ascent."""

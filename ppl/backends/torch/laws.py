@@ -9,13 +9,10 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 
 from ... import math
-from ...distributions.formula import rebuild
-from ...errors import ShapeError, UnsupportedError, explain
-from .transforms import LessThanEq, positive_ordered_vector
-
-
-class CannotSampleError(UnsupportedError, NotImplementedError):
-    """A law without a sampler."""
+from ...distributions.formula import parameter_constraints, rebuild
+from ..refusals import check_shape, check_vector, improper, not_exchangeable, without_sampler
+from .constraints import positive_ordered_vector
+from .namespace import asarray
 
 
 class Law(TorchDistribution):
@@ -33,123 +30,6 @@ class Law(TorchDistribution):
 
     def rsample(self, sample_shape=()):
         return self.sample(sample_shape)
-
-
-def shape_of(*values) -> torch.Size:
-    """Common shape of parameters."""
-    return torch.broadcast_shapes(*(tuple(np.shape(v)) for v in values if v is not None))
-
-
-class HalfStudentT(Law):
-    """Law of the absolute value of a Student's t variable around zero."""
-
-    support = constraints.positive
-
-    def __init__(self, df, scale=1.0):
-        self.df, self.scale = df, scale
-        super().__init__(shape_of(df, scale))
-
-    def _base(self):
-        return dist.StudentT(self.df, torch.zeros_like(self.scale), self.scale, validate_args=False)
-
-    def log_prob(self, value):
-        return self._base().log_prob(value) + np.log(2.0)
-
-    def sample(self, sample_shape=()):
-        return self._base().expand(self.batch_shape).sample(torch.Size(sample_shape)).abs()
-
-
-class TruncatedNormal(Law):
-    """Normal law between bounds, reflected into the lower tail so that it is accurate however far out."""
-
-    def __init__(self, loc, scale, low=None, high=None):
-        self.loc, self.scale, self.low, self.high = loc, scale, low, high
-        super().__init__(shape_of(loc, scale, low, high))
-
-    @constraints.dependent_property(is_discrete=False, event_dim=0)
-    def support(self):
-        if self.low is None:
-            return LessThanEq(self.high)
-        if self.high is None:
-            return constraints.greater_than_eq(self.low)
-        return constraints.interval(self.low, self.high)
-
-    def _tail(self):
-        if self.low is None:
-            return 1.0, (self.high - self.loc) / self.scale, None
-        low = (self.low - self.loc) / self.scale
-        if self.high is None:
-            return -1.0, -low, None
-        high = (self.high - self.loc) / self.scale
-        flip = low + high > 0
-        return torch.where(flip, -1.0, 1.0), torch.where(flip, -low, high), torch.where(flip, -high, low)
-
-    def log_prob(self, value):
-        _, near, far = self._tail()
-        log_mass = math.log_ndtr(near)
-        if far is not None:
-            log_mass = log_mass + math.log1mexp(log_mass - math.log_ndtr(far))
-        standard = (value - self.loc) / self.scale
-        density = -0.5 * standard**2 - 0.5 * np.log(2 * np.pi) - torch.log(self.scale) - log_mass
-        inside = True
-        if self.low is not None:
-            inside = value >= self.low
-        if self.high is not None:
-            inside = inside & (value <= self.high)
-        return torch.where(inside, density, -np.inf)
-
-    def sample(self, sample_shape=()):
-        sign, near, far = self._tail()
-        shape = torch.Size(sample_shape) + self.batch_shape
-        uniform = torch.rand(shape, dtype=near.dtype).clamp_min(torch.finfo(near.dtype).tiny)
-        start = 0.0 if far is None else math.ndtr(far)
-        standard = math.ndtri(start + uniform * (math.ndtr(near) - start))
-        limit = -30.0 if near.dtype == torch.float64 else -8.0
-        deep = torch.clamp_max(near, limit)
-        floor = 0.0 if far is None else torch.exp(0.5 * (deep**2 - torch.clamp_max(far, limit) ** 2))
-        rayleigh = -torch.sqrt(deep**2 - 2 * torch.log(floor + uniform * (1 - floor)))
-        value = self.loc + sign * torch.where(near < limit, rayleigh, standard) * self.scale
-        return math.clip(value, self.low, self.high)
-
-
-class NegativeBinomial(Law):
-    """Counts with a mean and a concentration, accurate for large ones."""
-
-    support = constraints.nonnegative_integer
-
-    def __init__(self, mean, concentration):
-        self.mean_, self.concentration = mean, concentration
-        super().__init__(shape_of(mean, concentration))
-
-    def log_prob(self, value):
-        size, mean = self.concentration, self.mean_
-        value = value.to(mean.dtype)
-        chosen = math.log_rising(size, value) - torch.lgamma(value + 1.0)
-        return chosen - size * torch.log1p(mean / size) + math.xlogy(value, mean / (size + mean))
-
-    def sample(self, sample_shape=()):
-        shape = torch.Size(sample_shape) + self.batch_shape
-        concentration = self.concentration.broadcast_to(shape)
-        rate = torch._standard_gamma(concentration.contiguous()) * (self.mean_ / self.concentration)
-        return torch.poisson(rate)
-
-
-class OrderedLogistic(dist.Categorical):
-    """Ordered categories with log probabilities that keep their precision in both tails."""
-
-    def __init__(self, predictor, cutpoints):
-        above = cutpoints - predictor.unsqueeze(-1)
-        softplus = torch.nn.functional.softplus
-        middle = (
-            -softplus(-above[..., 1:])
-            - softplus(above[..., :-1])
-            + math.log1mexp(above[..., 1:] - above[..., :-1])
-        )
-        ends = -softplus(-above[..., :1]), -softplus(above[..., -1:])
-        super().__init__(logits=torch.cat([ends[0], middle, ends[1]], -1), validate_args=False)
-
-    def expand(self, batch_shape, _instance=None):
-        return super().expand(batch_shape, self._get_checked_instance(OrderedLogistic, _instance))
 
 
 class LKJCholesky(dist.LKJCholesky):
@@ -174,19 +54,28 @@ class MixtureSameFamily(dist.MixtureSameFamily):
         return self.component_distribution.support
 
 
+def mixture(mixing, component):
+    """A mixture with the component summed out."""
+    return MixtureSameFamily(mixing, component, validate_args=False)
+
+
+def has_own_bounds(support) -> bool:
+    """Whether a support has a bound for each element."""
+    while isinstance(support, torch.distributions.constraints._IndependentConstraint):
+        support = support.base_constraint
+    return any(np.ndim(getattr(support, name, 0)) for name in ("lower_bound", "upper_bound"))
+
+
+def boolean(mask):
+    """A mask as a tensor."""
+    return asarray(mask).bool()
+
+
 class Ordered(Law):
     """Independent draws, sorted; or, where elements differ, their density on ordered vectors."""
 
     def __init__(self, base, exchangeable, positive):
-        if not base.batch_shape or base.event_shape:
-            raise ShapeError(
-                explain(
-                    "Ordered",
-                    "a base whose last batch axis is the vector",
-                    f"batch shape {tuple(base.batch_shape)} and event shape {tuple(base.event_shape)}",
-                    "expand the base, as in Ordered(Normal(0, 5).expand([4]))",
-                )
-            )
+        check_vector(base)
         self.base, self.exchangeable, self.positive = base, exchangeable, positive
         super().__init__(base.batch_shape[:-1], base.batch_shape[-1:])
 
@@ -201,14 +90,7 @@ class Ordered(Law):
 
     def sample(self, sample_shape=()):
         if not self.exchangeable:
-            raise CannotSampleError(
-                explain(
-                    "Ordered",
-                    "elements of one law, where draws are needed",
-                    "elements with parameters of their own",
-                    "give every element the same law, as in Ordered(Normal(0, 5).expand([4]))",
-                )
-            )
+            raise not_exchangeable()
         return torch.sort(self.base.sample(torch.Size(sample_shape)), dim=-1).values
 
 
@@ -228,14 +110,7 @@ class ImproperUniform(Law):
         return torch.zeros(shape, dtype=value.dtype)
 
     def sample(self, sample_shape=()):
-        raise CannotSampleError(
-            explain(
-                "ImproperUniform",
-                "a proper law, where draws of the prior are needed",
-                "a density that does not integrate",
-                "give it a proper prior",
-            )
-        )
+        raise improper()
 
 
 class Unit(Law):
@@ -265,30 +140,14 @@ class Custom(Law):
     def log_prob(self, value):
         log_prob = self.density(value, *self.params)
         batch = value.shape[: value.ndim - len(self.event_shape)]
-        expected = torch.broadcast_shapes(batch, self.batch_shape)
-        if tuple(np.shape(log_prob)) != tuple(expected):
-            raise ShapeError(
-                explain(
-                    "CustomDist, result of 'log_prob'",
-                    f"one log density per value, shape {tuple(expected)}",
-                    f"shape {tuple(np.shape(log_prob))}",
-                    "sum over the event axes only, and say how many there are with event_dim",
-                )
-            )
+        check_shape("log_prob", torch.broadcast_shapes(batch, self.batch_shape), np.shape(log_prob))
         if self.event_shape:
             return log_prob
         return torch.where(self.own_support.check(value), log_prob, -np.inf)
 
     def sample(self, sample_shape=()):
         if self.draw is None:
-            raise CannotSampleError(
-                explain(
-                    "CustomDist",
-                    "a function that draws values, where prior or predictions are drawn",
-                    "a density alone",
-                    "give sample=, a function of (rng, *params, shape)",
-                )
-            )
+            raise without_sampler()
         shape = tuple(sample_shape) + tuple(self.batch_shape) + tuple(self.event_shape)
         return self.draw(Random(torch.float64), *self.params, shape)
 
@@ -298,6 +157,16 @@ class Random:
 
     def __init__(self, dtype):
         self.dtype = dtype
+
+    def parts(self, count):
+        """The one stream, as often."""
+        return (self,) * count
+
+    def categorical(self, logits, shape):
+        law = torch.distributions.Categorical(logits=logits, validate_args=False)
+        lead = len(shape) - len(law.batch_shape)
+        law = law.expand(shape[lead:])
+        return law.sample(torch.Size(shape[:lead])).to(self.dtype)
 
     def uniform(self, shape):
         return torch.rand(tuple(shape), dtype=self.dtype).clamp_min(torch.finfo(self.dtype).tiny)
@@ -356,8 +225,10 @@ def feasible(support, like):
 class Written(Law):
     """Any law whose density is written in ``er.math``, see `distributions.formula.Formula`."""
 
-    def __init__(self, structure, leaves, wrap):
-        self.structure, self.leaves, self.own_support = structure, leaves, None
+    def __init__(self, structure, leaves, own_support, wrap, values):
+        self.structure, self.leaves, self.own_support = structure, leaves, own_support
+        self.values, self.has_enumerate_support = values, values is not None
+        self.arg_constraints = parameter_constraints(structure)
         self.declared = rebuild(structure, leaves, wrap)
         super().__init__(self.declared.batch_shape, self.declared.event_shape)
 
@@ -368,11 +239,6 @@ class Written(Law):
     @constraints.dependent_property
     def support(self):
         return self.own_support
-
-    def enumerated(self, values: range | None):
-        """The same law, its values known to be among `values`."""
-        self.values, self.has_enumerate_support = values, values is not None
-        return self
 
     def enumerate_support(self, expand=True):
         values = torch.arange(self.values.start, self.values.stop).reshape(-1, *[1] * len(self.batch_shape))

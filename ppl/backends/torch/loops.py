@@ -11,6 +11,18 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from .arrays import Function, Leaving, recorded, to_device, untraceable
 
+__all__ = [
+    "OPTIMISER",
+    "copy",
+    "is_optimiser",
+    "loop",
+    "mapped_gradient",
+    "normal",
+    "optimiser",
+    "put",
+    "to_host",
+]
+
 
 class loop:  # noqa: N801  called as a function is, in both backends
     """``fn(state, inputs, constants) -> (state, outputs)``: `step` over the first axis of `inputs`.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pyro.distributions as dist
 import torch
 
 from ...masks import Masks, masks_of
+from ..wrappers import mask_of
 from .missing import Missing, filled
 from .transforms import transform_to
 
@@ -24,18 +24,6 @@ class Part(Missing):
 
     def log_prob(self, value):
         return self.fn.log_prob(self.filled(value))
-
-
-def mask_of(fn):
-    """The mask of a law, of its batch shape; None where it has none, or one for all."""
-    if isinstance(fn, dist.MaskedDistribution):
-        return None if isinstance(fn._mask, bool) else fn._mask.broadcast_to(fn.batch_shape)
-    if isinstance(fn, (dist.ExpandedDistribution, dist.Independent)):
-        inner = mask_of(fn.base_dist)
-        if inner is None or isinstance(fn, dist.ExpandedDistribution):
-            return inner if inner is None else inner.broadcast_to(fn.batch_shape)
-        return inner.flatten(-fn.reinterpreted_batch_ndims).any(-1)
-    return None
 
 
 def visible(fn, value, rest):

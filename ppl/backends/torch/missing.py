@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pyro.distributions import ExpandedDistribution
 from pyro.distributions import constraints as C
 
 from ...running import sites_to_impute
+from ..wrappers import elements
 from .codes import Codes
 from .laws import Law
 from .provenance import Walk
-
-
-def elements(fn):
-    """The law of the elements of one event that are independent, each of which may be missing by itself; or None."""
-    if isinstance(fn, ExpandedDistribution):
-        inner = elements(fn.base_dist)
-        return None if inner is None else inner.expand(fn.batch_shape + fn.event_shape)
-    independent = isinstance(fn, torch.distributions.Independent) and not fn.base_dist.event_shape
-    return fn.base_dist if independent else None
 
 
 class Missing(Law):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from ...math import make_namespace
+from ...namespace import make_namespace
 
 
 def _tensors(*operands):
@@ -182,16 +182,6 @@ def log_ndtr(x):
     return torch.where(x < -1.0, tail, torch.log1p(-torch.special.erfc(high / np.sqrt(2)) / 2))
 
 
-def betaln(a, b):
-    """Logarithm of the beta function, without the cancellation of large numbers."""
-    from ...math import log_rising
-
-    a, b = _tensors(a, b)
-    a, b = torch.broadcast_tensors(_floating(a), _floating(b))
-    small, large = torch.minimum(a, b), torch.maximum(a, b)
-    return torch.lgamma(small) - log_rising(large, small)
-
-
 def _xlogy(x, y):
     x, y = _tensors(x, y)
     zero = x == 0
@@ -242,7 +232,7 @@ _XP = SimpleNamespace(
                 "sin",
                 "cos",
             ),
-            *("tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
+            *("tan", "sinh", "cosh", "tanh", "arcsinh", "arcsin", "arccos", "arctan"),
         )
     },
     **{name: _unary(getattr(torch, name), False) for name in ("square", "abs", "sign", "isnan", "isfinite")},
@@ -296,7 +286,6 @@ _SPECIAL = SimpleNamespace(
     erfc=_unary(torch.erfc),
     gammaln=_unary(torch.lgamma),
     digamma=_unary(torch.digamma),
-    betaln=betaln,
     ndtr=lambda x: torch.exp(log_ndtr(x)),
     log_ndtr=log_ndtr,
     ndtri=_unary(torch.special.ndtri),
@@ -306,4 +295,4 @@ _SPECIAL = SimpleNamespace(
     i0e=_unary(torch.special.i0e),
 )
 
-FUNCTIONS = make_namespace(_XP, _SPECIAL, _solve) | {"betaln": betaln, "like": _like, "scan": _scan}
+FUNCTIONS = make_namespace(_XP, _SPECIAL, _solve) | {"like": _like, "scan": _scan}

@@ -156,3 +156,8 @@ class Sampler:
             for name, values in rows.items():
                 out[name].append(np.array(values))
         return state, {name: np.stack(values) for name, values in out.items()}
+
+
+def sampler(density, num_warmup: int, metric: str | None, flow=None) -> Sampler:
+    """The no-U-turn sampler on a density, in the base coordinates of a flow where one is given."""
+    return Sampler(density, num_warmup, metric, flow)

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...graph import IndexProblem
-from ...primitives import scan_in_python
+from ...recursion import scan_in_python
 from ...units import PARTS
 from ..reach import Analysis, access_of, joined, mixed, source_state
 from .codes import Codes

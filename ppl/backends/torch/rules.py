@@ -11,7 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..reach import SUM, Via, blocks, chosen, combined, joined, laid_out, mixed, product, route
+from ..movements import (
+    along,
+    blocks,
+    contracted,
+    flipped,
+    laid_out,
+    matrices,
+    reduced,
+    same,
+    selected,
+    sliced,
+    stacked,
+    with_index,
+)
+from ..reach import Via, chosen, combined, joined, mixed, product, route
 
 
 class Call(NamedTuple):
@@ -55,10 +69,6 @@ def _stretched(call, states) -> list[dict]:
 def _right(shape, after, state):
     shift = len(after) - len(shape)
     return route(state, {i: i + shift if n == after[i + shift] else None for i, n in enumerate(shape)})
-
-
-def _same(ndim: int, but=()) -> dict:
-    return {i: i for i in range(ndim) if i not in but}
 
 
 def _elementwise(call, states):
@@ -127,26 +137,19 @@ def _permute(call, states):
 def _select(call, states):
     (axis,) = call.axes()
     index = call.given["index"] % call.before[axis]
-    where = {i: i - (i > axis) for i in range(len(call.before))}
-    return route(states[0], {**where, axis: Via((None,), ("slice", index, 1))})
+    return route(states[0], selected(len(call.before), axis, index))
 
 
 def _slice(call, states):
     (axis,) = call.axes() if call.given.get("dim") is not None else (0,)
     size, start, step = call.before[axis], call.given.get("start") or 0, call.given.get("step") or 1
     start = max(start + size, 0) if start < 0 else min(start, size)
-    where: dict = _same(len(call.before))
-    if start or step != 1:
-        where[axis] = Via((axis,), ("slice", start, step))
-    return route(states[0], where)
+    return route(states[0], {**same(len(call.before)), axis: sliced(axis, start, step)})
 
 
 def _unbind(call, states):
     (axis,) = call.axes() if call.given.get("dim") is not None else (0,)
-    where = {i: i - (i > axis) for i in range(len(call.before))}
-    return [
-        route(states[0], {**where, axis: Via((None,), ("slice", k, 1))}) for k in range(call.before[axis])
-    ]
+    return [route(states[0], selected(len(call.before), axis, k)) for k in range(call.before[axis])]
 
 
 def _split(call, states):
@@ -154,13 +157,8 @@ def _split(call, states):
     sizes = call.given.get("split_sizes", call.given.get("split_size"))
     size = call.before[axis]
     starts = np.cumsum([0, *sizes[:-1]]) if isinstance(sizes, (list, tuple)) else range(0, size, sizes)
-    outs = []
-    for start in starts:
-        where: dict = _same(len(call.before))
-        if start:
-            where[axis] = Via((axis,), ("slice", int(start), 1))
-        outs.append(route(states[0], where))
-    return outs
+    whole = same(len(call.before))
+    return [route(states[0], {**whole, axis: sliced(axis, int(start), 1)}) for start in starts]
 
 
 def _cat(call, states):
@@ -171,13 +169,11 @@ def _cat(call, states):
 
 def _stack(call, states):
     axis = call.given.get("dim", 0) % len(call.after)
-    moved = [route(s, {i: i + (i >= axis) for i in range(len(call.before))}) for s in states]
-    return laid_out(moved, axis, [1] * len(states))
+    return stacked(states, len(call.before), axis)
 
 
 def _flip(call, states):
-    axes = call.axes("dims")
-    return route(states[0], {i: Via((i,), ("rev", n)) if i in axes else i for i, n in enumerate(call.before)})
+    return route(states[0], flipped(call.before, call.axes("dims")))
 
 
 def _diagonal(call, states):
@@ -203,21 +199,12 @@ def _repeat(call, states):
 
 
 def _reduce(call, states):
-    axes, keep = call.axes(), call.given.get("keepdim", False)
-    kept = [i for i in range(len(call.before)) if i not in axes]
-    where: dict = {old: old if keep else new for new, old in enumerate(kept)}
-    where |= {i: None for i in axes if call.before[i] == 1}
-    if call.name in {"sum", "mean"}:
-        return route(states[0], where, SUM)
-    return route(combined(states[:1]), where)
+    keep, is_sum = call.given.get("keepdim", False), call.name in {"sum", "mean"}
+    return reduced(states[0], call.before, call.axes(), keep, is_sum)
 
 
 def _along(call, states):
-    """Operations along one axis: what stands on the others stays apart."""
-    where = _same(len(call.before), call.axes())
-    if call.name == "cumsum":
-        return route(states[0], where, SUM)
-    return route(combined(states[:1]), where)
+    return along(states[:1], len(call.before), call.axes(), call.name == "cumsum")
 
 
 _CONTRACTED = {
@@ -229,37 +216,23 @@ _CONTRACTED = {
 
 
 def _dot(call, states):
-    left, right, batch = _CONTRACTED[call.name]
-    return _contracted(call, call.tensors, states, left, right, batch)
+    return _multiplied(call.name, call, call.tensors, states)
 
 
-def _contracted(call, tensors, states, left, right, batch):
-    ndim, offset, sides = len(call.after), len(batch), []
-    for tensor, state, contract in zip(tensors, states, (left, right), strict=True):
-        free = [i for i in range(tensor.ndim) if i not in contract and i not in batch]
-        where: dict = {a: i for i, a in enumerate(batch)} | {a: offset + i for i, a in enumerate(free)}
-        # Contracted axes pair up beyond the axes of the output, so that both sides can be compared.
-        where |= {a: ndim + k if tensor.shape[a] > 1 else None for k, a in enumerate(contract)}
-        offset += len(free)
-        sides.append(route(state, where))
-    return route(product(*sides), _same(ndim), SUM)
+def _multiplied(name, call, tensors, states):
+    left, right, batch = _CONTRACTED[name]
+    shapes = [tuple(t.shape) for t in tensors]
+    return contracted(states, shapes, (left, right), (batch, batch), len(call.after))
 
 
 def _affine(call, states):
     name = {"addmm": "mm", "addmv": "mv", "baddbmm": "bmm"}[call.name]
-    left, right, batch = _CONTRACTED[name]
-    term = _contracted(call, call.tensors[1:], states[1:], left, right, batch)
+    term = _multiplied(name, call, call.tensors[1:], states[1:])
     return joined([_right(call.before, call.after, states[0]), term])
 
 
 def _matrix(call, states):
-    """Operations on the last two axes; the axes before them are a batch."""
-    rank = max(t.ndim for t in call.tensors)
-    moved = [
-        route(s, _same(max(t.ndim - 2, 0))) if t.ndim == rank else mixed([s])
-        for t, s in zip(call.tensors, states, strict=True)
-    ]
-    return combined(moved)
+    return matrices(states, [t.ndim for t in call.tensors])
 
 
 # -- indexing --------------------------------------------------------------------------------------
@@ -287,27 +260,27 @@ def _index(call, states):
             for k, n in enumerate(index.shape)
         }
         hidden.append(route(state, spread))
-    return _with_index(route(states[0], where), hidden)
+    return with_index(route(states[0], where), hidden)
 
 
 def _index_select(call, states):
     (axis,) = call.axes()
     index = call.given["index"]
-    where = {**_same(len(call.before), (axis,)), **_spot(axis, index, states[1], (axis,) * index.ndim)}
-    return _with_index(route(states[0], where), [route(states[1], dict.fromkeys(range(index.ndim), axis))])
+    where = {**same(len(call.before), (axis,)), **_spot(axis, index, states[1], (axis,) * index.ndim)}
+    return with_index(route(states[0], where), [route(states[1], dict.fromkeys(range(index.ndim), axis))])
 
 
 def _take_along(call, states):
     (axis,) = call.axes()
     index = call.given["index"]
-    where = {**_same(index.ndim, (axis,)), **_spot(axis, index, states[1], tuple(range(index.ndim)))}
-    return _with_index(route(states[0], where), [dict(states[1])])
+    where = {**same(index.ndim, (axis,)), **_spot(axis, index, states[1], tuple(range(index.ndim)))}
+    return with_index(route(states[0], where), [dict(states[1])])
 
 
 def _embedding(call, states):
     index = call.given["indices"]
     where = {**_spot(0, index, states[1], tuple(range(index.ndim))), 1: index.ndim}
-    return _with_index(route(states[0], where), [dict(states[1])])
+    return with_index(route(states[0], where), [dict(states[1])])
 
 
 def _spot(axis, index, state, axes) -> dict:
@@ -321,12 +294,6 @@ def _spot(axis, index, state, axes) -> dict:
     if not labels and numbers.ndim == 1 and np.array_equal(numbers, np.arange(numbers.size)):
         return {axis: axes[0]}
     return {axis: Via(axes, ("gather", numbers.shape, numbers.tobytes()), labels)}
-
-
-def _with_index(state, hidden):
-    for source in hidden:
-        state = combined([state, source]) if source.keys() & state.keys() else {**state, **source}
-    return state
 
 
 _RULES = {

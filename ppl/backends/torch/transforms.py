@@ -1,4 +1,4 @@
-"""Bijections from the unconstrained space, and unconstraining by stored supports alone."""
+"""Bijections from the unconstrained space to supports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from pyro.distributions import constraints as C
 from torch.distributions import biject_to, transforms
 
-from ...errors import UnsupportedError, explain
+from .constraints import LessThanEq, ZeroSum, positive_ordered_vector
 
 
 class _Tril(transforms.Transform):
@@ -87,43 +87,6 @@ class _CorrSquare(transforms.Transform):
 
     def inverse_shape(self, shape):
         return self._factor.inverse_shape(shape)
-
-
-class LessThanEq(C.Constraint):
-    """Numbers up to a bound, which counts."""
-
-    is_discrete, event_dim = False, 0
-
-    def __init__(self, upper_bound):
-        self.upper_bound = upper_bound
-
-    def check(self, value):
-        return value <= self.upper_bound
-
-
-class PositiveOrdered(C.Constraint):
-    """Increasing vectors of positive numbers, as one event."""
-
-    is_discrete, event_dim = False, 1
-
-    def check(self, value):
-        return C.positive_ordered_vector.check(value)
-
-
-positive_ordered_vector = PositiveOrdered()
-
-
-class ZeroSum(C.Constraint):
-    """Arrays whose last axes sum to zero each."""
-
-    is_discrete = False
-
-    def __init__(self, num_axes: int):
-        self.num_axes, self.event_dim = num_axes, num_axes
-
-    def check(self, value):
-        axes = range(-self.num_axes, 0)
-        return torch.stack([value.sum(a).abs().flatten().amax() < 1e-6 for a in axes]).all()
 
 
 class _ZeroSum(transforms.Transform):
@@ -209,35 +172,3 @@ def transform_to(support):
     if support is C.ordered_vector or isinstance(support, type(C.ordered_vector)):
         return biject_to(C.ordered_vector)
     return biject_to(support)
-
-
-def unconstrain_sites(sites, batch) -> tuple[np.ndarray, np.ndarray]:
-    """Unconstrained coordinates of constrained values, in float64; see the JAX backend's function.
-
-    Parameters
-    ----------
-    sites : sequence of Site
-    batch : mapping
-        Site name to array of shape ``(B, *shape)``.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        ``z`` of shape ``(B, dim)``, and of shape ``(B,)`` the log absolute determinant of the Jacobian.
-    """
-    from .lowering import to_torch_constraint
-
-    parts, log_jacobian = [], 0.0
-    for site in sites:
-        value = torch.from_numpy(np.array(batch[site.name], np.float64))
-        try:
-            transform = transform_to(to_torch_constraint(site.constraint))
-        except NotImplementedError as error:
-            raise UnsupportedError(
-                explain(f"site '{site.name}'", "a support with a bijection", site.support, "pass the program")
-            ) from error
-        u = transform.inv(value)
-        jacobian = transform.log_abs_det_jacobian(u, value).reshape(len(value), -1)
-        log_jacobian = log_jacobian + jacobian.sum(1)
-        parts.append(u.reshape(len(value), -1))
-    return torch.cat(parts, 1).numpy(), np.asarray(log_jacobian)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from elboroom.ppl.backends.torch import arrays
 
 import elboroom as er
 
@@ -95,3 +96,22 @@ def test_whole_numbers_keep_double_precision(name):
     target = counted(k).target("torch")
     made = target.constrain(np.zeros((1, 1)))["made"][0]
     np.testing.assert_allclose(made, np.asarray(PRECISE[name](k)), rtol=1e-15)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_what_no_argument_enters_is_computed_once(in_place):
+    table = torch.arange(4.0, dtype=torch.float64)
+
+    def fn(x):
+        scale = torch.lgamma(table + 1.5).exp().sum()
+        if in_place:  # what is written over has to be made again at each call
+            total = torch.zeros(4, dtype=torch.float64)
+            total += scale * x
+            return total
+        return scale * x
+
+    call = arrays.recorded(fn, [torch.ones(4, dtype=torch.float64)])
+    for x in (table, 2 * table):
+        np.testing.assert_allclose(call(x).numpy(), fn(x).numpy(), rtol=1e-14)
+    operations = str(getattr(call, "inlined_graph", call))
+    assert ("lgamma" in operations) is in_place

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import math as m
+from . import arrays as m
 
 FAR = 50.0  # from here on Debye's expansion errs by less than 1e-9
 TERMS = 90  # of the power series: they fall from half of FAR on, and are 1e-16 of the sum at the last

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import math as m
+from . import arrays as m
 
 _NODES, _WEIGHTS = (np.array(v) / 2 for v in np.polynomial.legendre.leggauss(64))
 _NODES = _NODES + 0.5

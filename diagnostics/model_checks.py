@@ -1,0 +1,98 @@
+"""All checks of the model, and whether it fits the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ..inference.evidence.finding import Finding, Findings
+from .checks import CHECKS, TESTS
+from .checks.judge import Test, judged
+from .checks.predictions import outcomes
+from .checks.statistics import own
+
+Statistics = Mapping[str, Callable]
+
+
+def check(posterior, statistics: Statistics | None = None) -> Findings:
+    """Findings about the model; *not assessable* where it has no rows to speak of.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    statistics : mapping of str to callable, optional
+        Test statistics of the user's own, see `Posterior.check`.
+
+    Returns
+    -------
+    Findings
+        A tuple of `Finding`, of every check of every outcome.
+
+    Raises
+    ------
+    DataError
+        If a statistic raises, or returns anything but one finite number.
+
+    References
+    ----------
+    Gelman, Meng & Stern (1996), Posterior predictive assessment of model fitness via realized discrepancies, Statistica
+    Sinica 6. Each check names the source of its own.
+    """
+    if statistics is None and "model checks" in posterior._groups:
+        return posterior._groups["model checks"]
+    found = tested(posterior, statistics)
+    seen = {finding.quantity for finding in found}
+    found += [finding for one in CHECKS for finding in one(posterior)]
+    for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
+        found.append(Finding("model checks", name, None, None, "not assessable", _why_not(posterior)))
+    findings = Findings(found)
+    if statistics is None:
+        posterior._groups["model checks"] = findings
+    return findings
+
+
+def _why_not(posterior) -> str:
+    """Why nothing could be checked, and what to do."""
+    if getattr(posterior, "program", None) is None:
+        return (
+            "The checks predict with the program, which this posterior was loaded without: load it with "
+            "er.load(path, program=model(data)), the data being those that were fitted."
+        )
+    if getattr(posterior, "_target", None) is None:
+        return (
+            "The checks need the program with the data that were fitted, and this posterior was loaded with others: load "
+            "it with er.load(path, program=model(data)), the data being those that were fitted."
+        )
+    return (
+        "There are no observed rows that a check could use (a likelihood in a factor, fewer than five rows, or rows that "
+        "the predictions do not match)."
+    )
+
+
+def tested(posterior, statistics: Statistics | None = None) -> list[Finding]:
+    """Findings of the statistics that are judged together: those that say *misfit* or not.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit, or draws made elsewhere.
+    statistics : mapping of str to callable, optional
+        Test statistics of the user's own, see `Posterior.check`.
+    """
+    return judged(_tests(posterior, statistics or {}))
+
+
+def _tests(posterior, statistics: Statistics) -> Iterator[Test]:
+    """Every statistic of every outcome."""
+    for outcome in outcomes(posterior):
+        for tests in TESTS:
+            yield from tests(outcome)
+        yield from own(outcome, statistics)
+
+
+def fits_data(posterior) -> bool | None:
+    """Whether the model fits the data; None where no check applies."""
+    verdicts = {finding.verdict for finding in check(posterior)}
+    if verdicts == {"not assessable"}:
+        return None
+    return "misfit" not in verdicts

@@ -1,0 +1,355 @@
+"""The functions of one draw of a program, before a backend compiles them and maps them over batches.
+
+Density and its parts, values and coordinates, rows, predictions: written once, over what `Library` asks of a backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import math
+from ..centring import KEY, coordinates, place
+from ..enumeration import (
+    BEFORE_DATA,
+    DENSITIES,
+    IMPOSSIBLE,
+    Factor,
+    check_terms,
+    eliminate,
+    known_elements,
+    num_batch,
+    values_of,
+)
+from ..errors import UnsupportedError, explain
+from ..running import Record, check_value, is_chain, weighed
+from .library import Draws, Library
+
+KEPT = frozenset({"latent", "deterministic"})
+
+
+class Functions:
+    """The functions of one draw.
+
+    Parameters
+    ----------
+    library : Library
+    program : Program
+        Supplies the model, its static arguments and fixed sites; its data are never captured.
+    static : mapping
+        The arguments that are not traced, as the model gets them.
+    trace : ModelTrace
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, library: Library, program, static, trace, dtype):
+        self._library, self._trace, self._dtype = library, trace, np.dtype(dtype)
+        self.rebind(program, static)
+        self._offsets, start = {}, 0
+        for site in trace.latents:
+            self._offsets[site.name] = (start, start + site.size, site.unconstrained_shape)
+            start += site.size
+        self._num_batch = num_batch(trace)
+        self._kept = {site.name for site in trace.sites}
+
+    def rebind(self, program, static) -> None:
+        """Take what is not traced from another program."""
+        self._program, self._static = program, static
+
+    # -- one run of the model ---------------------------------------------------------------------------
+
+    def _record(self, latent, data, weights, draws=None, **settings) -> Record:
+        run = self._library.run(
+            latent,
+            Record(),
+            self._program.fixed,
+            self._program.intervened,
+            weights=weights,
+            num_batch=self._num_batch,
+            **settings,
+        )
+        return self._library.execute(self._program, {**self._static, **data}, run, draws)
+
+    def _at(self, z, data, weights, **settings) -> Record:
+        return self._record(self._latent_from(z, weights), data, weights, **settings)
+
+    def _factors(self, record, roles=DENSITIES, without=()) -> list[Factor]:
+        """Log density terms, discrete sites summed out."""
+        nodes = record.nodes.values()
+        terms = {n.name: n.log_prob for n in nodes if n.role in roles and n.name not in without}
+        if not record.discrete:
+            return [Factor(value, frozenset({name})) for name, value in terms.items()]
+        check_terms(terms, record.discrete, self._num_batch, self._program.links(self._library.name))
+        return eliminate(terms, record.discrete, self._num_batch, self._library.scan)
+
+    def _sum(self, record, roles=DENSITIES):
+        return sum(self._library.total(f.value) for f in self._factors(record, roles))
+
+    def _latent_from(self, z, weights, jacobian=None, scale=None):
+        """``latent(name, fn)``, the value at coordinates `z`; log Jacobians are appended to `jacobian`."""
+        jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
+
+        def latent(name, fn, at=None):
+            start, stop, shape = self._offsets[name]
+            u = _element(z[start:stop].reshape(shape), at)
+            if name in centring:
+                x, log_jacobian = place(fn, _element(centring[name], at), u)
+                if at is None:
+                    jacobian.append(log_jacobian)
+                return x
+            if self._library.is_real(fn.support):
+                return u
+            transform = self._library.transform(fn)
+            x = transform(u)
+            if at is None:
+                check_value(self._trace[name], x)
+                change = transform.log_abs_det_jacobian(u, x)
+                jacobian.append(self._library.total(weighed(self._trace[name], change, scale)))
+            return x
+
+        return latent
+
+    # -- density ----------------------------------------------------------------------------------------
+
+    def parts(self, z, data, weights, scale) -> dict:
+        """Log prior, likelihood, factors and Jacobian, the densities in some plates scaled."""
+        jacobian: list = []
+        latent, total = self._latent_from(z, weights, jacobian, scale), self._library.total
+        record = self._record(latent, data, weights, scale=scale, whole=latent)
+        prior = likelihood = factors = zero = self._library.zeros((), self._dtype)
+        if record.discrete and scale:
+            raise UnsupportedError(
+                explain("rows", "a model without discrete latent sites", "one with some", "use all rows")
+            )
+        for factor in self._factors(record):
+            kinds, value = {record.nodes[name].role for name in factor.names}, total(factor.value)
+            if "observed" in kinds:
+                likelihood = likelihood + value
+            elif kinds == {"factor"}:
+                factors = factors + value
+            else:
+                prior = prior + value
+        return {
+            "log_prior": prior,
+            "log_likelihood": likelihood,
+            "log_factors": factors,
+            "log_jacobian": sum(jacobian, zero),
+        }
+
+    def scaled_total(self, z, data, weights, scale):
+        """Log density with the densities in some plates scaled, as a minibatch needs it."""
+        return sum(self.parts(z, data, weights, scale).values())
+
+    def total(self, z, data, weights):
+        """Log density."""
+        return self.scaled_total(z, data, weights, {})
+
+    def score(self, values, z, data, weights) -> dict:
+        """Gradient at one point with other values of some data."""
+        return {"score": self._library.grad(lambda z: self.total(z, {**data, **values}, weights))(z)}
+
+    def hessian_vector(self, z, v, data, weights):
+        """Hessian of the log density times a vector."""
+        return self._library.jvp(self._library.grad(lambda z: self.total(z, data, weights)), z, v)
+
+    def joint(self, values, data, weights) -> dict:
+        """Log density of each site, or of sites together where a discrete one is summed out."""
+        factors = self._factors(self._record(among(values), data, weights))
+        return {" × ".join(sorted(f.names)): self._library.total(f.value) for f in factors}
+
+    def site_priors(self, z, data, weights) -> dict:
+        """Log density of each latent site whose term stands alone."""
+        record = self._at(z, data, weights)
+        return {
+            name: self._library.total(factor.value)
+            for factor in self._factors(record)
+            for name in factor.names
+            if factor.names == {name} and record.nodes[name].role == "latent"
+        }
+
+    def per_row(self, z, data, weights) -> dict:
+        """Log likelihood of each observed row, by site."""
+        record, out = self._at(z, data, weights), {}
+        for factor in self._factors(record):
+            seen = [n for n in map(record.nodes.get, sorted(factor.names)) if n.role == "observed" or n.rows]
+            if len(seen) != 1:  # no rows of its own: a discrete site is shared
+                continue
+            (node,), value = seen, factor.value
+            if node.role == "observed":
+                shape = tuple(np.shape(node.value))
+                shape = shape[: len(shape) - len(node.fn.event_shape)]
+                if np.prod(np.shape(value), dtype=int) != np.prod(shape, dtype=int):
+                    continue
+                value = value.reshape(shape)
+            if not factor.names.isdisjoint(self._trace.tied):
+                value = value - self._apart(record, factor, node).reshape(value.shape)
+            if node.holes is not None:  # what is missing is no observation
+                value = math.where(node.holes, 0.0, value)
+            out[node.name] = value
+        return out
+
+    def _apart(self, record, factor, node):
+        """Log density of a factor without an outcome: of continuous sites whose law depends on the same discrete one."""
+        rest = self._factors(record, without={node.name})
+        return sum(f.value for f in rest if f.names <= factor.names)
+
+    # -- values -----------------------------------------------------------------------------------------
+
+    def constrain(self, z, data, weights) -> dict:
+        """Values of latent and deterministic sites."""
+        values = self._values(self._at(z, data, weights), KEPT)
+        return {name: value for name, value in values.items() if name in self._kept}
+
+    def unconstrain(self, values, data, weights):
+        """Coordinates of constrained values."""
+        parts: dict = {}
+
+        def latent(name, fn, at=None):
+            value = values[name]
+            if at is not None:
+                return value[at]
+            if name in weights.get(KEY, {}):
+                parts[name] = coordinates(fn, weights[KEY][name], value)
+            else:
+                real = self._library.is_real(fn.support)
+                parts[name] = value if real else self._library.transform(fn).inv(value)
+            return value
+
+        self._record(latent, data, weights, whole=latent)
+        return math.concat([parts[site.name].reshape(-1) for site in self._trace.latents])
+
+    def observed(self, z, data, weights) -> dict:
+        """Values of observed sites that are computed from the data."""
+        record = self._at(z, data, weights)
+        names = {site.name for site in self._trace.by_role("observed") if site.argument is None}
+        return {name: self._library.asarray(record.nodes[name].value) for name in sorted(names)}
+
+    def _values(self, record, roles) -> dict:
+        return {n.name: self._library.asarray(n.value) for n in record.nodes.values() if n.role in roles}
+
+    # -- draws ------------------------------------------------------------------------------------------
+
+    def predict(self, z, seed, data, weights) -> dict:
+        """Outcomes and deterministic sites."""
+        draws, latent = self._library.draws(seed), self._latent_from(z, weights)
+        outcome = drawing = _drawing(draws)
+        if self._trace.tied:
+            outcome = self._agreeing(
+                latent, dict.fromkeys(self._trace.counts, True), drawing, draws, data, weights
+            )
+        record = self._record(latent, data, weights, draws, predict=outcome)
+        return {**self._values(record, {"deterministic"}), **self._values(record, {"observed", "predicted"})}
+
+    def predict_values(self, values, seed, data, weights) -> dict:
+        """Outcomes given constrained values.
+
+        A site without a value is drawn from its prior; so are the elements of a pair ``(value, known)`` that are not
+        known.
+        """
+        draws = self._library.draws(seed)
+        outcome = drawing = _drawing(draws)
+
+        def latent(name, fn, at=None):
+            given = values.get(name)
+            if given is None:
+                return drawing(name, fn, at)
+            if isinstance(given, tuple):
+                value, known = (_element(part, at) for part in given)
+                return math.where(known, value, drawing(name, fn, at))
+            return _element(given, at)
+
+        def whole(name, fn):
+            given = values.get(name)
+            return given[0] if isinstance(given, tuple) else latent(name, fn)
+
+        known = known_elements(self._trace, values) if self._trace.tied else {}
+        if any(part is not False for part in known.values()):
+            outcome = self._agreeing(whole, known, drawing, draws, data, weights)
+        record = self._record(latent, data, weights, draws, predict=outcome)
+        return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}
+
+    def prior(self, seed, data, weights) -> dict:
+        """All sites, drawn from the prior."""
+        draws = self._library.draws(seed)
+        drawing = _drawing(draws)
+        record = self._record(drawing, data, weights, draws, predict=drawing, joint=True)
+        return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}
+
+    # -- discrete sites ---------------------------------------------------------------------------------
+
+    def _tilts(self) -> dict:
+        """Zeros to add to the log density of each value of each discrete site: derivatives there are probabilities."""
+        counts, sites = self._trace.counts, self._trace.by_role("discrete")
+        return {s.name: self._library.zeros((counts[s.name], *s.shape), self._dtype) for s in sites}
+
+    def responsibilities(self, z, data, weights) -> dict:
+        """Posterior probability of each value of each discrete site, on the site's first axis."""
+        return self._library.grad(lambda tilts: self._sum(self._at(z, data, weights, tilts=tilts)))(
+            self._tilts()
+        )
+
+    def _agreeing(self, latent, known, drawing, draws, data, weights):
+        """Like `drawing`, but discrete sites follow from the continuous ones whose laws depend on them.
+
+        One site is drawn after the other, each from its probabilities given the values before it.
+        """
+        counts, codes, tilts = self._trace.counts, {}, self._tilts()
+
+        def total(tilts):
+            return self._sum(self._record(latent, data, weights, tilts=tilts), BEFORE_DATA)
+
+        def chosen(tilts, name, step=None):
+            """Zero at the value that is drawn, next to minus infinity at the others."""
+            code = draws.choose(self._library.grad(total)(tilts)[name], len(codes), step)
+            each = np.arange(counts[name]).reshape(-1, *[1] * code.ndim)
+            return math.like(math.where(each == code, 0.0, IMPOSSIBLE), tilts[name])
+
+        for site in self._trace.by_role("discrete"):
+            name = site.name
+            if site.distribution == "MarkovChain":
+
+                def step(t, own, name=name, tilts=tilts):
+                    found = chosen({**tilts, name: own}, name, t)
+                    return t + 1, math.where(np.arange(np.shape(own)[-1]) == t, found, own)
+
+                tilts = {**tilts, name: math.iterate(step, (0, tilts[name]), site.shape[-1])[1]}
+            else:
+                tilts = {**tilts, name: chosen(tilts, name)}
+            codes[name] = math.argmax(tilts[name], axis=0)
+
+        def outcome(name, fn):
+            if name not in codes:
+                return drawing(name, fn)
+            value = values_of(fn, is_chain(fn), codes[name])
+            return value if known[name] is True else math.where(known[name], value, drawing(name, fn))
+
+        return outcome
+
+
+def _element(value, at):
+    return value if at is None else value[at]
+
+
+def among(values) -> Callable:
+    """``latent(name, fn)`` for values that are all given."""
+    return lambda name, fn, at=None: _element(values[name], at)
+
+
+def _drawing(draws: Draws) -> Callable:
+    """``latent(name, fn)`` that draws, or says that a law cannot be drawn from."""
+
+    def draw(name, fn, at=None):
+        try:
+            return draws.sample(fn, at)
+        except NotImplementedError:
+            raise UnsupportedError(
+                explain(
+                    f"site '{name}'",
+                    "a distribution that can be sampled",
+                    f"{type(fn).__name__}",
+                    "give it a proper prior",
+                )
+            ) from None
+
+    return draw
