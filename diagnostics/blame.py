@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from ..inference.evidence.finding import Finding
+from ..inference.evidence.quantities import quantity_values
 from ..inference.evidence.verdicts import POINT_ESTIMATE
-from ..inference.evidence.outcome import quantity_values
-from ..inference.posterior.posterior import Posterior, split
 from ..inference.mcmc.refine import refine
+from ..inference.posterior.posterior import Posterior, split
 from ..ppl.errors import ElboroomError
 from .thresholds import AFFORDABLE, OVERRUN
 

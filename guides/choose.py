@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ppl.errors import GuideError, explain
 from .thresholds import FULL_RANK_LIMIT, LOW_RANK_LIMIT, SAVED, SPARSE
+from .transport import Gaussian
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,13 @@ class Plan:
     auto: bool = False
     unread: str = ""
 
-    def refined(self, target, centre, unit) -> Plan:
+    def refined(self, target, start: Gaussian) -> Plan:
         """The plan once a start has shown where and how wide the posterior is: sparse where its links allow.
 
         Parameters
         ----------
         target : Target
-        centre, unit : numpy.ndarray, shape (dim,)
-            A point, and a scale of each coordinate there.
+        start : Gaussian
         """
         if not self.auto:
             return self
@@ -37,7 +37,7 @@ class Plan:
         from .structured import Structured
 
         try:
-            guide = Structured().bind(target, centre, unit)
+            guide = Structured().bind_near(target, start)
         except GuideError:
             return self
         except UnreadLinks as error:

@@ -103,6 +103,12 @@ class Guide:
         return sum(map(np.size, law.to_arrays().values())) if own is None else own
 
 
+def bound(family: Any, target: Any, start: Gaussian) -> Guide:
+    """The guide of a family; of one that looks at the posterior to fix its layout, by a Gaussian that is there."""
+    near = getattr(family, "bind_near", None)
+    return family.bind(target) if near is None else near(target, start)
+
+
 def draw(law: Any, num_draws: int, rng: np.random.Generator) -> np.ndarray:
     """Independent draws of a `Transport` or a `Law`, shape ``(num_draws, dim)``."""
     own = getattr(law, "sample", None)

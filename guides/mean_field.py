@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .family import Guide
 from .transport import Affine, Gaussian
 
@@ -34,5 +36,4 @@ class MeanField:
 
 def independent(start: Gaussian) -> Affine:
     """Independent coordinates, each as it is given the others."""
-    sd = start.scale if isinstance(start, Affine) and start.scale.ndim == 1 else start.precision**-0.5
-    return Affine(start.mean, sd)
+    return Affine(start.mean, 1 / np.sqrt(start.precision))

@@ -14,7 +14,7 @@ from .mean_field import independent
 from .sparse import Factor, Layout, TooDense
 from .structure import Structure, structure
 from .thresholds import LARGEST_DENSE_HESSIAN
-from .transport import Gaussian, Rooted
+from .transport import Affine, Gaussian, Rooted
 
 JOINT = ("mean-field", "structured", "full-rank")
 
@@ -48,14 +48,31 @@ class Structured:
     sites: Mapping[str, str] | None = None
     engines = ("sparse natural gradient",)
 
-    def bind(self, target, centre=None, unit=None) -> Guide:
+    def bind(self, target) -> Guide:
+        """Find the links of a target, tested around the origin; see `bind_near`.
+
+        Parameters
+        ----------
+        target : Target
+            Or anything with ``dim`` and a ``layout``, of a guide that was saved.
+
+        Raises
+        ------
+        GuideError
+            If the posterior has no sparse structure that passes the test.
+        UnreadLinks
+            If the analysis of the model fails.
+        """
+        return self.bind_near(target, Affine(np.zeros(target.dim), np.ones(target.dim)))
+
+    def bind_near(self, target, start: Gaussian) -> Guide:
         """Find the links of a target.
 
         Parameters
         ----------
         target : Target
-        centre, unit : numpy.ndarray, shape (dim,), optional
-            Where, and on what scale, they are tested; the origin and one by default.
+        start : Gaussian
+            Where, and on what scale, they are tested.
 
         Raises
         ------
@@ -68,9 +85,8 @@ class Structured:
             layout = getattr(target, "layout", None)
             order = Layout(target.dim, **layout) if layout else Layout.dense(target.dim)
             return _guide(self, target.dim, order, None)
-        centre = np.zeros(target.dim) if centre is None else centre
-        unit = np.ones(target.dim) if unit is None else unit
-        found = structure(target, target.value_and_grad, centre, unit, np.random.default_rng(0))
+        unit, rng = 1 / np.sqrt(start.precision), np.random.default_rng(0)
+        found = structure(target, target.value_and_grad, start.mean, unit, rng)
         if self.sites is not None:
             if found is None and target.dim <= LARGEST_DENSE_HESSIAN:
                 found = Structure.dense(target.dim)
@@ -124,7 +140,9 @@ def blocks(target, sites: Mapping[str, str]) -> np.ndarray:
 def _guide(family: Structured, dim: int, layout: Layout, found: Structure | None) -> Guide:
     """``params = {mean: (dim,), diagonal: (dim,), links: (num_links,), lower: (tail, tail)}``, see `Layout`."""
     arrays = {"level": layout.level, "rows": layout.rows, "cols": layout.cols}
-    return Guide(family, dim, partial(near, layout), partial(from_arrays, layout), arrays, Sparsity(layout, found))
+    return Guide(
+        family, dim, partial(near, layout), partial(from_arrays, layout), arrays, Sparsity(layout, found)
+    )
 
 
 @dataclass(frozen=True, eq=False)

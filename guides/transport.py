@@ -133,6 +133,11 @@ def triangular(transport: Gaussian) -> Affine:
     return Affine(transport.mean, np.linalg.cholesky(covariance_of(transport)))
 
 
+def packed(transport: Gaussian) -> Affine:
+    """The same Gaussian as an `Affine` map, whose scale is dense where it has any correlations."""
+    return transport if isinstance(transport, Affine) else triangular(transport)
+
+
 @dataclass(frozen=True, eq=False)
 class Affine:
     """``z = mean + scale eps``: independent coordinates, or a lower-triangular matrix.
@@ -212,6 +217,12 @@ class Affine:
     def whiten(self, gradient: np.ndarray) -> np.ndarray:
         """``scaleᵀ gradient``."""
         return gradient * self.scale if self.scale.ndim == 1 else gradient @ self.scale
+
+    def unwhiten(self, h: np.ndarray) -> np.ndarray:
+        """Inverse of `whiten`."""
+        if self.scale.ndim == 1:
+            return h / self.scale
+        return solve_triangular(self.scale, h.T, lower=True, trans="T").T
 
     def pullback(self, eps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """See `Transport`."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,26 +12,25 @@ import numpy as np
 from ..guides import choose
 from ..ppl import interrupts
 from ..ppl.backends import load
-from ..ppl.binding import unlike_rows
-from ..ppl.errors import InferenceError, ModelError, OutOfMemoryError, ShapeError, explain, in_short
-from ..ppl.model import Model, Program
-from .mcmc.affordable import refine_where_it_pays
-from .run.checkpoint import Checkpoint
-from .posterior.conclude import Cost, conclude
-from .evidence.degenerate import degenerate
-from .evidence import psis
-from .evidence.finding import Finding
-from .ladder.fitting import unread_links
-from .ladder.climb import Climb
+from ..ppl.errors import OutOfMemoryError, in_short
+from ..ppl.model import Program
+from .arguments import check_arguments, start_of, target_of
 from .batches.memory import at_first, fewer, said
-from .batches.minibatch import Minibatch
-from .evidence.outcome import Outcome
-from .posterior import Posterior
+from .batches.minibatch import Batches
+from .batches.view import AllRows, BatchRows, planned
+from .evidence import psis
+from .evidence.data import data_findings
+from .evidence.degenerate import degenerate
+from .evidence.finding import Finding
+from .evidence.outcome import Outcome, twins
+from .ladder import STAGES, Run, State, climb
+from .mcmc.affordable import refine_where_it_pays
 from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
-from .batches.subsampled import Subsampled, subsampled
-from .run.trail import Rung, Trail
-from .run.watch import Watch, check_seconds
+from .posterior import Posterior
+from .posterior.conclude import Cost, conclude, with_line
+from .run.checkpoint import Checkpoint
+from .run.watch import Watch
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said
@@ -110,294 +107,133 @@ def fit(
     Kucukelbir et al. (2017), JMLR 18; Giordano, Ingram & Broderick (2024), JMLR 25; Vehtari et al. (2024),
     JMLR 25.
     """
-    _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint, quantities, start)
-    if guide is None and refine is False:
-        raise InferenceError(explain("guide", "a guide where refine=False", "None", "leave one of them out"))
-    if guide is None and minibatch is not None:
-        words = "a guide to fit on batches: chains see all rows"
-        raise InferenceError(explain("minibatch", words, "guide=None", "leave one of them out"))
+    check_arguments(
+        program, guide, seed, num_draws, start, quantities, refine, minibatch, max_seconds, checkpoint
+    )
     begin = time.perf_counter()
     backend = program.backend if backend is None else backend
-    engine = load(backend, program.model.language)
-    target = _target(program, backend, dtype, device)
+    target = target_of(program, backend, dtype, device)
+    asked = Asked(program, target, guide, seed, num_draws, start_of(target, start), minibatch)
+    settings = {
+        "seed": seed,
+        "backend": backend,
+        "num_draws": num_draws,
+        "quantities": None if quantities is None else list(quantities),
+        "local": sorted(load(backend, program.model.language).local_sites(program)),
+    }
     if guide is None:
-        settings = _settings(program, engine, backend, seed, num_draws, quantities)
-        data = list(_data_findings(program, target.trace, target))
+        data = list(data_findings(program, target.trace, target))
         options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
-        return sampled(program, target, seed, settings, data, _start(target, start), **options)
-    trace, compile_before = target.trace, target.density.clock["compile"]
-    start_z = _start(target, start)
-    kept = Checkpoint(
-        checkpoint,
-        {
-            "model": target.density.fingerprint or program.model.code_hash,
-            "data": program.data_fingerprint,
-            "seed": seed,
-            "guide": guide,
-            "backend": f"{backend} {target.dtype} {target.device}",
-            "minibatch": None if minibatch is None else (minibatch.plate, minibatch.size),
-            "num_draws": num_draws,
-            "start": None if start_z is None else start_z.tolist(),
-        },
-    )
-    watch, poor = Watch(max_seconds, progress), degenerate(program, trace, backend)
-    make = partial(_climb, target, guide, seed=seed, watch=watch, start=start_z, num_draws=num_draws)
+        return sampled(program, target, seed, settings, data, asked.start, **options)
+    compiled = target.density.clock["compile"]
+    kept, watch = Checkpoint(checkpoint, asked.identity()), Watch(max_seconds, progress)
     with interrupts.held(answered=True):  # but for the parts that say otherwise, and keep what they reached
+        poor = degenerate(program, target.trace, backend)
         try:
-            with interrupts.interruptible():
-                batches = at_first(target, guide, minibatch, kept)
-            climb: Any = None
-            outcome: Outcome | None = None
-            while outcome is None:
-                try:
-                    with interrupts.interruptible():
-                        climb = make(batches)
-                    climb.checkpoint, climb.lean = kept, refine in ("always", True)
-                    climb.plain = not poor
-                    if (memory := said(kept)) is not None:
-                        climb.rungs.append(memory[1])
-                    outcome = climb.run()
-                except OutOfMemoryError as error:
-                    told = in_short(error.__cause__ or error)
-                if outcome is None:  # what the error and the climb held is let go first
-                    climb = None
-                    batches = fewer(target, guide, minibatch, kept, told)
-            target = climb.target
+            target, outcome, batches = _climbed(asked, kept, watch, bool(poor), refine in ("always", True))
         finally:
             watch.close()
-        settings = _settings(program, engine, backend, seed, num_draws, quantities)
         cost = Cost(
             target.counter.num_densities,
             target.counter.num_gradients,
-            target.density.clock["compile"] - compile_before,
+            target.density.clock["compile"] - compiled,
             time.perf_counter() - begin,
         )
-        findings = [*poor, *_data_findings(program, trace, target), *kept.findings]
-        if memory is not None:
-            findings.append(memory[0])
-        elif batches is not None and minibatch is None:
-            words = f"fitted on {batches.size} of {batches.total} rows at a time; the evidence is that of all rows."
-            advice = f"A gradient over all rows would take too much of this machine's memory: {words}"
-            findings.append(Finding("batches", batches.rows, float(batches.size), None, "ok", advice))
+        findings = [*poor, *data_findings(program, target.trace, target), *kept.findings]
+        findings += _of_memory(kept, batches, minibatch)
         found = conclude(program, target, outcome, findings, cost, settings)
         left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
-        if refine is False or watch.stop():
+        if refine is False or watch.stop() or (refine == "auto" and guide != "auto"):
             return found
         try:
             if refine == "auto":
-                return refine_where_it_pays(found, progress, left, kept) if guide == "auto" else found
+                return refine_where_it_pays(found, progress, left, kept)
             return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
         except OutOfMemoryError as error:  # chains see all rows at once
-            words = f"failed: {str(error).splitlines()[0][:200]}"
-            return replace(
-                found, trail=Trail([*found.trail, Rung("refine", "nuts", reason=words)]), _groups={}
-            )
+            return with_line(found, "refine", f"failed: {str(error).splitlines()[0][:200]}")
 
 
-def _climb(target, guide, batches, seed, watch, start, num_draws) -> Climb:
-    """The climb of a plan, with what it needs first compiled meanwhile."""
-    plan = choose(guide, target) if batches is None else subsampled(guide, batches)
-    if plan.recentres and batches is None:
-        target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
-    if batches is None:
-        target.prepare("value_and_grad")
-    z = np.zeros((target.constrain_batch, target.dim), target.dtype)
-    target.density.constrain.prepare(z, target.lent, target.weights)
-    psis.array_stats()  # slow to import: while XLA compiles
-    named = guide != "auto"
-    if batches is None:
-        return Climb(target, plan, seed, watch, start, named, num_draws)
-    return Subsampled(target, plan, seed, watch, start, named, num_draws, batches)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a fit was asked for."""
 
+    program: Program
+    target: Any
+    guide: Any
+    seed: int
+    num_draws: int
+    start: np.ndarray | None
+    minibatch: Any
 
-def _settings(program, engine, backend, seed, num_draws, quantities) -> dict:
-    return dict(
-        seed=seed,
-        backend=backend,
-        num_draws=num_draws,
-        quantities=None if quantities is None else list(quantities),
-        local=sorted(engine.local_sites(program)),
-    )
+    def identity(self) -> dict[str, Any]:
+        """What makes two fits the same, for a checkpoint."""
+        program, target, batch = self.program, self.target, self.minibatch
+        return {
+            "model": target.density.fingerprint or program.model.code_hash,
+            "data": program.data_fingerprint,
+            "seed": self.seed,
+            "guide": self.guide,
+            "backend": f"{target.backend} {target.dtype} {target.device}",
+            "minibatch": None if batch is None else (batch.plate, batch.size),
+            "num_draws": self.num_draws,
+            "start": None if self.start is None else self.start.tolist(),
+        }
 
-
-def _target(program, backend, dtype, device):
-    target = program.target(backend, dtype, device)
-    trace = target.trace
-    if target.dim == 0:
-        raise ModelError(
-            explain(f"model '{program.name}'", "a latent site to infer", "none", "declare one with er.sample")
+    def state(self, batches: Batches | None, simple: bool, lean: bool) -> State:
+        """Where the climb begins, with what it needs first compiled meanwhile."""
+        target = self.target
+        if batches is None:
+            plan, rows = choose(self.guide, target), AllRows()
+        else:
+            plan = planned(self.guide, batches)
+            rows = BatchRows.of(batches, plan)
+        if plan.recentres and rows.rich:
+            target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
+        if batches is None:
+            target.prepare("value_and_grad")
+        z = np.zeros((target.constrain_batch, target.dim), target.dtype)
+        target.density.constrain.prepare(z, target.lent, target.weights)
+        psis.array_stats()  # slow to import: while XLA compiles
+        return State(
+            target,
+            plan,
+            seed=self.seed,
+            num_draws=self.num_draws,
+            rows=rows,
+            named=self.guide != "auto",
+            simple=simple,
+            lean=lean,
+            start=self.start,
         )
-    if not trace.by_role("observed", "factor"):
-        raise ModelError(
-            explain(
-                f"model '{program.name}'",
-                "data: an observed site or a factor",
-                "a model without any",
-                "pass the outcome, or use prior_predictive",
-            )
-        )
-    return target
 
 
-def _check_arguments(program, seed, num_draws, refine, minibatch, max_seconds, checkpoint, quantities, start):
-    if isinstance(program, Model):
-        raise ModelError(
-            explain(
-                "fit",
-                "a program: a model called with its data",
-                f"the model '{program.name}' itself",
-                f"write er.fit({program.name}(...))",
-            )
-        )
-    if not isinstance(program, Program):
-        raise ModelError(
-            explain(
-                "fit",
-                "a program",
-                type(program).__name__,
-                "call an @er.model function with data, or er.from_numpyro(fn)(data)",
-            )
-        )
-    for name, value, least in (("num_draws", num_draws, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InferenceError(
-                explain(name, f"an integer of at least {least}", repr(value), "correct the argument")
-            )
-    if not isinstance(refine, (str, bool)) or refine not in ("auto", "always", True, False):
-        raise InferenceError(explain("refine", "'auto', 'always' or False", repr(refine), "choose one"))
-    if minibatch is not None and not isinstance(minibatch, Minibatch):
-        raise InferenceError(
-            explain(
-                "minibatch", "er.Minibatch('plate', size=...)", repr(minibatch), "pass one, or leave it out"
-            )
-        )
-    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
-        raise InferenceError(explain("checkpoint", "a folder", repr(checkpoint), "pass its path"))
-    check_seconds(max_seconds)
-    if quantities is not None and (isinstance(quantities, str) or not isinstance(quantities, Sequence)):
-        raise InferenceError(
-            explain("quantities", "a list of names", repr(quantities)[:80], "write quantities=['name']")
-        )
-    if start is not None and not isinstance(start, Mapping):
-        want = "a mapping of sites to values"
-        raise InferenceError(explain("start", want, type(start).__name__, "write start={'name': value}"))
-
-
-def _start(target, start):
-    if start is None:
-        return None
-    missing = [s.name for s in target.sites if s.name not in start]
-    if missing:
-        raise InferenceError(
-            explain(
-                "start", "a value for every latent site", f"none for {missing}", "add them or leave start out"
-            )
-        )
-    values = {}
-    for site in target.sites:
+def _climbed(asked: Asked, kept: Checkpoint, watch: Watch, simple: bool, lean: bool):
+    """The target in the coordinates of the fit, what was found, and the batches; smaller ones where memory runs out."""
+    with interrupts.interruptible():
+        batches = at_first(asked.target, asked.guide, asked.minibatch, kept)
+    while True:
         try:
-            values[site.name] = np.broadcast_to(np.asarray(start[site.name], float), site.shape)[None]
-        except ValueError:
-            shape = np.shape(start[site.name])
-            raise ShapeError(
-                explain(f"start of site '{site.name}'", f"shape {site.shape}", f"{shape}", "reshape it")
-            ) from None
-    z = target.unconstrain(values)
-    if not np.isfinite(z).all():
-        raise InferenceError(
-            explain("start", "values inside the supports", "a value outside or on the edge", "move it inside")
-        )
-    return z
+            with interrupts.interruptible():
+                state = asked.state(batches, simple, lean)
+            if (memory := said(kept)) is not None:
+                state = replace(state, rungs=(memory[1],))
+            run = Run(watch, kept, asked.seed)
+            state = climb(STAGES, state, run)
+            outcome: Outcome = state.outcome()
+            pairs = twins(outcome.symmetries, outcome.law, run.rng(6))
+            return state.target, replace(outcome, twins=pairs), batches
+        except OutOfMemoryError as error:
+            told = in_short(error.__cause__ or error)
+        state = run = outcome = None  # what the error and the climb held is let go first
+        batches = fewer(asked.target, asked.guide, asked.minibatch, kept, told)
 
 
-def _data_findings(program, trace, target):
-    single = [label for label, leaf in program.leaves.items() if leaf.float32]
-    if single and target.dtype == np.float64:
-        yield Finding(
-            "single precision data",
-            ", ".join(single),
-            None,
-            None,
-            "ok",
-            f"Data arrived as float32 ({', '.join(single)}): pass float64 arrays to keep all digits.",
-        )
-    if program.precision == np.float32:
-        yield Finding(
-            "single precision model",
-            program.name,
-            None,
-            None,
-            "ok",
-            "The model's loops hold whole numbers of 32 bits, so it runs in single precision as a whole.",
-        )
-    for first, other in unlike_rows(program.leaves):
-        yield Finding(
-            "rows of other names",
-            f"{first}, {other}",
-            None,
-            None,
-            "caution",
-            f"The rows of '{first}' and '{other}' have different index labels and were paired by their position: "
-            "align them, or reset_index where the order is right.",
-        )
-    for label in trace.demoted:
-        yield Finding(
-            "static argument",
-            label,
-            None,
-            None,
-            "ok",
-            f"The model needs the values of '{label}' to know a shape: it became a static argument, so new "
-            "values compile anew.",
-        )
-    if getattr(target.density, "looped", False):
-        yield Finding(
-            "draw by draw",
-            program.name,
-            None,
-            None,
-            "ok",
-            "The model decides by the value of a quantity, so it runs once per draw: slow. Use er.math.where in "
-            "place of if, and keep single numbers as arrays.",
-        )
-    for name, how in trace.missing.items():
-        count = int(np.isnan(program.leaves[trace[name].argument].value).sum())
-        words = {
-            "imputed": f"imputed as the latent site '{name}_missing'",
-            "summed": f"summed out as the discrete site '{name}_missing'",
-            "masked": "left out of the likelihood, and predicted",
-        }[how]
-        yield Finding(
-            "missing values", name, float(count), None, "ok", f"{count} values of '{name}' are {words}."
-        )
-    if operations := load(target.backend, program.model.language).unread(program):
-        yield unread_links(f"operations {', '.join(operations)}")
-    for name in trace.repeated:
-        yield Finding(
-            "repeated data",
-            name,
-            None,
-            None,
-            "caution",
-            f"The values of '{name}' are fewer than its law has elements, so each counts several times: give it data of "
-            "the law's shape, or take the law out of the plate.",
-        )
-    for name in program.graph(target.backend).uninformed:
-        yield Finding(
-            "no data",
-            name,
-            None,
-            None,
-            "ok",
-            f"No outcome depends on '{name}' or on what it depends on: its posterior is its prior.",
-        )
-    if trace.weights:
-        yield Finding(
-            "learnable arrays",
-            ", ".join(trace.weights),
-            None,
-            None,
-            "caution",
-            "The model's learnable arrays were kept at their initial values; every verdict is conditional on "
-            "them.",
-        )
+def _of_memory(kept: Checkpoint, batches: Batches | None, minibatch) -> list[Finding]:
+    """What is said where rows were taken some at a time for want of memory."""
+    if (memory := said(kept)) is not None:
+        return [memory[0]]
+    if batches is None or minibatch is not None:
+        return []
+    words = f"fitted on {batches.size} of {batches.total} rows at a time; the evidence is that of all rows."
+    advice = f"A gradient over all rows would take too much of this machine's memory: {words}"
+    return [Finding("batches", batches.rows, float(batches.size), None, "ok", advice)]

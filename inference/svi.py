@@ -8,8 +8,8 @@ import numpy as np
 
 from ..guides import MeanField
 from ..ppl.errors import InferenceError, explain
-from .engines.ascent import OBJECTIVES, Ascent
 from .batches.minibatch import Batches, Minibatch
+from .engines.ascent import OBJECTIVES, Ascent
 from .run.watch import Bar
 
 

@@ -369,3 +369,17 @@ REDRAWN = 0.1
 """Seconds between two looks of a bar."""
 LOOKED_AT = 1000
 """Outcomes by which a constant one is told first."""
+NUM_TWINS = 4000
+"""Draws that are carried by each symmetry: a tenth of an sd is six of their standard errors."""
+RECENTRING_DRAWS = 16
+"""Draws of a fit by which the centring of each element is chosen."""
+WORSE = 0.5
+"""Nats by which a polished bound, on other draws, may lie below the one before."""
+MANY_DIMENSIONS, WORTHWHILE_DRAWS = 100, 320
+"""Dimensions from which on twice as many short chains run; draws of each up to which more are always worth their while."""
+MANY_DIVERGENCES_WIDE = 5
+"""Times as many divergences in many dimensions, where each trajectory passes more necks."""
+MODES_APART = 3
+"""Sds between the nearest centres from which on several modes are told of."""
+TYPICAL_STEPS = 10
+"""Steps of a natural gradient from a loose start (benchmarks/posteriordb.py); for the price of a fit before it begins."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..thresholds import DATA_BLOCK, ROWS_TIMES_DRAWS
 from .minibatch import Batches, Minibatch
-
-BLOCK = 2**18  # numbers of data that a block reads: few calls, and still within the cache
-HELD = 2**15  # rows times draws of one call
 
 
 def whole(batches: Batches) -> bool:
@@ -43,13 +41,13 @@ class Blocks:
             label: [axis for axis, plate in axes.items() if plate == batches.rows]
             for label, axes in batches.along.items()
         }
-        self._batch = int(np.clip(HELD // batches.size, 1, 32))
+        self._batch = int(np.clip(ROWS_TIMES_DRAWS // batches.size, 1, 32))
 
     @classmethod
     def of(cls, batches: Batches) -> Blocks:
         """All rows, in blocks that suit the cache."""
         most = batches.size if batches.tight else batches.total
-        size = int(np.clip(BLOCK * batches.total // batches.full.work, 1, most))
+        size = int(np.clip(DATA_BLOCK * batches.total // batches.full.work, 1, most))
         return cls(Batches.of(batches.full, Minibatch(batches.rows, size), check=False))
 
     def __call__(self, z: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray]:

@@ -8,13 +8,12 @@ import numpy as np
 
 from ...ppl.errors import GuideError, InferenceError, OutOfMemoryError, explain, in_short
 from ...ppl.rows import sizes_of
-from ..run.checkpoint import Checkpoint
 from ..evidence.finding import Finding
-from .minibatch import BLOCKS, MADE, SHARE, Batches, Minibatch, automatic, available, longest, plate_of
-from .subsampled import subsampled
+from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
-
-FEWEST = 32  # rows of the smallest batch that is tried
+from ..thresholds import FEWEST_ROWS, MADE, MEMORY_SHARE, TIGHT_BLOCKS
+from .minibatch import Batches, Minibatch, automatic, available, longest, plate_of
+from .view import planned
 
 
 def at_first(target, guide, minibatch: Minibatch | None, kept: Checkpoint) -> Batches | None:
@@ -52,11 +51,11 @@ def fewer(target, guide, minibatch: Minibatch | None, kept: Checkpoint, told: st
         plate, size, smaller = _from_all(target, told)
     else:
         smaller = size // 2
-    while smaller >= FEWEST:
+    while smaller >= FEWEST_ROWS:
         tried = [*tried, int(size)]
         try:
             batches = Batches.of(target, Minibatch(plate, smaller, _args(minibatch)))
-            subsampled(guide, batches)
+            planned(guide, batches)
         except OutOfMemoryError as error:
             told, size, smaller = in_short(error.__cause__ or error), smaller, smaller // 2
             continue
@@ -82,7 +81,7 @@ def _from_all(target, told) -> tuple[str, int, int]:
             )
         )
     size = sizes_of(target.trace)[plate]
-    smaller = int(2 ** np.floor(np.log2(max(min(fitting(target, plate), size // BLOCKS), FEWEST))))
+    smaller = int(2 ** np.floor(np.log2(max(min(fitting(target, plate), size // TIGHT_BLOCKS), FEWEST_ROWS))))
     return plate, size, smaller if smaller < size else 0
 
 
@@ -102,7 +101,7 @@ def said(kept: Checkpoint) -> tuple[Finding, Rung] | None:
 
 def fitting(target, plate: str) -> int:
     """Rows of which a gradient takes a sixteenth of the share of the memory that it may."""
-    return int((target.memory or available()) * SHARE / BLOCKS / bytes_per_row(target, plate))
+    return int((target.memory or available()) * MEMORY_SHARE / TIGHT_BLOCKS / bytes_per_row(target, plate))
 
 
 def bytes_per_row(target, plate: str) -> float:

@@ -12,12 +12,8 @@ from scipy.special import gammaln
 
 from ...ppl.errors import InferenceError, OutOfMemoryError, ShapeError, explain
 from ...ppl.rows import alignment, shrunk, sizes_of
+from ..thresholds import CODES_BLOCK, LEAST_ROWS, MADE, MEMORY_SHARE, MOST_BLOCKS, NUM_POINTS, TIGHT_BLOCKS
 
-MOST_BLOCKS = 64  # up to which the check of batches reads all rows
-NUM_POINTS = 3  # at which it does
-SHARE, MADE = 0.25, 16  # of the memory that a gradient may take; numbers that it makes of each that it reads
-BLOCKS, LEAST = 16, 256  # batches that a gradient of that size is taken in; rows in the smallest
-BLOCK = 2**20  # rows of codes that are counted at once
 REMEDY = "compute what sees many rows beforehand and pass it as an argument, or fit on all rows"
 
 
@@ -61,14 +57,14 @@ def automatic(target) -> Batches | None:
 
     None where it would not, or where the rows cannot be taken apart.
     """
-    numbers = (target.memory or available()) * SHARE / target.dtype.itemsize / MADE
+    numbers = (target.memory or available()) * MEMORY_SHARE / target.dtype.itemsize / MADE
     plate = longest(target)
     if target.work <= numbers or plate is None:
         return None
     total = sizes_of(target.trace)[plate]
-    size = int(2 ** np.floor(np.log2(max(total * numbers / target.work / BLOCKS, 1.0))))
+    size = int(2 ** np.floor(np.log2(max(total * numbers / target.work / TIGHT_BLOCKS, 1.0))))
     try:
-        batches = Batches.of(target, Minibatch(plate, int(np.clip(size, LEAST, total))))
+        batches = Batches.of(target, Minibatch(plate, int(np.clip(size, LEAST_ROWS, total))))
     except InferenceError:
         return None
     return replace(batches, tight=True)
@@ -450,8 +446,8 @@ def _groups(plate, size, program, trace, access, along, into, sizes):
             ]
             codes = columns[0] if len(columns) == 1 else np.concatenate(columns, 1)
             count = np.zeros(sizes[owner], np.int64)
-            for begin in range(0, total, BLOCK):
-                some = np.sort(codes[begin : begin + BLOCK], axis=1)
+            for begin in range(0, total, CODES_BLOCK):
+                some = np.sort(codes[begin : begin + CODES_BLOCK], axis=1)
                 again = np.pad(some[:, 1:] == some[:, :-1], ((0, 0), (1, 0)))
                 count += np.bincount(some[~again], minlength=sizes[owner])
             most = min(size * codes.shape[1], sizes[owner])

@@ -25,14 +25,15 @@ class View(Protocol):
 
     Attributes
     ----------
-    words : str
-        What was read, for the trail; empty where it is all at once.
+    rich : bool
+        Whether any guide can be fitted, rather than independent coordinates alone.
     """
 
-    @property
-    def words(self) -> str: ...
+    rich: bool
 
-    def value_and_grad(self, target, z: np.ndarray, batch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def value_and_grad(
+        self, target, z: np.ndarray, batch: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Log density of all rows and its gradient, counted on the target."""
         ...
 
@@ -40,12 +41,15 @@ class View(Protocol):
         """The engines that fit on these rows in place of those that a family names."""
         ...
 
+    def first(self, target, rng: np.random.Generator) -> View:
+        """The rows on which starts are made."""
+        ...
+
 
 @dataclass(frozen=True)
 class AllRows:
     """All rows at once."""
 
-    words = ""
     rich = True
 
     def value_and_grad(self, target, z, batch=None):
@@ -55,6 +59,10 @@ class AllRows:
     def engines(self, names):
         """See `View.engines`."""
         return names
+
+    def first(self, target, rng):
+        """See `View.first`."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +93,6 @@ class BatchRows:
         return cls(batches, rich, Blocks.of(batches) if whole(batches) else None, sizes)
 
     @property
-    def words(self) -> str:
-        """See `View`."""
-        return f"batches of {self.batches.size} rows of '{self.batches.rows}'"
-
-    @property
     def num_batches(self) -> int:
         """Batches between two passes over all rows."""
         return min(self.batches.total // (BATCH_SHARE * self.batches.size), MOST_BATCHES)
@@ -97,7 +100,7 @@ class BatchRows:
     def value_and_grad(self, target, z, batch=None):
         """See `View.value_and_grad`: block by block, or a batch at a time where memory is short."""
         if self.all is not None:
-            return self._counted(self.all, target, z)
+            return self.counted(self.all, target, z)
         if self.batches.tight or self.batches.mapped:
             target.counter.num_gradients += len(z)
             target.counter.num_densities += len(z)
@@ -106,25 +109,33 @@ class BatchRows:
 
     def engines(self, names):
         """See `View.engines`."""
-        if not self.rich:
+        if not self.rich or names == MeanField.engines:
             return ("stochastic ascent",)
         if names[0] != "natural gradient":
             return names
         return ("tempered natural gradient", "anchored natural gradient", *names[1:])
 
+    def first(self, target, rng):
+        """See `View.first`: a few rows, where their posterior leads to that of all."""
+        return SomeRows(self._few(self.sizes[0], rng), self) if self.sizes else self
+
     def few(self, target, size: int, rng: np.random.Generator) -> Density:
         """The density of some rows, one from each of as many stretches of equal length."""
+        rows = self._few(size, rng)
+        return lambda z: self.counted(rows, target, z)
+
+    def _few(self, size: int, rng: np.random.Generator) -> Blocks:
         ends = np.arange(size + 1) * self.batches.total // size
-        rows = Blocks(self.batches, rng.integers(ends[:-1], ends[1:]))
-        return lambda z: self._counted(rows, target, z)
+        return Blocks(self.batches, rng.integers(ends[:-1], ends[1:]))
 
     def batch(self, target, rng: np.random.Generator) -> Density:
         """The density of a fresh batch that stands for all rows."""
         chosen = self.batches.sample(rng)[: self.batches.size]
         rows = Blocks(self.batches, chosen, self.batches.total / self.batches.size)
-        return lambda z: self._counted(rows, target, z)
+        return lambda z: self.counted(rows, target, z)
 
-    def _counted(self, rows: Blocks, target, z):
+    def counted(self, rows: Blocks, target, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log density and gradient on some rows, counted as the share of all that they are."""
         target.counter.num_gradients += -(-len(z) * rows.num_rows // self.batches.total)
         return rows(z, target.weights)
 
@@ -148,6 +159,35 @@ class BatchRows:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class SomeRows:
+    """Some rows in place of all.
+
+    Attributes
+    ----------
+    rows : Blocks
+    whole : BatchRows
+        Where they come from.
+    """
+
+    rows: Blocks
+    whole: BatchRows
+
+    rich = True
+
+    def value_and_grad(self, target, z, batch=None):
+        """See `View.value_and_grad`."""
+        return self.whole.counted(self.rows, target, z)
+
+    def engines(self, names):
+        """See `View.engines`."""
+        return names
+
+    def first(self, target, rng):
+        """See `View.first`."""
+        return self
+
+
 def planned(guide, batches: Batches) -> Plan:
     """The plan of a fit on minibatches.
 
@@ -163,7 +203,9 @@ def planned(guide, batches: Batches) -> Plan:
     choices: tuple[tuple[bool, Callable[[], Plan]], ...] = (
         (
             name == "auto" and all_in_each and dim <= FULL_RANK_LIMIT,
-            lambda: Plan(FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable"),
+            lambda: Plan(
+                FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable"
+            ),
         ),
         (
             name == "auto" and all_in_each,  # a structured guide where the links allow it

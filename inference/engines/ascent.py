@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from ...ppl import math as m
+from ..thresholds import ADAM, ADAM_TINY, ASCENT_BYTES, ASCENT_CALL
 
-DECAY, SECOND, TINY = 0.9, 0.999, 1e-8  # Adam's
+DECAY, SECOND = ADAM
 HALF_LOG = 0.5 * np.log(2 * np.pi)
-CHUNK, CHUNK_BYTES = 200, 2**26  # steps per compiled call, and what their batches and draws may hold
 
 
 def start(dim: int) -> dict[str, np.ndarray]:
@@ -97,7 +97,7 @@ def adam(state, g, rate):
     first = DECAY * state["first"] + (1 - DECAY) * g
     second = SECOND * state["second"] + (1 - SECOND) * g * g
     known = m.stack([DECAY * state["known"][0] + (1 - DECAY), SECOND * state["known"][1] + (1 - SECOND)])
-    move = first / known[0] / (m.sqrt(second / known[1]) + TINY)
+    move = first / known[0] / (m.sqrt(second / known[1]) + ADAM_TINY)
     return {"params": state["params"] + rate * move, "first": first, "second": second, "known": known}
 
 
@@ -179,7 +179,7 @@ class Ascent:
         self._rng = np.random.default_rng(seed)
         num_bytes = target.dtype.itemsize * num_particles * (batches or self).target.dim
         num_bytes += 0 if batches is None else batches.num_bytes
-        self.chunk = int(np.clip(CHUNK_BYTES // num_bytes, 1, CHUNK))
+        self.chunk = int(np.clip(ASCENT_BYTES // num_bytes, 1, ASCENT_CALL))
 
     def step(self) -> float:
         """One step; the bound's estimate."""

@@ -58,6 +58,9 @@ class MeanFieldDraws:
     loose = False
     rounds = 1
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> MeanFieldDraws:
@@ -96,7 +99,9 @@ class MeanFieldDraws:
         """What was reached."""
         found, dim = self.lines.fit(state, reason), self.start.dim
         log_sd = np.clip(found.x[0, dim:], -LOG_SD_BOUND, LOG_SD_BOUND)
-        place = Affine(self.start.mean + self.start.scale * found.x[0, :dim], self.start.scale * np.exp(log_sd))
+        place = Affine(
+            self.start.mean + self.start.scale * found.x[0, :dim], self.start.scale * np.exp(log_sd)
+        )
         words = f"{found.num_iterations} quasi-Newton steps on {len(self.eps)} fixed draws"
         elbo = float(np.log(self.start.scale).sum() - found.value[0])
         return Fit(place, place, elbo, bool(found.converged[0]), (), words, reason)
@@ -129,13 +134,16 @@ class FixedDraws:
     loose = False
     rounds = 3
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> FixedDraws:
         """From the member of the family by the problem's Gaussian."""
         params = problem.guide.init(problem.start)
         eps = antithetic(problem.rng, MEAN_FIELD_DRAWS, problem.guide.dim, unit=True)
-        return cls(problem.density, problem.guide, params, problem.start.precision**-0.5, eps)
+        return cls(problem.density, problem.guide, params, 1 / np.sqrt(problem.start.precision), eps)
 
     @cached_property
     def flat(self) -> np.ndarray:
@@ -224,6 +232,9 @@ class Mode:
     loose = False
     rounds = 1
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> Mode:
@@ -276,6 +287,9 @@ class Curvature:
     loose = False
     rounds = 1
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> Curvature:

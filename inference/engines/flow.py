@@ -110,6 +110,9 @@ class FlowAscent:
     loose = True
     rounds = 1
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> FlowAscent:
@@ -196,7 +199,9 @@ class FlowAscent:
 
     def _averaged(self, place: Spline, leg: Leg) -> Spline:
         weights = self.target.loops.to_host(leg.inner["average"])
-        return replace(place, weights={name: np.asarray(value, np.float64) for name, value in weights.items()})
+        return replace(
+            place, weights={name: np.asarray(value, np.float64) for name, value in weights.items()}
+        )
 
     def _enough(self, place: Spline) -> tuple[float, bool]:
         """k̂ of a flow's weights, and whether it needs no more steps."""

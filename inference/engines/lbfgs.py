@@ -15,7 +15,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..thresholds import ARMIJO, BACKTRACKS, CURVED, LBFGS_MEMORY, LBFGS_STEPS, LONGEST_BACK, PATIENCE, SHORTEST_BACK
+from ..thresholds import (
+    ARMIJO,
+    BACKTRACKS,
+    CURVED,
+    LBFGS_MEMORY,
+    LBFGS_STEPS,
+    LONGEST_BACK,
+    PATIENCE,
+    SHORTEST_BACK,
+)
 from .loop import run
 
 Objective = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -103,7 +112,14 @@ class Lbfgs:
         grad = np.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
         return State(
             tuple(
-                Problem(x[k], value[k], grad[k], np.zeros(x.shape[1]), (value[k],), active=bool(np.isfinite(value[k])))
+                Problem(
+                    x[k],
+                    value[k],
+                    grad[k],
+                    np.zeros(x.shape[1]),
+                    (value[k],),
+                    active=bool(np.isfinite(value[k])),
+                )
                 for k in range(len(x))
             )
         )
@@ -117,7 +133,9 @@ class Lbfgs:
     def step(self, state: State) -> State:
         """See `Engine.step`."""
         which = [k for k, problem in enumerate(state.problems) if problem.active]
-        problems = [self._turned(state.problems[k]) if state.problems[k].fresh else state.problems[k] for k in which]
+        problems = [
+            self._turned(state.problems[k]) if state.problems[k].fresh else state.problems[k] for k in which
+        ]
         trial = np.stack([one.x + one.length * one.direction for one in problems])
         value, grad = self.fn(trial, np.array(which))
         moved = list(state.problems)

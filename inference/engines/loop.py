@@ -19,7 +19,35 @@ STOPPED = "stopped"
 
 
 class Engine(Protocol):
-    """An optimiser of one shape: ``init`` makes a state, ``step`` the next, ``done`` says why it is the last."""
+    """An optimiser of one shape: ``init`` makes a state, ``step`` the next, ``done`` says why it is the last.
+
+    Those that fit laws (`ENGINES`) also have ``of(problem)``, which makes one or, where nothing is to be done, none; and
+
+    Attributes
+    ----------
+    name : str
+        By which a family names it.
+    loose : bool
+        Whether it may begin from a loose start.
+    rounds : int
+        How often it runs at most.
+    again : bool
+        Whether another round follows only where other coordinates of hierarchical sites suit what it found.
+    centred : bool
+        Whether it needs every site centred.
+    improves : bool
+        Whether what it reaches is taken only where it is no worse than what was there.
+    must_rest : bool
+        Whether a poorer family is fitted where it finds no rest.
+    """
+
+    name: str
+    loose: bool
+    rounds: int
+    again: bool
+    centred: bool
+    improves: bool
+    must_rest: bool
 
     def init(self, start: Any) -> Any:
         """The state at `start`: a transport, or the points of an optimiser of numbers."""

@@ -116,6 +116,9 @@ class LowRankSearch:
     loose = False
     rounds = 1
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> LowRankSearch:
@@ -248,7 +251,11 @@ class _Surrogate:
             full = self.span.shape[1] + KRYLOV_BLOCK > most
             if len(bounds) > 1:
                 gain = bounds[-1] - bounds[-2]
-                if full or gain < max(ENOUGH_GAINED, SHARE_GAINED * (bounds[-1] - bounds[0])) or (callback and callback()):
+                if (
+                    full
+                    or gain < max(ENOUGH_GAINED, SHARE_GAINED * (bounds[-1] - bounds[0]))
+                    or (callback and callback())
+                ):
                     return
 
     @property

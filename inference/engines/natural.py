@@ -122,6 +122,9 @@ class NaturalGradient:
     loose = True
     rounds = 3
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> NaturalGradient:
@@ -187,7 +190,9 @@ class NaturalGradient:
         batch = state.batch
         if stale >= STALE:
             if batch >= 2 * max(FEWEST_DRAWS, 2 * dim + dim % 2):
-                return replace(state, damping=damping, kept=here, reason="no better bound at the largest batch")
+                return replace(
+                    state, damping=damping, kept=here, reason="no better bound at the largest batch"
+                )
             batch, stale = 2 * batch, 0
         trial = (self.advance or newton)(here, damping.rate)
         return replace(state, damping=damping, kept=here, batch=batch, stale=stale, trial=trial)

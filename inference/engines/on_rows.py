@@ -45,6 +45,9 @@ class Tempered:
     loose = True
     rounds = 64
     again = False
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> Tempered | None:
@@ -93,6 +96,9 @@ class AnchoredNatural:
     loose = True
     rounds = 3
     again = True
+    centred = False
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> AnchoredNatural:
@@ -116,7 +122,9 @@ class AnchoredNatural:
     def fit(self, state: State, reason: str) -> Fit:
         """What was reached."""
         found = self.inner.fit(state, reason)
-        words = f"{len(found.trace)} passes over all rows, {self.num_batches} batches between two; {found.words}"
+        words = (
+            f"{len(found.trace)} passes over all rows, {self.num_batches} batches between two; {found.words}"
+        )
         return Fit(
             found.transport, found.gaussian, found.elbo, found.converged, found.trace, words, found.reason
         )
@@ -137,6 +145,9 @@ class StochasticAscent:
     loose = False
     rounds = 1
     again = True
+    centred = True
+    improves = False
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> StochasticAscent:

@@ -60,6 +60,9 @@ class Polish:
     loose = True
     rounds = 1
     again = True
+    centred = False
+    improves = True
+    must_rest = False
 
     @classmethod
     def of(cls, problem: Problem) -> Polish | None:

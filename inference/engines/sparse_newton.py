@@ -128,6 +128,9 @@ class SparseNewton:
     loose = True
     rounds = 3
     again = True
+    centred = False
+    improves = False
+    must_rest = True
 
     @classmethod
     def of(cls, problem: Problem) -> SparseNewton:
@@ -191,9 +194,7 @@ class SparseNewton:
         if best is None or here.elbo - here.elbo_se > best.elbo - best.elbo_se + BETTER:
             best, stale = here, 0
         damping = state.damping if state.kept is None else state.damping.longer()
-        state = replace(
-            state, trace=(*state.trace, float(here.elbo)), best=best, damping=damping, kept=here
-        )
+        state = replace(state, trace=(*state.trace, float(here.elbo)), best=best, damping=damping, kept=here)
         precision, curvature = here.at.precision, here.curvature
         a = here.at.factor.whiten(here.gradient[None])[0]
         common = abs((curvature.diagonal() / precision.diagonal() - 1).sum())

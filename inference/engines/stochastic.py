@@ -237,7 +237,9 @@ def ascend(
 def worst(ascent, values: np.ndarray) -> float:
     """The largest over sites of what most parameters of the site are below: few globals count as many locals do."""
     parts = ascent.target.offsets.values()
-    return max(float(np.quantile(values[..., part], SETTLED_SHARE)) for part in parts if part.stop > part.start)
+    return max(
+        float(np.quantile(values[..., part], SETTLED_SHARE)) for part in parts if part.stop > part.start
+    )
 
 
 def spacing(ascent) -> int:
@@ -253,9 +255,9 @@ def _piloted(ascent) -> float:
     start, best, every = ascent.state, None, spacing(ascent)
     for rate in ASCENT_PILOTS:
         ascent.state, ascent.rate = ascent.copied(start), rate
-        elbo = np.concatenate([ascent.advance(every)["elbo"] for _ in range(-(-ASCENT_PILOT_STEPS // every))])[
-            -ASCENT_PILOT_STEPS // 4 :
-        ]
+        elbo = np.concatenate(
+            [ascent.advance(every)["elbo"] for _ in range(-(-ASCENT_PILOT_STEPS // every))]
+        )[-ASCENT_PILOT_STEPS // 4 :]
         score = np.median(elbo) if np.isfinite(elbo).all() else -np.inf
         if best is None or score > best[0]:
             best = score, rate, ascent.state

@@ -6,25 +6,46 @@ several autocorrelation times.
 
 References
 ----------
-Neal (2011), MCMC using Hamiltonian dynamics. Wang, Kasprzak & Huggins (2023), A targeted accuracy
-diagnostic for variational approximations, AISTATS. Margossian et al. (2024), Nested R̂, Bayesian Analysis.
+Neal (2011), MCMC using Hamiltonian dynamics. Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15 (step size by dual
+averaging). Wang, Kasprzak & Huggins (2023), A targeted accuracy diagnostic for variational approximations, AISTATS.
+Margossian et al. (2024), Nested R̂, Bayesian Analysis.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .frame import Dense
+from ...guides.transport import Affine, Gaussian
+from ..thresholds import (
+    DIVERGENT_ENERGY,
+    MOST_LEAPFROGS,
+    SHORT_ACCEPT,
+    SHORT_DRAWS,
+    SHORT_WARMUP,
+    STEP_JITTER,
+    TRAJECTORIES,
+    TRAJECTORY,
+)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Chains:
-    """Draws of N chains, shape ``(N, T, dim)``, and how they moved.
+    """Draws of N chains, and how they moved.
 
-    ``divergent_z`` holds where the diverging transitions began, shape ``(K, dim)``.
+    Attributes
+    ----------
+    z : numpy.ndarray, shape (N, T, dim)
+    accept, step_size : float
+        Mean acceptance, and the step size.
+    num_gradients : int
+    divergent : float
+        Share of the transitions that diverged.
+    divergent_z : numpy.ndarray, shape (K, dim)
+        Where these began.
     """
 
     z: np.ndarray
@@ -50,17 +71,117 @@ class Chains:
         )
 
 
+@dataclass(frozen=True)
+class StepSize:
+    """The step size by dual averaging (Hoffman & Gelman 2014, section 3.2)."""
+
+    log_step: float
+    anchor: float
+    average: float
+    error: float = 0.0
+    count: int = 0
+
+    @classmethod
+    def at(cls, step: float) -> StepSize:
+        """From a first guess."""
+        log_step = np.log(step)
+        return cls(log_step, np.log(10.0) + log_step, log_step)
+
+    def again(self) -> StepSize:
+        """Anew from where it is."""
+        return StepSize(self.log_step, np.log(10.0) + self.log_step, self.log_step)
+
+    def after(self, accept: float, target: float) -> StepSize:
+        """After a transition with some acceptance."""
+        t = self.count + 1
+        error = self.error + (target - accept - self.error) / (t + 3)
+        log_step = self.anchor - np.sqrt(t) / 0.1 * error if t > 2 else self.log_step + (accept - target)
+        average = t**-0.75 * log_step + (1 - t**-0.75) * self.average if t > 1 else log_step
+        return replace(self, log_step=log_step, average=average, error=error, count=t)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the chains are in a frame: coordinates, log density and its gradient."""
+
+    frame: Gaussian
+    x: np.ndarray
+    value: np.ndarray
+    grad: np.ndarray
+
+    @classmethod
+    def at(cls, density, frame: Gaussian, x: np.ndarray) -> Place:
+        """At frame coordinates; what is not finite is −∞."""
+        value, grad = density(frame.forward(x)[0])
+        bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
+        return cls(
+            frame, x, np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, frame.pullback(x, grad))
+        )
+
+    @property
+    def z(self) -> np.ndarray:
+        """The points."""
+        return self.frame.forward(self.x)[0]
+
+    def renewed(self, density) -> Place:
+        """In the frame of where the chains are, shrunk towards independent coordinates."""
+        z, (count, dim) = self.z, self.x.shape
+        covariance = np.cov(z.T).reshape(dim, dim)
+        shrink = dim / (count + dim)
+        covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
+        frame = self.frame
+        with suppress(np.linalg.LinAlgError):
+            frame = Affine(z.mean(0), np.linalg.cholesky(covariance))
+        return Place.at(density, frame, frame.inverse(z)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """One transition of all chains: where they are, the probability of acceptance, which diverged, and its price."""
+
+    place: Place
+    accept: float
+    diverged: np.ndarray
+    num_steps: int
+
+
+def transition(density, place: Place, step: float, rng: np.random.Generator) -> Moved:
+    """Leapfrog steps of all chains in lockstep, and Metropolis's choice."""
+    (count, dim), frame = place.x.shape, place.frame
+    length = np.ceil(rng.uniform(*TRAJECTORIES) * TRAJECTORY / step)
+    steps = np.clip(length, 1, MOST_LEAPFROGS).astype(int)
+    jitter = step * rng.uniform(*STEP_JITTER, (count, 1))
+    p = rng.standard_normal((count, dim))
+    energy = place.value - 0.5 * (p**2).sum(1)
+    there = place
+    p = p + 0.5 * jitter * there.grad
+    for i in range(steps):
+        there = Place.at(density, frame, there.x + jitter * p)
+        p = p + (1.0 if i < steps - 1 else 0.5) * jitter * there.grad
+    change = there.value - 0.5 * (p**2).sum(1) - energy
+    change = np.where(np.isnan(change), -np.inf, change)
+    taken = np.log(rng.uniform(size=count)) < change
+    moved = Place(
+        frame,
+        np.where(taken[:, None], there.x, place.x),
+        np.where(taken, there.value, place.value),
+        np.where(taken[:, None], there.grad, place.grad),
+    )
+    accept = float(np.exp(np.minimum(change, 0.0)).mean())
+    return Moved(moved, accept, change < -DIVERGENT_ENERGY, int(steps))
+
+
 def short_chains(
     density,
-    start,
-    frame,
-    rng,
-    num_warmup=40,
-    num_draws=80,
-    callback=None,
-    target=0.8,
-    step_size=None,
-    renew=True,
+    start: np.ndarray,
+    frame: Gaussian,
+    rng: np.random.Generator,
+    num_warmup: int = SHORT_WARMUP,
+    num_draws: int = SHORT_DRAWS,
+    callback: Callable[[], bool] | None = None,
+    target: float = SHORT_ACCEPT,
+    step_size: float | None = None,
+    renew: bool = True,
 ) -> Chains:
     """Run the chains.
 
@@ -70,10 +191,12 @@ def short_chains(
         ``density(z) -> (log density, gradient)``.
     start : numpy.ndarray, shape (N, dim)
         Where the chains start, unconstrained.
-    frame : Dense or Sparse
+    frame : Gaussian
         Where momenta are standard normal.
     num_warmup : int
         Iterations that set the step size.
+    callback : callable, optional
+        Whether to end; asked before every transition.
     target : float
         Acceptance that the step size aims at.
     step_size : float, optional
@@ -81,72 +204,32 @@ def short_chains(
     renew : bool
         Whether the warm-up renews the frame from where the chains are.
     """
-    num_chains, dim = start.shape
-    x = frame.coordinates(start)
-
-    def evaluate(x):
-        value, grad = density(frame.points(x))
-        bad = ~np.isfinite(value) | ~np.isfinite(grad).all(1)
-        return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, frame.gradients(grad))
-
-    value, grad = evaluate(x)
-    log_step = average = np.log(0.5 / dim**0.25 if step_size is None else step_size)
-    h_bar, anchor = 0.0, np.log(10.0) + log_step
-    total, accepts, divergent, where, count0 = num_chains, [], [], [], 0
-    out = np.empty((num_chains, num_draws, dim))
-    kept = 0
+    count, dim = start.shape
+    place = Place.at(density, frame, frame.inverse(start)[0])
+    size = StepSize.at(0.5 / dim**0.25 if step_size is None else step_size)
+    total, accepts, divergent, where = count, [], [], []
+    draws: list[np.ndarray] = []
+    renewals = (num_warmup // 4, num_warmup // 2) if renew and count >= 2 * dim else ()
     for iteration in range(num_warmup + num_draws):
         if callback is not None and callback():
             break
         warm = iteration < num_warmup
-        if warm and renew and iteration in (num_warmup // 4, num_warmup // 2) and num_chains >= 2 * dim:
-            z = frame.points(x)
-            covariance = np.cov(z.T).reshape(dim, dim)
-            shrink = dim / (num_chains + dim)
-            covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
-            with suppress(np.linalg.LinAlgError):
-                frame = Dense(z.mean(0), np.linalg.cholesky(covariance))
-            x = frame.coordinates(z)
-            value, grad = evaluate(x)
-            total += num_chains
-            h_bar, anchor, average = 0.0, np.log(10.0) + log_step, log_step
-            count0 = iteration
-        step = np.exp(log_step if warm else average)
-        steps = np.clip(np.ceil(rng.uniform(0.4, 1.2) * 1.6 / step), 1, 32).astype(int)
-        jitter = step * rng.uniform(0.8, 1.2, (num_chains, 1))
-        p = rng.standard_normal((num_chains, dim))
-        energy = value - 0.5 * (p**2).sum(1)
-        q, new_value, new_grad = x, value, grad
-        p = p + 0.5 * jitter * new_grad
-        for i in range(steps):
-            q = q + jitter * p
-            new_value, new_grad = evaluate(q)
-            p = p + (1.0 if i < steps - 1 else 0.5) * jitter * new_grad
-        total += steps * num_chains
-        change = new_value - 0.5 * (p**2).sum(1) - energy
-        change = np.where(np.isnan(change), -np.inf, change)
-        probability = np.exp(np.minimum(change, 0.0))
-        if not warm:
-            divergent.append((change < -1000).mean())
-            where.append(frame.points(x[change < -1000]))
-        accept = np.log(rng.uniform(size=num_chains)) < change
-        x = np.where(accept[:, None], q, x)
-        value, grad = np.where(accept, new_value, value), np.where(accept[:, None], new_grad, grad)
+        if warm and iteration in renewals:
+            place, size, total = place.renewed(density), size.again(), total + count
+        moved = transition(density, place, float(np.exp(size.log_step if warm else size.average)), rng)
+        total += moved.num_steps * count
         if warm:
-            t = iteration - count0 + 1
-            h_bar += (target - probability.mean() - h_bar) / (t + 3)
-            log_step = (
-                anchor - np.sqrt(t) / 0.1 * h_bar if t > 2 else log_step + (probability.mean() - target)
-            )
-            average = t**-0.75 * log_step + (1 - t**-0.75) * average if t > 1 else log_step
+            size = size.after(moved.accept, target)
         else:
-            out[:, kept] = frame.points(x)
-            kept += 1
-            accepts.append(probability.mean())
+            divergent.append(moved.diverged.mean())
+            where.append(place.z[moved.diverged])
+            draws.append(moved.place.z)
+            accepts.append(moved.accept)
+        place = moved.place
     return Chains(
-        out[:, :kept],
+        np.stack(draws, 1) if draws else np.empty((count, 0, dim)),
         float(np.mean(accepts)) if accepts else np.nan,
-        float(np.exp(average)),
+        float(np.exp(size.average)),
         total,
         float(np.mean(divergent)) if divergent else np.nan,
         np.concatenate(where) if where else np.zeros((0, dim)),

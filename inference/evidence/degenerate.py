@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..thresholds import LOOKED_AT
 from .finding import Finding
 
-LOOK = 1000  # values
 PLACES = frozenset({"log_prob", "value", "loc", "mean"})  # parts of a law that are no spread of it
 
 
@@ -36,7 +36,7 @@ def degenerate(program, trace, backend) -> list[Finding]:
 
 def _alike(values) -> np.ndarray:
     """The values that are there, as the law sees them, where they are all the same; none otherwise."""
-    for part in (values[:LOOK], values):  # most are told by the first ones, and may lie on a disk
+    for part in (values[:LOOKED_AT], values):  # most are told by the first ones, and may lie on a disk
         own = part.astype(float)
         own = own[~np.isnan(own)]
         if len(own) and np.ptp(own) > 0:

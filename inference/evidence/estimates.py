@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PROBABILITIES = (0.05, 0.5, 0.95)
+from ..thresholds import PROBABILITIES
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Estimates:
     """Summaries of Q quantities.
 

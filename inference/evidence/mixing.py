@@ -10,15 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..thresholds import CHAIN_BATCHES, MANY_QUANTITIES
 from .chains import halves, inefficiency
 from .psis import array_stats
-
-MANY = 1000  # quantities from which on batch means replace the estimates one by one
-BATCHES = 20  # of a chain
-RHAT = 1.01
-SHORTEST = 4  # draws of a chain by which it can be judged
-ENOUGH = 400  # effective draws, in the bulk and in the tails
-BFMI = 0.3
 
 
 def effective_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,9 +28,9 @@ def effective_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         As many as there are draws for a constant.
     """
     chains, draws, count = values.shape
-    if count > MANY:
-        rows = draws // BATCHES * BATCHES
-        parts = values[:, :rows].reshape(chains * BATCHES, -1, count)
+    if count > MANY_QUANTITIES:
+        rows = draws // CHAIN_BATCHES * CHAIN_BATCHES
+        parts = values[:, :rows].reshape(chains * CHAIN_BATCHES, -1, count)
         size = chains * draws / inefficiency(parts)
         return size, size
     stats, x = array_stats(), np.moveaxis(values, 2, 0)
@@ -54,7 +48,7 @@ def split_rhat(values: np.ndarray) -> np.ndarray:
     values = halves(values) if len(values) == 1 else values
     chains, draws, count = values.shape
     constant = np.ptp(values, axis=(0, 1)) == 0
-    if count > MANY:
+    if count > MANY_QUANTITIES:
         half = draws // 2
         parts = np.concatenate([values[:, :half], values[:, half : 2 * half]])
         within, between = parts.var(1, ddof=1).mean(0), parts.mean(1).var(0, ddof=1)

@@ -12,60 +12,62 @@ frequencies of species, Biometrika 40.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.stats import chi2
 
-from ...guides.mixture import Mixture, MixtureGuide
-from .modes import LEAST_MASS, Elsewhere, at_home
+from ...guides.mixture import Components
+from ...guides.transport import Affine, triangular
+from ..engines.lbfgs import minimise
+from ..engines.loop import STOPPED, fit
+from ..engines.natural import NaturalGradient
+from ..engines.polish import Polish
+from ..engines.starts import dispersed, loose_fits
+from ..thresholds import (
+    ASKED,
+    EDGE,
+    FARTHEST,
+    FEWEST_LEADS,
+    LEAST_MASS,
+    MOST_COMPONENTS,
+    NEGLIGIBLE_COMPONENT,
+    SAME_MODE,
+    SLOPE,
+    SLOPES,
+    STARTS_AROUND,
+)
+from .modes import Elsewhere, at_home
 from .pool import Pool, draw_pool
 from .stein import Stein, directions, stein
-from .frame import Dense
-from ..engines.lbfgs import minimise
-from ..engines.natural import natural_gradient, polish
-from ..engines.starts import dispersed, loose_fits
-
-MOST = 8  # components
-LARGEST = 400  # dimensions up to which a dense covariance for every mode is affordable
-STARTS = 16  # loose fits around every component
-FEWEST = 3  # points that lead to a mode: where fewer do, none may lead to others
-HELD = 4.0  # nats below the best component up to which this is asked of a mode
-FARTHEST = 60.0  # sds of a component at which they start
-LEAST = 10.0  # nats below the best component from which on a mode is negligible
-SLOPE, SLOPES = 20.0, 2.0  # nats, and a dimension, by which a bound on the way to a mode may lie lower still
-SAME = 2.0  # sds between centres up to which two Gaussians are one mode
-EDGE = 0.05  # share of a component that may hold a reported quantile
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """A Gaussian at a mode, and its ELBO up to a constant."""
 
-    frame: Dense
+    frame: Affine
     elbo: float
 
     def pull(self, z) -> np.ndarray:
         """Gradient of its log density at `z`."""
-        scale = self.frame.scale
-        return -solve_triangular(scale, self.frame.coordinates(z).T, lower=True, trans="T").T
+        return -self.frame.unwhiten(self.frame.inverse(z)[0])
 
     def same(self, other: Part) -> bool:
         """Whether both centres are near in the units of both."""
         limit = _limit(len(self.frame.mean))
-        there = np.linalg.norm(self.frame.coordinates(other.frame.mean[None]))
-        back = np.linalg.norm(other.frame.coordinates(self.frame.mean[None]))
+        there = np.linalg.norm(self.frame.inverse(other.frame.mean[None])[0])
+        back = np.linalg.norm(other.frame.inverse(self.frame.mean[None])[0])
         return bool(max(there, back) < limit)
 
     def holds(self, z) -> float:
         """Share of some points that lie in its ball of 99%."""
-        return float(((self.frame.coordinates(z) ** 2).sum(1) < chi2.ppf(0.99, z.shape[1])).mean())
+        return float(((self.frame.inverse(z)[0] ** 2).sum(1) < chi2.ppf(0.99, z.shape[1])).mean())
 
     def covers(self, parts: list[Part]) -> bool:
         """Whether it is spread over several others, which together hold as much."""
         others = [part for part in parts if part is not self]
-        away = [np.linalg.norm(self.frame.coordinates(part.frame.mean[None])) for part in others]
+        away = [np.linalg.norm(self.frame.inverse(part.frame.mean[None])[0]) for part in others]
         inside = [
             part.elbo for part, far in zip(others, away, strict=True) if far < _limit(len(self.frame.mean))
         ]
@@ -78,14 +80,13 @@ class Mixed:
 
     Attributes
     ----------
-    guide, params
+    law : Components
         Their mixture, with masses from the pool.
     pool : Pool
     stein : LocalStein
     """
 
-    guide: MixtureGuide
-    params: dict
+    law: Components
     pool: Pool
     stein: LocalStein
 
@@ -97,30 +98,30 @@ class Mixed:
     @property
     def masses(self) -> np.ndarray:
         """Mass of every component, shape ``(K,)``."""
-        return np.exp(self.params["log_weight"])
+        return self.law.weight
 
     @property
-    def frame(self) -> Dense:
+    def frame(self) -> Affine:
         """The frame of the whole."""
-        mean, covariance = self.guide.moments(self.params)
-        return Dense(mean, np.linalg.cholesky(covariance))
+        mean, covariance = self.law.moments()
+        return Affine(mean, np.linalg.cholesky(covariance))
 
     @property
     def apart(self) -> float:
         """Distance of the nearest two centres, in sds of the narrower."""
-        x = [self.guide.coordinates(self.params, self.params["mean"], k) for k in range(len(self.masses))]
+        x = [self.law.component(k).inverse(self.law.mean)[0] for k in range(len(self.masses))]
         size = np.linalg.norm(np.stack(x), axis=2)
         return float(np.maximum(size, size.T)[~np.eye(len(size), dtype=bool)].min())
 
-    def scattered(self, rng) -> np.ndarray:
+    def scattered(self, rng: np.random.Generator) -> np.ndarray:
         """A draw from every component, shape ``(K, dim)``: what holds near one mode need not hold near all."""
-        eps = rng.standard_normal(self.params["mean"].shape)
-        return self.params["mean"] + np.einsum("kij,kj->ki", self.params["scale_tril"], eps)
+        eps = rng.standard_normal(self.law.mean.shape)
+        return self.law.mean + np.einsum("kij,kj->ki", self.law.scale_tril, eps)
 
-    def enlarged(self, density, rng) -> Mixed:
+    def enlarged(self, density, rng: np.random.Generator) -> Mixed:
         """With twice as many draws."""
-        more = draw_pool(density, self.guide, self.params, len(self.pool.z), rng)
-        return judged(self.guide, self.params, self.pool.joined(more))
+        more = draw_pool(density, self.law, len(self.pool.z), rng)
+        return judged(self.law, self.pool.joined(more))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,7 @@ class LocalStein:
 
 
 def gather(
-    density, home: Dense, leads, rng, symmetries=(), num_scouts=2048, callback=None
+    density, home: Affine, leads, rng, symmetries=(), num_scouts=2048, callback=None
 ) -> list[Part] | str:
     """Gaussians at the modes that searches around `home` and around each other reach.
 
@@ -194,24 +195,26 @@ def gather(
             if isinstance(part, str):
                 return part
             refused.append(place)
-            if not any(part.same(one) for one in parts) and part.elbo > _best(parts) - LEAST:
+            if not any(part.same(one) for one in parts) and part.elbo > _best(parts) - NEGLIGIBLE_COMPONENT:
                 parts.append(part)
-            if sum(one.elbo > _best(parts) - LEAST for one in parts) > MOST:
-                return f"more than {MOST} modes"
+            if sum(one.elbo > _best(parts) - NEGLIGIBLE_COMPONENT for one in parts) > MOST_COMPONENTS:
+                return f"more than {MOST_COMPONENTS} modes"
         if len(sent) == len(parts):
             break
         ends = []
         for part in parts[len(sent) :]:
-            best, around = _best(parts), _starts(part, parts, STARTS, rng)
+            best, around = _best(parts), _starts(part, parts, STARTS_AROUND, rng)
             ends += _places(density, part.frame, around, 0.5, rng, best, callback)
             sent.append(Scouts.sent(density, part, parts, num_scouts, rng))
             peaks = sent[-1].peaks(density, parts, callback)
             ends += _places(density, part.frame, peaks, 0.1, rng, best, callback)
-    kept = [p for p in parts if p.elbo > _best(parts) - LEAST and not p.covers(parts)]
+    kept = [p for p in parts if p.elbo > _best(parts) - NEGLIGIBLE_COMPONENT and not p.covers(parts)]
     if not kept:
         return "fits at its modes cover one another"
     hits = sum(scouts.hits(kept) for scouts in sent)
-    rare = [n for n, part in zip(hits, kept, strict=True) if n < FEWEST and part.elbo > _best(kept) - HELD]
+    rare = [
+        n for n, part in zip(hits, kept, strict=True) if n < FEWEST_LEADS and part.elbo > _best(kept) - ASKED
+    ]
     if rare and len(kept) > 1:
         total = sum(scouts.blind.sum() for scouts in sent)
         return f"of {total} points {min(rare)} lead to one of {len(kept)} modes: others may be missed"
@@ -225,7 +228,7 @@ def missed(parts: list[Part], z) -> list[Elsewhere]:
         Elsewhere(
             part.frame.mean,
             part.elbo - _best(parts),
-            float(np.linalg.norm(part.frame.coordinates(z.mean(0)[None]))),
+            float(np.linalg.norm(part.frame.inverse(z.mean(0)[None])[0])),
         )
         for part, mass in zip(parts, promised, strict=True)
         if mass > LEAST_MASS and part.holds(z) < 0.1 * mass
@@ -233,7 +236,7 @@ def missed(parts: list[Part], z) -> list[Elsewhere]:
 
 
 def _limit(dim: int) -> float:
-    return SAME + 0.1 * np.sqrt(dim)
+    return SAME_MODE + 0.1 * np.sqrt(dim)
 
 
 def _best(parts: list[Part]) -> float:
@@ -242,7 +245,7 @@ def _best(parts: list[Part]) -> float:
 
 def _floor(parts: list[Part]) -> float:
     """Bound below which a place is a slope, and no fit there comes to rest at a mode with mass."""
-    return _best(parts) - LEAST - SLOPE - SLOPES * len(parts[0].frame.mean)
+    return _best(parts) - NEGLIGIBLE_COMPONENT - SLOPE - SLOPES * len(parts[0].frame.mean)
 
 
 def _starts(part: Part, parts: list[Part], count: int, rng) -> np.ndarray:
@@ -252,9 +255,9 @@ def _starts(part: Part, parts: list[Part], count: int, rng) -> np.ndarray:
     far *= np.exp(rng.uniform(np.log(4.0), np.log(FARTHEST), (len(far), 1)))
     across = rng.choice(len(parts), quarter)
     steps = np.stack([parts[k].frame.mean - part.frame.mean for k in across])
-    around = parts[0].frame.points(2 * rng.standard_normal((quarter, dim))) - parts[0].frame.mean
+    around = parts[0].frame.forward(2 * rng.standard_normal((quarter, dim)))[0] - parts[0].frame.mean
     beyond = part.frame.mean + rng.uniform(-1.5, 1.5, (quarter, 1)) * steps + around
-    return np.concatenate([part.frame.points(far), dispersed(rng, quarter, dim), beyond])
+    return np.concatenate([part.frame.forward(far)[0], dispersed(rng, quarter, dim), beyond])
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,8 +282,8 @@ class Scouts:
         """Cosine between the gradient and that of every component, in the frame of the origin, and their distance
         as a share of the larger: shapes ``(B, K)``."""
         frame = self.origin.frame
-        own = frame.gradients(self.grad)
-        others = np.stack([frame.gradients(part.pull(self.points)) for part in parts], 1)
+        own = frame.whiten(self.grad)
+        others = np.stack([frame.whiten(part.pull(self.points)) for part in parts], 1)
         size, sizes = np.linalg.norm(own, axis=1)[:, None], np.linalg.norm(others, axis=2)
         apart = np.linalg.norm(others - own[:, None], axis=2) / np.maximum(np.maximum(size, sizes), 1e-300)
         return np.einsum("bd,bkd->bk", own, others) / np.maximum(size * sizes, 1e-300), apart
@@ -300,60 +303,64 @@ class Scouts:
         first = np.argsort(self.towards(parts)[0].max(1))[:num_ascents]
 
         def down(x, which):
-            value, grad = density(frame.points(x))
-            return -value, -frame.gradients(grad)
+            value, grad = density(frame.forward(x)[0])
+            return -value, -frame.whiten(grad)
 
         with np.errstate(all="ignore"):
-            x = minimise(down, frame.coordinates(self.points[first]), 30, 0.1, callback=callback).x
+            x = minimise(
+                down, frame.inverse(self.points[first])[0], callback, max_iterations=30, tolerance=0.1
+            ).x
         x = x[np.isfinite(x).all(1)]
         for part in parts:
-            away = np.linalg.norm(part.frame.coordinates(frame.points(x)), axis=1)
+            away = np.linalg.norm(part.frame.inverse(frame.forward(x)[0])[0], axis=1)
             x = x[away > _limit(dim)]
         different: list = []
         for one in x:
             if all(np.linalg.norm(one - other) > 0.1 + 0.02 * np.linalg.norm(one) for other in different):
                 different.append(one)
-        return frame.points(np.array(different[:most]).reshape(-1, dim))
+        return frame.forward(np.array(different[:most]).reshape(-1, dim))[0]
 
 
-def _places(density, frame: Dense, points, sd, rng, best, callback) -> list[Part]:
+def _places(density, frame: Affine, points, sd, rng, best, callback) -> list[Part]:
     """Where loose fits from some points end; those that lie far below `best` go on for longer."""
     if not len(points):
         return []
 
     def framed(x):
-        value, grad = density(frame.points(x))
-        return value, frame.gradients(grad)
+        value, grad = density(frame.forward(x)[0])
+        return value, frame.whiten(grad)
 
     with np.errstate(all="ignore"):
         ends = loose_fits(
-            framed, frame.coordinates(points), rng, sd, max_iterations=100, tolerance=0.5, callback=callback
+            framed, frame.inverse(points)[0], rng, sd, max_iterations=100, tolerance=0.5, callback=callback
         )
         scale = np.log(np.abs(np.diag(frame.scale))).sum()
-        low = np.isfinite(ends.mean).all(1) & ~(ends.elbo + scale > best - LEAST)
+        low = np.isfinite(ends.mean).all(1) & ~(ends.elbo + scale > best - NEGLIGIBLE_COMPONENT)
         if low.any():
             more = loose_fits(framed, ends.mean[low], rng, ends.sd[low], tolerance=0.5, callback=callback)
             ends.mean[low], ends.sd[low], ends.elbo[low] = more.mean, more.sd, more.elbo
     good = np.isfinite(ends.elbo) & np.isfinite(ends.mean).all(1)
     return [
-        Part(Dense(frame.points(ends.mean[k : k + 1])[0], frame.scale * ends.sd[k]), ends.elbo[k] + scale)
+        Part(
+            Affine(frame.forward(ends.mean[k : k + 1])[0][0], frame.scale * ends.sd[k]), ends.elbo[k] + scale
+        )
         for k in np.flatnonzero(good)
     ]
 
 
-def _fitted(density, start: Dense, rng, callback, floor=-np.inf) -> Part | str:
+def _fitted(density, start: Affine, rng, callback, floor=-np.inf) -> Part | str:
     """The Gaussian that the natural gradient reaches, polished where it lies above `floor`; or why none."""
-    found = natural_gradient(density, start.mean, start.scale, rng, callback=callback)
-    if callback is not None and callback():
+    found = fit(NaturalGradient(density, rng), start, callback)
+    if found.reason == STOPPED or (callback is not None and callback()):
         return "time ended before all modes were fitted"
     if found.reason in {"flat direction", "no finite draw"}:
         return f"the fit of one of the modes found no rest ({found.reason})"
     if not found.converged and found.elbo > floor:  # its weights will tell
         with np.errstate(all="ignore"):
-            better = polish(density, found.mean, found.scale_tril, rng, callback=callback)
+            better = fit(Polish(density, rng, stop=callback), found.gaussian, callback)
         if np.isfinite(better.elbo) and better.elbo > found.elbo - 0.5:
             found = better
-    return Part(Dense(found.mean, found.scale_tril), float(found.elbo))
+    return Part(triangular(found.gaussian), float(found.elbo))
 
 
 def _mirrored(place: Part, part: Part, symmetries) -> bool:
@@ -364,47 +371,39 @@ def _mirrored(place: Part, part: Part, symmetries) -> bool:
     return at_home(place.frame.mean, part.frame, radius, radius, symmetries)
 
 
-def weigh(density, parts: list[Part], num_draws: int, rng) -> Mixed:
+def weigh(density, parts: list[Part], num_draws: int, rng: np.random.Generator) -> Mixed:
     """Masses of the components, and their pool: first from the ELBOs, then from the weights of a small pool."""
-    guide = MixtureGuide(Mixture(), len(parts[0].frame.mean))
-    params = dict(
-        guide.init(
-            {
-                "log_weight": np.array([part.elbo for part in parts]),
-                "mean": np.stack([part.frame.mean for part in parts]),
-                "scale_tril": np.stack([part.frame.scale for part in parts]),
-            }
-        )
+    law = Components.of(
+        np.array([part.elbo for part in parts]),
+        np.stack([part.frame.mean for part in parts]),
+        np.stack([part.frame.scale for part in parts]),
     )
     for count in (max(num_draws // 4, 250 * len(parts)), num_draws):
-        pool = draw_pool(density, guide, params, count, rng)
-        mass = pool.weights @ guide.responsibilities(params, pool.z)
-        params["log_weight"] = np.log(np.maximum(mass, 1e-12) / np.maximum(mass, 1e-12).sum())
-    pool.log_ratio = pool.log_density - guide.log_prob(params, pool.z)
-    return judged(guide, params, pool)
+        pool = draw_pool(density, law, count, rng)
+        mass = np.maximum(pool.weights @ law.responsibilities(pool.z), 1e-12)
+        law = replace(law, log_weight=np.log(mass / mass.sum()))
+    return judged(law, replace(pool, log_ratio=pool.log_density - law.log_prob(pool.z)))
 
 
-def judged(guide: MixtureGuide, params, pool: Pool) -> Mixed:
+def judged(law: Components, pool: Pool) -> Mixed:
     """A pool with its residuals."""
-    return Mixed(guide, params, pool, local_stein(guide, params, pool))
+    return Mixed(law, pool, local_stein(law, pool))
 
 
-def local_stein(guide: MixtureGuide, params, pool: Pool) -> LocalStein:
+def local_stein(law: Components, pool: Pool) -> LocalStein:
     """Residuals of the weighted pool within every component that has mass."""
-    member = guide.responsibilities(params, pool.z)
-    pull = []
-    for k, scale in enumerate(params["scale_tril"]):
-        pull.append(-solve_triangular(scale, guide.coordinates(params, pool.z, k).T, lower=True, trans="T").T)
+    member = law.responsibilities(pool.z)
+    parts = [law.component(k) for k in range(len(law.mean))]
+    xs = [part.inverse(pool.z)[0] for part in parts]
+    pull = [-part.unwhiten(x) for part, x in zip(parts, xs, strict=True)]
     mean_pull = sum(member[:, k : k + 1] * pull[k] for k in range(len(pull)))
-    shares, parts, xs, weights = [], [], [], []
-    for k, scale in enumerate(params["scale_tril"]):
+    found = []
+    for k, part in enumerate(parts):
         own = pool.weights * member[:, k]
         share = own.sum()
         if share < 1e-6:
             continue
-        x = guide.coordinates(params, pool.z, k)
-        shares.append(share)
-        parts.append(stein(x, (pool.grad + pull[k] - mean_pull) @ scale, own / share))
-        xs.append(x)
-        weights.append(own / share)
-    return LocalStein(np.array(shares) / sum(shares), parts, xs, weights)
+        h = part.whiten(pool.grad + pull[k] - mean_pull)
+        found.append((share, stein(xs[k], h, own / share), xs[k], own / share))
+    shares, steins, coordinates, weights = map(list, zip(*found, strict=True))
+    return LocalStein(np.array(shares) / sum(shares), steins, coordinates, weights)

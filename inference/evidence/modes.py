@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import chi2
 
+from ...guides.transport import Gaussian
 from ..engines.lbfgs import minimise
-from ..engines.starts import loose_fits
+from ..engines.loop import Density
+from ..engines.starts import Starts, loose_fits
+from ..thresholds import FARTHEST, LEAST_MASS, NEGLIGIBLE, START_RADIUS
 
-FARTHEST = 60.0  # sds of the guide, per coordinate, at which a search starts
-LEAST_MASS = 0.03  # share of the posterior that a mode among the draws must promise
 
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Elsewhere:
-    """A place away from the draws that holds comparable mass: its centre and its ELBO against the fit's, `among`
-    the draws or far from them."""
+    """A place away from the draws that holds comparable mass.
+
+    Attributes
+    ----------
+    z : numpy.ndarray, shape (dim,)
+        Its centre.
+    elbo_gap : float
+        Its ELBO less the fit's, in nats.
+    distance : float
+        In sds of the guide.
+    among : bool
+        Whether it lies among the draws rather than far from them.
+    """
 
     z: np.ndarray
     elbo_gap: float
@@ -25,34 +37,20 @@ class Elsewhere:
     among: bool = False
 
 
-def search(
-    density,
-    frame,
-    radius,
-    widest,
-    rng,
-    leads=None,
-    num_starts=8,
-    num_scouts=0,
-    mass=None,
-    callback=None,
-    evidence=None,
-) -> list[Elsewhere]:
-    """Loose fits in the frame of the guide, from points far outside of it.
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Loose fits in the frame of a guide, from points far outside of it.
 
     Parameters
     ----------
     density : callable
-    frame : Dense or Sparse
+        See `Density`.
+    frame : Gaussian
     radius : float
         Distance in the frame within which the draws lie.
     widest : float
         Size of the largest coordinate within which they do: in many dimensions a mode that is far along one
         coordinate is near by its distance.
-    leads : numpy.ndarray, shape (K, dim), optional
-        More points to start from, unconstrained.
-    num_starts, num_scouts : int
-        Loose fits, and ascents of the density alone, which are cheaper and find narrow modes in few dimensions.
     mass : callable, optional
         ``mass(inside)`` is the share of the draws at whose frame coordinates ``inside`` holds. With it a mode
         that lies among the draws, narrower or where few of them are, is seen: its bound promises more mass there
@@ -60,66 +58,110 @@ def search(
     evidence : float, optional
         Log integral of the density over the frame's coordinates, where it is known: bounds are then held against it
         and not against the bound at the guide, which is low where the posterior is bent.
-
-    Returns
-    -------
-    list of Elsewhere
-        Ends outside the draws whose mean-field ELBO is within 7 nats of the one at the guide.
+    callback : callable, optional
+        Whether to stop.
     """
-    dim = len(frame.mean)
 
-    def framed(x):
-        value, grad = density(frame.points(x))
-        return value, frame.gradients(grad)
+    density: Density
+    frame: Gaussian
+    radius: float
+    widest: float
+    mass: Callable[[Callable[[np.ndarray], np.ndarray]], float] | None = None
+    evidence: float | None = None
+    callback: Callable[[], bool] | None = None
 
-    wide = frame.coordinates(rng.uniform(-2, 2, (num_starts // 2, dim)))
-    far = rng.standard_normal((num_starts - num_starts // 2, dim))
-    far *= np.exp(rng.uniform(np.log(4), np.log(FARTHEST), (len(far), 1)))
-    points = [np.zeros((1, dim)), wide, far]
-    if leads is not None and len(leads):
-        points.append(frame.coordinates(leads))
-    points.append(scouted(framed, dim, reach(radius), rng, num_scouts, callback))
-    sd = np.full((sum(map(len, points)), 1), 0.5)
-    sd[len(sd) - len(points[-1]) :] = 0.1  # of a narrow mode the ascents know the centre
-    points = np.concatenate(points)
-    with np.errstate(all="ignore"):
-        ends = loose_fits(framed, points, rng, sd, max_iterations=60, tolerance=0.5, callback=callback)
-    home, home_se, home_sd = ends.elbo[0], ends.elbo_se[0], ends.sd[0]
-    if evidence is not None:
-        home, home_se = evidence, 0.0
+    def run(
+        self,
+        rng: np.random.Generator,
+        leads: np.ndarray | None = None,
+        num_starts: int = 8,
+        num_scouts: int = 0,
+    ) -> list[Elsewhere]:
+        """Search.
 
-    def elsewhere(ends):
-        distance = np.linalg.norm(ends.mean, axis=1)
-        along = np.abs(ends.mean).max(1)
-        apart = (distance > reach(radius)) | (along > reach(widest))
-        noise = 3 * np.hypot(ends.elbo_se, home_se)  # of the bounds: large in many dimensions
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        leads : numpy.ndarray, shape (K, dim), optional
+            More points to start from, unconstrained.
+        num_starts, num_scouts : int
+            Loose fits, and ascents of the density alone, which are cheaper and find narrow modes in few dimensions.
+
+        Returns
+        -------
+        list of Elsewhere
+            Ends outside the draws whose mean-field ELBO is within 7 nats of the one at the guide.
+        """
+        points, sd = self._points(rng, leads, num_starts, num_scouts)
+        with np.errstate(all="ignore"):
+            ends = loose_fits(
+                self.framed, points, rng, sd, max_iterations=60, tolerance=0.5, callback=self.callback
+            )
+        home = ends.elbo[0], ends.elbo_se[0], ends.sd[0]
+        if self.evidence is not None:
+            home = self.evidence, 0.0, ends.sd[0]
+        away = self._elsewhere(ends, home)
+        if away:  # on their way home still, or another mode?
+            which = [k for k, _ in away]
+            with np.errstate(all="ignore"):
+                ends = loose_fits(
+                    self.framed, ends.mean[which], rng, sd=ends.sd[which], callback=self.callback
+                )
+            away = self._elsewhere(ends, home)
+        return [
+            Elsewhere(
+                self.frame.forward(ends.mean[k : k + 1])[0][0],
+                float(ends.elbo[k] - home[0]),
+                float(np.linalg.norm(ends.mean[k])),
+                among,
+            )
+            for k, among in away
+        ]
+
+    def framed(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The density in the frame's coordinates."""
+        value, grad = self.density(self.frame.forward(x)[0])
+        return value, self.frame.pullback(x, grad)
+
+    def _points(self, rng, leads, num_starts, num_scouts):
+        """Where fits begin, and how wide: at the guide, around the origin, far out, at the leads, where ascents end."""
+        dim = self.frame.dim
+        wide = self.frame.inverse(rng.uniform(-START_RADIUS, START_RADIUS, (num_starts // 2, dim)))[0]
+        far = rng.standard_normal((num_starts - num_starts // 2, dim))
+        far *= np.exp(rng.uniform(np.log(4), np.log(FARTHEST), (len(far), 1)))
+        points = [np.zeros((1, dim)), wide, far]
+        if leads is not None and len(leads):
+            points.append(self.frame.inverse(leads)[0])
+        points.append(scouted(self.framed, dim, reach(self.radius), rng, num_scouts, self.callback))
+        sd = np.full((sum(map(len, points)), 1), 0.5)
+        sd[len(sd) - len(points[-1]) :] = 0.1  # of a narrow mode the ascents know the centre
+        return np.concatenate(points), sd
+
+    def _elsewhere(self, ends: Starts, home) -> list[tuple[int, bool]]:
+        """Which ends hold comparable mass away from the draws, or among them."""
+        dim, (elbo, error, _) = self.frame.dim, home
+        distance, along = np.linalg.norm(ends.mean, axis=1), np.abs(ends.mean).max(1)
+        apart = (distance > reach(self.radius)) | (along > reach(self.widest))
+        noise = 3 * np.hypot(ends.elbo_se, error)  # of the bounds: large in many dimensions
         noise = np.minimum(noise, np.sqrt(dim / 2))  # but larger still where the density is no Gaussian's
-        known = np.isfinite(ends.elbo) & (ends.elbo - home + noise > -7)
-        among = np.array([mass is not None and not apart[k] and hidden(ends, k) for k in range(len(apart))])
+        known = np.isfinite(ends.elbo) & (ends.elbo - elbo + noise > -NEGLIGIBLE)
+        among = np.array(
+            [
+                self.mass is not None and not apart[k] and self._hidden(ends, k, home)
+                for k in range(len(apart))
+            ]
+        )
         return [(k, bool(among[k])) for k in np.flatnonzero(known & (apart | among))]
 
-    def hidden(ends, k):
-        promised = np.exp(ends.elbo[k] - np.logaddexp(home, ends.elbo[k]))
-        narrow = (ends.sd[k] < 0.5 * home_sd).any()
-        narrow |= np.linalg.norm(ends.mean[k] / (home_sd + ends.sd[k])) > 2  # or where only few draws are
-        within = lambda x: (((x - ends.mean[k]) / ends.sd[k]) ** 2).sum(1) < chi2.ppf(0.9, dim)  # noqa: E731
-        return narrow and promised > LEAST_MASS and mass(within) < 0.25 * promised
-
-    away = elsewhere(ends)
-    if away:  # on their way home still, or another mode?
-        which = [k for k, _ in away]
-        with np.errstate(all="ignore"):
-            ends = loose_fits(framed, ends.mean[which], rng, sd=ends.sd[which], callback=callback)
-        away = elsewhere(ends)
-    return [
-        Elsewhere(
-            frame.points(ends.mean[k : k + 1])[0],
-            float(ends.elbo[k] - home),
-            float(np.linalg.norm(ends.mean[k])),
-            among,
-        )
-        for k, among in away
-    ]
+    def _hidden(self, ends: Starts, k: int, home) -> bool:
+        """Whether an end among the draws promises more mass than they have there."""
+        elbo, _, sd = home
+        promised = np.exp(ends.elbo[k] - np.logaddexp(elbo, ends.elbo[k]))
+        narrow = (ends.sd[k] < 0.5 * sd).any()
+        narrow |= np.linalg.norm(ends.mean[k] / (sd + ends.sd[k])) > 2  # or where only few draws are
+        ball = chi2.ppf(0.9, self.frame.dim)
+        within = lambda x: (((x - ends.mean[k]) / ends.sd[k]) ** 2).sum(1) < ball  # noqa: E731
+        return bool(narrow and promised > LEAST_MASS and self.mass(within) < 0.25 * promised)
 
 
 def scouted(framed, dim, beyond, rng, count, callback=None, num_ascents=48, most=8) -> np.ndarray:
@@ -137,7 +179,9 @@ def scouted(framed, dim, beyond, rng, count, callback=None, num_ascents=48, most
         homewards = -(x * grad).sum(1) / np.linalg.norm(grad, axis=1)
         order = np.argsort(np.where(np.isfinite(value) & np.isfinite(homewards), homewards, np.inf))
         first = (x * radius[:, None])[order[:num_ascents]]
-        ends = minimise(lambda x, _: tuple(-v for v in framed(x)), first, 30, 0.1, callback=callback).x
+        ends = minimise(
+            lambda x, _: tuple(-v for v in framed(x)), first, callback, max_iterations=30, tolerance=0.1
+        ).x
     different: list = []
     for end in ends[np.isfinite(ends).all(1)]:
         if all(np.linalg.norm(end - one) > 1 + 0.1 * np.linalg.norm(end) for one in different):
@@ -150,12 +194,12 @@ def reach(radius: float) -> float:
     return 1.2 * radius + 1
 
 
-def at_home(z, frame, radius, widest, symmetries, depth=3, most=256) -> bool:
+def at_home(z: np.ndarray, frame: Gaussian, radius, widest, symmetries, depth=3, most=256) -> bool:
     """Whether a few symmetries carry the place `z` to where the draws lie: an equal mode, and known."""
     places = seen = z[None]
     for _ in range(depth if symmetries else 0):
         places = np.concatenate([symmetry.apply(places)[0] for symmetry in symmetries])[:most]
         seen = np.unique(np.concatenate([seen, places]).round(9), axis=0)
-    x = frame.coordinates(seen)
+    x = frame.inverse(seen)[0]
     near = (np.linalg.norm(x, axis=1) <= reach(radius)) & (np.abs(x).max(1) <= reach(widest))
     return bool(near.any())

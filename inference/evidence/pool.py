@@ -1,27 +1,30 @@
-"""A pool of fresh draws around a guide, with importance weights.
+"""A pool of fresh draws around a law q(z), with importance weights.
 
-Half of the pool comes from the guide and half from the same map applied to a multivariate Student t base,
+Half of the pool comes from q and half from the same map applied to a multivariate Student t base,
 and the weights use the mixture of the two (deterministic-mixture weights). Where the posterior's tails are
-heavier than the guide's the ratios stay bounded.
+heavier than those of q the ratios stay bounded.
 
 References
 ----------
-Owen & Zhou (2000), Safe and effective importance sampling, JASA 95. Veach & Guibas (1995).
+Owen & Zhou (2000), Safe and effective importance sampling, JASA 95. Veach & Guibas (1995), Optimally combining sampling
+techniques for Monte Carlo rendering, SIGGRAPH.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import logsumexp
 
-from .psis import effective_size, smooth
+from ...guides.transport import Affine, standard_normal, student_t
+from ..thresholds import TAIL_DF
+from .psis import effective_size, khat_limit, smooth
 
-TAIL_DF = 5.0
 
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Pool:
     """Draws with weights.
 
@@ -34,12 +37,8 @@ class Pool:
     log_weights : numpy.ndarray, shape (S,)
         Against the mixture that the draws come from.
     log_ratio : numpy.ndarray, shape (S,)
-        Against the guide alone; meaningful for the draws that came from it.
+        Against q alone; meaningful for the draws that came from it.
     from_guide : numpy.ndarray of bool, shape (S,)
-    weights : numpy.ndarray, shape (S,)
-        Pareto-smoothed and normalised.
-    khat, guide_khat : float
-        Of the pool and of the guide alone.
     """
 
     z: np.ndarray
@@ -49,13 +48,30 @@ class Pool:
     log_weights: np.ndarray
     log_ratio: np.ndarray
     from_guide: np.ndarray
-    weights: np.ndarray = None
-    khat: float = np.nan
-    guide_khat: float = np.nan
 
-    def __post_init__(self):
-        self.weights, self.khat = smooth(self.log_weights)
-        self.guide_khat = smooth(self.log_ratio[self.from_guide])[1]
+    @cached_property
+    def _smoothed(self) -> tuple[np.ndarray, float]:
+        return smooth(self.log_weights)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Pareto-smoothed and normalised, shape ``(S,)``."""
+        return self._smoothed[0]
+
+    @property
+    def khat(self) -> float:
+        """k̂ of the weights."""
+        return self._smoothed[1]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the weights are reliable at this number of draws."""
+        return self.khat < khat_limit(len(self.z))
+
+    @cached_property
+    def guide_khat(self) -> float:
+        """k̂ of the draws of q alone."""
+        return smooth(self.log_ratio[self.from_guide])[1]
 
     @property
     def size(self) -> float:
@@ -64,50 +80,57 @@ class Pool:
 
     @property
     def elbo(self) -> tuple[float, float]:
-        """ELBO of the guide and its standard error."""
+        """ELBO of q and its standard error, in nats."""
         ratio = self.log_ratio[self.from_guide]
         if not np.isfinite(ratio).all():
             return -np.inf, np.nan
         return float(ratio.mean()), float(ratio.std() / np.sqrt(len(ratio)))
+
+    @property
+    def log_evidence(self) -> float:
+        """Log integral of the density, from the weights."""
+        return float(logsumexp(self.log_weights) - np.log(len(self.log_weights)))
 
     def joined(self, other: Pool) -> Pool:
         """Both pools as one."""
         names = ("z", "eps", "log_density", "grad", "log_weights", "log_ratio", "from_guide")
         return Pool(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names))
 
+    def around(self) -> Affine:
+        """The frame in which the draws have mean zero and unit covariance: weighted where their weights hold."""
+        weights = self.weights if self.usable else self.from_guide / self.from_guide.sum()
+        mean = weights @ self.z
+        centred = self.z - mean
+        covariance = (weights[:, None] * centred).T @ centred
+        unit = np.sqrt(np.diag(covariance))
+        floor = 1e-10 * np.eye(len(mean))
+        root = np.linalg.cholesky(covariance / unit[:, None] / unit + floor)
+        return Affine(mean, unit[:, None] * root)
 
-def draw_pool(density, guide, params, num_draws: int, rng: np.random.Generator) -> Pool:
+
+def draw_pool(density, law: Any, num_draws: int, rng: np.random.Generator) -> Pool:
     """Draw and weigh.
 
     Parameters
     ----------
     density : callable
         ``density(z) -> (log density, gradient)``.
-    guide, params
-        A fitted guide with a standard-normal base, or with a `propose` of its own.
+    law : Transport, or a law with a `propose` of its own
     num_draws : int
         Even number of draws.
     """
-    propose = getattr(guide, "propose", None)
+    propose = getattr(law, "propose", None)
     if propose is not None:
-        z, proposal, own, from_guide = propose(params, num_draws, rng, TAIL_DF)
+        z, proposal, own, from_guide = propose(num_draws, rng, TAIL_DF)
         value, grad = density(z)
         return Pool(z, z, value, grad, value - proposal, value - own, from_guide)
-    eps, from_guide = base_draws(num_draws, guide.dim, rng)
-    z, log_jacobian = guide.forward(params, eps)
+    eps, from_guide = base_draws(num_draws, law.dim, rng)
+    z, log_jacobian = law.forward(eps)
     value, grad = density(z)
-    normal = guide.base(eps)
-    student = student_t(eps, TAIL_DF)
-    mixture = np.logaddexp(normal, student) - np.log(2.0)
-    return Pool(
-        z,
-        eps,
-        value,
-        grad,
-        value + log_jacobian - mixture,
-        value + log_jacobian - normal,
-        from_guide,
-    )
+    normal = standard_normal(eps)
+    mixture = np.logaddexp(normal, student_t(eps, TAIL_DF)) - np.log(2.0)
+    log_image = value + log_jacobian
+    return Pool(z, eps, value, grad, log_image - mixture, log_image - normal, from_guide)
 
 
 def base_draws(num_draws: int, dim: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +140,3 @@ def base_draws(num_draws: int, dim: int, rng: np.random.Generator) -> tuple[np.n
     scale = np.sqrt(rng.chisquare(TAIL_DF, num_draws) / TAIL_DF)
     eps = np.where(from_guide[:, None], eps, eps / scale[:, None])
     return eps, from_guide
-
-
-def student_t(eps: np.ndarray, df: float) -> np.ndarray:
-    """Log density of a multivariate t with identity scale, shape ``(B,)``."""
-    dim = eps.shape[-1]
-    constant = gammaln((df + dim) / 2) - gammaln(df / 2) - 0.5 * dim * np.log(df * np.pi)
-    return constant - 0.5 * (df + dim) * np.log1p((eps**2).sum(-1) / df)

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...guides.transport import Gaussian
+from ..thresholds import TYPICAL
+from .pool import Pool
 
-@dataclass
+
+@dataclass(frozen=True, eq=False)
 class Stein:
     """Residuals in the frame, with standard errors.
 
@@ -69,7 +73,7 @@ def stein(x: np.ndarray, h: np.ndarray, weights: np.ndarray) -> Stein:
     return Stein(location, 0.5 * (moment + moment.T) + np.eye(x.shape[1]), location_se, scale_se)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class MarginalStein:
     """Residuals of each coordinate of a sparse Gaussian, in sds and as a fraction of its variance.
 
@@ -94,7 +98,7 @@ class MarginalStein:
 
     def typical(self, few: np.ndarray) -> tuple[float, float]:
         """As `worst`, of the coordinates `few` and of all but one in fifty of the others."""
-        location, scale = (max(b[few].max(initial=0.0), np.quantile(b, 0.98)) for b in self._bounds)
+        location, scale = (max(b[few].max(initial=0.0), np.quantile(b, TYPICAL)) for b in self._bounds)
         return float(location), float(scale)
 
     def of(self, known, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,18 +118,18 @@ class MarginalStein:
         return known.behind(location), known.behind(scale)
 
 
-def marginal_stein(frame, pool, weighted: bool) -> MarginalStein:
+def marginal_stein(frame: Gaussian, pool: Pool, weighted: bool) -> MarginalStein:
     """Residuals of a sparse Gaussian, at the guide's own draws of a pool or at all of them, weighted."""
     rows = slice(None) if weighted else pool.from_guide
     z, grad = pool.z[rows], pool.grad[rows]
     weights = pool.weights if weighted else np.full(len(z), 1 / len(z))
     centred = z - frame.mean
-    rest = centred + frame.factor.root(frame.factor.whiten(np.where(np.isfinite(grad), grad, 0.0)))
-    variance = frame.factor.variances()
+    rest = centred + frame.linear(frame.whiten(np.where(np.isfinite(grad), grad, 0.0)))
+    sd = frame.marginals()[1]
+    variance = sd**2
     location = weights @ rest
     product = rest * centred / variance
     scale, squared = weights @ product, weights**2
-    sd = np.sqrt(variance)
     location_se = np.sqrt(squared @ (rest - location) ** 2) / sd
     return MarginalStein(location / sd, scale, location_se, np.sqrt(squared @ (product - scale) ** 2))
 

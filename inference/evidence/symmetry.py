@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 
-LARGEST_AXIS, LARGEST_SET, LARGEST_COUNT = 12, 5, 512
+from ..thresholds import LARGEST_AXIS, LARGEST_COUNT, LARGEST_SET
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..thresholds import (
+    CAUTION,
+    CHAIN_DRIFT,
+    DRIFT_CAUTION,
+    KHAT_LIMIT,
+    KHAT_TRUSTED,
+    LOCATION,
+    LOCATION_CAUTION,
+    MEAN,
+    MIRRORED,
+    MISSED_AT_DIVERGENCES,
+    MONTE_CARLO_SHARE,
+    MOVED,
+    NO_SD,
+    QUANTILE,
+    RHAT,
+    RHAT_CAUTION,
+    SCALE,
+    SCALE_CAUTION,
+    SD,
+    STRICTNESS,
+    TAIL,
+)
 from .estimates import Estimates
-from .mixing import RHAT
 from .psis import tail_index
 
 ORDER = ("trusted", "caution", "untrusted")
-MEAN, SD, QUANTILE = 0.15, 0.15, 0.25
-KHAT_TRUSTED = 0.5
-STRICTNESS = 1.0  # share of its limits that the evidence may use; see benchmarks/calibration.py
-MOVED = 12  # autocorrelation times of each of many short chains
-TAIL = 0.35  # tail index from which on the error of an sd is not known
-NO_SD = 0.7  # and one with which there can hardly be an sd, which needs 0.5
-MIRRORED = 0.1  # sds by which a symmetry may move a quantity's law
 POINT_ESTIMATE = "a point estimate has no spread"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Verdicts:
     """Verdict and reason of Q quantities; None for constants.
 
@@ -51,15 +66,15 @@ def monte_carlo(estimates: Estimates) -> np.ndarray:
         sd = estimates.sd
         ratios = np.stack(
             [
-                estimates.mean_se / sd / (MEAN / 4),
-                estimates.sd_se / sd / (SD / 4),
-                *(estimates.quantile_se[[0, 2]] / sd / (QUANTILE / 4)),
+                estimates.mean_se / sd / (MEAN / MONTE_CARLO_SHARE),
+                estimates.sd_se / sd / (SD / MONTE_CARLO_SHARE),
+                *(estimates.quantile_se[[0, 2]] / sd / (QUANTILE / MONTE_CARLO_SHARE)),
             ]
         )
     return np.nan_to_num(ratios.max(0), nan=np.inf, posinf=np.inf)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known of Q quantities beside their estimates.
 
@@ -101,22 +116,21 @@ class Evidence:
     unequal: np.ndarray
     symmetry: list[str]
     rhat: np.ndarray
-    words: str = "only its gradient speaks for it: too many dimensions to weigh"
+    words: str = ""
 
 
 def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
     """Verdict and reason of each quantity."""
     noise = monte_carlo(estimates)
-    verdict, reason, score = [], [], np.full(len(estimates.mean), np.inf)
-    for j in range(len(estimates.mean)):
-        sd = estimates.sd[j]
-        if not np.isfinite(sd) or not np.isfinite(estimates.mean[j]):
+    count = len(estimates.mean)
+    verdict: list[str | None] = []
+    reason, score = [], np.full(count, np.inf)
+    for j in range(count):
+        sd, mean = estimates.sd[j], estimates.mean[j]
+        if not np.isfinite(sd) or not np.isfinite(mean):
             v, r = "untrusted", "its draws are not finite"
-        elif sd <= 1e-12 * max(abs(estimates.mean[j]), 1e-300) and evidence.condemned != POINT_ESTIMATE:
-            verdict.append(None)
-            reason.append("constant")
-            score[j] = np.nan
-            continue
+        elif sd <= 1e-12 * max(abs(mean), 1e-300) and evidence.condemned != POINT_ESTIMATE:
+            v, r, score[j] = None, "constant", np.nan
         elif evidence.condemned is not None:
             v, r = "untrusted", evidence.condemned
         elif evidence.unequal[j] > MIRRORED:
@@ -125,48 +139,42 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
                 f"symmetric under {evidence.symmetry[j]}: the draws show one of the equal modes",
             )
         else:
-            v, r, score[j] = _grade(
-                [
-                    (evidence.khat, KHAT_TRUSTED, 0.7, "importance weights are heavy-tailed (k̂ {:.2f})"),
-                    (
-                        evidence.location[j],
-                        0.15,
-                        0.5,
-                        "a shift of {:.2f} sd is not excluded (Stein residual)",
-                    ),
-                    (
-                        evidence.scale[j],
-                        0.3,
-                        1.0,
-                        "an error of {:.2f} in its variance is not excluded (Stein residual)",
-                    ),
-                    (
-                        evidence.drift[j],
-                        0.1,
-                        0.5,
-                        "the chains drift or disagree with the importance weights, by {:.2f} sd",
-                    ),
-                    (
-                        1 / max(evidence.moved[j], 1e-9),
-                        1 / MOVED,
-                        0.5,
-                        "the chains have not moved enough ({:.2f} of their length)",
-                    ),
-                    (evidence.rhat[j], RHAT - 1, 0.05, "the chains disagree (R̂ − 1 is {:.3f})"),
-                    (evidence.missed[j], 0.75, np.inf, "chains diverged where it is {:.1f} sds away"),
-                    (
-                        evidence.alone[j],
-                        0.5,
-                        np.inf,
-                        evidence.words,
-                    ),
-                    (evidence.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
-                    (noise[j], 1.0, 4.0, "Monte Carlo error is {:.1f} times what the promise allows"),
-                ]
-            )
+            v, r, score[j] = _grade(_pieces(evidence, noise, j))
         verdict.append(v)
         reason.append(r)
     return Verdicts(verdict, reason, score)
+
+
+def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
+    """Each piece of evidence on a quantity: its value, what *trusted* and *caution* allow of it, and what it says."""
+    e = evidence
+    return [
+        (e.khat, KHAT_TRUSTED, KHAT_LIMIT, "importance weights are heavy-tailed (k̂ {:.2f})"),
+        (e.location[j], LOCATION, LOCATION_CAUTION, "a shift of {:.2f} sd is not excluded (Stein residual)"),
+        (
+            e.scale[j],
+            SCALE,
+            SCALE_CAUTION,
+            "an error of {:.2f} in its variance is not excluded (Stein residual)",
+        ),
+        (
+            e.drift[j],
+            CHAIN_DRIFT,
+            DRIFT_CAUTION,
+            "the chains drift or disagree with the importance weights, by {:.2f} sd",
+        ),
+        (
+            1 / max(e.moved[j], 1e-9),
+            1 / MOVED,
+            CAUTION,
+            "the chains have not moved enough ({:.2f} of their length)",
+        ),
+        (e.rhat[j], RHAT - 1, RHAT_CAUTION, "the chains disagree (R̂ − 1 is {:.3f})"),
+        (e.missed[j], MISSED_AT_DIVERGENCES, np.inf, "chains diverged where it is {:.1f} sds away"),
+        (e.alone[j], 0.5, np.inf, e.words),
+        (e.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
+        (noise[j], 1.0, MONTE_CARLO_SHARE, "Monte Carlo error is {:.1f} times what the promise allows"),
+    ]
 
 
 def _grade(tests) -> tuple[str, str, float]:

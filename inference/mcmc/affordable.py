@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from ..evidence.estimates import estimate
-from ..evidence.verdicts import MEAN, ORDER, SD
 from ..evidence.mixture import LocalStein
-from ..evidence.outcome import quantity_values
+from ..evidence.quantities import quantity_values
+from ..evidence.verdicts import ORDER
 from ..posterior import Posterior
+from ..posterior.conclude import with_line
+from ..run.trail import Trail
+from ..thresholds import AFFORDABLE, MEAN, SD, TIMES
 from .refine import refine
-from ..run.trail import Rung, Trail
-
-AFFORDABLE, TIMES = 60.0, 10.0  # seconds, or times the fit's, that refinement may take
 
 
 def refine_where_it_pays(
@@ -26,7 +26,7 @@ def refine_where_it_pays(
         return posterior
     hopeless = _hopeless(posterior)
     if hopeless:
-        return replace(posterior, trail=Trail([*posterior.trail, Rung("refine", "nuts", reason=hopeless)]))
+        return with_line(posterior, "refine", hopeless)
     limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
     seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
     refined = refine(

@@ -11,15 +11,24 @@ import time
 import numpy as np
 
 from ..evidence.estimates import estimate
-from ..evidence.mixing import ENOUGH, RHAT
-from ..evidence.verdicts import MOVED, TAIL, monte_carlo, tail_shapes
-from .nuts import ACCEPT, LARGEST_DENSE, PLAIN, Chains, spread
-from ..evidence.outcome import DIVERGENT, Law, quantity_values
-
-DEAR = 5.0  # seconds that chains take or are projected to take, from which on a pilot is worth its own
-TRIED = 50  # draws of each chain of a pilot
-MOST = 20_000  # draws of each chain
-HELD = 2**27  # values held at once
+from ..evidence.law import Law
+from ..evidence.quantities import quantity_values
+from ..evidence.verdicts import monte_carlo, tail_shapes
+from ..thresholds import (
+    ACCEPT,
+    DEAR,
+    DIVERGENT,
+    ENOUGH,
+    LARGEST_METRIC,
+    MOST_DRAWS,
+    MOST_HELD,
+    MOVED,
+    PLAIN,
+    RHAT,
+    TAIL,
+    TRIED,
+)
+from .nuts import Chains, spread
 
 
 class Drawing:
@@ -97,9 +106,9 @@ class Drawing:
             seconds = min(likely * self.spent, self.chains.pace * self.chains.plain)
             if self.affordable is not None and seconds > self.affordable:
                 return self._beyond(seconds)
-            if self.drawn >= MOST or held * 2 > HELD:
+            if self.drawn >= MOST_DRAWS or held * 2 > MOST_HELD:
                 return "the most that is kept"
-            more = min(self.drawn * np.clip(1.1 * found, 1.25, 4.0), MOST) - self.drawn
+            more = min(self.drawn * np.clip(1.1 * found, 1.25, 4.0), MOST_DRAWS) - self.drawn
             self.chains.extended(int(more), self.stop)
         return "as long as chains from nothing would take" if self._over() else "the time was up"
 
@@ -149,7 +158,7 @@ class Drawing:
         start, flat = z[:, -1] if own.z else self.start, z.reshape(-1, z.shape[-1])
         rivals = []
         for dense in (False, True):
-            place = spread(flat, weights, LARGEST_DENSE if dense else 0)
+            place = spread(flat, weights, LARGEST_METRIC if dense else 0)
             if place is None or (rivals and place.scale.ndim == 1):
                 continue
             words = f"in the {'metric' if dense else 'sds'} of the first draws"
@@ -187,7 +196,7 @@ class Drawing:
 
 def _ratio(one: Chains, other: Chains) -> float:
     """Gradients of the other that cost one of the first; in like coordinates they are alike, whatever a clock says."""
-    return 1.0 if isinstance(one.place, type(other.place)) else one.pace / other.pace
+    return 1.0 if one.place.layers is other.place.layers else one.pace / other.pace
 
 
 def needed(target, law: Law, judged) -> tuple[float, float, int]:

@@ -13,22 +13,33 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...guides.transport import Affine, Transport
 from ...ppl.interrupts import held
 from ..evidence.chains import slowest
+from ..evidence.law import Law
 from ..evidence.mixing import split_rhat
-from ..evidence.outcome import Law, Outcome
-from .precondition import Affine, Bent
-
-CHUNK, SHORT_CHUNK = 50, 10  # iterations of a compiled call: of few cheap chains, and of dearer ones
-WARMUP, LONG_WARMUP = 50, 800  # with a metric that is known, and without
-FIRST, FIRST_OF_MANY = 200, 20  # draws of each chain before they are first judged
-STEPS, FREE_STEPS = 7, 15  # gradients of a draw to count on at the least: metric known, and not
-LARGEST_DENSE, FREE_DENSE = 300, 50  # dimensions up to which a metric is dense: the fit's, and one found
-PILOT = 10.0  # seconds up to which nothing is projected before the first draws
-PLAIN = 2000  # iterations of each chain of NUTS from nothing: NumPyro's and Stan's 1,000 of warm-up and as many draws
-MEETING = 300  # iterations of a long warm-up, after which the later half is looked at
-TOGETHER = 1.05  # R̂ below which chains share the metric of all
-ACCEPT = (0.8, 0.95, 0.99)  # that the step size aims at, and where transitions diverge
+from ..evidence.outcome import Outcome
+from ..thresholds import (
+    ACCEPT,
+    FIRST,
+    FIRST_OF_MANY,
+    FREE_METRIC,
+    FREE_STEPS,
+    HARDLY_MOVED,
+    LARGE_LOCATION,
+    LARGE_SCALE,
+    LARGEST_METRIC,
+    LONG_WARMUP,
+    MANY_ENOUGH,
+    MEETING,
+    NUTS_CALL,
+    PILOT,
+    PLAIN,
+    SHORT_CALL,
+    STEPS,
+    TOGETHER,
+    WARMUP,
+)
 
 
 @dataclass
@@ -36,11 +47,11 @@ class Chains:
     """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
 
     target: object
-    place: Affine | Bent
+    place: Transport
     gated: bool
     own: bool = False  # whether the metric was theirs to find, as that of chains from nothing is
     accept: float = ACCEPT[0]
-    chunk: int = CHUNK
+    chunk: int = NUTS_CALL
     superchains: int = 0
     state: object = None
     z: list = field(default_factory=list)
@@ -58,8 +69,8 @@ class Chains:
     def sampler(self):
         """The backend's, in this metric."""
         if self.gated:
-            return self.target.sampler(WARMUP, None, self.place.flow)
-        metric = "dense" if self.target.dim <= FREE_DENSE else "diagonal"
+            return self.target.sampler(WARMUP, None, self.place.layers)
+        metric = "dense" if self.target.dim <= FREE_METRIC else "diagonal"
         return self.target.sampler(LONG_WARMUP, metric)
 
     @property
@@ -74,11 +85,13 @@ class Chains:
 
     def begin(self, start: np.ndarray, rng) -> None:
         """Stand at `start`, shape ``(C, dim)``, with nothing adapted."""
-        x = self.place.coordinates(start)
+        place, (value, grad) = self.place, self.target.value_and_grad(start)
+        x = place.inverse(start)[0]
         step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
-        value, grad = self.place.pulled(x, *self.target.value_and_grad(start))
+        value = value + place.forward(x)[1] - place.log_det  # the sampler's has no constant either
+        grad = place.pullback(x, grad)
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
-        given = self.place.arrays, own.data, own.weights
+        given = place.frame, own.data, own.weights
         self.state = self.sampler.begin(seeds, x, value, grad, step, self.accept, *given)
         self.adapted, self.late = 0, []
 
@@ -105,7 +118,7 @@ class Chains:
         return self.seconds / max(self.num_gradients, 1)
 
     def _points(self, x: np.ndarray) -> np.ndarray:
-        return self.place.points(x.reshape(-1, x.shape[2])).reshape(x.shape)
+        return self.place.forward(x.reshape(-1, x.shape[2]))[0].reshape(x.shape)
 
     def _chunk(self):
         clock, begin = self.target.density.clock, time.perf_counter()
@@ -121,7 +134,7 @@ class Chains:
 
     def extended(self, count: int, stop) -> None:
         """Draw `count` more of each chain, in whole chunks, unless the time is up."""
-        whole = self.chunk if self.superchains else CHUNK  # the pace decides when to look, not how many
+        whole = self.chunk if self.superchains else NUTS_CALL  # the pace decides when to look, not how many
         for _ in range(-(-count // whole) * whole // self.chunk):
             if stop():
                 return
@@ -186,39 +199,38 @@ class Chains:
 
 def begun(target, outcome: Outcome) -> Chains:
     """Chains in the frame that the evidence allows."""
-    law = outcome.law
+    law, fitted = outcome.law, outcome.fitted
 
-    def free(why):
+    def free(why: str) -> Chains:
         return Chains(target, Affine(*target.units), False, own=True, why=why)
 
     if law.kind == "mcmc":
-        if law.held < 3:
+        if law.held < HARDLY_MOVED:
             return free("a metric of their own, as the short chains had hardly moved")
     elif outcome.without:
         return free("from dispersed points")
-    elif not outcome.khat < 0.7:
+    elif not outcome.usable:
         return free("a metric of their own, as the fit's weights are heavy-tailed")
     elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
         location, scale = outcome.stein.worst
-        if location > 0.5 or scale > 1.0:
+        if location > LARGE_LOCATION or scale > LARGE_SCALE:
             return free("a metric of their own, as the fit's residuals are large")
-    if hasattr(outcome.guide, "pullback") and outcome.khat < 0.7:
-        place: Affine | Bent = Bent(outcome.guide, outcome.params)
-        return Chains(target, place, True, why="in the flow's base coordinates")
+    if getattr(fitted, "layers", None) is not None and outcome.usable:
+        return Chains(target, fitted, True, why="in the flow's base coordinates")
     affine = spread(law.z, law.weights)
     if affine is None:
         return free("a metric of their own, as the fit has no spread")
     return Chains(target, affine, True, why=f"in the fit's {'sds' if affine.scale.ndim == 1 else 'metric'}")
 
 
-def spread(z: np.ndarray, weights: np.ndarray | None = None, largest: int = LARGEST_DENSE) -> Affine | None:
+def spread(z: np.ndarray, weights: np.ndarray | None = None, largest: int = LARGEST_METRIC) -> Affine | None:
     """The frame of draws ``(S, dim)``: dense up to `largest` dimensions where they are many enough for it; None where they
     have no spread."""
     dim, weights = z.shape[1], np.full(len(z), 1 / len(z)) if weights is None else weights
     mean = weights @ z
     centred = z - mean
     try:
-        if dim <= largest and 1 / np.sum(weights**2) >= 5 * dim:
+        if dim <= largest and 1 / np.sum(weights**2) >= MANY_ENOUGH * dim:
             return Affine(mean, np.linalg.cholesky((centred * weights[:, None]).T @ centred))
         sd = np.sqrt(weights @ centred**2)
         return Affine(mean, sd) if np.isfinite(sd).all() and (sd > 0).all() else None
@@ -246,6 +258,6 @@ def least_seconds(chains: Chains, start) -> float:
     chains.target.value_and_grad(points)
     share = len(start) / len(points)
     each = share * (time.perf_counter() - begin) * (STEPS if chains.gated else FREE_STEPS)
-    if chains.superchains or each * CHUNK > PILOT:
-        chains.chunk = SHORT_CHUNK if each * SHORT_CHUNK < PILOT else 1
+    if chains.superchains or each * NUTS_CALL > PILOT:
+        chains.chunk = SHORT_CALL if each * SHORT_CALL < PILOT else 1
     return each * (chains.to_warm + chains.first)

@@ -15,29 +15,41 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 
 from ...guides import MeanField
+from ...guides.transport import Affine
 from ...ppl.errors import InferenceError, UnsupportedError, explain
 from ...ppl.interrupts import held, in_words, interruptible
-from ..run.checkpoint import Checkpoint
-from ..posterior.conclude import Cost, conclude
-from .drawing import Drawing
+from ..engines.problem import marked
 from ..evidence.finding import Finding, Findings
-from ..evidence.mixing import BFMI, RHAT, SHORTEST, energy_information
+from ..evidence.law import Law
+from ..evidence.mixing import energy_information
+from ..evidence.outcome import Outcome, twins
+from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import POINT_ESTIMATE
-from ..ladder.fitting import Fitting
-from ..evidence.frame import Dense, independent
-from .nuts import PILOT, begun, least_seconds, starts
-from ..evidence.outcome import DIVERGENT, FEW, Law, Outcome, quantity_values
+from ..ladder.starts import scattered
 from ..posterior import Posterior
+from ..posterior.conclude import Cost, conclude, with_line
 from ..posterior.groups import STEPS
-from ..run.trail import Rung, Trail
+from ..run.checkpoint import Checkpoint
+from ..run.trail import Rung
 from ..run.watch import Watch, check_seconds
+from ..thresholds import (
+    BFMI,
+    DIVERGENT,
+    FEW_CHAINS,
+    MOST_CHAINS,
+    PILOT,
+    RHAT,
+    RHAT_CAUTION,
+    SHORTEST_CHAIN,
+    SUPERCHAINS,
+)
+from .drawing import Drawing
+from .nuts import begun, least_seconds, starts
 
-SUPERCHAINS, MOST_CHAINS = 16, 8192  # groups of many short chains that begin at one point; chains
 NOT_RUN = "no chain was run"
 FORGOTTEN = (
     "its posterior is symmetric, and what is loaded cannot tell which quantities that moves: fit it again"
@@ -56,6 +68,7 @@ def refine(
     progress: bool = True,
     checkpoint=None,
     affordable: float | None = None,
+    outcome: Outcome | None = None,
 ) -> Posterior:
     """Chains of NUTS from where a fit ended, see `Posterior.refine`.
 
@@ -63,16 +76,18 @@ def refine(
     ----------
     affordable : float, optional
         Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
+    outcome : Outcome, optional
+        What is known of the fit, in place of what the posterior holds.
     """
     _check(posterior, num_chains, num_draws, max_seconds, seed)
     begin, target = time.perf_counter(), posterior._target
     watch = Watch(max_seconds, progress)
-    outcome = posterior._outcome or _remembered(posterior)
+    outcome = outcome or posterior._outcome or _remembered(posterior)
     rng = np.random.default_rng([posterior.seed if seed is None else seed, 31])
     before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
     judged = posterior._judged()
     chains = begun(target, outcome)
-    chains.superchains = SUPERCHAINS if num_chains >= FEW else 0
+    chains.superchains = SUPERCHAINS if num_chains >= FEW_CHAINS else 0
     start = starts(target, outcome, chains.superchains or num_chains, rng)
     if start is None:
         return _without_start(posterior, seconds=time.perf_counter() - begin)
@@ -105,8 +120,7 @@ def refine(
     if not drawing.chains.z or words.startswith("not affordable"):
         reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
         count = target.counter.num_gradients - before[0]
-        rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds(), reason=reason)
-        return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})
+        return with_line(posterior, "refine", reason, num_gradients=count, seconds=seconds())
     found = drawn(words)
     found.findings += tuple(f for f in checkpoint.findings if f not in found.findings)
     checkpoint.posterior(lambda: found, now=True)
@@ -125,18 +139,17 @@ def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior
     moved = replace(
         outcome,
         law=law,
-        rungs=[*posterior.trail, rung],
-        findings=[
+        rungs=(*posterior.trail, rung),
+        findings=(
             *(f for f in posterior.findings if f.name not in SHORT_CHAINS),
             *_findings(law, values, posterior),
-        ],
-        twins=_twins(outcome, law, rng),
+        ),
+        twins=twins(outcome.symmetries, law, rng),
         guide_errors=None if errors is None else errors[:2],
         condemned=None if outcome.condemned == POINT_ESTIMATE else outcome.condemned,
     )
     if outcome.without:
-        sd = np.maximum(law.z.std(0), 1e-300)
-        moved.params = dict(outcome.guide.init({"mean": law.z.mean(0), "sd": sd}))
+        moved = replace(moved, fitted=Affine(law.z.mean(0), np.maximum(law.z.std(0), 1e-300)))
     cost = Cost(
         posterior.cost.num_densities + target.counter.num_densities - before[1],
         posterior.cost.num_gradients + count,
@@ -158,19 +171,16 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     **options
         As `refine` takes them.
     """
-    begin, guide = time.perf_counter(), MeanField().bind(target)
-    seek = Fitting(target, SimpleNamespace(family=guide.family), seed, Watch())
-    rng = seek.rng(0)
-    points = seek.scattered(16, rng) if start_z is None else start_z
-    frame = independent(*target.units)
+    begin, rng = time.perf_counter(), np.random.default_rng([seed, 0])
+    density = marked(target.value_and_grad)
+    points = scattered(density, target, 16, rng) if start_z is None else start_z
+    frame = Affine(*target.units)
     outcome = Outcome(
-        guide, guide.init({"mean": frame.mean, "sd": target.units[1]}), Law("guide", points), np.nan,
-        (np.nan, np.nan), None, frame, None, NOT_RUN, [], without=True,
-    )  # fmt: skip
+        MeanField().bind(target), frame, Law("guide", points), frame=frame, condemned=NOT_RUN, without=True
+    )
     cost = Cost(target.counter.num_densities, target.counter.num_gradients, 0.0, time.perf_counter() - begin)
     none = conclude(program, target, outcome, findings, cost, settings)
-    none._outcome.condemned = None
-    return refine(none, **options)
+    return refine(none, outcome=replace(outcome, condemned=None), **options)
 
 
 def _check(posterior, num_chains, num_draws, max_seconds, seed):
@@ -181,18 +191,18 @@ def _check(posterior, num_chains, num_draws, max_seconds, seed):
                 "refine", "the program bound to the data that were fitted", "other data", "fit these data"
             )
         )
-    for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, SHORTEST)):
+    for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, SHORTEST_CHAIN)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and (not whole or value < least):
             raise InferenceError(explain(name, f"an integer of at least {least}", repr(value), "correct it"))
-    if num_chains >= FEW and (num_chains % SUPERCHAINS or num_chains > MOST_CHAINS):
-        few = f"fewer than {FEW}, or a multiple of {SUPERCHAINS} up to {MOST_CHAINS}"
+    if num_chains >= FEW_CHAINS and (num_chains % SUPERCHAINS or num_chains > MOST_CHAINS):
+        few = f"fewer than {FEW_CHAINS}, or a multiple of {SUPERCHAINS} up to {MOST_CHAINS}"
         raise InferenceError(explain("num_chains", few, repr(num_chains), "choose another number"))
-    if num_chains >= FEW and not posterior._target.lockstep:
+    if num_chains >= FEW_CHAINS and not posterior._target.lockstep:
         raise UnsupportedError(
             explain(
                 "num_chains",
-                f"fewer than {FEW} on this backend, whose chains run one after the other",
+                f"fewer than {FEW_CHAINS} on this backend, whose chains run one after the other",
                 repr(num_chains),
                 "use fewer chains, or fit with backend='jax'",
             )
@@ -209,13 +219,8 @@ def _without_start(posterior, seconds) -> Posterior:
     finding = Finding(
         "no start", "fit", None, None, "untrusted", f"Not refined: {reason}. Fit again with another seed."
     )
-    trail = Trail([*posterior.trail, Rung("refine", "nuts", seconds=seconds, reason=f"not run: {reason}")])
-    return replace(posterior, trail=trail, findings=Findings([*posterior.findings, finding]), _groups={})
-
-
-def _twins(outcome, law, rng):
-    rows = law.resample(min(4000, len(law.z)), rng)
-    return rows, [symmetry.apply(law.z[rows])[0] for symmetry in outcome.symmetries]
+    told = with_line(posterior, "refine", f"not run: {reason}", seconds=seconds)
+    return replace(told, findings=Findings([*posterior.findings, finding]))
 
 
 def _guide_errors(target, outcome, exact, posterior):
@@ -271,7 +276,7 @@ def _findings(law: Law, values, posterior):
             label,
             float(apart[worst]),
             RHAT,
-            "caution" if apart[worst] < 1.05 else "untrusted",
+            "caution" if apart[worst] < 1 + RHAT_CAUTION else "untrusted",
             f"R̂ of {label} is {apart[worst]:.3f}: the chains have not come together. Give them more time, or look for "
             "several modes.",
         )
@@ -279,23 +284,18 @@ def _findings(law: Law, values, posterior):
 
 def _remembered(posterior) -> Outcome:
     """What a posterior that was loaded still knows of its fit."""
-    law = Law("psis" if posterior.law == "psis" else posterior.law, posterior.z)
-    if posterior.law == "mcmc":
-        law.held = np.inf if posterior.judgement != "untrusted" else 0.0
-    frame = Dense(posterior.z.mean(0), np.diag(np.maximum(posterior.z.std(0), 1e-300)))
+    mixed = posterior.law != "mcmc" or posterior.judgement != "untrusted"
+    law = Law(posterior.law, posterior.z, held=np.inf if mixed else 0.0)
     condemned = posterior.settings.get("condemned")
     if condemned is None and any(f.name == "symmetry" for f in posterior.findings):
         condemned = FORGOTTEN
     return Outcome(
         posterior.guide,
-        posterior.params,
+        posterior.guide.at(posterior.params),
         law,
         posterior.khat,
-        (np.nan, np.nan),
-        None,
-        frame,
-        None,
-        condemned,
-        list(posterior.fit_record.get("elbo", [])),
+        frame=Affine(posterior.z.mean(0), np.maximum(posterior.z.std(0), 1e-300)),
+        condemned=condemned,
+        elbo_trace=tuple(posterior.fit_record.get("elbo", ())),
         steps={k: posterior.fit_record[k] for k in STEPS[1:] if k in posterior.fit_record},
     )

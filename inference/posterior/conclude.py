@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..evidence.coordinates import Coordinates
 from ..evidence.finding import Finding, Findings
-from ..evidence.verdicts import KHAT_TRUSTED, MIRRORED
-from ..evidence.frame import Coordinates, Sparse
-from ..ladder.climb import LARGEST_BLOCK
-from ..evidence.outcome import Outcome, quantity_values, verdicts_of
-from . import Posterior
-from ..run.trail import Trail
-
-MOST_SYMMETRIES = 5  # that are named
+from ..evidence.judging import verdicts_of
+from ..evidence.outcome import Outcome
+from ..evidence.quantities import quantity_values
+from ..run.trail import Rung, Trail
+from ..thresholds import KHAT_TRUSTED, LARGEST_BLOCK, LARGEST_DENSE, MIRRORED, MOST_SYMMETRIES
+from .posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def conclude(program, target, outcome: Outcome, findings, cost: Cost, settings: 
     if law.kind == "mcmc" and outcome.khat < KHAT_TRUSTED and outcome.pool is not None:
         at_pool, _ = quantity_values(target, outcome.pool.z)
     mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0], values)
-    if isinstance(outcome.frame, Sparse) and law.kind != "mcmc":
+    if outcome.frame is not None and target.dim > LARGEST_DENSE and law.kind != "mcmc":
         known = Coordinates.of(target, layout, outcome.frame.mean, outcome.sd)
     estimates, verdicts = verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known)
     findings += _symmetries(outcome, mirrored)
@@ -111,3 +110,9 @@ def _symmetries(outcome, mirrored):
             f"The posterior is symmetric under {symmetry.words}, and the draws show one of its equal "
             "modes. Order or anchor these parameters; quantities that do not change stay valid.",
         )
+
+
+def with_line(posterior: Posterior, name: str, reason: str, **spent) -> Posterior:
+    """The same posterior with one more line in its trail, and what is computed on request computed anew."""
+    rung = Rung(name, "nuts", reason=reason, **spent)
+    return replace(posterior, trail=Trail([*posterior.trail, rung]), _groups={})

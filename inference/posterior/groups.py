@@ -9,12 +9,9 @@ import numpy as np
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, prior_groups, seeds
 from ...ppl.tree import dataset
+from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, NUM_PRIOR_DRAWS
 
 ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
-LARGEST_GROUP = 2**27
-NUM_PRIOR_DRAWS = 1000
-LEAST_DRAWS = 200  # fewer cannot show a tail probability of 1%
-BLOCK = 256
 STEPS = ("elbo", "gradient_norm", "not_finite", "restart")
 FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd", "rhat")
 _kinds: list = []
@@ -129,7 +126,9 @@ def log_density(posterior) -> np.ndarray | None:
     def density(z):
         return {"lp": target.density.value(z, target.data, target.weights)}
 
-    return in_blocks(density, posterior.z.astype(target.dtype), len(posterior.z), BLOCK)["lp"].astype(float)
+    return in_blocks(density, posterior.z.astype(target.dtype), len(posterior.z), GROUP_BLOCK)["lp"].astype(
+        float
+    )
 
 
 def compute(posterior, name: str) -> dict:
@@ -168,7 +167,7 @@ def kept(posterior, size: int) -> np.ndarray:
     """Draws that a group of `size` numbers per draw is computed for: all, or evenly spaced ones."""
     chains = num_chains(posterior)
     count = len(posterior.z) // chains
-    keep = int(np.clip(LARGEST_GROUP // max(size * chains, 1), min(LEAST_DRAWS, count), count))
+    keep = int(np.clip(LARGEST_GROUP // max(size * chains, 1), min(LEAST_GROUP_DRAWS, count), count))
     rows = np.unique(np.linspace(0, count - 1, keep).astype(int))
     return (np.arange(chains)[:, None] * count + rows).ravel()
 
@@ -201,7 +200,11 @@ def predictions(posterior, rows: np.ndarray) -> dict[str, np.ndarray]:
 def draws_of(posterior) -> np.ndarray:
     """Which draws the group of predictions is of; all of them for one that was loaded or given."""
     target = getattr(posterior, "_target", None)
-    return np.arange(LARGEST_GROUP // LEAST_DRAWS) if target is None else kept(posterior, _size(target.trace))
+    return (
+        np.arange(LARGEST_GROUP // LEAST_GROUP_DRAWS)
+        if target is None
+        else kept(posterior, _size(target.trace))
+    )
 
 
 def _posterior_predictive(posterior):
@@ -223,5 +226,5 @@ def _log_prior(posterior):
         return target.density.site_priors(z, target.data, target.weights)
 
     z = posterior.z.astype(target.dtype)
-    found = in_blocks(terms, z, len(z), BLOCK)
+    found = in_blocks(terms, z, len(z), GROUP_BLOCK)
     return dataset({name: chained(posterior, value).astype(float) for name, value in found.items()}, {}, {})

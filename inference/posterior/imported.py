@@ -7,18 +7,19 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...guides import MeanField
+from ...guides.transport import Affine
 from ...ppl.backends import load
 from ...ppl.errors import DataError, explain
 from ...ppl.sites import Site, element_labels
 from ...ppl.tree import variable_name
-from .conclude import Cost, conclude
 from ..evidence.chains import slowest
-from ..evidence.mixing import SHORTEST
-from ..evidence.frame import Dense
-from ..evidence.outcome import Law, Outcome, verdicts_of
-from . import Posterior
-from .posterior import columns
+from ..evidence.judging import verdicts_of
+from ..evidence.law import Law
+from ..evidence.outcome import Outcome
 from ..run.trail import Rung, Trail
+from ..thresholds import LARGEST_DENSE, SHORTEST_CHAIN
+from .conclude import Cost, conclude
+from .posterior import Posterior, columns
 
 STATS = ("diverging", "energy")
 
@@ -95,9 +96,11 @@ def _group(tree):
                     "group 'posterior'", "the dims 'chain' and 'draw'", f"{tuple(group.dims)}", "name them so"
                 )
             )
-    if group.sizes["draw"] < SHORTEST:
+    if group.sizes["draw"] < SHORTEST_CHAIN:
         told = f"{group.sizes['draw']}"
-        raise DataError(explain("dim 'draw'", f"{SHORTEST} draws of each chain or more", told, "draw more"))
+        raise DataError(
+            explain("dim 'draw'", f"{SHORTEST_CHAIN} draws of each chain or more", told, "draw more")
+        )
     return group.transpose("chain", "draw", ...)
 
 
@@ -131,16 +134,14 @@ def _values(group, site, total) -> np.ndarray:
 
 def _outcome(target, z, num_chains, stats) -> Outcome:
     mean, sd = z.mean(0), np.maximum(z.std(0), 1e-300)
-    family = MeanField()
-    guide = family.bind(target)
     diverging = stats.get("diverging", np.zeros(1, bool)).ravel().astype(bool)
     held = slowest(((z - mean) / sd).reshape(num_chains, -1, z.shape[1]))
     where = z[diverging] if len(diverging) == len(z) else None
     law = Law("mcmc", z, None, num_chains, float(diverging.mean()), where, held, stats or None)
     made = Rung("draws", "mcmc", reason=f"{num_chains} chains × {len(z) // num_chains} draws made elsewhere")
-    frame = Dense(mean, np.diag(sd)) if len(mean) <= 1000 else None
-    params = dict(guide.init({"mean": mean, "sd": sd}))
-    return Outcome(guide, params, law, np.nan, (np.nan, np.nan), None, frame, None, None, [], [made])
+    fitted = Affine(mean, sd)
+    frame = fitted if len(mean) <= LARGEST_DENSE else None
+    return Outcome(MeanField().bind(target), fitted, law, frame=frame, rungs=(made,))
 
 
 def _alone(group, num_chains, stats, total) -> Posterior:
@@ -179,7 +180,7 @@ def _alone(group, num_chains, stats, total) -> Posterior:
         sites,
         coords,
         outcome.guide,
-        outcome.params,
+        outcome.fitted.to_arrays(),
         "mcmc",
         np.nan,
         values,

@@ -17,18 +17,17 @@ from ...ppl.errors import ElboroomError, InferenceError, explain, in_short
 from ...ppl.model import Program
 from ...ppl.sites import Site
 from ...ppl.tree import variable_name
-from ..evidence.finding import Finding, Findings
-from ..evidence.verdicts import ORDER
 from ..batches.minibatch import available
-from ..evidence.outcome import quantity_values
+from ..evidence.finding import Finding, Findings
+from ..evidence.quantities import quantity_values
+from ..evidence.verdicts import ORDER
 from ..run.trail import Rung, Trail
+from ..thresholds import DENSEST, LARGEST_RECORD
 from .groups import ON_REQUEST
 from .posterior import COLUMNS, Posterior, split
 from .save import DRAWS, ENGINE, FORMAT, GUIDE, NUMBER, RECORD
 
-LARGEST_RECORD = 2**28  # bytes: the table of about a million quantities
 FILTERS = {1, 2, 3}  # deflate, shuffle and the checksum of Fletcher: HDF5's own, which load no plugin
-DENSEST = 1032  # bytes that one byte of deflate can stand for (zlib's technical notes)
 
 
 def load(path, program=None) -> Posterior:

@@ -17,11 +17,13 @@ from ...ppl.masks import hide
 from ...ppl.sites import Site, element_labels
 from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
+from ..evidence.judging import verdicts_of
+from ..evidence.law import Law
+from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import ORDER, worst
-from ..evidence.outcome import Law, quantity_values, verdicts_of
 from ..run.trail import Trail
+from ..thresholds import MOST_UNTRUSTED
 
-MOST_UNTRUSTED = 0.05  # of all scalar quantities, in a posterior that is called trusted
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
 
 
@@ -131,7 +133,7 @@ class Posterior:
             trace.sites,
             dict(trace.coords),
             outcome.guide,
-            dict(outcome.params),
+            outcome.fitted.to_arrays(),
             outcome.law.kind,
             float(outcome.khat),
             by_site,
@@ -388,7 +390,8 @@ class Posterior:
         if self.law == "guide":
             z = guide_sample(self.guide, self.params, num_draws, rng)
         else:
-            pool = draw_pool(self._target.value_and_grad, self.guide, self.params, 4 * num_draws, rng)
+            law = self.guide.at(self.params)
+            pool = draw_pool(self._target.value_and_grad, law, 4 * num_draws, rng)
             law = Law("psis", pool.z, pool.weights)
             z = pool.z[law.resample(num_draws, rng)]
         return self._target.constrain(z)

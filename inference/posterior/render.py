@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 
 from ...ppl.names import printable
+from ..thresholds import NUM_ROWS
 
-NUM_ROWS = 20
 RANK = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
 WORDS = {
     "trusted": "The judged quantities can be trusted.",

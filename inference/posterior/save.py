@@ -15,6 +15,7 @@ from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
 from ...ppl.target import LARGEST_WORK
 from ...ppl.tree import variable_name
+from ..thresholds import PROBE_DRAWS, RESOLVED_SD
 from .groups import ON_REQUEST, lazy_tree, version
 from .posterior import COLUMNS, Posterior
 from .predict import fitted_labels
@@ -23,8 +24,6 @@ FORMAT, NUMBER = "elboroom-posterior", 2  # 1 had no digest of the record
 RECORD, DRAWS, GUIDE = "posterior.json", "posterior.nc", "guide.safetensors"
 KEPT = ("posterior", "observed_data", "constant_data", "sample_stats", "fit", *ON_REQUEST)
 ENGINE = "h5netcdf"
-PROBES = 4  # draws whose log density is kept to tell the model by
-RESOLVED = 1e-4  # of a standard deviation: far below the Monte Carlo error of any number of draws
 
 
 def save(posterior: Posterior, path, dtype=None, groups=None, sites=None) -> Path:
@@ -118,7 +117,7 @@ def _single_will_do(variable) -> bool:
         return False
     axes = ("chain", "draw")
     with np.errstate(invalid="ignore"):
-        coarse = np.abs(variable).max(axes) * np.finfo(np.float32).eps > RESOLVED * variable.std(axes)
+        coarse = np.abs(variable).max(axes) * np.finfo(np.float32).eps > RESOLVED_SD * variable.std(axes)
     return not bool(coarse.any())
 
 
@@ -226,7 +225,7 @@ def probe(posterior: Posterior) -> dict | None:
     target, known = posterior._target, posterior.model_record.get("probe")
     if target is None or target.work > LARGEST_WORK or not len(posterior.z):
         return known
-    rows = np.linspace(0, len(posterior.z) - 1, min(PROBES, len(posterior.z))).astype(int)
+    rows = np.linspace(0, len(posterior.z) - 1, min(PROBE_DRAWS, len(posterior.z))).astype(int)
     try:
         return {"rows": rows.tolist(), "log_density": target.value_and_grad(posterior.z[rows])[0].tolist()}
     except ElboroomError:  # the model has changed since

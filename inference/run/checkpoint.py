@@ -18,10 +18,9 @@ import numpy as np
 from ...ppl import files
 from ...ppl.errors import InferenceError, explain
 from ..evidence.finding import Finding
+from ..thresholds import CHECKPOINT_SECONDS
 
-FORMAT, FILE, POSTERIOR = "elboroom-checkpoint/2", "checkpoint.npz", "posterior"
-EVERY = 60.0  # seconds between two writes within a stage
-STAGES = ("starts", "fit")
+FORMAT, FILE, POSTERIOR = "elboroom-checkpoint/3", "checkpoint.npz", "posterior"
 
 
 class Checkpoint:
@@ -111,10 +110,6 @@ class Checkpoint:
         """The last stage that has ended."""
         return self._record.get("stage")
 
-    def ended(self, stage: str) -> bool:
-        """Whether a stage need not be run again."""
-        return self.stage is not None and STAGES.index(self.stage) >= STAGES.index(stage)
-
     @property
     def state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """What `finish` was given: JSON-ready values, and arrays."""
@@ -135,7 +130,7 @@ class Checkpoint:
 
     def keep(self, make: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """The state of a stage under way, once a minute."""
-        if self.folder is None or time.monotonic() - self._written < EVERY:
+        if self.folder is None or time.monotonic() - self._written < CHECKPOINT_SECONDS:
             return
         self._arrays = {k: v for k, v in self._arrays.items() if not k.startswith("under_way/")}
         self._arrays |= {f"under_way/{name}": np.asarray(value) for name, value in make().items()}
@@ -143,7 +138,7 @@ class Checkpoint:
 
     def posterior(self, make: Callable[[], Any], now: bool = False) -> None:
         """A posterior to load, once a minute or `now`."""
-        if self.folder is not None and (now or time.monotonic() - self._written >= EVERY):
+        if self.folder is not None and (now or time.monotonic() - self._written >= CHECKPOINT_SECONDS):
             self._guarded(lambda: make().save(self.folder / POSTERIOR))
 
     def _write(self) -> None:

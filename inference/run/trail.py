@@ -18,6 +18,8 @@ class Rung:
         NaN where they do not apply.
     num_gradients : int
     seconds : float
+    projected : float
+        Seconds that it was to take, as far as they could be told before: gradients times what one had cost.
     verdict : str or None
     reason : str
     """
@@ -31,6 +33,7 @@ class Rung:
     seconds: float = 0.0
     verdict: str | None = None
     reason: str = ""
+    projected: float = np.nan
 
 
 class Trail(tuple):

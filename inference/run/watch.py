@@ -10,9 +10,9 @@ from numbers import Real
 
 from ...ppl.errors import InferenceError, explain
 from ...ppl.interrupts import came
+from ..thresholds import REDRAWN
 
 logger = logging.getLogger("elboroom")
-REDRAWN = 0.1  # seconds between two looks of a bar
 
 
 def check_seconds(seconds, positive: bool = True) -> None:

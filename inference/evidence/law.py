@@ -1,0 +1,118 @@
+"""Where draws come from: weighted independent draws, or chains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..thresholds import FEW_CHAINS, FEWEST_SHOWN, MOST_SHOWN
+from .chains import inefficiency
+from .mixing import effective_sizes, nested_rhat, split_rhat
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """Where draws come from: weighted independent draws, or chains.
+
+    Attributes
+    ----------
+    kind : {"guide", "psis", "mcmc"}
+    z : numpy.ndarray, shape (S, dim)
+    weights : numpy.ndarray or None
+    num_chains : int
+        Chains in `z`, chain-major; 0 for independent draws.
+    held : float
+        Autocorrelation times that the chains have moved along the direction that holds them most.
+    stats : dict of numpy.ndarray, shape (num_chains, T)
+        What NUTS says of each transition.
+    superchains : int
+        Groups of many chains, next to each other, that began at one point each; 0 for chains without groups.
+    """
+
+    kind: str
+    z: np.ndarray
+    weights: np.ndarray | None = None
+    num_chains: int = 0
+    divergent: float = 0.0
+    divergent_z: np.ndarray | None = None
+    held: float = np.inf
+    stats: dict[str, np.ndarray] | None = None
+    superchains: int = 0
+
+    @property
+    def long(self) -> bool:
+        """Whether the chains are few and long."""
+        return 0 < self.num_chains < FEW_CHAINS
+
+    def inflation(self, values: np.ndarray):
+        """Draws per effective draw of each column."""
+        if not self.num_chains:
+            return 1.0
+        chains = values.reshape(self.num_chains, -1, values.shape[1])
+        if self.long:
+            return len(values) / np.minimum(*effective_sizes(chains))
+        return inefficiency(chains)
+
+    def rhat(self, values: np.ndarray) -> np.ndarray:
+        """R̂ of each column, nested for superchains; 1 where the spread of many short chains is in `inflation` already."""
+        chains = values.reshape(self.num_chains or 1, -1, values.shape[1])
+        if self.superchains:
+            return nested_rhat(chains, self.superchains)
+        return split_rhat(chains) if self.long else np.ones(values.shape[1])
+
+    def drift(self, values: np.ndarray, inflation) -> np.ndarray:
+        """Change of mean, spread and 5% tails between the halves of the chains, beyond its noise, in sds."""
+        if not self.num_chains:
+            return np.zeros(values.shape[1])
+        half = len(values) // self.num_chains // 2
+        chains = values.reshape(self.num_chains, -1, values.shape[1])
+        sd = np.where(values.std(0) > 0, values.std(0), 1.0)
+        first, second = (
+            chains[:, part].reshape(-1, values.shape[1]) for part in (slice(half), slice(half, None))
+        )
+        noise = 4.0 * np.sqrt(inflation / len(values))  # two standard errors of a difference
+        shift = np.abs(first.mean(0) - second.mean(0)) / sd - noise
+        spread = 0.5 * np.abs(first.std(0) - second.std(0)) / sd - noise
+        edges = np.quantile(first, [0.05, 0.95], axis=0) - np.quantile(second, [0.05, 0.95], axis=0)
+        tails = 0.6 * np.abs(edges).max(0) / sd - 2.0 * noise
+        return np.maximum.reduce([shift, spread, tails, np.zeros_like(shift)])
+
+    def resample(self, num_draws: int, rng) -> np.ndarray:
+        """Indices of draws that have this law, each of equal weight, in random order; of NUTS's chains in theirs."""
+        count = len(self.z)
+        if self.long or self.superchains:  # chain by chain, in their order
+            each = count // self.num_chains
+            rows = np.linspace(0, each - 1, min(each, -(-num_draws // self.num_chains))).astype(int)
+            return (np.arange(self.num_chains)[:, None] * each + rows).ravel()
+        if self.weights is None:
+            if num_draws <= count:
+                return rng.permutation(np.linspace(0, count - 1, num_draws).astype(int))
+            return rng.choice(count, num_draws)
+        order = rng.permutation(count)
+        position = (rng.uniform() + np.arange(num_draws)) / num_draws
+        chosen = order[np.minimum(np.searchsorted(np.cumsum(self.weights[order]), position), count - 1)]
+        return rng.permutation(chosen)
+
+    def shown(self, num_draws: int, rng) -> tuple[np.ndarray, int]:
+        """Indices of draws to keep, and the chains that they are shown as, chain by chain; 1 where there are none.
+
+        Many short chains are put together in superchains: their R̂ tells of chains that stayed where they began.
+        """
+        if self.long or self.superchains or not self.num_chains:
+            return self.resample(num_draws, rng), self.num_chains or 1
+        sizes = [k for k in range(FEWEST_SHOWN, MOST_SHOWN + 1) if self.num_chains % k == 0] or [1]
+        chains = max([k for k in sizes if num_draws % k == 0] or sizes)
+        each, wanted = len(self.z) // chains, -(-num_draws // chains)
+        rows = np.linspace(0, each - 1, wanted).astype(int)
+        return (np.arange(chains)[:, None] * each + rows).ravel(), chains
+
+    def rhat_shown(self, values: np.ndarray) -> np.ndarray | None:
+        """R̂ of each column over the chains that are there, nested for short ones; None for independent draws."""
+        if not self.num_chains:
+            return None
+        if self.long or self.superchains:
+            return self.rhat(values)
+        sizes = [k for k in range(2, MOST_SHOWN + 1) if self.num_chains % k == 0 and self.num_chains > k]
+        chains = values.reshape(self.num_chains, -1, values.shape[1])
+        return nested_rhat(chains, max(sizes)) if sizes else split_rhat(chains)

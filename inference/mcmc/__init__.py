@@ -1,0 +1,1 @@
+"""Chains of NUTS, from where a fit ended."""

@@ -1,0 +1,1 @@
+"""What a fit runs on: its deadline, its trail, its checkpoint."""
