@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from elboroom.inference.mcmc import drawing
-from elboroom.inference.mcmc import nuts
+from elboroom.guides import Affine
 from elboroom.inference.evidence.mixing import effective_sizes
-from elboroom.inference.mcmc.precondition import Affine
+from elboroom.inference.mcmc import drawing, nuts
 from elboroom.inference.mcmc.refine import refine
 from elboroom.inference.run.watch import Watch
 
@@ -81,7 +80,7 @@ def test_by_itself_it_ends_when_chains_from_nothing_would_have(fitted, monkeypat
     assert "as long as chains from nothing would take" in refined.trail[-1].reason
     assert refined.draws["posterior"].sizes["draw"] <= 900 - nuts.MEETING
     with monkeypatch.context() as patched:
-        patched.setattr(drawing, "MOST", 1500)
+        patched.setattr(drawing, "MOST_DRAWS", 1500)
         asked = refine(fitted, progress=False)  # who asks for chains gets them
     assert "the most that is kept" in asked.trail[-1].reason
 
@@ -123,6 +122,6 @@ def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
     monkeypatch.setattr(
         posterior, "_outcome", replace(posterior._outcome, khat=0.1, stein=None, law=replace(law, z=spread))
     )
-    monkeypatch.setattr(drawing, "MOST", 1500)
+    monkeypatch.setattr(drawing, "MOST_DRAWS", 1500)
     refined = refine(posterior, progress=False)
     assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"
