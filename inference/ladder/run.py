@@ -70,6 +70,7 @@ class Run:
         clock, counter = target.density.clock, target.counter
         begin, compiled, count = time.perf_counter(), clock["compile"], counter.num_gradients
         found = call()
-        self._seconds += time.perf_counter() - begin - (clock["compile"] - compiled)
+        # what was compiled meanwhile counts in full, also where the call waited for some of it only
+        self._seconds += max(0.0, time.perf_counter() - begin - (clock["compile"] - compiled))
         self._gradients += counter.num_gradients - count
         return found
