@@ -151,8 +151,9 @@ def modes():
 def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
     posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
     law = posterior._outcome.law
-    law.z = np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z
-    posterior._outcome.condemned = None  # what a search of the fit has found is not what is tested
+    law = replace(law, z=np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z)
+    # what a search of the fit has found is not what is tested
+    posterior = replace(posterior, _outcome=replace(posterior._outcome, law=law, condemned=None))
     refined = posterior.refine(num_chains, num_draws, progress=False)
     assert set(refined.summary()["verdict"]) == {"untrusted"}
     assert any(f.name == "chains disagree" and f.verdict == "untrusted" for f in refined.findings)
