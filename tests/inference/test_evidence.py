@@ -11,7 +11,7 @@ from elboroom.inference.engines.polish import Polish
 from elboroom.inference.evidence.chains import inefficiency, short_chains, slowest
 from elboroom.inference.evidence.estimates import estimate
 from elboroom.inference.evidence.pool import draw_pool
-from elboroom.inference.evidence.psis import khat_limit, smooth
+from elboroom.inference.evidence.psis import khat_threshold, smooth
 from elboroom.inference.evidence.stein import stein
 
 
@@ -34,7 +34,7 @@ def test_khat_of_constant_weights():
 
 
 def test_threshold():
-    assert khat_limit(100) == 0.5 and khat_limit(10**6) == 0.7
+    assert khat_threshold(100) == 0.5 and khat_threshold(10**6) == 0.7
 
 
 def test_designs():
