@@ -27,8 +27,8 @@ from .ladder import STAGES, Run, State, climb
 from .mcmc.affordable import refine_where_it_pays
 from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
-from .posterior import Posterior
-from .posterior.conclude import Cost, conclude, with_line
+from .posterior import Cost, Posterior
+from .posterior.make import conclude, with_line
 from .run.checkpoint import Checkpoint
 from .run.watch import Watch
 

@@ -15,7 +15,7 @@ from ..thresholds import NUM_TWINS
 from .finding import Finding
 from .law import Law
 from .pool import Pool
-from .psis import khat_limit
+from .psis import khat_threshold
 from .symmetry import Symmetry
 
 
@@ -78,7 +78,7 @@ class Outcome:
     @property
     def usable(self) -> bool:
         """Whether the weights of the guide's draws are reliable."""
-        return self.khat < khat_limit(len(self.law.z if self.pool is None else self.pool.z))
+        return self.khat < khat_threshold(len(self.law.z if self.pool is None else self.pool.z))
 
     @property
     def sd(self) -> np.ndarray:

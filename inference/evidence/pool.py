@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 
 from ...guides.transport import Affine, standard_normal, student_t
 from ..thresholds import TAIL_DF
-from .psis import effective_size, khat_limit, smooth
+from .psis import effective_size, khat_threshold, smooth
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Pool:
     @property
     def usable(self) -> bool:
         """Whether the weights are reliable at this number of draws."""
-        return self.khat < khat_limit(len(self.z))
+        return self.khat < khat_threshold(len(self.z))
 
     @cached_property
     def guide_khat(self) -> float:

@@ -64,12 +64,12 @@ class _Apart:
         return builtins.__import__(name, globals, locals, fromlist, level)
 
 
-def khat_limit(num_draws: int) -> float:
+def khat_threshold(num_draws: int) -> float:
     """Sample-size-aware limit of k̂: ``min(1 − 1/log10 S, 0.7)`` (Vehtari et al. 2024).
 
     Examples
     --------
-    >>> round(khat_limit(100), 2), khat_limit(10_000)
+    >>> round(khat_threshold(100), 2), khat_threshold(10_000)
     (0.5, 0.7)
     """
     return float(min(1 - 1 / np.log10(num_draws), KHAT_LIMIT))

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from elboroom.inference.batches import blocks
-from elboroom.inference.engines.anchored import anchored, corrected, stages
 from elboroom.inference.batches.blocks import Blocks
-from elboroom.inference.engines.designs import whitened
 from elboroom.inference.batches.minibatch import Batches, Minibatch
+from elboroom.inference.engines.anchored import anchored, corrected, stages
+from elboroom.inference.engines.designs import whitened
 from elboroom.inference.engines.natural import State, step, whitened_moments
 
 import elboroom as er

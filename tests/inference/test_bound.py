@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from elboroom.guides import choose
-from elboroom.inference.ladder.climb.fitting import Fitting
 from elboroom.inference.engines.natural import natural_gradient, polish
 from elboroom.inference.engines.starts import loose_fits
+from elboroom.inference.ladder.climb.fitting import Fitting
 from elboroom.inference.run.watch import Watch
 from scipy.stats import multivariate_normal
 

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from elboroom.inference.run import checkpoint as room
+from elboroom.inference.engines import stochastic
 from elboroom.inference.ladder import climb as ladder
 from elboroom.inference.mcmc import nuts
-from elboroom.inference.engines import stochastic
+from elboroom.inference.run import checkpoint as room
 from elboroom.ppl import files
 
 import elboroom as er

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from elboroom.inference.mcmc import drawing
-from elboroom.inference.mcmc import nuts
 from elboroom.inference.evidence.mixing import effective_sizes
+from elboroom.inference.mcmc import drawing, nuts
 from elboroom.inference.mcmc.precondition import Affine
 from elboroom.inference.mcmc.refine import refine
 from elboroom.inference.run.watch import Watch

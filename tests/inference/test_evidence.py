@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from elboroom.guides import FullRank
 from elboroom.inference.engines.designs import antithetic, whitened
+from elboroom.inference.engines.lbfgs import minimise
+from elboroom.inference.engines.natural import natural_gradient, polish
 from elboroom.inference.evidence.chains import inefficiency, short_chains, slowest
 from elboroom.inference.evidence.estimates import estimate
+from elboroom.inference.evidence.frame import Dense
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.evidence.psis import khat_threshold, smooth
 from elboroom.inference.evidence.stein import stein
-from elboroom.inference.evidence.frame import Dense
-from elboroom.inference.engines.lbfgs import minimise
-from elboroom.inference.engines.natural import natural_gradient, polish
 
 
 class Box:

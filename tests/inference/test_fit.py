@@ -169,8 +169,8 @@ def test_a_narrow_mode_is_looked_for_from_afar_and_among_the_draws(separation):
 
 
 def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
-    from elboroom.inference.ladder import fitting
     from elboroom.inference.ladder import climb as ladder
+    from elboroom.inference.ladder import fitting
 
     def fails(*args, **kwargs):
         raise MemoryError("no room for it")

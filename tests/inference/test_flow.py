@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from elboroom.guides import Flow, sample
-from elboroom.inference.mcmc import nuts as room
-from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.engines.flow import affordable, around, ascend, covers
+from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.ladder.climb import Climb
+from elboroom.inference.mcmc import nuts as room
 from elboroom.inference.run.watch import Watch
 from elboroom.ppl.constraints import real
 from scipy.optimize import brentq

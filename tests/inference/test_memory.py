@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from elboroom.inference.engines import ascent
+from elboroom.inference.engines import ascent, stochastic
 from elboroom.inference.ladder import climb as ladder
-from elboroom.inference.engines import stochastic
 from elboroom.ppl.backends import load
 from elboroom.ppl.target import Target
 
@@ -189,8 +188,7 @@ def test_a_fit_that_ran_out_goes_on_where_it_was(tmp_path, monkeypatch, size):
 
 
 def test_the_size_that_memory_chose_is_part_of_the_checkpoint(tmp_path, monkeypatch):
-    from elboroom.inference.batches import memory
-    from elboroom.inference.batches import minibatch
+    from elboroom.inference.batches import memory, minibatch
 
     def fit(folder=None):
         return er.fit(regression(X, Y), checkpoint=folder, refine=False, progress=False)

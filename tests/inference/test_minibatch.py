@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from elboroom.inference.engines import stochastic
 from elboroom.inference.batches.minibatch import Batches, Minibatch
+from elboroom.inference.engines import stochastic
 from elboroom.inference.engines.stochastic import EVERY, PILOT_STEPS, ascend
 
 import elboroom as er

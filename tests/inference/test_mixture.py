@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from elboroom.inference.evidence.symmetry import Symmetry
 from elboroom.inference.evidence.frame import Dense
 from elboroom.inference.evidence.mixture import Part, gather, judged, missed, weigh
+from elboroom.inference.evidence.symmetry import Symmetry
 from scipy.special import logsumexp
 
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from elboroom.inference.mcmc import affordable
-from elboroom.inference.mcmc import nuts
-from elboroom.inference.mcmc import refine as room
 from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
 from elboroom.inference.evidence.verdicts import MEAN, QUANTILE, SD
+from elboroom.inference.mcmc import affordable, nuts
+from elboroom.inference.mcmc import refine as room
 from elboroom.ppl.constraints import real
 from scipy.stats import norm
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from elboroom.inference.batches import blocks
-from elboroom.inference.batches import minibatch
+from elboroom.inference.batches import blocks, minibatch
 from elboroom.inference.batches.minibatch import Batches, Minibatch
 from elboroom.inference.batches.subsampled import Subsampled, subsampled
 from elboroom.inference.run.watch import Watch
