@@ -54,7 +54,7 @@ def check(posterior, statistics: Statistics | None = None) -> Findings:
 
 def _why_not(posterior) -> str:
     """Why nothing could be checked, and what to do."""
-    if getattr(posterior, "program", None) is None:
+    if posterior.program is None:
         return (
             "The checks predict with the program, which this posterior was loaded without: load it with "
             "er.load(path, program=model(data)), the data being those that were fitted."

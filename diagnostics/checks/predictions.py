@@ -208,7 +208,7 @@ def _rows(posterior, shape, there, observed) -> tuple[dict, dict]:
     """What data arguments, other than the outcome itself, say of the rows `there`: numbers, and groups."""
     columns: dict[str, np.ndarray] = {}
     groups: dict[str, np.ndarray] = {}
-    for label, column in _by_row(getattr(posterior, "constant_data", {}), shape):
+    for label, column in _by_row(record_of(posterior).constant_data, shape):
         part, kind = column[there], column.dtype.kind
         if kind in "fiub" and (np.isnan(part).any() or np.allclose(part, observed)):
             continue
