@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from ...guides import FAMILIES
 from ...guides.family import Guide
-from ...guides.transport import Affine
+from ...guides.transport import Affine, packed
 from ..evidence.finding import Finding
 from ..run.trail import Rung
 from .state import State
 
 
-def snapshot(state: State) -> tuple[dict, dict[str, np.ndarray]]:
+def snapshot(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     """JSON-ready values, and arrays."""
-    counter, own = state.target.counter, isinstance(state.best, Affine)
+    counter = state.target.counter
+    own = state.best is not state.fitted
     values = {
         "family": None if state.fitted is None else state.family.name,
         "settings": getattr(state.family, "settings", {}),
@@ -32,7 +34,7 @@ def snapshot(state: State) -> tuple[dict, dict[str, np.ndarray]]:
         "elbo_trace": state.elbo_trace,
         "restarts": state.restarts,
         **_over("centring", state.target.centring),
-        **_over("best", state.best.to_arrays() if own else {}),
+        **_over("best", packed(state.best).to_arrays() if own else {}),
         **_over("steps", state.steps),
         **_over("fitted", {} if state.fitted is None else state.fitted.to_arrays()),
         **_over("layout", {} if state.guide is None else state.guide.layout),

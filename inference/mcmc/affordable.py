@@ -42,13 +42,15 @@ def refine_where_it_pays(
 
 def _disputed(before: Record, after: Record) -> dict:
     """The posterior's table, where chains that are left aside still tell against a quantity that was trusted."""
+    assert after.outcome is not None  # chains have just run
     law = after.outcome.law
     values, _ = quantity_values(after.target, law.z)
     found = estimate(values, None, law.inflation(values))
     with np.errstate(all="ignore"):
         apart = (np.abs(before.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
         spread = np.abs(before.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
-    table = before.table | {
+    table = {
+        **before.table,
         "verdict": list(before.table["verdict"]),
         "reason": list(before.table["reason"]),
     }
@@ -62,6 +64,7 @@ def _disputed(before: Record, after: Record) -> dict:
 def _hopeless(record: Record) -> str | None:
     """Why chains that start at the fit could not mend what is short of trusted; None where they could."""
     outcome, table = record.outcome, record.table
+    assert outcome is not None  # the fit has just ended
     if outcome.condemned is not None:
         return f"not run: {outcome.condemned}"
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":

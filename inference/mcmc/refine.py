@@ -60,7 +60,7 @@ SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energ
 
 @in_words("before chains had draws: the posterior is as it was")
 @held(answered=True)
-def refine(
+def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit adds
     posterior: Posterior,
     num_chains: int = 4,
     num_draws: int | None = None,
@@ -75,6 +75,10 @@ def refine(
 
     Parameters
     ----------
+    posterior : Posterior
+        With its program and the fitted data.
+    num_chains, num_draws, max_seconds, seed, progress, checkpoint
+        See `Posterior.refine`.
     affordable : float, optional
         Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
     outcome : Outcome, optional
@@ -95,8 +99,13 @@ def refine(
         start = np.repeat(start, num_chains // SUPERCHAINS, axis=0)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint, {})  # a fit's own may lie beside the draws
-    keep = lambda: checkpoint.posterior(lambda: made.drawn(drawing.chains, "under way"))  # noqa: E731
-    drawing = Drawing(chains, outcome.law, start, record.judged, rng, watch, num_draws, affordable, keep)
+
+    def keep() -> None:
+        checkpoint.posterior(lambda: made.drawn(drawing.chains, "under way"))
+
+    drawing: Drawing = Drawing(
+        chains, outcome.law, start, record.judged, rng, watch, num_draws, affordable, keep
+    )
     checkpoint.posterior(lambda: posterior, now=affordable is None)
     words = _run(drawing, watch, chains, start, affordable, max_seconds)
     if not drawing.chains.z or words.startswith("not affordable"):
@@ -191,6 +200,14 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
 
     Parameters
     ----------
+    program : Program
+        The model with its data.
+    target : Target
+        Its density.
+    seed : int
+        For the points where chains begin.
+    settings : mapping
+        See `conclude`.
     findings : iterable of Finding
         About the data.
     start_z : numpy.ndarray, shape (1, dim), optional
@@ -234,8 +251,8 @@ def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
                 "use fewer chains, or fit with backend='jax'",
             )
         )
-    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
-    if seed is not None and not whole:
+    natural = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
+    if seed is not None and not natural:
         raise InferenceError(explain("seed", "an integer of at least 0", repr(seed)[:80], "correct it"))
     check_seconds(max_seconds, positive=False)
 
@@ -271,7 +288,7 @@ def _guide_errors(target, outcome: Outcome, exact: np.ndarray, record: Record):
 
 
 def _findings(law: Law, values: np.ndarray, record: Record) -> Iterator[Finding]:
-    stats = law.stats
+    stats = law.stats or {}
     if law.divergent > DIVERGENT:
         yield Finding(
             "divergences",

@@ -38,7 +38,7 @@ def lazy_tree(record: Record):
     )
     for name, group in (*_at_once(record).items(), *record.saved.items()):
         _attach(made, name, group)
-    made._record = record
+    made._record = record  # noqa: SLF001  a slot of ours on a class of xarray's
     return made
 
 
@@ -49,7 +49,7 @@ def _attach(tree, name, group):
     xr.DataTree.__setitem__(tree, name, xr.DataTree(group))
 
 
-def _tree_class():
+def _tree_class():  # noqa: C901  a class that is made late
     # xarray is slow to import, so the class is made when first needed
     if _kinds:
         return _kinds[0]

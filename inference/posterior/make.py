@@ -45,11 +45,15 @@ def conclude(
     Parameters
     ----------
     program : Program
+        The model with its data.
     target : Target
+        Its density, in the coordinates of the fit.
     outcome : Outcome
+        What was found.
     findings : iterable of Finding
         About the data; those of the outcome follow.
     cost : Cost
+        What it cost.
     settings : mapping
         What `fit` was asked for: ``seed``, ``backend``, ``num_draws``, ``quantities``; and the ``local`` sites.
 
@@ -178,13 +182,15 @@ def _computed(target, z) -> dict[str, np.ndarray]:
     ends = z[[0, -1]].astype(target.dtype)
     found = target.density.observed(ends, target.data, target.weights)
     values = {name: np.asarray(value) for name, value in found.items()}
-    return {name: value[0] for name, value in values.items() if np.array_equal(*value, equal_nan=True)}
+    return {
+        name: value[0] for name, value in values.items() if np.array_equal(value[0], value[1], equal_nan=True)
+    }
 
 
 def _thinned(law: Law, count: int) -> dict[str, np.ndarray]:
     """NUTS's statistics of the draws that are kept, chain by chain."""
     rows = law.resample(count, None)
-    return {f"stats/{name}": value.ravel()[rows] for name, value in law.stats.items()}
+    return {f"stats/{name}": value.ravel()[rows] for name, value in (law.stats or {}).items()}
 
 
 def _with_verdict(record: Record) -> Trail:
@@ -224,8 +230,10 @@ def _symmetries(outcome: Outcome, mirrored: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def with_line(posterior: Posterior, name: str, reason: str, **spent: float) -> Posterior:
+def with_line(
+    posterior: Posterior, name: str, reason: str, num_gradients: int = 0, seconds: float = 0.0
+) -> Posterior:
     """The same posterior with one more line in its trail."""
     record = record_of(posterior)
-    rung = Rung(name, "nuts", reason=reason, **spent)
+    rung = Rung(name, "nuts", num_gradients=num_gradients, seconds=seconds, reason=reason)
     return Posterior(replace(record, trail=Trail([*record.trail, rung])))

@@ -226,11 +226,10 @@ class Posterior:
                     "call it on the posterior of such a model",
                 )
             )
-        totals, count = {name: 0.0 for name in names}, len(record.z)
-        for start in range(0, count, RESPONSIBILITY_BLOCK):
-            block = record.target.responsibilities(record.z[start : start + RESPONSIBILITY_BLOCK])
-            totals = {name: totals[name] + block[name].sum(0) for name in names}
-        means = {name: np.moveaxis(total, 0, -1) / count for name, total in totals.items()}
+        starts = range(0, len(record.z), RESPONSIBILITY_BLOCK)
+        blocks = [record.target.responsibilities(record.z[i : i + RESPONSIBILITY_BLOCK]) for i in starts]
+        totals = {name: np.sum([block[name].sum(0) for block in blocks], axis=0) for name in names}
+        means = {name: np.moveaxis(total, 0, -1) / len(record.z) for name, total in totals.items()}
         trace = record.target.trace
         dims = {name: (*trace[name].dims, f"{name}_value") for name in names}
         return dataset(means, dims, trace.coords, ())
@@ -243,7 +242,10 @@ class Posterior:
 
         Parameters
         ----------
-        num_draws, seed : int
+        num_draws : int
+            How many.
+        seed : int
+            Same seed, same draws.
 
         Returns
         -------
@@ -306,9 +308,13 @@ class Posterior:
             Axes (plates) whose elements are new where their number differs: their latents come from the
             prior given the globals.
         var_names : sequence of str, optional
+            Sites to predict; by default outcomes and deterministics.
         num_draws : int, optional
+            Draws to predict for; by default as many as are kept.
         do : mapping, optional
             Sites to replace by values.
+        seed : int
+            Same seed, same predictions.
         **new_data
             Arguments of the model to replace. Outcomes are predicted, never handed back.
 
@@ -345,12 +351,15 @@ class Posterior:
         num_draws : int, optional
             Draws of each chain, four or more, in place of the rule above.
         max_seconds : float, optional
+            Chains end there; the draws so far are returned.
         kernel : {"nuts"}
+            The only one.
         seed : int, optional
             That of the fit by default.
         checkpoint : str or path, optional
             A folder in whose ``posterior`` the draws so far are written every minute, for `elboroom.load`.
         progress : bool
+            Show a line on a terminal or in Jupyter.
 
         Returns
         -------

@@ -23,7 +23,7 @@ def predict(record: Record, new_groups, var_names, num_draws, do, seed, new_data
     if do:
         program = program.do(**do)
     trace = program.trace(record.backend)
-    new = NewGroups(record, program, trace, new_groups, new_data)
+    new = NewGroups(record, program, trace, new_groups)
     filled = {f"{name}_missing" for name in trace.missing} | set(program.masks.kept if program.masks else ())
     sources = {
         s.name: [np.full(n, -1) for n in s.shape] if s.name in filled else new.sources(s)
@@ -102,7 +102,7 @@ def _draws(record: Record, trace, names, num_draws, seed) -> np.ndarray:
         raise InferenceError(
             explain("num_draws", "an integer of at least 1", repr(num_draws), "correct the argument")
         )
-    return np.random.default_rng([seed, 50]).choice(count, num_draws, replace=num_draws > count)
+    return np.random.default_rng([seed, 50]).choice(count, num_draws, replace=bool(num_draws > count))
 
 
 def _extended(value: np.ndarray, sources):
@@ -170,7 +170,7 @@ def _rebind(record: Record, new_data):
     if program.model.language == "elboroom":
         try:
             return variant(dict.fromkeys(absent))
-        except Exception:  # noqa: BLE001  the model may read its outcome: it then gets a stand-in of its shape
+        except Exception:
             return variant(standins)
     return variant(standins)
 
@@ -209,7 +209,7 @@ def _standin(record: Record, name, bound, new_data):
 class NewGroups:
     """Which elements of each latent site are the fitted ones, and which are new."""
 
-    def __init__(self, record, program, trace, new_groups, new_data):
+    def __init__(self, record, program, trace, new_groups):
         self.record, self.program, self.trace = record, program, trace
         self.fitted = {s.name: s for s in record.sites if s.role == "latent"}
         self.every = new_groups is True

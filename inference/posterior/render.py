@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ LAWS = {
 COLOURS = {"trusted": "#1a7f37", "caution": "#9a6700", "untrusted": "#cf222e"}
 
 
-def shown(record: Record) -> tuple[object, int]:
+def shown(record: Record) -> tuple[Any, int]:
     """The summary's rows to show, worst verdicts first, and how many were left out."""
     import pandas as pd
 

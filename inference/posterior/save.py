@@ -32,6 +32,7 @@ def save(record: Record, computed: dict[str, Any], path, dtype=None, groups=None
     Parameters
     ----------
     record : Record
+        Of the posterior.
     computed : mapping
         What has been computed of the posterior on request.
     path : str or path
@@ -132,13 +133,13 @@ def _contents(record: Record, computed: dict[str, Any], dtype, names, sites) -> 
     groups["posterior"] = _only(groups["posterior"], [variable_name(name) for name in sites])
     whole = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     whole.attrs.update(draws.attrs)
-    encoding = {
+    encoding: Any = {
         f"/{name}": {k: _encoding(v, dtype == "float32") for k, v in group.data_vars.items()}
         for name, group in groups.items()
     }
     digests = {}
     for name, make in (
-        (DRAWS, lambda: bytes(whole.to_netcdf(None, engine=ENGINE, encoding=encoding))),
+        (DRAWS, lambda: bytes(whole.to_netcdf(engine=ENGINE, encoding=encoding))  # type: ignore[call-overload]  # xarray's has no overload in memory),
         (GUIDE, lambda: _guide(record)),
     ):
         content = make()
@@ -203,7 +204,7 @@ def _site_record(site: Site) -> dict:
     return out
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: PLR0911  a line for each kind
     """JSON-ready: NaN becomes null, infinities become words, other objects their text."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
