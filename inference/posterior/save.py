@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -137,9 +137,9 @@ def _contents(record: Record, computed: dict[str, Any], dtype, names, sites) -> 
         f"/{name}": {k: _encoding(v, dtype == "float32") for k, v in group.data_vars.items()}
         for name, group in groups.items()
     }
-    digests = {}
+    digests, in_memory = {}, cast(Any, whole.to_netcdf)  # whose types know of files alone
     for name, make in (
-        (DRAWS, lambda: bytes(whole.to_netcdf(engine=ENGINE, encoding=encoding))  # type: ignore[call-overload]  # xarray's has no overload in memory),
+        (DRAWS, lambda: bytes(in_memory(engine=ENGINE, encoding=encoding))),
         (GUIDE, lambda: _guide(record)),
     ):
         content = make()
