@@ -103,6 +103,18 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     ModelError, GuideError, BackendError, InferenceError
         For bad input. Statistical trouble is a `Finding` of the posterior.
 
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     mu = er.sample("mu", er.Normal(0, 10))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(mu, 1), y)
+    >>> posterior = er.fit(level([1.0, 2.0, 3.0]), progress=False)
+    >>> bool(abs(posterior.summary().loc["mu", "mean"] - 6 / 3.01) < 0.02), posterior.verdict
+    (True, 'trusted')
+
     References
     ----------
     Kucukelbir et al. (2017), JMLR 18; Giordano, Ingram & Broderick (2024), JMLR 25; Vehtari et al. (2024),

@@ -48,6 +48,15 @@ def from_datatree(tree, program=None) -> Posterior:
         If the group, a latent site or an axis is missing, a chain has fewer than four draws, or draws are not finite
         or outside their support.
 
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import elboroom as er
+    >>> mu = np.random.default_rng(0).normal(2.0, 1.0, size=(4, 1000))
+    >>> group = xr.Dataset({"mu": (("chain", "draw"), mu)})
+    >>> er.from_datatree(xr.DataTree.from_dict({"posterior": group})).verdict
+    'trusted'
+
     References
     ----------
     Vehtari et al. (2021), Rank-normalization, folding, and localization: an improved R̂, Bayesian Analysis 16.

@@ -52,6 +52,19 @@ def load(path, program=None) -> Posterior:
     ------
     InferenceError
         If the folder is absent, not a posterior, damaged, or of a newer format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     er.observe("y", er.Normal(er.sample("mu", er.Normal(0, 10)), 1), y)
+    >>> posterior = er.fit(level(2.0), progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = er.load(posterior.save(folder))
+    >>> again.summary().equals(posterior.summary())
+    True
     """
     path = files.place(path, "load")
     if program is not None and not isinstance(program, Program):
