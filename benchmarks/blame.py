@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from checks import counts, line
+from elboroom.inference.posterior import Posterior, record_of
 
 import elboroom as er
 
@@ -44,12 +46,12 @@ def program(kind: int, right: bool, rng):
 
 def displaced(posterior, by: float):
     """Draws that are off, as of a fit that did not converge and is known not to have."""
-    sd = posterior._outcome.law.z.std(0)
-    posterior._outcome.law.z = posterior._outcome.law.z + by * sd
-    posterior.z = posterior.z + by * sd
-    posterior.table["verdict"] = ["untrusted"] * len(posterior.table["label"])
-    posterior._groups.clear()
-    return posterior
+    record = record_of(posterior)
+    law = record.outcome.law
+    away = by * law.z.std(0)
+    outcome = replace(record.outcome, law=replace(law, z=law.z + away))
+    table = {**record.table, "verdict": ["untrusted"] * len(record.table["label"])}
+    return Posterior(replace(record, z=record.z + away, table=table, outcome=outcome))
 
 
 def approximated(case: int, made, good: bool):

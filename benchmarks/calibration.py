@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from elboroom.inference.posterior import record_of
 from elboroom.ppl import constraints
 from scipy.stats import beta as beta_law
 
@@ -158,8 +159,8 @@ def run(kind, dim, seed):
         KINDS[kind](np.linalg.inv(root), centre, shape), seed=seed, refine=False, progress=False
     )
     seconds = time.perf_counter() - begin
-    outcome = posterior._outcome
-    values, _ = quantity_values(posterior._target, outcome.law.z)
+    outcome = record_of(posterior).outcome
+    values, _ = quantity_values(record_of(posterior).target, outcome.law.z)
     score = verdicts_of(outcome, values, np.random.default_rng(0))[1].score
     truth = draws(kind, rng, root, centre, shape, TRUTH)
     mean, sd = truth.mean(0), truth.std(0)

@@ -140,9 +140,10 @@ def ours(model, kwargs, truth, guide, seed, backend):
     posterior = er.fit(program, guide=family, seed=seed, backend=backend, refine=False, progress=False)
     seconds = time.perf_counter() - begin
     from elboroom.inference.evidence.pool import draw_pool
+    from elboroom.inference.posterior import record_of
 
-    target, rng = posterior._target, np.random.default_rng(seed)
-    law = posterior._outcome.law
+    target, rng = record_of(posterior).target, np.random.default_rng(seed)
+    law = record_of(posterior).outcome.law
     khat, weights, z = posterior.khat, law.weights, law.z
     if law.kind == "guide":
         pool = draw_pool(target.value_and_grad, posterior.guide, posterior.params, DRAWS, rng)

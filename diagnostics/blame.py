@@ -10,7 +10,8 @@ from ..inference.evidence.finding import Finding
 from ..inference.evidence.quantities import quantity_values
 from ..inference.evidence.verdicts import POINT_ESTIMATE
 from ..inference.mcmc.refine import refine
-from ..inference.posterior.posterior import Posterior, split
+from ..inference.posterior import Posterior, record_of, requested
+from ..inference.posterior.record import split
 from ..ppl.errors import ElboroomError
 from .thresholds import AFFORDABLE, OVERRUN
 
@@ -86,9 +87,10 @@ def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
     """
     if affordable != AFFORDABLE:
         return _compared(posterior, affordable)
-    if "blame" not in posterior._groups:  # what is saved with the posterior, and no other's
-        posterior._groups["blame"] = asdict(_compared(posterior, affordable))
-    kept = posterior._groups["blame"]
+    known = requested(posterior)
+    if "blame" not in known:  # what is saved with the posterior, and no other's
+        known["blame"] = record_of(posterior).blame or asdict(_compared(posterior, affordable))
+    kept = known["blame"]
     return Blame(kept["verdict"], {law: tuple(names) for law, names in kept["misfits"].items()})
 
 
@@ -114,7 +116,7 @@ def _compared(posterior, affordable: float) -> Blame:
 
 def _refined(posterior, affordable: float) -> Posterior | None:
     """Chains from where the fit ended; None where they would take too long, or establish nothing."""
-    outcome = posterior._outcome
+    outcome = record_of(posterior).outcome
     if affordable <= 0 or outcome is None or outcome.condemned not in {None, POINT_ESTIMATE}:
         return None
     try:
@@ -131,10 +133,11 @@ def misfits(findings: tuple[Finding, ...]) -> tuple[str, ...]:
 
 def under_guide(posterior):
     """The same posterior with the guide's own draws, checked afresh; None where there are none."""
-    pool = None if posterior._outcome is None else posterior._outcome.pool
+    record = record_of(posterior)
+    pool = None if record.outcome is None else record.outcome.pool
     if pool is None:
         return None
-    z = pool.z[np.flatnonzero(pool.from_guide)[: len(posterior.z)]]
-    values = split(*quantity_values(posterior._target, z))
-    settings = posterior.settings | {"num_chains": 1}
-    return replace(posterior, z=z, values=values, law="guide", settings=settings, _groups={})
+    z = pool.z[np.flatnonzero(pool.from_guide)[: len(record.z)]]
+    values = split(*quantity_values(record.target, z))
+    settings = {**record.settings, "num_chains": 1}
+    return Posterior(replace(record, z=z, values=values, law="guide", settings=settings))

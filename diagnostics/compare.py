@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..inference.posterior import record_of
 from ..ppl.errors import DataError, explain
 from ..ppl.turns import without_warnings
 from .checks.loo import Loo, leave_one_out
@@ -157,7 +158,7 @@ def _one_outcome(name: str, posterior: Any) -> tuple[str, Loo]:
                 "one outcome with a log likelihood by row",
                 f"{sorted(found) or 'none'}",
                 "load it with er.load(path, program=model(data)), the data being those that were fitted"
-                if posterior._target is None
+                if record_of(posterior).target is None
                 else f"give the model one outcome of at most {LOO_ROWS:,} rows, each with a density of its own",
             )
         )
@@ -169,7 +170,7 @@ def _check_rows(posteriors: Mapping[str, Any], outcomes: Mapping[str, str]) -> N
     first = next(iter(posteriors))
     rows = np.asarray(posteriors[first].observed_data[outcomes[first]])
     for name, posterior in posteriors.items():
-        other = np.asarray(posterior.observed_data[outcomes[name]])
+        other = np.asarray(record_of(posterior).observed_data[outcomes[name]])
         if other.shape != rows.shape or not np.array_equal(other, rows, equal_nan=rows.dtype.kind == "f"):
             raise DataError(
                 explain(

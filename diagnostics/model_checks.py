@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ..inference.evidence.finding import Finding, Findings
+from ..inference.posterior import record_of, requested
 from .checks import CHECKS, TESTS
 from .checks.judge import Test, judged
 from .checks.predictions import outcomes
@@ -38,27 +39,27 @@ def check(posterior, statistics: Statistics | None = None) -> Findings:
     Gelman, Meng & Stern (1996), Posterior predictive assessment of model fitness via realized discrepancies, Statistica
     Sinica 6. Each check names the source of its own.
     """
-    if statistics is None and "model checks" in posterior._groups:
-        return posterior._groups["model checks"]
+    if statistics is None and "model checks" in requested(posterior):
+        return requested(posterior)["model checks"]
     found = tested(posterior, statistics)
     seen = {finding.quantity for finding in found}
     found += [finding for one in CHECKS for finding in one(posterior)]
-    for name in [n for n in posterior.observed or ["fit"] if n not in seen]:
+    for name in [n for n in record_of(posterior).observed or ["fit"] if n not in seen]:
         found.append(Finding("model checks", name, None, None, "not assessable", _why_not(posterior)))
     findings = Findings(found)
     if statistics is None:
-        posterior._groups["model checks"] = findings
+        requested(posterior)["model checks"] = findings
     return findings
 
 
 def _why_not(posterior) -> str:
     """Why nothing could be checked, and what to do."""
-    if getattr(posterior, "program", None) is None:
+    if posterior.program is None:
         return (
             "The checks predict with the program, which this posterior was loaded without: load it with "
             "er.load(path, program=model(data)), the data being those that were fitted."
         )
-    if getattr(posterior, "_target", None) is None:
+    if record_of(posterior).target is None:
         return (
             "The checks need the program with the data that were fitted, and this posterior was loaded with others: load "
             "it with er.load(path, program=model(data)), the data being those that were fitted."

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..inference.posterior import record_of
 from ..ppl.errors import DataError, explain
 from ..ppl.sites import element_labels
 from .checks.outcome import Outcome
@@ -465,5 +466,5 @@ def _tree(posterior, outcome):
 
 
 def _bounded(posterior, name) -> bool:
-    support = posterior.observed[name].support.lower()
+    support = record_of(posterior).observed[name].support.lower()
     return any(word in support for word in _BOUNDED)

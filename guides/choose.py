@@ -29,7 +29,9 @@ class Plan:
         Parameters
         ----------
         target : Target
+            What is to be fitted.
         start : Gaussian
+            Where, and on what scale, the links are tested.
         """
         if not self.auto:
             return self
@@ -62,6 +64,7 @@ def choose(guide: Any, target) -> Plan:
     guide : str, Family, or mapping of str to str
         ``"auto"``, a family's name, a family object, or the names of sites with a family's name each.
     target : Target
+        What is to be fitted.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .transport import Affine, Arrays, Gaussian, Transport, standard_normal
+from .transport import Affine, Arrays, Gaussian, standard_normal
 
 Params = Arrays
 
@@ -66,7 +66,7 @@ class Guide:
 
     family: Any
     dim: int
-    near: Callable[[Gaussian], Transport]
+    near: Callable[[Gaussian], Any]
     read: Callable[[Params], Any]
     layout: Mapping[str, np.ndarray] = field(default_factory=dict)
     structure: Any = None

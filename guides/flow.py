@@ -199,7 +199,7 @@ class Layout:
     def from_arrays(self, arrays: Params) -> Spline:
         """From ``mean``, ``scale_tril`` and the weights of the layers."""
         weights = {name: value for name, value in arrays.items() if name not in FRAME}
-        return Spline(self, *(np.asarray(arrays[name]) for name in FRAME), weights)
+        return Spline(self, np.asarray(arrays["mean"]), np.asarray(arrays["scale_tril"]), weights)
 
 
 @dataclass(frozen=True, eq=False)

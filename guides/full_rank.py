@@ -14,6 +14,7 @@ class FullRank:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from types import SimpleNamespace
     >>> guide = FullRank().bind(SimpleNamespace(dim=2))
     >>> guide.moments({"mean": np.zeros(2), "scale_tril": np.array([[1.0, 0.0], [1.0, 1.0]])})[1].tolist()

@@ -21,7 +21,17 @@ import scipy.sparse as sp
 
 from ..ppl.errors import in_short
 from .sparse import highest
-from .thresholds import LARGEST_LINKS, SUPPOSED, TOGETHER
+from .thresholds import (
+    DENSE,
+    HESSIAN_STEP,
+    HESSIAN_STEP_SINGLE,
+    LARGEST_LINKS,
+    MOST_COLOURS,
+    RESOLVED,
+    RESOLVED_SINGLE,
+    SUPPOSED,
+    TOGETHER,
+)
 
 
 class UnreadLinks(RuntimeError):
@@ -72,7 +82,7 @@ class Structure:
         """Differences of gradients that one Hessian takes."""
         return int(self.colour.max()) + 1
 
-    def hessian(self, density, z: np.ndarray, unit: np.ndarray, step: float = 1e-3) -> sp.csr_array:
+    def hessian(self, density, z: np.ndarray, unit: np.ndarray, step: float = HESSIAN_STEP) -> sp.csr_array:
         """Mean Hessian of the log density over points within the blocks, by differences of gradients.
 
         Parameters
@@ -80,8 +90,11 @@ class Structure:
         density : callable
             ``density(z) -> (log density, gradient)``.
         z : numpy.ndarray, shape (B, dim)
+            Points over which the mean is taken.
         unit : numpy.ndarray, shape (dim,)
             Scale of each coordinate: the difference is taken over ``step`` of it.
+        step : float
+            Share of that scale.
         """
         dim, count = len(unit), self.num_colours
         unit = np.maximum(unit, 1e-9 / step * np.abs(z).mean(0))  # a difference above rounding
@@ -110,11 +123,13 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
     Parameters
     ----------
     target : Target
+        Whose posterior it is.
     density : callable
         ``density(z) -> (log density, gradient)``.
     centre, unit : numpy.ndarray, shape (dim,)
         Where, and on what scale, the supposition is tested.
     rng : numpy.random.Generator
+        Where the tests lie.
 
     Raises
     ------
@@ -122,7 +137,7 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
         If the analysis fails.
     """
     dim = target.dim
-    step = 1e-3 if target.dtype == np.float64 else 3e-2
+    step = HESSIAN_STEP if target.dtype == np.float64 else HESSIAN_STEP_SINGLE
     points = centre + unit * rng.standard_normal((2, dim))
     tests = rng.standard_normal((2, dim)) * unit
     truth = density(np.concatenate([points + step * tests, points - step * tests]))[1]
@@ -133,20 +148,20 @@ def structure(target, density, centre, unit, rng) -> Structure | None:
             pattern = links(target, width, small)
         except Exception as error:
             raise UnreadLinks(in_short(error)) from error
-        if pattern is None or pattern.nnz > 0.9 * dim**2:
+        if pattern is None or pattern.nnz > DENSE * dim**2:
             continue
         if before is not None and pattern.nnz == before:  # nothing new
             continue
         before = pattern.nnz
         hub, colour = colours(pattern)
         found = Structure(pattern, colour, hub)
-        if found.num_colours > 0.5 * dim + 8:
+        if found.num_colours > MOST_COLOURS * dim + 8:
             continue
-        error = 0.0
+        gap = 0.0
         for point, test, exact in zip(points, tests, truth, strict=True):
             guess = (found.hessian(density, point[None], unit, step) @ test) * unit
-            error = max(error, np.abs(guess - exact).max() / max(np.abs(exact).max(), 1e-300))
-        if error < (1e-4 if target.dtype == np.float64 else 1e-2):
+            gap = max(gap, np.abs(guess - exact).max() / max(np.abs(exact).max(), 1e-300))
+        if gap < (RESOLVED if target.dtype == np.float64 else RESOLVED_SINGLE):
             return found
     return None
 
@@ -178,15 +193,8 @@ def links(target, width: int, small: int) -> sp.csr_array | None:
         for name, how in parts.get("log_prob", {}).items():
             if name in sites:
                 add(name, *_positions(program, sites[name], how, width))
-        every = np.concatenate([np.zeros(0, int), *whole.values()])
-        made = [_every(every, every)]
-        for i, (axes, indices, name) in enumerate(large):
-            made.append(_every(every, np.arange(offsets[name].start, offsets[name].stop)))
-            made.append(_joint(axes, indices, axes, indices))
-            for others, more, _ in large[:i]:
-                orders = product(_pairings(axes), _pairings(others))
-                made += [_joint(a, indices, b, more) for a, b in orders]
-        if any(one is None for one in made):
+        made = _seen_together(whole, large, offsets)
+        if made is None:
             return None
         pairs += made
         total += sum(len(one[0]) for one in made)
@@ -197,6 +205,19 @@ def links(target, width: int, small: int) -> sp.csr_array | None:
     pattern = pattern.tocsr()
     pattern.data[:] = 1.0
     return pattern
+
+
+def _seen_together(whole: dict, large: list, offsets) -> list | None:
+    """Pairs of coordinates that one density sees: all of the small sites, and what it has of the large ones."""
+    every = np.concatenate([np.zeros(0, int), *whole.values()])
+    made = [_every(every, every)]
+    for i, (axes, indices, name) in enumerate(large):
+        made.append(_every(every, np.arange(offsets[name].start, offsets[name].stop)))
+        made.append(_joint(axes, indices, axes, indices))
+        for others, more, _ in large[:i]:
+            orders = product(_pairings(axes), _pairings(others))
+            made += [_joint(a, indices, b, more) for a, b in orders]
+    return None if any(one is None for one in made) else made
 
 
 def _behind(program, sites, parts, site) -> dict:
@@ -309,7 +330,7 @@ def colours(pattern) -> tuple[np.ndarray, np.ndarray]:
     dim = pattern.shape[0]
     pattern = sp.csr_array((np.ones(pattern.nnz), pattern.indices, pattern.indptr), shape=pattern.shape)
     degree = np.diff(pattern.indptr)
-    best = None
+    best: tuple[int, np.ndarray, np.ndarray] | None = None
     for limit in sorted({int(q) for q in np.quantile(degree, [0.5, 0.75, 0.9, 1.0])}):
         hub = degree > 2 * limit if limit < degree.max() else np.zeros(dim, bool)
         rest = np.flatnonzero(~hub)
@@ -322,6 +343,7 @@ def colours(pattern) -> tuple[np.ndarray, np.ndarray]:
         colour[hub] = used + np.arange(hub.sum())
         if best is None or used + hub.sum() < best[0]:
             best = used + hub.sum(), hub, colour
+    assert best is not None  # with the largest degree no coordinate is a hub
     return best[1], best[2]
 
 

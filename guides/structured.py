@@ -71,6 +71,7 @@ class Structured:
         Parameters
         ----------
         target : Target
+            What is to be fitted.
         start : Gaussian
             Where, and on what scale, they are tested.
 

@@ -43,3 +43,10 @@ WHOLE_FLOW = 30
 """Dimensions up to which a flow over all of them is the better choice (benchmarks/flows.py)."""
 FLOW_BLOCK = 1000
 """Rows of a compiled call of the layers: one shape is compiled."""
+DENSE, MOST_COLOURS = 0.9, 0.5
+"""Share of all pairs that are linked, and directions for each coordinate, from which on nothing is gained."""
+HESSIAN_STEP, HESSIAN_STEP_SINGLE = 1e-3, 3e-2
+"""Step of a difference of gradients, in the scale of each coordinate, in double and in single precision: far above
+rounding, and short of the next curvature."""
+RESOLVED, RESOLVED_SINGLE = 1e-4, 1e-2
+"""Relative difference up to which a Hessian recovered under a supposition agrees with the gradient."""

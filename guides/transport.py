@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -31,10 +31,11 @@ class Transport(Protocol):
         What a backend's sampler needs beside `to_arrays` to run the same map; None for one that is affine.
     """
 
-    layers: Any
-
     @property
     def dim(self) -> int: ...
+
+    @property
+    def layers(self) -> Any: ...
 
     def forward(self, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points at base coordinates, and the log absolute Jacobian determinant there, shape ``(B,)``."""
@@ -72,7 +73,8 @@ class Gaussian(Transport, Protocol):
     mean : numpy.ndarray, shape (dim,)
     """
 
-    mean: np.ndarray
+    @property
+    def mean(self) -> np.ndarray: ...
 
     def linear(self, eps: np.ndarray) -> np.ndarray:
         """The map without its mean."""
@@ -158,7 +160,7 @@ class Affine:
     mean: np.ndarray
     scale: np.ndarray
 
-    layers = None
+    layers: ClassVar[None] = None
 
     @property
     def frame(self) -> tuple:
@@ -258,7 +260,7 @@ class Rooted:
     mean: np.ndarray
     factor: Any
 
-    layers = None
+    layers: ClassVar[None] = None
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """``mean``, and the arrays of the root."""

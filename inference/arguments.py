@@ -14,7 +14,7 @@ from .batches.minibatch import Minibatch
 from .run.watch import check_seconds
 
 
-def check_arguments(
+def check_arguments(  # noqa: PLR0913, PLR0917  those of `fit`
     program: Any,
     guide: Any,
     seed: Any,

@@ -17,7 +17,7 @@ from ..ppl.model import Program
 from .arguments import check_arguments, start_of, target_of
 from .batches.memory import at_first, fewer, said
 from .batches.minibatch import Batches
-from .batches.view import AllRows, BatchRows, planned
+from .batches.view import AllRows, BatchRows, View, planned
 from .evidence import psis
 from .evidence.data import data_findings
 from .evidence.degenerate import degenerate
@@ -27,8 +27,8 @@ from .ladder import STAGES, Run, State, climb
 from .mcmc.affordable import refine_where_it_pays
 from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
-from .posterior import Posterior
-from .posterior.conclude import Cost, conclude, with_line
+from .posterior import Cost, Posterior
+from .posterior.make import conclude, with_line
 from .run.checkpoint import Checkpoint
 from .run.watch import Watch
 
@@ -37,7 +37,7 @@ from .run.watch import Watch
 @interrupts.in_words(
     "before the fit had anything to return: call it again, with checkpoint= to go on from the last stage"
 )
-def fit(
+def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing that may be asked
     program: Program,
     guide: Any = "auto",
     backend: str | None = None,
@@ -67,6 +67,7 @@ def fit(
     backend : {"jax", "torch"}, optional
         JAX by default, and PyTorch for a Pyro model.
     device : {"auto", "cpu", "gpu"}
+        Where densities are computed; by default on a GPU where there is one.
     dtype : numpy.dtype, optional
         Float64 on the CPU by default.
     seed : int
@@ -101,6 +102,18 @@ def fit(
     ------
     ModelError, GuideError, BackendError, InferenceError
         For bad input. Statistical trouble is a `Finding` of the posterior.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     mu = er.sample("mu", er.Normal(0, 10))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(mu, 1), y)
+    >>> posterior = er.fit(level([1.0, 2.0, 3.0]), progress=False)
+    >>> bool(abs(posterior.summary().loc["mu", "mean"] - 6 / 3.01) < 0.02), posterior.verdict
+    (True, 'trusted')
 
     References
     ----------
@@ -182,11 +195,8 @@ class Asked:
     def state(self, batches: Batches | None, simple: bool, lean: bool) -> State:
         """Where the climb begins, with what it needs first compiled meanwhile."""
         target = self.target
-        if batches is None:
-            plan, rows = choose(self.guide, target), AllRows()
-        else:
-            plan = planned(self.guide, batches)
-            rows = BatchRows.of(batches, plan)
+        plan = choose(self.guide, target) if batches is None else planned(self.guide, batches)
+        rows: View = AllRows() if batches is None else BatchRows.of(batches, plan)
         if plan.recentres and rows.rich:
             target = target.centred({s.name: 1.0 for s in target.sites if s.location_scale})
         if batches is None:
@@ -213,19 +223,24 @@ def _climbed(asked: Asked, kept: Checkpoint, watch: Watch, simple: bool, lean: b
         batches = at_first(asked.target, asked.guide, asked.minibatch, kept)
     while True:
         try:
-            with interrupts.interruptible():
-                state = asked.state(batches, simple, lean)
-            if (memory := said(kept)) is not None:
-                state = replace(state, rungs=(memory[1],))
-            run = Run(watch, kept, asked.seed)
-            state = climb(STAGES, state, run)
-            outcome: Outcome = state.outcome()
-            pairs = twins(outcome.symmetries, outcome.law, run.rng(6))
-            return state.target, replace(outcome, twins=pairs), batches
+            return *_climb(asked, kept, watch, batches, simple, lean), batches
         except OutOfMemoryError as error:
             told = in_short(error.__cause__ or error)
-        state = run = outcome = None  # what the error and the climb held is let go first
         batches = fewer(asked.target, asked.guide, asked.minibatch, kept, told)
+
+
+def _climb(
+    asked: Asked, kept: Checkpoint, watch: Watch, batches: Batches | None, simple: bool, lean: bool
+) -> tuple[Any, Outcome]:
+    """The target in the coordinates of the fit, and what was found."""
+    with interrupts.interruptible():
+        state = asked.state(batches, simple, lean)
+    if (memory := said(kept)) is not None:
+        state = replace(state, rungs=(memory[1],))
+    run = Run(watch, kept, asked.seed)
+    state = climb(STAGES, state, run)
+    outcome = state.outcome()
+    return state.target, replace(outcome, twins=twins(outcome.symmetries, outcome.law, run.rng(6)))
 
 
 def _of_memory(kept: Checkpoint, batches: Batches | None, minibatch) -> list[Finding]:

@@ -65,7 +65,7 @@ class SVI(Ascent):
     Automatic differentiation variational inference, JMLR 18. Roeder, Wu & Duvenaud (2017), Sticking the landing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  one argument for each thing that may be asked
         self,
         program,
         minibatch: Minibatch | None = None,
@@ -116,6 +116,7 @@ class SVI(Ascent):
         Parameters
         ----------
         num_steps : int
+            How many.
         progress : bool
             Show a bar on a terminal or in Jupyter.
         """

@@ -383,3 +383,7 @@ MODES_APART = 3
 """Sds between the nearest centres from which on several modes are told of."""
 TYPICAL_STEPS = 10
 """Steps of a natural gradient from a loose start (benchmarks/posteriordb.py); for the price of a fit before it begins."""
+FEWEST_KEPT = 100
+"""Draws that are kept at the least, however many quantities there are."""
+RESPONSIBILITY_BLOCK = 512
+"""Draws of a call that says how likely each value of a discrete site is."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...inference.evidence.psis import khat_threshold
+from ...inference.posterior import record_of, requested
 from ...ppl.errors import ElboroomError
 from ..thresholds import (
     BEYOND,
@@ -72,22 +73,23 @@ def leave_one_out(posterior) -> dict[str, Loo]:
     ----------
     Vehtari, Gelman & Gabry (2017), Statistics & Computing 27.
     """
-    if "loo" in posterior._groups:
-        return posterior._groups["loo"]
+    record = record_of(posterior)
+    if "loo" in requested(posterior):
+        return requested(posterior)["loo"]
     found: dict[str, Loo] = {}
-    if posterior.program is not None or "log_likelihood" in posterior._groups.get("saved", {}):
-        small = [n for n, v in posterior.observed_data.items() if 1 < np.size(v) <= LOO_ROWS]
+    if posterior.program is not None or "log_likelihood" in record.saved:
+        small = [n for n, v in record.observed_data.items() if 1 < np.size(v) <= LOO_ROWS]
         for name in small:
             try:
                 rows = posterior.draws["log_likelihood"][name]
             except (ElboroomError, KeyError):
                 continue
-            imputed = f"{name}_missing" in posterior._shapes
-            there = _there(posterior.observed_data[name], rows.shape[2:], imputed)
+            imputed = f"{name}_missing" in record.shapes
+            there = _there(record.observed_data[name], rows.shape[2:], imputed)
             density = rows.values.reshape(-1, there.size)[:, there].astype(float)
             if density.size and np.isfinite(density).all() and (np.ptp(density, axis=0) > 0).all():
                 found[name] = _left_out(posterior, name, rows, density, there)
-    posterior._groups["loo"] = found
+    requested(posterior)["loo"] = found
     return found
 
 
@@ -101,7 +103,7 @@ def _there(observed, shape, imputed: bool) -> np.ndarray:
 def _left_out(posterior, name, rows, density, there) -> Loo:
     replicated, observed = _replicated(posterior, name, len(density), there), None
     if replicated is not None:
-        observed = np.ravel(posterior.observed_data[name])[there].astype(float)
+        observed = np.ravel(record_of(posterior).observed_data[name])[there].astype(float)
     elpd, khat, places = _smoothed(density, replicated, observed)
     labels, shape = _layout(name, rows, there)
     return Loo(elpd, khat, places, labels, _estimate(density, elpd, khat, shape))
@@ -202,7 +204,7 @@ def _calibrated(posterior, name, loo, many) -> Iterator[Finding]:
     ----------
     Säilynoja, Bürkner & Vehtari (2022), Statistics & Computing 32 (the band).
     """
-    site = posterior.observed.get(name)
+    site = record_of(posterior).observed.get(name)
     if loo.places is None or site is None or site.measure or site.censored:
         return
     if len(loo.places) < LEAST_ROWS or many > MOST_INFLUENTIAL * len(loo.places):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...inference.posterior import record_of, requested
 from ...inference.posterior.groups import draws_of, predictions
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
@@ -31,16 +32,16 @@ _STREAM = 43  # of random numbers: others than those of predictions with the sam
 
 def outcomes(posterior) -> tuple[Outcome, ...]:
     """Each observed site with at least `LEAST_ROWS` rows, made once; multivariate outcomes count by element."""
-    if "outcomes" not in posterior._groups:
-        posterior._groups["outcomes"] = tuple(_outcomes(posterior))
-    return posterior._groups["outcomes"]
+    if "outcomes" not in requested(posterior):
+        requested(posterior)["outcomes"] = tuple(_outcomes(posterior))
+    return requested(posterior)["outcomes"]
 
 
 def _outcomes(posterior) -> Iterator[Outcome]:
     if "observed_data" not in posterior.draws:
         return
     data = posterior.draws["observed_data"]
-    for name, site in posterior.observed.items():
+    for name, site in record_of(posterior).observed.items():
         if name not in data:
             continue
         observed = np.asarray(data[name].values, float)
@@ -58,16 +59,17 @@ def _replicates(posterior) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
     As many as the checks use, where those of all draws are not there yet.
     """
-    groups = getattr(posterior, "_groups", {})
+    record = record_of(posterior)
+    groups = requested(posterior)
     largest = max(np.size(value) for value in posterior.draws["observed_data"].data_vars.values())
     needed = num_draws(largest)
     ready = "posterior_predictive" in getattr(posterior.draws, "children", {})
-    if not ready and getattr(posterior, "_target", None) is not None and needed < len(posterior.z) / 2:
+    if not ready and record.target is not None and needed < len(record.z) / 2:
         if "replicates" not in groups:
-            rows = _spread(len(posterior.z), needed)
-            groups["replicates"] = predictions(posterior, rows)
+            rows = _spread(len(record.z), needed)
+            groups["replicates"] = predictions(record, rows)
             groups["replicates of draws"] = rows
-        found = {key: groups["replicates"][key] for key in posterior.observed if key in groups["replicates"]}
+        found = {key: groups["replicates"][key] for key in record.observed if key in groups["replicates"]}
         return found, groups["replicates of draws"]
     try:
         predicted = posterior.draws["posterior_predictive"]
@@ -75,10 +77,10 @@ def _replicates(posterior) -> tuple[dict[str, np.ndarray], np.ndarray]:
         return {}, np.zeros(0, int)
     found = {
         key: np.asarray(predicted[key].values).reshape(-1, *predicted[key].shape[2:])
-        for key in posterior.observed
+        for key in record.observed
         if key in predicted
     }
-    return found, draws_of(posterior)
+    return found, draws_of(record)
 
 
 def num_draws(num_rows: int) -> int:
@@ -180,11 +182,15 @@ def leverage(posterior, name: str, replicated: np.ndarray, draws: np.ndarray, th
     float
         0 where nothing can be predicted again.
     """
-    target = getattr(posterior, "_target", None)
+    record = record_of(posterior)
+    target = record.target
     if target is None:
         return 0.0
     some = _spread(len(draws), LEVERAGE_DRAWS)
-    z, key = posterior.z[draws[some]].astype(target.dtype), seeds(posterior.seed, len(some), _STREAM)
+    z, key = (
+        record.z[draws[some]].astype(target.dtype),
+        seeds(record.seed, len(some), _STREAM),
+    )
 
     def draw(block):
         found = target.density.predict(*block, target.data, target.weights)
@@ -202,7 +208,7 @@ def _rows(posterior, shape, there, observed) -> tuple[dict, dict]:
     """What data arguments, other than the outcome itself, say of the rows `there`: numbers, and groups."""
     columns: dict[str, np.ndarray] = {}
     groups: dict[str, np.ndarray] = {}
-    for label, column in _by_row(getattr(posterior, "constant_data", {}), shape):
+    for label, column in _by_row(record_of(posterior).constant_data, shape):
         part, kind = column[there], column.dtype.kind
         if kind in "fiub" and (np.isnan(part).any() or np.allclose(part, observed)):
             continue

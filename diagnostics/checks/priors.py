@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...inference.evidence.finding import Finding
+from ...inference.posterior import record_of
 from ...ppl.errors import ElboroomError
 from ...ppl.simulate import prior_groups
 from ...ppl.turns import without_warnings
@@ -36,7 +37,7 @@ from ..thresholds import (
 
 def check(posterior) -> Iterator[Finding]:
     """Conflict of prior and data, and prior predictions against the data's range; none without the program."""
-    if posterior.program is None or posterior._target is None:
+    if posterior.program is None or record_of(posterior).target is None:
         return
     yield from _conflict(posterior)
     yield from _plausible(posterior)
@@ -72,11 +73,12 @@ def _conflict(posterior) -> Iterator[Finding]:
 
 def _sensitivity(posterior) -> Any:
     """How far scaling prior and likelihood by a power moves each quantity that rows share, or None where nothing tells."""
+    record = record_of(posterior)
     import arviz_stats
 
     shared = _shared(posterior)
-    rows = sum(np.size(v) for v in posterior.observed_data.values())
-    if not shared or not posterior.observed_data or rows > SENSITIVITY_ROWS:
+    rows = sum(np.size(v) for v in record.observed_data.values())
+    if not shared or not record.observed_data or rows > SENSITIVITY_ROWS:
         return None
     try:
         posterior.draws["log_likelihood"], posterior.draws["log_prior"]
@@ -93,8 +95,12 @@ def _sensitivity(posterior) -> Any:
 
 def _shared(posterior) -> list[str]:
     """Names of small latent sites that all rows share, with a prior of their own: one without parents."""
-    local, graph = set(posterior.settings.get("local", ())), posterior.program.graph(posterior.backend)
-    latent = {s.name: s for s in posterior.sites if s.role == "latent"}
+    record = record_of(posterior)
+    local, graph = (
+        set(record.settings.get("local", ())),
+        posterior.program.graph(record.backend),
+    )
+    latent = {s.name: s for s in record.sites if s.role == "latent"}
     return [
         name
         for name, site in latent.items()
@@ -120,9 +126,10 @@ def _unlogged(name: str) -> Iterator[None]:
 
 
 def _plausible(posterior) -> Iterator[Finding]:
+    record = record_of(posterior)
     prior = _predictions(posterior)
-    for name, observed in posterior.observed_data.items():
-        site, y = posterior.observed.get(name), np.asarray(observed, float)
+    for name, observed in record.observed_data.items():
+        site, y = record.observed.get(name), np.asarray(observed, float)
         y = y[~np.isnan(y)]
         binary = site is not None and site.is_discrete and len(np.unique(y)) <= 2
         if site is None or binary or name not in prior or y.size < 2 or np.ptp(y) == 0:
@@ -136,13 +143,14 @@ def _plausible(posterior) -> Iterator[Finding]:
 
 def _predictions(posterior) -> Any:
     """Prior predictions by outcome, fewer of long data; empty where none can be drawn."""
+    record = record_of(posterior)
     try:
-        size = sum(np.size(value) for value in posterior.observed_data.values())
+        size = sum(np.size(value) for value in record.observed_data.values())
         long = size * PRIOR_PREDICTIONS > PREDICTION_VALUES
         if not long or "prior_predictive" in posterior.draws.children:
             return posterior.draws["prior_predictive"]
         few = min(PRIOR_PREDICTIONS, max(FEWEST_PREDICTIONS, PREDICTION_VALUES // size))
-        groups = prior_groups(posterior.program, few, posterior.seed, posterior.backend)
+        groups = prior_groups(posterior.program, few, record.seed, record.backend)
         return groups["prior_predictive"]
     except (ElboroomError, KeyError):
         return {}

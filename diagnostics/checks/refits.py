@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...inference.posterior import record_of
 from ...ppl.simulate import in_blocks
 from ..thresholds import (
     DRAWS_PER_COORDINATE,
@@ -133,12 +134,13 @@ def steps(posterior, replicated: dict[str, np.ndarray]) -> Steps | None:
     Steps or None
         None where the likelihood cannot be evaluated on other outcomes, or there are too few draws.
     """
-    target, observed = getattr(posterior, "_target", None), posterior.observed
+    record = record_of(posterior)
+    target, observed = record.target, record.observed
     if target is None or not all(_replaceable(posterior, site) for site in observed.values()):
         return None
     shared = _shared(posterior, target)
     count = len(next(iter(replicated.values())))
-    z = np.asarray(posterior.z, float)
+    z = np.asarray(record.z, float)
     if not 0 < len(shared) <= count / DRAWS_PER_DIRECTION or z.shape[1] > len(z) / DRAWS_PER_COORDINATE:
         return None
     values = {
@@ -166,15 +168,17 @@ def _newton(scores: np.ndarray, z: np.ndarray, shared: np.ndarray) -> Steps:
 
 def _replaceable(posterior, site) -> bool:
     """Whether the values of a site are an argument of the density, with none imputed."""
-    if site.argument is None or site.argument not in posterior._target.data:
+    record = record_of(posterior)
+    if site.argument is None or site.argument not in record.target.data:
         return False
-    return posterior._target.trace.missing.get(site.name, "masked") == "masked"
+    return record.target.trace.missing.get(site.name, "masked") == "masked"
 
 
 def _like(posterior, target, name, values):
     """Replicates in place of the outcomes, with their gaps."""
-    observed = np.asarray(posterior.observed_data[name])
-    leaf = np.asarray(posterior.program.leaves[posterior.observed[name].argument].value)
+    record = record_of(posterior)
+    observed = np.asarray(record.observed_data[name])
+    leaf = np.asarray(posterior.program.leaves[record.observed[name].argument].value)
     values = values.reshape(len(values), *observed.shape)
     if leaf.dtype.kind != "f":
         return values.astype(leaf.dtype)
@@ -183,7 +187,7 @@ def _like(posterior, target, name, values):
 
 def _shared(posterior, target) -> np.ndarray:
     """Unconstrained coordinates of what all rows share; all of them where they are few."""
-    local = set(posterior.settings.get("local", ()))
+    local = set(record_of(posterior).settings.get("local", ()))
     return np.concatenate(
         [np.arange(target.dim)[where] for name, where in target.offsets.items() if name not in local]
         or [np.arange(0)]

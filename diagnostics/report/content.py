@@ -6,6 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ...inference.posterior import record_of
 from ..blame import blame
 from ..model_checks import check
 from .digits import plain
@@ -27,6 +28,7 @@ def as_json(posterior) -> dict[str, Any]:
     dict
         Of plain values that JSON takes: no NaN, no arrays.
     """
+    record = record_of(posterior)
     table = posterior.summary()
     findings = [*posterior.findings, *check(posterior)]
     found = blame(posterior)
@@ -35,7 +37,7 @@ def as_json(posterior) -> dict[str, Any]:
             "schema": SCHEMA,
             "elboroom": installed_version(),
             "name": posterior.name,
-            "question": posterior.question,
+            "question": record.question,
             "verdict": posterior.verdict,
             "judgement": posterior.judgement,
             "counts": posterior.counts,
@@ -49,9 +51,9 @@ def as_json(posterior) -> dict[str, Any]:
             "findings": [finding.as_dict() for finding in findings],
             "trail": [asdict(rung) for rung in posterior.trail],
             "cost": asdict(posterior.cost),
-            "seed": posterior.seed,
-            "backend": posterior.backend,
-            "data_fingerprint": posterior.data_fingerprint,
+            "seed": record.seed,
+            "backend": record.backend,
+            "data_fingerprint": record.data_fingerprint,
         }
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...inference.posterior import record_of
 from ..checks.binning import binned, group_means, sorting
 from ..checks.outcome import Outcome, pit
 from ..checks.pit import band, ranks
@@ -42,7 +43,7 @@ def predictive(posterior) -> list[tuple[str, list[str]]]:
     list of tuple
         Title, and the pictures as SVG.
     """
-    return [(one.name, _outcome(one, posterior.seed)) for one in outcomes(posterior)]
+    return [(one.name, _outcome(one, record_of(posterior).seed)) for one in outcomes(posterior)]
 
 
 def _outcome(outcome: Outcome, seed: int) -> list[str]:
@@ -189,8 +190,9 @@ def elbo(posterior) -> str:
 
     Empty where there are fewer than two finite values.
     """
-    values = np.asarray(posterior.fit_record["elbo"], float)
-    restart = np.asarray(posterior.fit_record.get("restart", np.zeros(len(values), int)))
+    record = record_of(posterior)
+    values = np.asarray(record.fit_record["elbo"], float)
+    restart = np.asarray(record.fit_record.get("restart", np.zeros(len(values), int)))
     step, finite = np.arange(1, len(values) + 1), np.isfinite(values)
     if finite.sum() < 2:
         return ""

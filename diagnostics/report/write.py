@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ...inference.posterior import record_of
 from ...ppl import files
 from ..thresholds import HEADLINES, TABLE_ROWS
 from . import figures
@@ -77,11 +78,12 @@ def publish(page: Path, content: dict[str, Any], html: str, summary: str) -> Pat
 
 
 def _html(posterior, content) -> str:
+    record = record_of(posterior)
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
     rank = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
-    judged = {posterior.table["label"][i] for i in posterior._judged()}
+    judged = {record.table["label"][i] for i in record.judged}
     rows = sorted(content["quantities"], key=lambda q: rank[q["verdict"]])
     headline = [q for q in content["quantities"] if q["name"] in judged and q["verdict"] is not None]
     environment = Environment(loader=PackageLoader("elboroom.diagnostics.report", "."), autoescape=True)
@@ -100,7 +102,7 @@ def _html(posterior, content) -> str:
         graph=Markup(_graph(posterior)),
         predictive=[(name, [Markup(one) for one in some]) for name, some in figures.predictive(posterior)],
         elbo=Markup(figures.elbo(posterior)),
-        sizes={name: int(getattr(value, "size", 0)) for name, value in posterior.observed_data.items()},
+        sizes={name: int(getattr(value, "size", 0)) for name, value in record.observed_data.items()},
         law=LAWS[_law(posterior)],
         laws=LAWS | {"refined": "chains of NUTS run for this report"},
         sections=[Markup(section(posterior)) for section in SECTIONS],
@@ -119,7 +121,8 @@ def _graph(posterior) -> str:
 
 def _law(posterior) -> str:
     """Which of `LAWS` the draws have."""
-    chains = posterior.settings.get("num_chains", 1) > 1 and not posterior.settings.get("short")
+    record = record_of(posterior)
+    chains = record.settings.get("num_chains", 1) > 1 and not record.settings.get("short")
     return "long" if chains else posterior.law
 
 

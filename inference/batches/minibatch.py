@@ -173,7 +173,7 @@ class Batches:
             got = _whole(access, trace, plate, along) or str(error)
             raise _refused(what, "a model that takes its data row by row", got, REMEDY) from error
         if check:
-            made._compare(minibatch)
+            made.compare(minibatch)
         return made
 
     @property
@@ -181,7 +181,7 @@ class Batches:
         """Whether rows lie in memory maps."""
         return any(isinstance(self.full.program.leaves[label].value, np.memmap) for label in self.along)
 
-    def _compare(self, minibatch) -> None:
+    def compare(self, minibatch) -> None:
         """`check`, on some of the rows where all are too many, and in smaller batches."""
         some, size = 16 * self.size, self.size
         if self.total <= (some if self.mapped else MOST_BLOCKS * size):
@@ -202,7 +202,7 @@ class Batches:
             owner: (codes, min(len(rows) * codes.shape[1] + more.get(owner, 0), sizes[owner]), chance)
             for owner, (codes, _, chance) in self.groups.items()
         }
-        chosen, _, data = replace(self, groups=groups)._chosen(rows[None])
+        chosen, _, data = replace(self, groups=groups).chosen(rows[None])
         lengths = {name: some.shape[1] for name, some in chosen.items()}
         return shrunk(self.full, {label: value[0] for label, value in data.items()}, lengths, self.into)
 
@@ -235,7 +235,7 @@ class Batches:
         left = {owner: np.ones(len(chance), bool) for owner, (_, _, chance) in self.groups.items()}
         for begin in range(0, self.total, self.size):
             rows = np.arange(self.size)[None] + min(begin, self.total - self.size)
-            chosen, present, data = self._chosen(rows)
+            chosen, present, data = self.chosen(rows)
             scale = {self.rows: (rows >= begin).astype(float)}
             for owner, mask in present.items():
                 members = chosen[owner][0]
@@ -300,14 +300,14 @@ class Batches:
 
     def _inputs(self, rows):
         rows, extra = rows[:, : self.size], rows[:, self.size :] - self.total
-        chosen, present, data = self._chosen(rows, extra if extra.size else None)
+        chosen, present, data = self.chosen(rows, extra if extra.size else None)
         scale = {self.rows: np.full(rows.shape, self.total / self.size)}
         for owner, mask in present.items():
             chance = self.groups[owner][2]
             scale[owner] = np.where(mask, 1 / np.maximum(chance[chosen[owner]], 1e-300), 0.0)
         return self._gathered(chosen, data, scale)
 
-    def _chosen(self, rows, extra=None):
+    def chosen(self, rows, extra=None):
         """Of each plate the elements of some batches, of each group which of them the rows reach, and the data."""
         chosen = {self.rows: rows} | {
             owner: np.empty((len(rows), most), np.int64) for owner, (_, most, _) in self.groups.items()

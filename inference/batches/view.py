@@ -29,7 +29,8 @@ class View(Protocol):
         Whether any guide can be fitted, rather than independent coordinates alone.
     """
 
-    rich: bool
+    @property
+    def rich(self) -> bool: ...
 
     def value_and_grad(
         self, target, z: np.ndarray, batch: int | None = None
@@ -41,7 +42,7 @@ class View(Protocol):
         """The engines that fit on these rows in place of those that a family names."""
         ...
 
-    def first(self, target, rng: np.random.Generator) -> View:
+    def first(self, rng: np.random.Generator) -> View:
         """The rows on which starts are made."""
         ...
 
@@ -60,7 +61,7 @@ class AllRows:
         """See `View.engines`."""
         return names
 
-    def first(self, target, rng):
+    def first(self, rng):
         """See `View.first`."""
         return self
 
@@ -115,7 +116,7 @@ class BatchRows:
             return names
         return ("tempered natural gradient", "anchored natural gradient", *names[1:])
 
-    def first(self, target, rng):
+    def first(self, rng):
         """See `View.first`: a few rows, where their posterior leads to that of all."""
         return SomeRows(self._few(self.sizes[0], rng), self) if self.sizes else self
 
@@ -183,7 +184,7 @@ class SomeRows:
         """See `View.engines`."""
         return names
 
-    def first(self, target, rng):
+    def first(self, rng):
         """See `View.first`."""
         return self
 

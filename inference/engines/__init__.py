@@ -37,7 +37,9 @@ def engines_of(family, rows) -> tuple:
     Parameters
     ----------
     family : Family
+        What is fitted.
     rows : View
+        Which rows are read.
     """
     known = {engine.name: engine for engine in ENGINES}
     names = getattr(family, "engines", (FixedDraws.name,))

@@ -216,6 +216,8 @@ class Ascent:
         ----------
         at : numpy.ndarray, shape (2, dim), optional
             Mean and log sd of the guide; by default where the ascent began.
+        num_draws : int
+            Draws that are looked at.
         """
         mean, log_sd = (self.begin[0], np.log(self.begin[1])) if at is None else at
         rng = np.random.default_rng(self.num_steps)

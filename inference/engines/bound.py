@@ -13,6 +13,7 @@ def entropy(log_scale: float | np.ndarray, dim: int) -> float | np.ndarray:
     log_scale : float or numpy.ndarray
         Log determinant of a root of the covariance: the sum of the log sds of independent coordinates.
     dim : int
+        Number of coordinates.
 
     Returns
     -------

@@ -19,7 +19,6 @@ import numpy as np
 
 from ...guides.family import Guide
 from ...guides.flow import Spline
-from ...guides.transport import Gaussian
 from ..evidence.pool import draw_pool
 from ..thresholds import (
     FLOW_CALL,
@@ -119,9 +118,11 @@ class FlowAscent:
         """In the frame of the problem's Gaussian."""
         return cls(problem.density, problem.target, problem.guide, problem.rng)
 
-    def init(self, start: Gaussian | Spline) -> State:
+    def init(self, start: Any) -> State:
         """At layers that change nothing in the frame of a Gaussian, or at a flow."""
-        return State(start if isinstance(start, Spline) else self.guide.near(start))
+        return State(
+            start if hasattr(start, "layers") and start.layers is not None else self.guide.near(start)
+        )
 
     def done(self, state: State) -> str | None:
         """See `Engine.done`."""
@@ -130,7 +131,7 @@ class FlowAscent:
     def step(self, state: State) -> State:
         """One compiled call of many steps, or the pilots of a leg."""
         if state.leg is None:
-            return self._judged(replace(state, leg=self._piloted(state)))
+            return self._judged(state, self._piloted(state))
         leg, place = state.leg, state.place
         inner, bounds, sound = self._go(place, leg.inner, leg.rate)
         if sound:
@@ -138,20 +139,19 @@ class FlowAscent:
         if not sound or (len(leg.recent) >= FLOW_WINDOW and not _grows(leg.recent[-FLOW_WINDOW:])):
             khat, enough = self._enough(self._averaged(place, leg)) if sound else (None, False)
             if enough:
-                return self._judged(replace(state, leg=replace(leg, reason="good enough")), khat)
+                return self._judged(state, replace(leg, reason="good enough"), khat)
             leg = replace(leg, rate=0.5 * leg.rate, recent=(), halved=leg.halved + 1)
             if leg.halved > FLOW_HALVINGS:
                 leg = replace(leg, reason="settled" if sound else "no rate keeps the bound finite")
-        return self._judged(replace(state, leg=leg))
+        return self._judged(state, leg)
 
-    def _judged(self, state: State, khat: float | None = None) -> State:
+    def _judged(self, state: State, leg: Leg, khat: float | None = None) -> State:
         """Where a leg has ended: what its weights are worth, and whether another follows."""
-        leg, place = state.leg, state.place
-        reason = leg.reason
+        place, reason = state.place, leg.reason
         if reason is None and FLOW_CALL * (len(leg.trace) + len(FLOW_PILOTS)) >= self.most_steps:
             reason = "step limit"
         if reason is None:
-            return state
+            return replace(state, leg=leg)
         found = self._averaged(place, leg)
         khat, best = self._enough(found)[0] if khat is None else khat, state.best
         if best is None or khat < best[0]:

@@ -150,8 +150,8 @@ class Lbfgs:
             direction, pairs = -one.grad, ()
         length = 1.0
         if not pairs:
-            norm = np.linalg.norm(one.grad)
-            length = min(1.0, 1.0 / norm) if norm > 0 else 1.0
+            norm = float(np.linalg.norm(one.grad))
+            length = min(1.0, float(1.0 / norm)) if norm > 0 else 1.0
         largest = np.abs(direction).max() * length
         if largest > self.max_step:
             length *= self.max_step / largest
@@ -203,6 +203,7 @@ def minimise(fn: Objective, x: np.ndarray, callback=None, **settings) -> Minimum
     fn : callable
         See `Lbfgs`.
     x : numpy.ndarray, shape (K, P)
+        Where each begins.
     callback : callable, optional
         Whether to stop; asked before every iteration.
     **settings

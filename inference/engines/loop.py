@@ -18,10 +18,29 @@ Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 STOPPED = "stopped"
 
 
-class Engine(Protocol):
-    """An optimiser of one shape: ``init`` makes a state, ``step`` the next, ``done`` says why it is the last.
+class Optimiser(Protocol):
+    """One shape for whatever improves step by step: ``init`` makes a state, ``step`` the next, ``done`` ends it."""
 
-    Those that fit laws (`ENGINES`) also have ``of(problem)``, which makes one or, where nothing is to be done, none; and
+    def init(self, start: Any) -> Any:
+        """The state at `start`: a transport, or the points of an optimiser of numbers."""
+        ...
+
+    def step(self, state: Any) -> Any:
+        """The state after one step."""
+        ...
+
+    def done(self, state: Any) -> str | None:
+        """Why there is no other step; None where there is."""
+        ...
+
+    def fit(self, state: Any, reason: str) -> Any:
+        """What was reached: a `Fit` where laws are fitted."""
+        ...
+
+
+class Engine(Optimiser, Protocol):
+    """An optimiser that fits a law, for the ladder. Its class has ``of(problem)``, which makes one or, where nothing is
+    to be done, none.
 
     Attributes
     ----------
@@ -48,22 +67,6 @@ class Engine(Protocol):
     centred: bool
     improves: bool
     must_rest: bool
-
-    def init(self, start: Any) -> Any:
-        """The state at `start`: a transport, or the points of an optimiser of numbers."""
-        ...
-
-    def step(self, state: Any) -> Any:
-        """The state after one step."""
-        ...
-
-    def done(self, state: Any) -> str | None:
-        """Why there is no other step; None where there is."""
-        ...
-
-    def fit(self, state: Any, reason: str) -> Any:
-        """What was reached, a `Fit` where the engine fits a law."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Fit:
 
 
 def run(
-    engine: Engine,
+    engine: Optimiser,
     start: Any,
     stop: Callable[[], bool] | None = None,
     seen: Callable[[Any], None] | None = None,
@@ -114,10 +117,12 @@ def run(
 
     Parameters
     ----------
-    engine : Engine
+    engine : Optimiser
+        What is run.
     start
-        See `Engine.init`.
+        See `Optimiser.init`.
     stop : callable, optional
+        Whether to end.
     seen : callable, optional
         ``seen(state)`` after every step.
 
@@ -137,7 +142,7 @@ def run(
 
 
 def fit(
-    engine: Engine,
+    engine: Optimiser,
     start: Any,
     stop: Callable[[], bool] | None = None,
     keep: Callable[[Fit], None] | None = None,
@@ -146,6 +151,12 @@ def fit(
 
     Parameters
     ----------
+    engine : Optimiser
+        What is run.
+    start
+        See `Optimiser.init`.
+    stop : callable, optional
+        Whether to end.
     keep : callable, optional
         Takes what has been reached after every step: it is there still where the loop is interrupted.
     """

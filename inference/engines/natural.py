@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...guides.transport import Affine, triangular
+from ...guides.transport import Affine, Gaussian, triangular
 from ..thresholds import (
     BETTER,
     CURVATURE_AT_REST,
@@ -131,12 +131,12 @@ class NaturalGradient:
         """On the problem's density."""
         return cls(problem.density, problem.rng)
 
-    def init(self, start: Affine) -> State:
+    def init(self, start: Gaussian) -> State:
         """At a Gaussian."""
-        start, dim = triangular(start), start.dim
-        narrow = float(np.abs(start.deviations).max())
+        place, dim = triangular(start), start.dim
+        narrow = float(np.abs(place.deviations).max())
         batch = max(FEWEST_DRAWS, 2 * dim + dim % 2)
-        return State(start, Damping(1.0, 1.0), batch, (narrow, max(1.0, narrow)))
+        return State(place, Damping(1.0, 1.0), batch, (narrow, max(1.0, narrow)))
 
     def done(self, state: State) -> str | None:
         """See `Engine.done`."""
@@ -229,5 +229,5 @@ def newton(here: Quadratic, damping: float) -> Affine:
 
 def _lower(factor: np.ndarray) -> np.ndarray:
     """Lower-triangular factor with the same outer product."""
-    r = np.linalg.qr(factor.T, mode="r")
+    r = np.asarray(np.linalg.qr(factor.T, mode="r"))
     return r.T * np.sign(np.diag(r))

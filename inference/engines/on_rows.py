@@ -189,7 +189,7 @@ class StochasticAscent:
         steps = {name: found.thinned(name) for name in ("gradient_norm", "not_finite")}
         trace = tuple(found.thinned("elbo").tolist())
         bad = "" if not found.culprit else f": {found.culprit}"
-        findings = ()
+        findings: tuple[Finding, ...] = ()
         if found.num_bad:
             advice = f"The bound was not finite at {found.num_bad} of {found.num_steps} steps{bad}."
             findings = (Finding("not finite", "fit", float(found.num_bad), 0.0, "caution", advice),)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...guides.transport import Affine, triangular
+from ...guides.transport import Affine, Gaussian, triangular
 from ..thresholds import AGREED, FEWEST_DRAWS, POLISH_DOUBLINGS, POLISH_STEPS, POLISH_TOLERANCE
 from .bound import entropy
 from .designs import whitened
@@ -72,10 +72,10 @@ class Polish:
             return None
         return cls(problem.density, problem.rng, stop=problem.stop)
 
-    def init(self, start: Affine) -> State:
+    def init(self, start: Gaussian) -> State:
         """At a Gaussian."""
-        start, dim = triangular(start), start.dim
-        return State(start, np.zeros((1, dim + dim * (dim + 1) // 2)), max(FEWEST_DRAWS, 4 * dim))
+        dim = start.dim
+        return State(triangular(start), np.zeros((1, dim + dim * (dim + 1) // 2)), max(FEWEST_DRAWS, 4 * dim))
 
     def done(self, state: State) -> str | None:
         """See `Engine.done`."""

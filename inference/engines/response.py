@@ -63,6 +63,7 @@ class Curvature:
         Parameters
         ----------
         v : numpy.ndarray, shape (K, dim)
+            What is multiplied.
         single : bool
             Whether each row sees one of the draws, in turn, in place of all.
         """
@@ -79,7 +80,8 @@ class Curvature:
             places = self.points[np.arange(len(v))[rows] % len(self.points)][:, None]
         z = np.stack([places + shift, places - shift])
         value, grad = self.density(z.reshape(-1, v.shape[1]))
-        good = (np.isfinite(value) & np.isfinite(grad).all(1)).reshape(z.shape[:3]).all(0)[..., None]
+        finite = np.asarray(np.isfinite(value) & np.isfinite(grad).all(1)).reshape(z.shape[:3])
+        good = np.asarray(finite.all(0))[..., None]
         change = np.where(good, np.subtract(*grad.reshape(z.shape)[::-1]), 0.0)
         return change.sum(1) / (2 * HESSIAN_STEP * np.maximum(good.sum(1), 1))
 
@@ -132,6 +134,12 @@ def linear_response(
         Coordinates, or one linear function a row.
     num_draws : int
         Draws over which the Hessian is averaged; even.
+    rng : numpy.random.Generator
+        For the draws, and a random function.
+    max_gradients : int
+        Where it ends.
+    callback : callable, optional
+        Whether to stop.
     tolerance : float
         Largest error of an sd, as a fraction.
 
@@ -186,7 +194,8 @@ def linear_response(
         way[which] = rest[which] + beta[:, None] * way[which]
         squared[which] = now
         for k, step, ratio in zip(which, alpha, beta, strict=True):
-            alphas[k].append(step), betas[k].append(ratio)
+            alphas[k].append(step)
+            betas[k].append(ratio)
             lowest = min(lowest, _lowest(np.array(alphas[k]), np.array(betas[k])))
         variance = np.maximum((x * (right + rest)).sum(1), 1e-300)
         error = np.where(negative, np.inf, 0.5 * squared / (lowest * variance))

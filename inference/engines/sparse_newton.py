@@ -205,8 +205,9 @@ class SparseNewton:
         )
         averaged, converged = state.averaged, state.converged
         if stale >= STALE and not averaged and not still and state.widened < WIDENINGS:
-            twice = {"num_draws": 2 * state.num_draws, "num_hessian": 2 * state.num_hessian}
-            state, stale = replace(state, widened=state.widened + 1, **twice), 0
+            draws, hessians = 2 * state.num_draws, 2 * state.num_hessian
+            state = replace(state, num_draws=draws, num_hessian=hessians, widened=state.widened + 1)
+            stale = 0
         elif averaged or still or stale >= STALE:
             converged, averaged = converged or still, averaged + 1
             if averaged > self.num_average:

@@ -39,7 +39,7 @@ class Starts:
         return int(np.argmax(np.where(np.isfinite(self.elbo), self.elbo, -np.inf)))
 
 
-def loose_fits(
+def loose_fits(  # noqa: PLR0913, PLR0917  settings with defaults
     density: Density,
     points: np.ndarray,
     rng: np.random.Generator,
@@ -57,11 +57,15 @@ def loose_fits(
     density : callable
         See `Density`.
     points : numpy.ndarray, shape (K, dim)
+        Where each fit begins.
+    rng : numpy.random.Generator
+        For the draws.
     sd : float or numpy.ndarray
         Initial standard deviations.
     num_draws, num_fresh : int
         Draws on which they are fitted, and on which their bounds are taken; even.
     max_iterations : int
+        Of each quasi-Newton fit.
     tolerance : float
         Nats; see `Lbfgs`.
     callback : callable, optional

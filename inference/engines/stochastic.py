@@ -108,6 +108,7 @@ class Settling:
     Parameters
     ----------
     ascent : Ascent
+        What is run.
     saved : mapping, optional
         What `arrays` of an earlier, equal ascent gave: it goes on from there, to the same result.
     """
@@ -222,6 +223,7 @@ def ascend(
     Parameters
     ----------
     ascent : Ascent
+        What is run.
     callback : callable, optional
         Asked after every few steps whether to stop.
     saved : mapping, optional
@@ -252,7 +254,7 @@ def spacing(ascent) -> int:
 
 def _piloted(ascent) -> float:
     """The rate whose pilot ends with the highest bound; the ascent goes on from there."""
-    start, best, every = ascent.state, None, spacing(ascent)
+    start, every, best = ascent.state, spacing(ascent), None
     for rate in ASCENT_PILOTS:
         ascent.state, ascent.rate = ascent.copied(start), rate
         elbo = np.concatenate(
@@ -261,6 +263,7 @@ def _piloted(ascent) -> float:
         score = np.median(elbo) if np.isfinite(elbo).all() else -np.inf
         if best is None or score > best[0]:
             best = score, rate, ascent.state
+    assert best is not None  # there are pilots
     ascent.state = best[2]
     return best[1]
 

@@ -129,7 +129,7 @@ class Place:
         covariance = np.cov(z.T).reshape(dim, dim)
         shrink = dim / (count + dim)
         covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
-        frame = self.frame
+        frame: Gaussian = self.frame
         with suppress(np.linalg.LinAlgError):
             frame = Affine(z.mean(0), np.linalg.cholesky(covariance))
         return Place.at(density, frame, frame.inverse(z)[0])
@@ -171,7 +171,7 @@ def transition(density, place: Place, step: float, rng: np.random.Generator) -> 
     return Moved(moved, accept, change < -DIVERGENT_ENERGY, int(steps))
 
 
-def short_chains(
+def short_chains(  # noqa: PLR0913, PLR0917  settings with defaults
     density,
     start: np.ndarray,
     frame: Gaussian,
@@ -193,6 +193,10 @@ def short_chains(
         Where the chains start, unconstrained.
     frame : Gaussian
         Where momenta are standard normal.
+    rng : numpy.random.Generator
+        For momenta, lengths and choices.
+    num_draws : int
+        Of each chain.
     num_warmup : int
         Iterations that set the step size.
     callback : callable, optional
@@ -244,6 +248,7 @@ def slowest(x: np.ndarray) -> float:
     Parameters
     ----------
     x : numpy.ndarray, shape (N, T, dim)
+        Draws of N chains.
     """
     x = halves(x) if len(x) == 1 else x
     if x.shape[1] < 2:
@@ -267,6 +272,7 @@ def inefficiency(values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : numpy.ndarray, shape (N, T, Q)
+        Values of Q quantities at the draws of N chains.
 
     Returns
     -------

@@ -36,21 +36,19 @@ class Coordinates:
     @classmethod
     def of(cls, target, layout, mean, sd) -> Coordinates:
         """Of quantities in the order of `layout`, pairs of site name and shape."""
-        sites, index, kind = {s.name: s for s in target.sites}, [], []
+        sites = {s.name: s for s in target.sites}
+        index, kinds = [], []
         for name, shape in layout:
             size, site = int(np.prod(shape, dtype=int)), sites.get(name)
-            own = site is not None and site.unconstrained_shape == site.shape
-            index.append(np.arange(size) + target.offsets[name].start if own else np.full(size, -1))
-            if not own:
-                kind.append(3)
-            elif name in target.centring:
-                kind.append(2)
+            if site is None or site.unconstrained_shape != site.shape:
+                index.append(np.full(size, -1))
+                kind = 3
             else:
-                kind.append(
-                    0 if getattr(_base(site.constraint), "name", "") in {"real", "real_vector"} else 1
-                )
-            kind[-1] = np.full(size, kind[-1])
-        return cls(np.concatenate(index), np.concatenate(kind), few_of(target), mean, sd)
+                index.append(np.arange(size) + target.offsets[name].start)
+                real = getattr(_base(site.constraint), "name", "") in {"real", "real_vector"}
+                kind = 2 if name in target.centring else 0 if real else 1
+            kinds.append(np.full(size, kind))
+        return cls(np.concatenate(index), np.concatenate(kinds), few_of(target), mean, sd)
 
     def behind(self, values: np.ndarray) -> np.ndarray:
         """Largest of the values, shape ``(dim,)``, of the coordinates behind each quantity."""

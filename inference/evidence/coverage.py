@@ -20,6 +20,7 @@ def covers(law, pool: Pool, z: np.ndarray, value: np.ndarray) -> bool:
     Parameters
     ----------
     law : Transport or Law
+        What is asked.
     pool : Pool
         Of the law.
     z, value : numpy.ndarray, shapes (B, dim) and (B,)

@@ -17,8 +17,11 @@ def data_findings(program, trace, target) -> Iterator[Finding]:
     Parameters
     ----------
     program : Program
+        The model with its data.
     trace : ModelTrace
+        Its sites.
     target : Target
+        Its density.
     """
     for look in (_precision, _rows, _running, _missing, _links, _informed):
         yield from look(program, trace, target)

@@ -37,6 +37,7 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.
     Parameters
     ----------
     values : numpy.ndarray, shape (S, Q)
+        Values of Q quantities at S draws.
     weights : numpy.ndarray, shape (S,), optional
         Normalised; equal by default.
     inflation : float or numpy.ndarray, shape (Q,)
@@ -69,7 +70,7 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.
             grid, grid2 = np.cumsum(own), np.cumsum(w2[order])
         mid = grid - 0.5 * own
         for i, p in enumerate(PROBABILITIES):
-            below = grid2[min(np.searchsorted(grid, p), count - 1)]
+            below = grid2[min(int(np.searchsorted(grid, p)), count - 1)]
             se = np.sqrt(below * (1 - p) ** 2 + (total2 - below) * p**2) * factor[j]
             quantiles[i, j], high, low = np.interp([p, min(p + se, 1.0), max(p - se, 0.0)], mid, x)
             errors[i, j] = 0.5 * (high - low)

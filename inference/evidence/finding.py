@@ -20,6 +20,11 @@ class Finding:
         ``"ok"``, ``"caution"``, ``"untrusted"`` or ``"misfit"``, or ``"not assessable"``.
     advice : str
         What it means and what to do.
+
+    Examples
+    --------
+    >>> print(Finding("rhat", "tau", 1.02, 1.01, "caution", "The chains disagree."))
+    [caution] rhat, tau: The chains disagree.
     """
 
     name: str

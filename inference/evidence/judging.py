@@ -65,8 +65,11 @@ def verdicts_of(
     Parameters
     ----------
     outcome : Outcome
+        What was found.
     values : numpy.ndarray, shape (S, Q)
+        Values of Q quantities at the draws of its law.
     rng : numpy.random.Generator
+        For resampling by weights.
     at_divergences : numpy.ndarray, shape (K, Q), optional
         Their values where transitions diverged: a quantity that is extreme there is not established.
     at_pool : numpy.ndarray, shape (S', Q), optional
@@ -85,7 +88,7 @@ def verdicts_of(
     if law.num_chains:
         moved, obstacle = _moved(law, found, inflation)
         missed = _missed(law, found, at_divergences)
-        if at_pool is not None and outcome.khat < KHAT_TRUSTED:
+        if at_pool is not None and outcome.pool is not None and outcome.khat < KHAT_TRUSTED:
             drift = np.maximum(drift, _disagreement(found, estimate(at_pool, outcome.pool.weights)))
     else:
         seen = _residuals(outcome, values, found, known)
@@ -152,7 +155,7 @@ def _disagreement(found: Estimates, weighed: Estimates) -> np.ndarray:
 def _residuals(outcome: Outcome, values: np.ndarray, found: Estimates, known) -> Residuals:
     """Residuals of independent draws along each quantity."""
     law, count = outcome.law, values.shape[1]
-    if outcome.stein is None:
+    if outcome.stein is None or outcome.frame is None:
         return Residuals(np.zeros(count), np.zeros(count), found)
     if isinstance(outcome.stein, LocalStein):
         few = outcome.guide.dim <= SEARCHED

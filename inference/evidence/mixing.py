@@ -21,6 +21,7 @@ def effective_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     values : numpy.ndarray, shape (C, T, Q)
+        Values of Q quantities at T draws of each of C chains.
 
     Returns
     -------
@@ -46,7 +47,7 @@ def split_rhat(values: np.ndarray) -> np.ndarray:
     """R̂ of each quantity, shape ``(Q,)``, from values of shape ``(C, T, Q)``; 1 for a constant, of one chain that of its
     halves."""
     values = halves(values) if len(values) == 1 else values
-    chains, draws, count = values.shape
+    _, draws, count = values.shape
     constant = np.ptp(values, axis=(0, 1)) == 0
     if count > MANY_QUANTITIES:
         half = draws // 2

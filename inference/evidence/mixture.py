@@ -155,7 +155,7 @@ class LocalStein:
         return location, scale
 
 
-def gather(
+def gather(  # noqa: C901  a search that goes on from what it finds
     density, home: Affine, leads, rng, symmetries=(), num_scouts=2048, callback=None
 ) -> list[Part] | str:
     """Gaussians at the modes that searches around `home` and around each other reach.
@@ -164,12 +164,16 @@ def gather(
     ----------
     density : callable
         ``density(z) -> (log density (B,), gradient (B, dim))``.
-    home : Dense
+    home : Affine
         The frame of the fit.
     leads : numpy.ndarray, shape (K, dim)
         Points where another mode may lie.
     symmetries : sequence of Symmetry
         A place that one of them carries to a component is no new one.
+    rng : numpy.random.Generator
+        Where searches begin.
+    callback : callable, optional
+        Whether to stop.
     num_scouts : int
         Points around every component at which the gradient is compared with those of the components.
 
@@ -181,15 +185,15 @@ def gather(
     first = _fitted(density, home, rng, callback)
     if isinstance(first, str):
         return first
-    parts, refused, sent = [first], [], []
+    parts: list[Part] = [first]
+    refused: list[Part] = []
+    sent: list[Scouts] = []
     ends = _places(density, home, leads, 0.1, rng, first.elbo, callback)
     while True:
         for place in sorted(ends, key=lambda one: -one.elbo):
             if place.elbo < _floor(parts):
                 break
-            if any(place.same(known) for known in [*parts, *refused]):
-                continue
-            if any(_mirrored(place, part, symmetries) for part in parts):
+            if _known(place, parts, refused, symmetries):
                 continue
             part = _fitted(density, place.frame, rng, callback, _floor(parts))
             if isinstance(part, str):
@@ -200,7 +204,7 @@ def gather(
             if sum(one.elbo > _best(parts) - NEGLIGIBLE_COMPONENT for one in parts) > MOST_COMPONENTS:
                 return f"more than {MOST_COMPONENTS} modes"
         if len(sent) == len(parts):
-            break
+            return _complete(parts, sent)
         ends = []
         for part in parts[len(sent) :]:
             best, around = _best(parts), _starts(part, parts, STARTS_AROUND, rng)
@@ -208,10 +212,21 @@ def gather(
             sent.append(Scouts.sent(density, part, parts, num_scouts, rng))
             peaks = sent[-1].peaks(density, parts, callback)
             ends += _places(density, part.frame, peaks, 0.1, rng, best, callback)
+
+
+def _known(place: Part, parts: list[Part], refused: list[Part], symmetries) -> bool:
+    """Whether a place has been fitted from, or a symmetry carries it to a component."""
+    if any(place.same(known) for known in [*parts, *refused]):
+        return True
+    return any(_mirrored(place, part, symmetries) for part in parts)
+
+
+def _complete(parts: list[Part], sent: list[Scouts]) -> list[Part] | str:
+    """The components with mass, the best first; or why others may be missed."""
     kept = [p for p in parts if p.elbo > _best(parts) - NEGLIGIBLE_COMPONENT and not p.covers(parts)]
     if not kept:
         return "fits at its modes cover one another"
-    hits = sum(scouts.hits(kept) for scouts in sent)
+    hits = np.sum([scouts.hits(kept) for scouts in sent], axis=0)
     rare = [
         n for n, part in zip(hits, kept, strict=True) if n < FEWEST_LEADS and part.elbo > _best(kept) - ASKED
     ]

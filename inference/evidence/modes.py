@@ -82,6 +82,7 @@ class Search:
         Parameters
         ----------
         rng : numpy.random.Generator
+            Where the starts lie.
         leads : numpy.ndarray, shape (K, dim), optional
             More points to start from, unconstrained.
         num_starts, num_scouts : int
@@ -145,13 +146,8 @@ class Search:
         noise = 3 * np.hypot(ends.elbo_se, error)  # of the bounds: large in many dimensions
         noise = np.minimum(noise, np.sqrt(dim / 2))  # but larger still where the density is no Gaussian's
         known = np.isfinite(ends.elbo) & (ends.elbo - elbo + noise > -NEGLIGIBLE)
-        among = np.array(
-            [
-                self.mass is not None and not apart[k] and self._hidden(ends, k, home)
-                for k in range(len(apart))
-            ]
-        )
-        return [(k, bool(among[k])) for k in np.flatnonzero(known & (apart | among))]
+        among = np.array([not apart[k] and self._hidden(ends, k, home) for k in range(len(apart))])
+        return [(int(k), bool(among[k])) for k in np.flatnonzero(known & (apart | among))]
 
     def _hidden(self, ends: Starts, k: int, home) -> bool:
         """Whether an end among the draws promises more mass than they have there."""
@@ -161,7 +157,9 @@ class Search:
         narrow |= np.linalg.norm(ends.mean[k] / (sd + ends.sd[k])) > 2  # or where only few draws are
         ball = chi2.ppf(0.9, self.frame.dim)
         within = lambda x: (((x - ends.mean[k]) / ends.sd[k]) ** 2).sum(1) < ball  # noqa: E731
-        return bool(narrow and promised > LEAST_MASS and self.mass(within) < 0.25 * promised)
+        if self.mass is None or not narrow or promised <= LEAST_MASS:
+            return False
+        return bool(self.mass(within) < 0.25 * promised)
 
 
 def scouted(framed, dim, beyond, rng, count, callback=None, num_ascents=48, most=8) -> np.ndarray:

@@ -116,8 +116,11 @@ def draw_pool(density, law: Any, num_draws: int, rng: np.random.Generator) -> Po
     density : callable
         ``density(z) -> (log density, gradient)``.
     law : Transport, or a law with a `propose` of its own
+        What is drawn from.
     num_draws : int
         Even number of draws.
+    rng : numpy.random.Generator
+        For the base draws.
     """
     propose = getattr(law, "propose", None)
     if propose is not None:

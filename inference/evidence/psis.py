@@ -48,14 +48,17 @@ class _Apart:
     """Modules of a package that only find each other."""
 
     def __init__(self, folder: Path):
-        self.folder, self.modules = folder, {}
+        self.folder = folder
+        self.modules: dict[str, ModuleType] = {}
 
     def module(self, name: str) -> ModuleType:
         if name not in self.modules:
             path = self.folder.joinpath(*name.split(".")[1:]).with_suffix(".py")
             self.modules[name] = made = ModuleType(name)
             made.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._imported}
-            exec(SourceFileLoader(name, str(path)).get_code(name), made.__dict__)
+            code = SourceFileLoader(name, str(path)).get_code(name)
+            assert code is not None
+            exec(code, made.__dict__)
         return self.modules[name]
 
     def _imported(self, name, globals=None, locals=None, fromlist=(), level=0):

@@ -42,6 +42,7 @@ def find(target, density, z: np.ndarray) -> list[Symmetry]:
     Parameters
     ----------
     target : Target
+        Whose posterior it is.
     density : callable
         ``density(z) -> (log density, gradient)``.
     z : numpy.ndarray, shape (K, dim)

@@ -28,6 +28,7 @@ def shares(target, z: np.ndarray, precision: np.ndarray) -> tuple[dict, np.ndarr
     Parameters
     ----------
     target : Target
+        In the coordinates of the fit.
     z : numpy.ndarray, shape (B, dim)
         Draws of a fit.
     precision : numpy.ndarray, shape (dim,)

@@ -52,7 +52,7 @@ class GuideFit:
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
         plan = state.plan.refined(state.target, state.best)
-        state = replace(state, plan=plan, family=plan.family, guide=plan.guide)
+        state = replace(state.unfitted(plan.family), plan=plan, guide=plan.guide)
         if plan.unread:
             state = state.found(unread_links(plan.unread))
         run.keep(replace(state, settled=False))
@@ -96,7 +96,7 @@ class PoorerFit:
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
         family = _poorer(state)
-        state = run.keep(replace(state, family=family, guide=None, fitted=None))
+        state = run.keep(state.unfitted(family))
         state, words = fitted(state, run)
         return replace(state, settled=True), Line(family.name, f"the fit before it found no rest. {words}")
 
@@ -107,14 +107,16 @@ def _poorer(state: State) -> Any:
 
 def fitted(state: State, run: Run) -> tuple[State, str]:
     """Run the engines of a family; the state then, and what was done in words."""
-    rng, before, words = run.rng(1), None, []
+    rng = run.rng(1)
+    before: Fit | None = None
+    words: list[str] = []
     engines = engines_of(state.family, state.rows)
     for engine in engines:
         if engine.centred:
             state = _centred(state)
         state, before, more = _rounds(engine, state, run, rng, before, engine is engines[-1])
         words += more
-    at_rest = not engines[-1].must_rest or before.converged or run.stop()
+    at_rest = not engines[-1].must_rest or run.stop() or (before is not None and before.converged)
     return replace(state, settled=at_rest), "; ".join(words)
 
 
@@ -128,7 +130,7 @@ def _rounds(engine, state: State, run: Run, rng, before: Fit | None, last: bool)
         if made is None:
             break
         found = _fit(made, state, run, last)
-        if engine.improves and not found.elbo > before.elbo - WORSE:
+        if engine.improves and before is not None and not found.elbo > before.elbo - WORSE:
             break
         state, before = run.keep(_taken(state, found, last)), found
         words = [found.words] if engine.again else [*words, found.words]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...guides.mixture import Mixture
+from ...guides.transport import packed
 from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
@@ -74,7 +75,7 @@ class Modes:
         leads = law.z[law.resample(16, rng)]
         if state.elsewhere:
             leads = np.stack([f.z for f in state.elsewhere])
-        parts = gather(density, state.frame, leads, rng, state.symmetries, scouts(state), run.stop)
+        parts = gather(density, packed(state.frame), leads, rng, state.symmetries, scouts(state), run.stop)
         if isinstance(parts, str):
             return self._refused(state, parts, ()), Line(Mixture.name, parts)
         if len(parts) == 1:

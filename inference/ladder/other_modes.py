@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...guides.mean_field import MeanField
+from ...guides.transport import packed
 from ..evidence.modes import Elsewhere, Search, at_home
 from ..evidence.symmetry import Symmetry, find
 from ..thresholds import (
@@ -143,7 +144,7 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
         leads = state.ends[:1]
     few, evidence = scouts(state), None
     if state.bent and pool.usable:
-        evidence = pool.log_evidence - np.log(frame.deviations).sum()
+        evidence = pool.log_evidence - np.log(packed(frame).deviations).sum()
     search = Search(run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop)
     found = search.run(run.stream(2), leads, 2 * _pairs(state), few)
     return [f for f in found if f.among or not at_home(f.z, frame, radius, widest, state.symmetries)]

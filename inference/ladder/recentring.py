@@ -20,7 +20,9 @@ def recentred(state: State, run: Run) -> State | None:
     Parameters
     ----------
     state : State
+        With a best Gaussian.
     run : Run
+        The climb.
     """
     before, frame = state.target, state.best
     if not before.centring:

@@ -26,7 +26,7 @@ class Run:
 
     Attributes
     ----------
-    reached : State or None
+    reached : State
         What the stage under way has reached: the climb goes on from there where it is broken off.
     unsaid : tuple
         Gradients and seconds of stages without a line since the last one: the next has them too.
@@ -35,7 +35,7 @@ class Run:
     def __init__(self, watch: Watch, checkpoint: Checkpoint | None = None, seed: int = 0):
         self.watch, self.seed = watch, seed
         self.checkpoint = Checkpoint(None, {}) if checkpoint is None else checkpoint
-        self.reached: State | None = None
+        self.reached: State = None  # type: ignore[assignment]  # there once a climb has begun
         self.unsaid: tuple[int, float] = (0, 0.0)
         self._streams: dict[int, np.random.Generator] = {}
         self._seconds, self._gradients = 0.0, 0
@@ -73,7 +73,9 @@ class Run:
         clock, counter = target.density.clock, target.counter
         begin, compiled, count = time.perf_counter(), clock["compile"], counter.num_gradients
         found = call()
-        # what was compiled meanwhile counts in full, also where the call waited for some of it only
-        self._seconds += max(0.0, time.perf_counter() - begin - (clock["compile"] - compiled))
-        self._gradients += counter.num_gradients - count
+        if (
+            clock["compile"] == compiled
+        ):  # what is compiled meanwhile, in a thread of its own too, says nothing
+            self._seconds += time.perf_counter() - begin
+            self._gradients += counter.num_gradients - count
         return found

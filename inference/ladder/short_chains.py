@@ -121,18 +121,20 @@ def _drawn(state: State, run: Run, count: int, budget: int) -> tuple[Law, Chains
     rng, target = run.stream(2), state.target
     density = run.density(state, NUM_CHAINS if NUM_CHAINS * target.work < CACHED else None)
     before = target.counter.num_gradients
-    this, chains, result = Round(_starts(state, count, rng), state.frame), None, None
+    this = Round(_starts(state, count, rng), state.frame)
+    chains: Chains | None = None
+    result: tuple[Law, Chains] | None = None
     while True:
         with np.errstate(all="ignore"):
             more = short_chains(
                 density, this.start, this.frame, rng,
                 num_warmup=0 if this.on else SHORT_WARMUP, num_draws=this.length, callback=run.stop,
-                target=this.accept, step_size=chains.step_size if this.on else None,
+                target=this.accept, step_size=chains.step_size if this.on and chains is not None else None,
                 renew=chains is None and not state.wide,
             )  # fmt: skip
         if not this.on and more.z.shape[1] < LEAST_SHORT_DRAWS:
             return result
-        chains = chains.joined(more) if this.on else more
+        chains = chains.joined(more) if this.on and chains is not None else more
         law = _law(this.frame, chains)
         first, result = result is None, (law, chains)
         values, _ = quantity_values(target, law.z)
@@ -173,7 +175,7 @@ def _next(this: Round, law: Law, chains: Chains, first: bool, wide: bool) -> Rou
     wild = _wild(chains)
     on = not first and not (wild and this.accept == SHORT_ACCEPT)
     accept = CAREFUL_ACCEPT if wild else this.accept
-    frame = this.frame
+    frame: Gaussian = this.frame
     if not on and not wide:
         flat = law.z
         frame = Affine(flat.mean(0), np.linalg.cholesky(np.cov(flat.T) + np.diag(1e-12 * flat.var(0))))

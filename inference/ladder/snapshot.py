@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from ...guides import FAMILIES
 from ...guides.family import Guide
-from ...guides.transport import Affine
+from ...guides.transport import Affine, packed
 from ..evidence.finding import Finding
 from ..run.trail import Rung
 from .state import State
 
 
-def snapshot(state: State) -> tuple[dict, dict[str, np.ndarray]]:
+def snapshot(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     """JSON-ready values, and arrays."""
     counter, best, fitted = state.target.counter, state.best, state.fitted
-    own = isinstance(best, Affine)
+    place = best if hasattr(best, "scale") or fitted is best else packed(best)
     values = {
         "family": None if state.guide is None else state.family.name,
         "settings": getattr(state.family, "settings", {}),
@@ -34,7 +35,7 @@ def snapshot(state: State) -> tuple[dict, dict[str, np.ndarray]]:
         "elbo_trace": state.elbo_trace,
         "restarts": state.restarts,
         **_over("centring", state.target.centring),
-        **_over("best", {"mean": best.mean, "scale": best.scale} if own else {}),
+        **_over("best", {"mean": place.mean, "scale": place.scale} if hasattr(place, "scale") else {}),
         **_over("steps", state.steps),
         **_over("fitted", {} if fitted is None else fitted.to_arrays()),
         **_over("layout", {} if state.guide is None else state.guide.layout),

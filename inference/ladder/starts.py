@@ -52,9 +52,10 @@ class DispersedStarts:
 
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
-        view = state.rows.first(state.target, run.rng(11))
+        view = state.rows.first(run.rng(11))
         plain = replace(state, rows=view, ends=np.zeros((0, state.target.dim)))
-        rng, found = run.rng(0), []
+        rng = run.rng(0)
+        found: list[tuple[Any, Starts]] = []
         engine = engines_of(state.plan.family, state.rows)[0]
         tolerance = LOOSE if engine.loose and not state.target.centring else START_TOLERANCE
         for target, points, unit in _places(plain, run, rng):
@@ -249,7 +250,8 @@ class BatchStart:
 
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
-        rng, batches, small = run.rng(0), state.rows.batches, state.rows.batches.target
+        rows: Any = state.rows  # batches of them, or this stage would not be due
+        rng, batches, small = run.rng(0), rows.batches, rows.batches.target
         given = batches.inputs(batches.sample(rng))
         data = {name: small.to_device(value) for name, value in given["data"].items()}
         density = marked(lambda z: small.value_and_grad(z, data=data, scale=given["scale"]))
@@ -275,7 +277,7 @@ class BatchStart:
             mean = state.start[0].copy()
         state.target.counter.num_gradients += small.counter.num_gradients
         best, none = Affine(mean, np.clip(sd, 1e-8, 1e3)), np.zeros((0, state.target.dim))
-        state = replace(state, best=best, ends=none).found(*state.rows.findings())
+        state = replace(state, best=best, ends=none).found(*rows.findings())
         return state, Line(MeanField.name, words)
 
 

@@ -81,15 +81,15 @@ class State:
     simple: bool = False
     lean: bool = False
     start: np.ndarray | None = None
-    best: Gaussian | None = None
-    ends: np.ndarray | None = None
+    best: Gaussian = None  # type: ignore[assignment]  # there from the stage on that makes it
+    ends: np.ndarray = None  # type: ignore[assignment]  # there from the stage on that makes it
     family: Any = None
-    guide: Guide | None = None
+    guide: Guide = None  # type: ignore[assignment]  # there from the stage on that makes it
     fitted: Any = None
     settled: bool = True
-    frame: Gaussian | None = None
-    pool: Pool | None = None
-    law: Law | None = None
+    frame: Gaussian = None  # type: ignore[assignment]  # there from the stage on that makes it
+    pool: Pool = None  # type: ignore[assignment]  # there from the stage on that makes it
+    law: Law = None  # type: ignore[assignment]  # there from the stage on that makes it
     stein: Any = None
     condemned: str | None = None
     elsewhere: tuple[Elsewhere, ...] = ()
@@ -117,6 +117,11 @@ class State:
         """Whether anything richer than the fit may follow it."""
         return self.condemned is None and not self.named and not self.lean
 
+    def unfitted(self, family: Any) -> State:
+        """With a family of which nothing has been fitted yet."""
+        nothing: Any = None
+        return replace(self, family=family, guide=nothing, fitted=None)
+
     def found(self, *findings: Finding) -> State:
         """With more findings."""
         return replace(self, findings=(*self.findings, *findings))
@@ -143,7 +148,6 @@ class State:
     def outcome(self) -> Outcome:
         """What was found."""
         trace = self.elbo_trace or tuple(r.elbo for r in self.rungs if np.isfinite(r.elbo))
-        assert self.law is not None and self.guide is not None
         steps = dict(self.steps)
         if self.restarts:
             steps["restart"] = np.asarray(self.restarts)
@@ -168,4 +172,6 @@ class State:
 
 def dense(gaussian: Gaussian) -> Gaussian:
     """A Gaussian as fits and evidence take it: dense up to a thousand dimensions, as it is beyond."""
-    return gaussian if gaussian.dim > LARGEST_DENSE else packed(gaussian)
+    if gaussian.dim > LARGEST_DENSE:
+        return gaussian
+    return packed(gaussian)

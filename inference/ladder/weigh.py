@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...guides.mean_field import MeanField
+from ...guides.transport import Gaussian, packed
 from ...ppl.interrupts import interruptible
 from ..evidence.coordinates import few_of
 from ..evidence.estimates import estimate
@@ -112,7 +113,7 @@ class Weigh:
             pass  # fewer draws take less
         if pool is None:
             pool = draw_pool(density, state.fitted, min(size, DEAR_POOL), rng)
-        best = state.best if not state.bent else pool.around()
+        best: Gaussian = pool.around() if state.bent else state.best
         state = run.keep(weighed(replace(state, best=best, frame=best), pool))
         # no chains follow a flow: its draws alone speak for it
         if state.condemned is None and not state.lean and pool.usable and (_flow(state) or not short(state)):
@@ -177,7 +178,7 @@ def _held(state: State, residual) -> State:
     """Condemned where nothing in model or data holds a direction."""
     eig, vec = residual.curvature
     frame, reach = state.frame, FAR * state.reach()
-    if not (eig[0] < FLAT_DIRECTION and np.abs(frame.deviations).max() > reach.max()):
+    if not (eig[0] < FLAT_DIRECTION and np.abs(packed(frame).deviations).max() > reach.max()):
         return state
     worst = frame.linear(vec[:, :1].T)[0]
     names = [state.target.labels[i] for i in np.argsort(-np.abs(worst))[:3]]

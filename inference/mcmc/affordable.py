@@ -10,8 +10,8 @@ from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import ORDER
-from ..posterior import Posterior
-from ..posterior.conclude import with_line
+from ..posterior import Posterior, Record, record_of
+from ..posterior.make import with_line
 from ..run.trail import Trail
 from ..thresholds import AFFORDABLE, MEAN, SD, TIMES
 from .refine import refine
@@ -24,7 +24,7 @@ def refine_where_it_pays(
     affordable cost."""
     if posterior.judgement == "trusted":
         return posterior
-    hopeless = _hopeless(posterior)
+    hopeless = _hopeless(record_of(posterior))
     if hopeless:
         return with_line(posterior, "refine", hopeless)
     limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
@@ -32,25 +32,27 @@ def refine_where_it_pays(
     refined = refine(
         posterior, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit
     )
-    if refined.law == "mcmc" and _trust(refined) < _trust(posterior):
-        last = replace(refined.trail[-1], reason=f"{refined.trail[-1].reason}; no better, left aside")
-        table = _disputed(posterior, refined)
-        trail = Trail([*posterior.trail, last])
-        return replace(posterior, table=table, trail=trail, cost=refined.cost, _groups={})
-    return refined
+    before, after = record_of(posterior), record_of(refined)
+    if after.law != "mcmc" or _trust(after) >= _trust(before):
+        return refined
+    last = replace(after.trail[-1], reason=f"{after.trail[-1].reason}; no better, left aside")
+    trail = Trail([*before.trail, last])
+    return Posterior(replace(before, table=_disputed(before, after), trail=trail, cost=after.cost))
 
 
-def _disputed(posterior, refined) -> dict:
+def _disputed(before: Record, after: Record) -> dict:
     """The posterior's table, where chains that are left aside still tell against a quantity that was trusted."""
-    law = refined._outcome.law
-    values, _ = quantity_values(refined._target, law.z)
+    assert after.outcome is not None  # chains have just run
+    law = after.outcome.law
+    values, _ = quantity_values(after.target, law.z)
     found = estimate(values, None, law.inflation(values))
     with np.errstate(all="ignore"):
-        apart = (np.abs(posterior.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
-        spread = np.abs(posterior.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
-    table = posterior.table | {
-        "verdict": list(posterior.table["verdict"]),
-        "reason": list(posterior.table["reason"]),
+        apart = (np.abs(before.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
+        spread = np.abs(before.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
+    table = {
+        **before.table,
+        "verdict": list(before.table["verdict"]),
+        "reason": list(before.table["reason"]),
     }
     for i in np.flatnonzero((apart > MEAN) | (spread > SD)):
         if table["verdict"][i] == "trusted":
@@ -59,19 +61,20 @@ def _disputed(posterior, refined) -> dict:
     return table
 
 
-def _hopeless(posterior) -> str | None:
+def _hopeless(record: Record) -> str | None:
     """Why chains that start at the fit could not mend what is short of trusted; None where they could."""
-    outcome, table = posterior._outcome, posterior.table
+    outcome, table = record.outcome, record.table
+    assert outcome is not None  # the fit has just ended
     if outcome.condemned is not None:
         return f"not run: {outcome.condemned}"
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
-    short = [table["reason"][i] for i in posterior._judged() if table["verdict"][i] in ORDER[1:]]
+    short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:]]
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"
     return None
 
 
-def _trust(posterior) -> tuple:
-    verdicts = [posterior.table["verdict"][i] for i in posterior._judged()]
-    return -ORDER.index(posterior.judgement), sum(v == "trusted" for v in verdicts)
+def _trust(record: Record) -> tuple:
+    verdicts = [record.table["verdict"][i] for i in record.judged]
+    return -ORDER.index(record.judgement), sum(v == "trusted" for v in verdicts)

@@ -53,7 +53,9 @@ class Drawing:
         Called with nothing now and then, when there are draws.
     """
 
-    def __init__(self, chains, law, start, judged, rng, watch, num_draws, affordable, keep):
+    def __init__(  # noqa: PLR0913, PLR0917  what chains under way need
+        self, chains, law, start, judged, rng, watch, num_draws, affordable, keep
+    ):
         self.chains, self.law, self.start, self.judged = chains, law, start, judged
         self.rng, self.watch = rng, watch
         self.num_draws, self.affordable, self.keep = num_draws, affordable, keep
@@ -156,7 +158,7 @@ class Drawing:
         own, self.open = self.chains, False
         z, weights = (np.concatenate(own.z, 1), None) if own.z else (self.law.z, self.law.weights)
         start, flat = z[:, -1] if own.z else self.start, z.reshape(-1, z.shape[-1])
-        rivals = []
+        rivals: list[Chains] = []
         for dense in (False, True):
             place = spread(flat, weights, LARGEST_METRIC if dense else 0)
             if place is None or (rivals and place.scale.ndim == 1):

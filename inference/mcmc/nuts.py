@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ...guides.transport import Affine, Transport
+from ...guides.flow import Spline
+from ...guides.transport import Affine
 from ...ppl.interrupts import held
 from ..evidence.chains import slowest
 from ..evidence.law import Law
@@ -46,14 +48,14 @@ from ..thresholds import (
 class Chains:
     """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
 
-    target: object
-    place: Transport
+    target: Any
+    place: Affine | Spline
     gated: bool
     own: bool = False  # whether the metric was theirs to find, as that of chains from nothing is
     accept: float = ACCEPT[0]
     chunk: int = NUTS_CALL
     superchains: int = 0
-    state: object = None
+    state: Any = None
     z: list = field(default_factory=list)
     stats: list = field(default_factory=list)
     num_warmup: int = 0
@@ -200,27 +202,31 @@ class Chains:
 def begun(target, outcome: Outcome) -> Chains:
     """Chains in the frame that the evidence allows."""
     law, fitted = outcome.law, outcome.fitted
-
-    def free(why: str) -> Chains:
-        return Chains(target, Affine(*target.units), False, own=True, why=why)
-
-    if law.kind == "mcmc":
-        if law.held < HARDLY_MOVED:
-            return free("a metric of their own, as the short chains had hardly moved")
-    elif outcome.without:
-        return free("from dispersed points")
-    elif not outcome.usable:
-        return free("a metric of their own, as the fit's weights are heavy-tailed")
-    elif outcome.stein is not None and hasattr(outcome.stein, "worst"):
-        location, scale = outcome.stein.worst
-        if location > LARGE_LOCATION or scale > LARGE_SCALE:
-            return free("a metric of their own, as the fit's residuals are large")
-    if getattr(fitted, "layers", None) is not None and outcome.usable:
+    why = _unsettled(outcome)
+    if why is None and getattr(fitted, "layers", None) is not None and outcome.usable:
         return Chains(target, fitted, True, why="in the flow's base coordinates")
-    affine = spread(law.z, law.weights)
+    affine = spread(law.z, law.weights) if why is None else None
     if affine is None:
-        return free("a metric of their own, as the fit has no spread")
+        why = why or "a metric of their own, as the fit has no spread"
+        return Chains(target, Affine(*target.units), False, own=True, why=why)
     return Chains(target, affine, True, why=f"in the fit's {'sds' if affine.scale.ndim == 1 else 'metric'}")
+
+
+def _unsettled(outcome: Outcome) -> str | None:
+    """Why the fit's metric is not kept; None where the evidence speaks for it."""
+    law, stein = outcome.law, outcome.stein
+    if law.kind == "mcmc":
+        hardly = law.held < HARDLY_MOVED
+        return "a metric of their own, as the short chains had hardly moved" if hardly else None
+    if outcome.without:
+        return "from dispersed points"
+    if not outcome.usable:
+        return "a metric of their own, as the fit's weights are heavy-tailed"
+    if stein is not None and hasattr(stein, "worst"):
+        location, scale = stein.worst
+        if location > LARGE_LOCATION or scale > LARGE_SCALE:
+            return "a metric of their own, as the fit's residuals are large"
+    return None
 
 
 def spread(z: np.ndarray, weights: np.ndarray | None = None, largest: int = LARGEST_METRIC) -> Affine | None:
@@ -252,7 +258,8 @@ def starts(target, outcome, num_chains, rng) -> np.ndarray | None:
 
 def least_seconds(chains: Chains, start) -> float:
     """What warm-up and the first draws will take at the least, from the time of a gradient; sets the chunks."""
-    points = np.resize(start, (max(len(start), chains.target.batch), start.shape[1]))  # as rows are padded to
+    rows = np.arange(max(len(start), chains.target.batch)) % len(start)  # as rows are padded to
+    points = start[rows]
     chains.target.value_and_grad(points[: len(start)])  # compiled
     begin = time.perf_counter()
     chains.target.value_and_grad(points)

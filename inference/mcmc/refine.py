@@ -14,6 +14,7 @@ Hamiltonian Monte Carlo using neural transport. Zhang et al. (2022), Pathfinder,
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -30,9 +31,9 @@ from ..evidence.outcome import Outcome, twins
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import POINT_ESTIMATE
 from ..ladder.starts import scattered
-from ..posterior import Posterior
-from ..posterior.conclude import Cost, conclude, with_line
+from ..posterior import Cost, Posterior, Record, record_of
 from ..posterior.groups import STEPS
+from ..posterior.make import conclude, with_line
 from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
 from ..run.watch import Watch, check_seconds
@@ -59,7 +60,7 @@ SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energ
 
 @in_words("before chains had draws: the posterior is as it was")
 @held(answered=True)
-def refine(
+def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit adds
     posterior: Posterior,
     num_chains: int = 4,
     num_draws: int | None = None,
@@ -74,89 +75,124 @@ def refine(
 
     Parameters
     ----------
+    posterior : Posterior
+        With its program and the fitted data.
+    num_chains, num_draws, max_seconds, seed, progress, checkpoint
+        See `Posterior.refine`.
     affordable : float, optional
         Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
     outcome : Outcome, optional
         What is known of the fit, in place of what the posterior holds.
     """
-    _check(posterior, num_chains, num_draws, max_seconds, seed)
-    begin, target = time.perf_counter(), posterior._target
-    watch = Watch(max_seconds, progress)
-    outcome = outcome or posterior._outcome or _remembered(posterior)
-    rng = np.random.default_rng([posterior.seed if seed is None else seed, 31])
-    before = target.counter.num_gradients, target.counter.num_densities, target.density.clock["compile"]
-    judged = posterior._judged()
-    chains = begun(target, outcome)
+    record = record_of(posterior)
+    _check(record, num_chains, num_draws, max_seconds, seed)
+    begin, watch = time.perf_counter(), Watch(max_seconds, progress)
+    outcome = outcome or record.outcome or _remembered(record)
+    rng = np.random.default_rng([record.seed if seed is None else seed, 31])
+    chains = begun(record.target, outcome)
     chains.superchains = SUPERCHAINS if num_chains >= FEW_CHAINS else 0
-    start = starts(target, outcome, chains.superchains or num_chains, rng)
+    made = _Refining(record, outcome, rng, begin)
+    start = starts(record.target, outcome, chains.superchains or num_chains, rng)
     if start is None:
-        return _without_start(posterior, seconds=time.perf_counter() - begin)
+        return _without_start(posterior, seconds=made.seconds)
     if chains.superchains:
         start = np.repeat(start, num_chains // SUPERCHAINS, axis=0)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint, {})  # a fit's own may lie beside the draws
-    seconds = lambda: time.perf_counter() - begin  # noqa: E731
 
-    def drawn(words):
-        why = f"{drawing.chains.why}: {words}"
-        return _drawn(posterior, outcome, drawing.chains, before, seconds(), why, rng)
+    def keep() -> None:
+        checkpoint.posterior(lambda: made.drawn(drawing.chains, "under way"))
 
-    keep = lambda: checkpoint.posterior(lambda: drawn("under way"))  # noqa: E731
-    drawing = Drawing(chains, outcome.law, start, judged, rng, watch, num_draws, affordable, keep)
+    drawing: Drawing = Drawing(
+        chains, outcome.law, start, record.judged, rng, watch, num_draws, affordable, keep
+    )
     checkpoint.posterior(lambda: posterior, now=affordable is None)
+    words = _run(drawing, watch, chains, start, affordable, max_seconds)
+    if not drawing.chains.z or words.startswith("not affordable"):
+        reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
+        return with_line(posterior, "refine", reason, num_gradients=made.num_gradients, seconds=made.seconds)
+    found = made.drawn(drawing.chains, words, checkpoint.findings)
+    checkpoint.posterior(lambda: found, now=True)
+    return found
+
+
+def _run(drawing: Drawing, watch: Watch, chains, start, affordable, max_seconds) -> str:
+    """Draw, where a pilot says that it is affordable; why it ended."""
     try:
         with watch.showing("refining with NUTS"):
             least = least_seconds(chains, start)
             limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
             if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
-                words = f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
-            else:
-                with interruptible():
-                    words = drawing.run()
+                return f"not affordable: a pilot projects {least:.0f} s or more, {limit:.0f} s are allowed"
+            with interruptible():
+                return drawing.run()
     except KeyboardInterrupt:
-        watch.interrupted, words = True, "interrupted: the draws so far"
+        watch.interrupted = True
+        return "interrupted: the draws so far"
     finally:
         watch.close()
-    if not drawing.chains.z or words.startswith("not affordable"):
-        reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
-        count = target.counter.num_gradients - before[0]
-        return with_line(posterior, "refine", reason, num_gradients=count, seconds=seconds())
-    found = drawn(words)
-    found.findings += tuple(f for f in checkpoint.findings if f not in found.findings)
-    checkpoint.posterior(lambda: found, now=True)
-    return found
 
 
-def _drawn(posterior, outcome, chains, before, seconds, words, rng) -> Posterior:
-    """The posterior of the draws so far."""
-    target, law = chains.target, chains.law()
-    count = target.counter.num_gradients - before[0]
-    values, _ = quantity_values(target, law.z)
-    errors = _guide_errors(target, outcome, values, posterior)
-    off = "" if errors is None else f"; {errors[2]}"
-    reason = f"{law.num_chains} chains × {len(law.z) // law.num_chains} draws after {chains.num_warmup}, {words}{off}"
-    rung = Rung("refine", "nuts", num_gradients=count, seconds=seconds, reason=reason)
-    moved = replace(
-        outcome,
-        law=law,
-        rungs=(*posterior.trail, rung),
-        findings=(
-            *(f for f in posterior.findings if f.name not in SHORT_CHAINS),
-            *_findings(law, values, posterior),
-        ),
-        twins=twins(outcome.symmetries, law, rng),
-        guide_errors=None if errors is None else errors[:2],
-        condemned=None if outcome.condemned == POINT_ESTIMATE else outcome.condemned,
-    )
-    if outcome.without:
-        moved = replace(moved, fitted=Affine(law.z.mean(0), np.maximum(law.z.std(0), 1e-300)))
-    cost = Cost(
-        posterior.cost.num_densities + target.counter.num_densities - before[1],
-        posterior.cost.num_gradients + count,
-        posterior.cost.compile_seconds + target.density.clock["compile"] - before[2],
-        posterior.cost.run_seconds + seconds,
-    )
-    return conclude(posterior.program, target, moved, (), cost, posterior.settings)
+class _Refining:
+    """What chains add to a posterior.
+
+    Parameters
+    ----------
+    record : Record
+        Of the posterior.
+    outcome : Outcome
+        Of its fit.
+    rng : numpy.random.Generator
+    begin : float
+        When they began.
+    """
+
+    def __init__(self, record: Record, outcome: Outcome, rng: np.random.Generator, begin: float):
+        self.record, self.outcome, self.rng, self.begin = record, outcome, rng, begin
+        counter, clock = record.target.counter, record.target.density.clock
+        self.before = counter.num_gradients, counter.num_densities, clock["compile"]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self.begin
+
+    @property
+    def num_gradients(self) -> int:
+        """Gradients so far."""
+        return self.record.target.counter.num_gradients - self.before[0]
+
+    def drawn(self, chains, words: str, findings=()) -> Posterior:
+        """The posterior of the draws so far."""
+        record, outcome, target, law = self.record, self.outcome, chains.target, chains.law()
+        values, _ = quantity_values(target, law.z)
+        errors = _guide_errors(target, outcome, values, record)
+        off = "" if errors is None else f"; {errors[2]}"
+        reason = f"{law.num_chains} chains × {len(law.z) // law.num_chains} draws after {chains.num_warmup}, "
+        reason += f"{chains.why}: {words}{off}"
+        rung = Rung("refine", "nuts", num_gradients=self.num_gradients, seconds=self.seconds, reason=reason)
+        own = [f for f in record.findings if f.name not in SHORT_CHAINS]
+        moved = replace(
+            outcome,
+            law=law,
+            rungs=(*record.trail, rung),
+            findings=(*own, *_findings(law, values, record), *(f for f in findings if f not in own)),
+            twins=twins(outcome.symmetries, law, self.rng),
+            guide_errors=None if errors is None else errors[:2],
+            condemned=None if outcome.condemned == POINT_ESTIMATE else outcome.condemned,
+        )
+        if outcome.without:
+            moved = replace(moved, fitted=Affine(law.z.mean(0), np.maximum(law.z.std(0), 1e-300)))
+        return conclude(record.program, target, moved, (), self._cost(), record.settings)
+
+    def _cost(self) -> Cost:
+        cost, target = self.record.cost, self.record.target
+        return Cost(
+            cost.num_densities + target.counter.num_densities - self.before[1],
+            cost.num_gradients + self.num_gradients,
+            cost.compile_seconds + target.density.clock["compile"] - self.before[2],
+            cost.run_seconds + self.seconds,
+        )
 
 
 def sampled(program, target, seed: int, settings: dict, findings=(), start_z=None, **options) -> Posterior:
@@ -164,6 +200,14 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
 
     Parameters
     ----------
+    program : Program
+        The model with its data.
+    target : Target
+        Its density.
+    seed : int
+        For the points where chains begin.
+    settings : mapping
+        See `conclude`.
     findings : iterable of Finding
         About the data.
     start_z : numpy.ndarray, shape (1, dim), optional
@@ -183,9 +227,9 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     return refine(none, outcome=replace(outcome, condemned=None), **options)
 
 
-def _check(posterior, num_chains, num_draws, max_seconds, seed):
-    posterior._need_program("refine")
-    if posterior._target is None:
+def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
+    record.needs_program("refine")
+    if record.target is None:
         raise InferenceError(
             explain(
                 "refine", "the program bound to the data that were fitted", "other data", "fit these data"
@@ -198,7 +242,7 @@ def _check(posterior, num_chains, num_draws, max_seconds, seed):
     if num_chains >= FEW_CHAINS and (num_chains % SUPERCHAINS or num_chains > MOST_CHAINS):
         few = f"fewer than {FEW_CHAINS}, or a multiple of {SUPERCHAINS} up to {MOST_CHAINS}"
         raise InferenceError(explain("num_chains", few, repr(num_chains), "choose another number"))
-    if num_chains >= FEW_CHAINS and not posterior._target.lockstep:
+    if num_chains >= FEW_CHAINS and not record.target.lockstep:
         raise UnsupportedError(
             explain(
                 "num_chains",
@@ -207,8 +251,8 @@ def _check(posterior, num_chains, num_draws, max_seconds, seed):
                 "use fewer chains, or fit with backend='jax'",
             )
         )
-    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
-    if seed is not None and not whole:
+    natural = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
+    if seed is not None and not natural:
         raise InferenceError(explain("seed", "an integer of at least 0", repr(seed)[:80], "correct it"))
     check_seconds(max_seconds, positive=False)
 
@@ -219,11 +263,11 @@ def _without_start(posterior, seconds) -> Posterior:
     finding = Finding(
         "no start", "fit", None, None, "untrusted", f"Not refined: {reason}. Fit again with another seed."
     )
-    told = with_line(posterior, "refine", f"not run: {reason}", seconds=seconds)
-    return replace(told, findings=Findings([*posterior.findings, finding]))
+    told = record_of(with_line(posterior, "refine", f"not run: {reason}", seconds=seconds))
+    return Posterior(replace(told, findings=Findings([*told.findings, finding])))
 
 
-def _guide_errors(target, outcome, exact, posterior):
+def _guide_errors(target, outcome: Outcome, exact: np.ndarray, record: Record):
     """How far the guide's own mean and sd were off, per quantity: in sds and as a factor; and the worst in words."""
     if outcome.pool is None:
         return None
@@ -234,7 +278,7 @@ def _guide_errors(target, outcome, exact, posterior):
     with np.errstate(all="ignore"):
         shift = np.where(moving, (guess.mean(0) - exact.mean(0)) / sd, 0.0)
         ratio = np.where(moving, guess.std(0) / sd, 1.0)
-    labels = posterior.table["label"]
+    labels = record.table["label"]
     k, j = int(np.abs(shift).argmax()), int(np.abs(np.log(np.maximum(ratio, 1e-300))).argmax())
     words = (
         f"the guide's means were off by up to {abs(shift[k]):.2f} sd ({labels[k]}), its sds by a factor of up to "
@@ -243,8 +287,8 @@ def _guide_errors(target, outcome, exact, posterior):
     return shift, ratio, words
 
 
-def _findings(law: Law, values, posterior):
-    stats = law.stats
+def _findings(law: Law, values: np.ndarray, record: Record) -> Iterator[Finding]:
+    stats = law.stats or {}
     if law.divergent > DIVERGENT:
         yield Finding(
             "divergences",
@@ -266,11 +310,11 @@ def _findings(law: Law, values, posterior):
             f"E-BFMI is {known:.2f}: the chains move slowly between levels of energy. Heavy tails or a hierarchy's "
             "scale are the usual causes: reparametrise.",
         )
-    judged = posterior._judged()
+    judged = record.judged
     apart = law.rhat(values[:, judged])
     worst = int(apart.argmax())
     if apart[worst] > RHAT:
-        label = posterior.table["label"][judged[worst]]
+        label = record.table["label"][judged[worst]]
         yield Finding(
             "chains disagree",
             label,
@@ -282,20 +326,20 @@ def _findings(law: Law, values, posterior):
         )
 
 
-def _remembered(posterior) -> Outcome:
+def _remembered(record: Record) -> Outcome:
     """What a posterior that was loaded still knows of its fit."""
-    mixed = posterior.law != "mcmc" or posterior.judgement != "untrusted"
-    law = Law(posterior.law, posterior.z, held=np.inf if mixed else 0.0)
-    condemned = posterior.settings.get("condemned")
-    if condemned is None and any(f.name == "symmetry" for f in posterior.findings):
+    mixed = record.law != "mcmc" or record.judgement != "untrusted"
+    law = Law(record.law, record.z, held=np.inf if mixed else 0.0)
+    condemned = record.settings.get("condemned")
+    if condemned is None and any(f.name == "symmetry" for f in record.findings):
         condemned = FORGOTTEN
     return Outcome(
-        posterior.guide,
-        posterior.guide.at(posterior.params),
+        record.guide,
+        record.guide.at(record.params),
         law,
-        posterior.khat,
-        frame=Affine(posterior.z.mean(0), np.maximum(posterior.z.std(0), 1e-300)),
+        record.khat,
+        frame=Affine(record.z.mean(0), np.maximum(record.z.std(0), 1e-300)),
         condemned=condemned,
-        elbo_trace=tuple(posterior.fit_record.get("elbo", ())),
-        steps={k: posterior.fit_record[k] for k in STEPS[1:] if k in posterior.fit_record},
+        elbo_trace=tuple(record.fit_record.get("elbo", ())),
+        steps={k: record.fit_record[k] for k in STEPS[1:] if k in record.fit_record},
     )

@@ -10,6 +10,7 @@ from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, prior_groups, seeds
 from ...ppl.tree import dataset
 from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, NUM_PRIOR_DRAWS
+from .record import Record
 
 ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
 STEPS = ("elbo", "gradient_norm", "not_finite", "restart")
@@ -25,24 +26,20 @@ def version() -> str:
         return "unknown"
 
 
-def lazy_tree(posterior):
-    """The ``DataTree`` of a posterior; the same object on every call."""
-    if "tree" not in posterior._groups:
-        made = _tree_class()()
-        made.attrs.update(
-            law=posterior.law,
-            seed=int(posterior.seed),
-            backend=posterior.backend,
-            inference_library="elboroom",
-            inference_library_version=version(),
-        )
-        for name, group in _at_once(posterior).items():
-            _attach(made, name, group)
-        for name, group in posterior._groups.get("saved", {}).items():
-            _attach(made, name, group)
-        made._posterior = posterior
-        posterior._groups["tree"] = made
-    return posterior._groups["tree"]
+def lazy_tree(record: Record):
+    """The ``DataTree`` of a posterior."""
+    made = _tree_class()()
+    made.attrs.update(
+        law=record.law,
+        seed=int(record.seed),
+        backend=record.backend,
+        inference_library="elboroom",
+        inference_library_version=version(),
+    )
+    for name, group in (*_at_once(record).items(), *record.saved.items()):
+        _attach(made, name, group)
+    made._record = record  # noqa: SLF001  a slot of ours on a class of xarray's
+    return made
 
 
 def _attach(tree, name, group):
@@ -52,7 +49,7 @@ def _attach(tree, name, group):
     xr.DataTree.__setitem__(tree, name, xr.DataTree(group))
 
 
-def _tree_class():
+def _tree_class():  # noqa: C901  a class that is made late
     # xarray is slow to import, so the class is made when first needed
     if _kinds:
         return _kinds[0]
@@ -61,12 +58,12 @@ def _tree_class():
     class Draws(xr.DataTree):
         """A ``DataTree`` that computes some groups of a posterior when they are first asked for."""
 
-        __slots__ = ("_posterior",)
+        __slots__ = ("_record",)
 
         def _compute(self, name):
-            posterior = getattr(self, "_posterior", None)
-            if name in ON_REQUEST and posterior is not None and name not in self.children:
-                for key, group in compute(posterior, name).items():
+            record = getattr(self, "_record", None)
+            if name in ON_REQUEST and record is not None and name not in self.children:
+                for key, group in compute(record, name).items():
                     _attach(self, key, group)
 
         def __getitem__(self, key):
@@ -80,7 +77,7 @@ def _tree_class():
                     self._compute(name)
                 except ElboroomError as error:
                     raise AttributeError(str(error)) from error
-            if name == "_posterior":
+            if name == "_record":
                 raise AttributeError(name)
             return super().__getattr__(name)
 
@@ -88,22 +85,22 @@ def _tree_class():
     return Draws
 
 
-def _at_once(posterior) -> dict:
-    dims = {s.name: s.dims for s in posterior.sites}
-    coords = posterior.coords
-    values = {k: chained(posterior, np.asarray(v)) for k, v in posterior.values.items()}
+def _at_once(record: Record) -> dict:
+    dims = {s.name: s.dims for s in record.sites}
+    coords = record.coords
+    values = {k: chained(record, np.asarray(v)) for k, v in record.values.items()}
     groups = {"posterior": dataset(values, dims, coords)}
-    if posterior.observed_data:
-        groups["observed_data"] = dataset(posterior.observed_data, dims, coords, ())
-    if posterior.constant_data:
-        groups["constant_data"] = dataset(posterior.constant_data, {}, {}, ())
-    density, record = log_density(posterior), posterior.fit_record
-    stats = {k.removeprefix("stats/"): v for k, v in record.items() if k.startswith("stats/")}
+    if record.observed_data:
+        groups["observed_data"] = dataset(record.observed_data, dims, coords, ())
+    if record.constant_data:
+        groups["constant_data"] = dataset(record.constant_data, {}, {}, ())
+    density, found = log_density(record), record.fit_record
+    stats = {k.removeprefix("stats/"): v for k, v in found.items() if k.startswith("stats/")}
     stats |= {} if density is None else {"lp": density}
     if stats:
-        groups["sample_stats"] = dataset({k: chained(posterior, v) for k, v in stats.items()}, {}, {})
+        groups["sample_stats"] = dataset({k: chained(record, v) for k, v in stats.items()}, {}, {})
     groups["fit"] = dataset(
-        {k: np.asarray(record[k]) for k in FIT if k in record},
+        {k: np.asarray(found[k]) for k in FIT if k in found},
         {
             **dict.fromkeys(STEPS, ("step",)),
             "log_weights": ("pool",),
@@ -117,26 +114,24 @@ def _at_once(posterior) -> dict:
     return groups
 
 
-def log_density(posterior) -> np.ndarray | None:
+def log_density(record: Record) -> np.ndarray | None:
     """Log density of the draws on the unconstrained scale, shape ``(num_draws,)``; None without a program."""
-    if posterior._target is None:
-        return posterior.fit_record.get("lp")
-    target = posterior._target
+    if record.target is None:
+        return record.fit_record.get("lp")
+    target = record.target
 
     def density(z):
         return {"lp": target.density.value(z, target.data, target.weights)}
 
-    return in_blocks(density, posterior.z.astype(target.dtype), len(posterior.z), GROUP_BLOCK)["lp"].astype(
-        float
-    )
+    return in_blocks(density, record.z.astype(target.dtype), len(record.z), GROUP_BLOCK)["lp"].astype(float)
 
 
-def compute(posterior, name: str) -> dict:
+def compute(record: Record, name: str) -> dict:
     """The group `name` as ``xarray.Dataset``, with those that come with it."""
-    posterior._need_program(f"the group '{name}'")
+    record.needs_program(f"the group '{name}'")
     if name in {"prior", "prior_predictive"}:
-        return prior_groups(posterior.program, NUM_PRIOR_DRAWS, posterior.seed, posterior.backend)
-    if posterior._target is None:
+        return prior_groups(record.program, NUM_PRIOR_DRAWS, record.seed, record.backend)
+    if record.target is None:
         raise InferenceError(
             explain(
                 f"the group '{name}'",
@@ -150,32 +145,27 @@ def compute(posterior, name: str) -> dict:
         "log_likelihood": _log_likelihood,
         "log_prior": _log_prior,
     }
-    return {name: make[name](posterior)}
+    return {name: make[name](record)}
 
 
-def num_chains(posterior) -> int:
-    """Chains that the draws are shown as: those of NUTS, superchains of short ones, one where draws are independent."""
-    return posterior.settings.get("num_chains", 1)
-
-
-def chained(posterior, values: np.ndarray) -> np.ndarray:
+def chained(record: Record, values: np.ndarray) -> np.ndarray:
     """Values of draws, chain by chain: ``(chain, draw, …)``."""
-    return values.reshape(num_chains(posterior), -1, *values.shape[1:])
+    return values.reshape(record.num_chains, -1, *values.shape[1:])
 
 
-def kept(posterior, size: int) -> np.ndarray:
+def kept(record: Record, size: int) -> np.ndarray:
     """Draws that a group of `size` numbers per draw is computed for: all, or evenly spaced ones."""
-    chains = num_chains(posterior)
-    count = len(posterior.z) // chains
+    chains = record.num_chains
+    count = len(record.z) // chains
     keep = int(np.clip(LARGEST_GROUP // max(size * chains, 1), min(LEAST_GROUP_DRAWS, count), count))
     rows = np.unique(np.linspace(0, count - 1, keep).astype(int))
     return (np.arange(chains)[:, None] * count + rows).ravel()
 
 
-def _dataset(posterior, values, rows):
-    trace = posterior._target.trace
+def _dataset(record: Record, values, rows):
+    trace = record.target.trace
     dims = {s.name: s.dims for s in trace.sites}
-    out = dataset({k: chained(posterior, v) for k, v in values.items()}, dims, trace.coords)
+    out = dataset({k: chained(record, v) for k, v in values.items()}, dims, trace.coords)
     return out.assign_coords(draw=rows[: out.sizes["draw"]]) if values else out
 
 
@@ -183,48 +173,46 @@ def _size(trace) -> int:
     return sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*OUTCOME))
 
 
-def predictions(posterior, rows: np.ndarray) -> dict[str, np.ndarray]:
+def predictions(record: Record, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Outcomes of replicated data from the draws in `rows`, each ``(len(rows), *shape)``."""
-    target = posterior._target
+    target = record.target
     outcomes = {s.name for s in target.trace.by_role(*OUTCOME)}
-    key = seeds(posterior.seed, len(posterior.z), 41)[rows]
+    key = seeds(record.seed, len(record.z), 41)[rows]
 
     def draw(block):
         found = target.density.predict(*block, target.data, target.weights)
         return {k: v for k, v in found.items() if k in outcomes}
 
-    z = posterior.z[rows].astype(target.dtype)
+    z = record.z[rows].astype(target.dtype)
     return in_blocks(draw, (z, key), len(rows), block_size(target.trace))
 
 
-def draws_of(posterior) -> np.ndarray:
+def draws_of(record: Record) -> np.ndarray:
     """Which draws the group of predictions is of; all of them for one that was loaded or given."""
-    target = getattr(posterior, "_target", None)
+    target = record.target
     return (
-        np.arange(LARGEST_GROUP // LEAST_GROUP_DRAWS)
-        if target is None
-        else kept(posterior, _size(target.trace))
+        np.arange(LARGEST_GROUP // LEAST_GROUP_DRAWS) if target is None else kept(record, _size(target.trace))
     )
 
 
-def _posterior_predictive(posterior):
-    rows = draws_of(posterior)
-    return _dataset(posterior, predictions(posterior, rows), rows)
+def _posterior_predictive(record: Record):
+    rows = draws_of(record)
+    return _dataset(record, predictions(record, rows), rows)
 
 
-def _log_likelihood(posterior):
-    target = posterior._target
-    rows = kept(posterior, _size(target.trace))
-    return _dataset(posterior, target.per_row(posterior.z[rows]), rows)
+def _log_likelihood(record: Record):
+    target = record.target
+    rows = kept(record, _size(target.trace))
+    return _dataset(record, target.per_row(record.z[rows]), rows)
 
 
-def _log_prior(posterior):
+def _log_prior(record: Record):
     """Log prior of each latent site; those that meet a discrete site in a density have none of their own."""
-    target = posterior._target
+    target = record.target
 
     def terms(z):
         return target.density.site_priors(z, target.data, target.weights)
 
-    z = posterior.z.astype(target.dtype)
+    z = record.z.astype(target.dtype)
     found = in_blocks(terms, z, len(z), GROUP_BLOCK)
-    return dataset({name: chained(posterior, value).astype(float) for name, value in found.items()}, {}, {})
+    return dataset({name: chained(record, value).astype(float) for name, value in found.items()}, {}, {})

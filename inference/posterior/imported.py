@@ -13,13 +13,15 @@ from ...ppl.errors import DataError, explain
 from ...ppl.sites import Site, element_labels
 from ...ppl.tree import variable_name
 from ..evidence.chains import slowest
+from ..evidence.finding import Findings
 from ..evidence.judging import verdicts_of
 from ..evidence.law import Law
 from ..evidence.outcome import Outcome
 from ..run.trail import Rung, Trail
 from ..thresholds import LARGEST_DENSE, SHORTEST_CHAIN
-from .conclude import Cost, conclude
-from .posterior import Posterior, columns
+from .make import conclude
+from .posterior import Posterior
+from .record import Cost, Record, columns
 
 STATS = ("diverging", "energy")
 
@@ -45,6 +47,15 @@ def from_datatree(tree, program=None) -> Posterior:
     DataError
         If the group, a latent site or an axis is missing, a chain has fewer than four draws, or draws are not finite
         or outside their support.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import elboroom as er
+    >>> mu = np.random.default_rng(0).normal(2.0, 1.0, size=(4, 1000))
+    >>> group = xr.Dataset({"mu": (("chain", "draw"), mu)})
+    >>> er.from_datatree(xr.DataTree.from_dict({"posterior": group})).verdict
+    'trusted'
 
     References
     ----------
@@ -174,24 +185,22 @@ def _alone(group, num_chains, stats, total) -> Posterior:
         "local": [],
         "num_chains": num_chains,
     }
-    return Posterior(
-        "draws made elsewhere",
-        "draws made elsewhere",
-        sites,
-        coords,
-        outcome.guide,
-        outcome.fitted.to_arrays(),
-        "mcmc",
-        np.nan,
-        values,
-        flat,
-        {"label": labels, **columns(estimates, verdicts)},
-        Trail(outcome.rungs),
-        (),
-        Cost(0, 0, 0.0, 0.0),
-        settings,
-        {f"stats/{name}": value.ravel() for name, value in stats.items()},
-        {},
-        {},
-        "",
+    record = Record(
+        name="draws made elsewhere",
+        question="draws made elsewhere",
+        sites=sites,
+        coords=coords,
+        guide=outcome.guide,
+        params=outcome.fitted.to_arrays(),
+        law="mcmc",
+        khat=np.nan,
+        values=values,
+        z=flat,
+        table={"label": labels, **columns(estimates, verdicts)},
+        trail=Trail(outcome.rungs),
+        findings=Findings(),
+        cost=Cost(0, 0, 0.0, 0.0),
+        settings=settings,
+        fit_record={f"stats/{name}": value.ravel() for name, value in stats.items()},
     )
+    return Posterior(record)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from ..evidence.verdicts import ORDER
 from ..run.trail import Rung, Trail
 from ..thresholds import DENSEST, LARGEST_RECORD
 from .groups import ON_REQUEST
-from .posterior import COLUMNS, Posterior, split
+from .posterior import Posterior
+from .record import COLUMNS, Cost, Record, split
 from .save import DRAWS, ENGINE, FORMAT, GUIDE, NUMBER, RECORD
 
 FILTERS = {1, 2, 3}  # deflate, shuffle and the checksum of Fletcher: HDF5's own, which load no plugin
@@ -36,6 +38,7 @@ def load(path, program=None) -> Posterior:
     Parameters
     ----------
     path : str or path
+        The folder that was saved.
     program : Program, optional
         The program that was fitted: with it `Posterior.predict` and the groups of draws that need the model
         work again. One whose source or data differ is noted in ``posterior.findings``.
@@ -49,6 +52,19 @@ def load(path, program=None) -> Posterior:
     ------
     InferenceError
         If the folder is absent, not a posterior, damaged, or of a newer format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     er.observe("y", er.Normal(er.sample("mu", er.Normal(0, 10)), 1), y)
+    >>> posterior = er.fit(level(2.0), progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = er.load(posterior.save(folder))
+    >>> again.summary().equals(posterior.summary())
+    True
     """
     path = files.place(path, "load")
     if program is not None and not isinstance(program, Program):
@@ -58,7 +74,7 @@ def load(path, program=None) -> Posterior:
         files.tidy(path)  # a save that was killed may have taken it away
     record, sealed, contents = _read(path)
     try:
-        posterior = _rebuild(path, record, contents)
+        made = _rebuild(path, record, contents)
     except ElboroomError:
         raise
     except Exception as error:  # any reader's own error means the same here
@@ -66,10 +82,13 @@ def load(path, program=None) -> Posterior:
     if not sealed:
         words = "The folder is of version 0.1, which kept no checksum of its record: that it is as it was saved is not "
         words += "known. Save it again."
-        posterior.findings += (Finding("no checksum", RECORD, None, None, "caution", words),)
-    if program is not None:
-        _reunite(posterior, program)
-    return posterior
+        made = _told(made, Finding("no checksum", RECORD, None, None, "caution", words))
+    return Posterior(made if program is None else _reunited(made, program))
+
+
+def _told(record: Record, finding: Finding) -> Record:
+    """With one more finding."""
+    return replace(record, findings=Findings([*record.findings, finding]))
 
 
 def _damaged(path, what) -> InferenceError:
@@ -131,10 +150,8 @@ def _read_record(path: Path) -> tuple[dict, bool, bytes]:
     return record, sealed, text
 
 
-def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Posterior:
+def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Record:
     from safetensors.numpy import load as from_bytes
-
-    from .conclude import Cost
 
     tensors = from_bytes(contents[GUIDE])
     groups = _read_groups(contents[DRAWS], tensors["z"].dtype)
@@ -156,7 +173,7 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Posterior:
         fit_record["lp" if name == "lp" else f"stats/{name}"] = value.values.ravel()
     table = record["table"]
     numbers = {k: np.array([_number(v) for v in table[k]], float) for k in COLUMNS[:5]}
-    posterior = Posterior(
+    return Record(
         name=record["name"],
         question=record["question"],
         sites=tuple(_site(s) for s in record["sites"]),
@@ -184,14 +201,12 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Posterior:
         data_fingerprint=record["data_fingerprint"],
         weights=_under(tensors, "weights/"),
         centring=_under(tensors, "centring/"),
-        model_record=record["model"],
+        model=record["model"],
+        labels={k: tuple(v) for k, v in record["labels"].items()},
+        all_shapes={k: tuple(v) for k, v in record.get("shapes", {}).items()},
+        saved={k: v for k, v in groups.items() if k in ON_REQUEST},
+        blame=record.get("blame"),
     )
-    posterior._groups["labels"] = {k: tuple(v) for k, v in record["labels"].items()}
-    posterior._groups["shapes"] = {k: tuple(v) for k, v in record.get("shapes", {}).items()}
-    if record.get("blame"):
-        posterior._groups["blame"] = record["blame"]
-    posterior._groups["saved"] = {k: v for k, v in groups.items() if k in ON_REQUEST}
-    return posterior
 
 
 def _read_groups(content: bytes, precision) -> dict:
@@ -231,17 +246,23 @@ def _refuse_foreign(file, size: int) -> None:
                     raise ValueError(f"a group within a group at {where}")
                 groups.append((item, f"/{name}", depth + 1))
                 continue
-            if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
-                raise ValueError(f"data kept elsewhere at {where}")
-            steps = item.id.get_create_plist()
-            if {steps.get_filter(i)[0] for i in range(steps.get_nfilters())} - FILTERS:
-                raise ValueError(f"a foreign filter at {where}")
-            if item.dtype.hasobject and h5py.check_string_dtype(item.dtype) is None:
-                raise ValueError(f"neither numbers nor text at {where}")
-            if item.id.get_storage_size():  # a dimension alone has none
-                declared += item.size * item.dtype.itemsize
+            declared += _declared(item, where)
     if declared > min(DENSEST * size, available()):
         raise ValueError(f"{declared} bytes of data in {size} bytes of {DRAWS}")
+
+
+def _declared(item, where: str) -> int:
+    """Bytes of data that a data set says it has, of those that `save` writes."""
+    import h5py
+
+    if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
+        raise ValueError(f"data kept elsewhere at {where}")
+    steps = item.id.get_create_plist()
+    if {steps.get_filter(i)[0] for i in range(steps.get_nfilters())} - FILTERS:
+        raise ValueError(f"a foreign filter at {where}")
+    if item.dtype.hasobject and h5py.check_string_dtype(item.dtype) is None:
+        raise ValueError(f"neither numbers nor text at {where}")
+    return item.size * item.dtype.itemsize if item.id.get_storage_size() else 0  # a dimension alone has none
 
 
 def _variables(groups, group: str, names, chains=False) -> dict[str, np.ndarray]:
@@ -264,7 +285,7 @@ def _filled(cls, record: dict):
 
 
 def _site(record: dict) -> Site:
-    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
     declared = record["constraint"]
     kept.setdefault("joint", record["event_dim"])
     kept.setdefault("measure", measure_of(record["distribution"], record["is_discrete"]))
@@ -284,61 +305,62 @@ def _infinite(value):
 # -- with the program again ------------------------------------------------------------------------------
 
 
-def _reunite(posterior: Posterior, program) -> None:
-    """Give a loaded posterior its program, or say why it is not the one that was fitted."""
+def _reunited(record: Record, program) -> Record:
+    """A loaded posterior with its program, or with a finding why that is not the one that was fitted."""
 
-    def note(what: str, advice: str, verdict: str = "caution"):
-        posterior.findings += (Finding(what, "program", None, None, verdict, advice),)
+    def noted(record: Record, what: str, advice: str, verdict: str = "caution") -> Record:
+        return _told(record, Finding(what, "program", None, None, verdict, advice))
 
     def layout(sites):
         return {s.name: s.shape for s in sites if s.role == "latent"}
 
-    ours = layout(posterior.sites)
-    same_data = program.data_fingerprint == posterior.data_fingerprint
-    target = program.target(posterior.backend, posterior.model_record.get("dtype"))
+    ours = layout(record.sites)
+    same_data = program.data_fingerprint == record.data_fingerprint
+    target = program.target(record.backend, record.model.get("dtype"))
     theirs = layout(target.trace.sites)
     if set(ours) - set(theirs) or (same_data and ours != theirs):
-        note(
+        return noted(
+            record,
             "foreign program",
             f"The program's latent sites {theirs} are not those that were fitted {ours}: it was left aside. "
             "Load with the program that was fitted.",
             "untrusted",
         )
-        return
-    target = target.centred(posterior.centring)
-    if same_data and (words := _another_density(posterior, target)) is not None:
-        note(
+    target = target.centred(record.centring)
+    if same_data and (words := _another_density(record, target)) is not None:
+        return noted(
+            record,
             "foreign program",
             f"The program is not the one that was fitted: {words}. It was left aside. Load with the program that was "
             "fitted, or fit this one.",
             "untrusted",
         )
-        return
-    if not same_data and program.model.code_hash != posterior.model_record.get("code"):
-        note(
+    if not same_data and program.model.code_hash != record.model.get("code"):
+        record = noted(
+            record,
             "changed model",
             f"The code of '{program.name}' or of a helper is not the one that was fitted, or it runs on another "
             "Python. Summaries and draws are those of the fitted model; predictions follow the new one.",
         )
-    posterior.program = program
-    if same_data:
-        posterior._target = target
-        if set(posterior._shapes) - set(posterior.values):
-            values, layout = quantity_values(target, posterior.z)
-            made = split(values, layout)
-            posterior.values = {name: posterior.values.get(name, made[name]) for name in posterior._shapes}
-    else:
-        note(
+    if not same_data:
+        record = noted(
+            record,
             "other data",
             "The program is bound to other data than the fit's: it serves predict, but not the groups of "
             "draws that need the fitted data.",
             "ok",
         )
+        return replace(record, program=program)
+    values = dict(record.values)
+    if set(record.shapes) - set(values):
+        made = split(*quantity_values(target, record.z))
+        values = {name: values.get(name, made[name]) for name in record.shapes}
+    return replace(record, program=program, target=target, values=values)
 
 
-def _another_density(posterior: Posterior, target) -> str | None:
+def _another_density(posterior: Record, target) -> str | None:
     """In what a program on the same data differs from the one that was fitted, or None."""
-    record = posterior.model_record
+    record = posterior.model
     if target.density.fingerprint is not None and target.density.fingerprint == record.get("fingerprint"):
         return None
     found = record.get("probe")

@@ -2,252 +2,115 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ...guides import log_prob as guide_log_prob
-from ...guides import sample as guide_sample
+from ...guides.family import Guide, draw, log_density
+from ...ppl.backends import load
 from ...ppl.errors import InferenceError, UnsupportedError, explain
-from ...ppl.masks import hide
-from ...ppl.sites import Site, element_labels
-from ..evidence.estimates import Estimates, estimate
+from ...ppl.tree import dataset
 from ..evidence.finding import Finding
-from ..evidence.judging import verdicts_of
 from ..evidence.law import Law
-from ..evidence.quantities import quantity_values
-from ..evidence.verdicts import ORDER, worst
+from ..evidence.pool import draw_pool
 from ..run.trail import Trail
-from ..thresholds import MOST_UNTRUSTED
+from ..thresholds import DRAWS_PER_KEPT, RESPONSIBILITY_BLOCK
+from .derive import derived
+from .groups import lazy_tree
+from .predict import predict
+from .record import COLUMNS, Cost, Record
+from .render import html, text
+from .save import save
 
-COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
+SHOWN_BEFORE = {
+    **{
+        name: name
+        for name in (
+            "question", "sites", "coords", "values", "z", "table", "settings", "fit_record", "observed_data",
+            "constant_data", "data_fingerprint", "centring", "seed", "backend", "observed",
+        )
+    },
+    "model_record": "model",
+}  # fmt: skip
 
 
-@dataclass
+@dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
-    """A posterior with the evidence that it can be trusted. Made by `elboroom.fit` and `elboroom.load`.
+    """A posterior with the evidence that it can be trusted. Made by `elboroom.fit` and `elboroom.load`; never changed.
 
-    Attributes
-    ----------
-    program : Program or None
-        None after `elboroom.load` without a program.
-    guide : Guide
-        The fitted guide; its parameters are ``params``.
-    trail : Trail
-        The rungs tried, in order.
-    findings : tuple of Finding
-    cost : Cost
-    law : {"guide", "psis", "mcmc"}
-        Where ``draws`` come from: the guide itself, importance-corrected guide draws, or chains.
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> @er.model
+    ... def level(y):
+    ...     mu = er.sample("mu", er.Normal(0, 10))
+    ...     with er.plate("row", len(y)):
+    ...         er.observe("y", er.Normal(mu, 1), y)
+    >>> posterior = er.fit(level([1.0, 2.0, 3.0]), progress=False)
+    >>> posterior.verdict
+    'trusted'
+    >>> posterior.summary().columns.tolist()
+    ['mean', 'sd', 'q5', 'median', 'q95', 'verdict', 'reason']
     """
 
-    name: str
-    question: str
-    sites: tuple[Site, ...]
-    coords: dict
-    guide: Any
-    params: dict
-    law: str
-    khat: float
-    values: dict[str, np.ndarray]
-    z: np.ndarray
-    table: Any
-    trail: Trail
-    findings: tuple[Finding, ...]
-    cost: Any
-    settings: dict
-    fit_record: dict
-    observed_data: dict
-    constant_data: dict
-    data_fingerprint: str
-    weights: dict = field(default_factory=dict)
-    centring: dict = field(default_factory=dict)
-    program: Any = None
-    model_record: dict = field(default_factory=dict)
-    _target: Any = None
-    _outcome: Any = None
-    _groups: dict = field(default_factory=dict)
+    _record: Record
+    _requested: dict[str, Any] = field(init=False, default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        program,
-        target,
-        outcome,
-        estimates,
-        verdicts,
-        values,
-        layout,
-        z,
-        trail,
-        findings,
-        cost,
-        settings,
-        rhat=None,
-    ) -> Posterior:
-        """Gather what a fit found."""
-        trace = target.trace
-        by_site = split(values, layout)
-        table = {
-            "label": [
-                label
-                for name, shape in layout
-                for label in element_labels(name, shape, trace[name].dims, trace.coords)
-            ],
-            **columns(estimates, verdicts),
-        }
-        pool = outcome.pool
-        record = {
-            "elbo": np.asarray(outcome.elbo_trace, float),
-            "khat": np.asarray(outcome.khat, float),
-            "log_weights": np.zeros(0) if pool is None else pool.log_weights,
-        }
-        record |= outcome.steps
-        if outcome.guide_errors is not None:
-            record["guide_mean"], record["guide_sd"] = outcome.guide_errors
-        if rhat is not None:
-            record["rhat"] = rhat
-        if outcome.law.stats is not None:
-            record |= _thinned(outcome.law, len(z))
-        observed = {
-            s.name: np.asarray(program.leaves[s.argument].value)
-            for s in trace.by_role("observed")
-            if s.argument is not None
-        }
-        observed |= _computed(target, z)
-        observed = {name: hide(value, trace.hidden.get(name)) for name, value in observed.items()}
-        used = {s.argument for s in trace.by_role("observed")}
-        constant = {
-            label: np.asarray(leaf.value)
-            for label, leaf in program.leaves.items()
-            if isinstance(leaf.value, np.ndarray) and label not in used
-        }
-        doc = (program.model.__doc__ or "").strip().split("\n\n")[0]
-        made = cls(
-            program.name,
-            " ".join(doc.split()) or program.name,
-            trace.sites,
-            dict(trace.coords),
-            outcome.guide,
-            outcome.fitted.to_arrays(),
-            outcome.law.kind,
-            float(outcome.khat),
-            by_site,
-            z,
-            table,
-            trail,
-            findings,
-            cost,
-            settings,
-            record,
-            observed,
-            constant,
-            program.data_fingerprint,
-            {k: np.asarray(v) for k, v in trace.weights.items()},
-            dict(target.centring),
-            program,
-            {
-                "module": program.model.__module__,
-                "name": program.model.name,
-                "fingerprint": target.density.fingerprint,
-                "code": program.model.code_hash,
-                "dtype": str(target.dtype),
-                "static": {k: repr(leaf.value) for k, leaf in program.leaves.items() if not leaf.traced},
-            },
-            target,
-            outcome,
-        )
-        made._check_quantities()
-        verdict = made.verdict
-        last = max((i for i, r in enumerate(trail) if r.guide), default=None)
-        if last is not None:
-            from dataclasses import replace
+    # -- what was found ----------------------------------------------------------------------------
 
-            rungs = list(trail)
-            rungs[last] = replace(rungs[last], verdict=verdict)
-            made.trail = Trail(rungs)
-        return made
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._record.name
+
+    @property
+    def program(self) -> Any:
+        """The model with its data; None after `elboroom.load` without a program."""
+        return self._record.program
+
+    @property
+    def guide(self) -> Guide:
+        """The fitted guide; its parameters are `params`."""
+        return self._record.guide
+
+    @property
+    def params(self) -> Mapping[str, np.ndarray]:
+        """Parameters of the guide, by name."""
+        return self._record.params
+
+    @property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Learned arrays of the model, by name."""
+        return self._record.weights
+
+    @property
+    def law(self) -> str:
+        """Where `draws` come from: ``"guide"`` itself, ``"psis"``, importance-corrected draws of it, or ``"mcmc"``."""
+        return self._record.law
+
+    @property
+    def khat(self) -> float:
+        """k̂ of the importance weights of the guide's draws; NaN where there are none."""
+        return self._record.khat
+
+    @property
+    def trail(self) -> Trail:
+        """What the fit tried, in order."""
+        return self._record.trail
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was seen of the data and of the fit."""
+        return self._record.findings
+
+    @property
+    def cost(self) -> Cost:
+        """What the fit cost."""
+        return self._record.cost
 
     # -- summaries ---------------------------------------------------------------------------------
-
-    @property
-    def seed(self) -> int:
-        """Seed of the fit."""
-        return self.settings["seed"]
-
-    @property
-    def backend(self) -> str:
-        """Backend of the fit."""
-        return self.settings["backend"]
-
-    @property
-    def observed(self) -> dict[str, Site]:
-        """Observed sites by name."""
-        return {s.name: s for s in self.sites if s.role == "observed"}
-
-    @property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each quantity, in the table's order, whether or not its draws were kept."""
-        kept = self._groups.get("shapes", {})
-        return kept or {name: value.shape[1:] for name, value in self.values.items()}
-
-    def _site(self, name: str) -> Site:
-        return next(s for s in self.sites if s.name == name)
-
-    def _check_quantities(self):
-        asked = self.settings.get("quantities")
-        for name in asked or ():
-            if name not in self._shapes and name not in self.table["label"]:
-                raise InferenceError(
-                    explain(
-                        "quantities", f"names among {sorted(self._shapes)}", f"'{name}'", "correct the name"
-                    )
-                )
-
-    def _judged(self) -> list[int]:
-        asked = self.settings.get("quantities")
-        local = set(self.settings.get("local", ()))
-        owner = [name for name, shape in self._shapes.items() for _ in range(int(np.prod(shape, dtype=int)))]
-        out = []
-        for i, (label, name) in enumerate(zip(self.table["label"], owner, strict=True)):
-            keep = (label in asked or name in asked) if asked is not None else name not in local
-            if keep:
-                out.append(i)
-        return out or list(range(len(owner)))
-
-    @property
-    def judgement(self) -> str:
-        """The worst verdict over the judged quantities alone."""
-        return worst([self.table["verdict"][i] for i in self._judged()])
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many scalar quantities have which verdict, and how many are constant."""
-        verdicts = list(self.table["verdict"])
-        return {**{v: verdicts.count(v) for v in ORDER}, "constant": verdicts.count(None)}
-
-    @property
-    def doubts(self) -> str | None:
-        """How many of all quantities are untrusted, and the main reason, where that is more than 5%.
-
-        None where it is not, or where the user has named the quantities that matter.
-        """
-        counts = self.counts
-        total = sum(counts.values()) - counts["constant"]
-        if self.settings.get("quantities") is not None or counts["untrusted"] <= MOST_UNTRUSTED * total:
-            return None
-        reasons = Counter(
-            re.sub(r"\d+(\.\d+)?", "…", reason)
-            for verdict, reason in zip(self.table["verdict"], self.table["reason"], strict=True)
-            if verdict == "untrusted"
-        )
-        reason, often = reasons.most_common(1)[0]
-        share = "" if often == counts["untrusted"] else f" {often} of them"
-        return f"{counts['untrusted']} of {total} quantities are untrusted;{share or ' all'}: {reason}."
 
     @property
     def verdict(self) -> str:
@@ -255,9 +118,27 @@ class Posterior:
 
         At most *caution* where more than 5% of all quantities are untrusted, unless ``quantities=`` named some.
         """
-        return worst([self.judgement, "caution" if self.doubts else "trusted"])
+        return self._record.verdict
 
-    def summary(self, var_names=None):
+    @property
+    def judgement(self) -> str:
+        """The worst verdict over the judged quantities alone."""
+        return self._record.judgement
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many scalar quantities have which verdict, and how many are constant."""
+        return self._record.counts
+
+    @property
+    def doubts(self) -> str | None:
+        """How many of all quantities are untrusted, and the main reason, where that is more than 5%.
+
+        None where it is not, or where the user has named the quantities that matter.
+        """
+        return self._record.doubts
+
+    def summary(self, var_names: str | Sequence[str] | None = None):
         """One row per scalar quantity.
 
         Parameters
@@ -269,26 +150,23 @@ class Posterior:
         -------
         pandas.DataFrame
             Columns ``mean, sd, q5, median, q95, verdict, reason``; constants have no verdict.
+
+        Raises
+        ------
+        InferenceError
+            For names of no quantity.
         """
         import pandas as pd
 
-        frame = pd.DataFrame({c: self.table[c] for c in COLUMNS}, index=pd.Index(self.table["label"]))
+        table = self._record.table
+        frame = pd.DataFrame({c: table[c] for c in COLUMNS}, index=pd.Index(table["label"]))
         if var_names is None:
             return frame
         names = [var_names] if isinstance(var_names, str) else list(var_names)
-        unknown = [n for n in names if n not in self._shapes and n not in self.table["label"]]
-        if unknown:
-            raise InferenceError(
-                explain("var_names", f"names among {sorted(self._shapes)}", f"{unknown}", "correct the names")
-            )
-        keep = [label in names or label.split("[")[0] in names for label in self.table["label"]]
-        return frame[keep]
+        self._record.known("var_names", names)
+        return frame[[label in names or label.split("[")[0] in names for label in table["label"]]]
 
     # -- draws -------------------------------------------------------------------------------------
-
-    @property
-    def _dims(self) -> dict[str, tuple]:
-        return {s.name: s.dims for s in self.sites}
 
     @property
     def draws(self):
@@ -298,11 +176,11 @@ class Posterior:
         ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``prior`` and ``prior_predictive`` are
         computed when asked for. ``attrs["law"]`` says where the draws come from.
         """
-        from .groups import lazy_tree
+        if "tree" not in self._requested:
+            self._requested["tree"] = lazy_tree(self._record)
+        return self._requested["tree"]
 
-        return lazy_tree(self)
-
-    def derive(self, fn: Callable):
+    def derive(self, fn: Callable[[Mapping[str, np.ndarray]], Any]):
         """New quantities computed from the draws, with verdicts of their own.
 
         Parameters
@@ -315,26 +193,13 @@ class Posterior:
         -------
         pandas.DataFrame
             As `summary`.
-        """
-        import pandas as pd
 
-        live = self._outcome is not None
-        if live:
-            law = self._outcome.law
-            values, layout = quantity_values(self._target, law.z)
-            inputs = split(values, layout)
-        else:
-            inputs = self.values
-        labels, values = _derived(fn, inputs)
-        rng = np.random.default_rng([self.seed, 11])
-        if live:
-            mirrored = self._outcome.mirrored(
-                lambda z: _derived(fn, split(*quantity_values(self._target, z)))[1], values
-            )
-            estimates, verdicts = verdicts_of(self._outcome, values, rng, mirrored=mirrored)
-        else:
-            estimates, verdicts = _from_draws(self, values)
-        return pd.DataFrame(columns(estimates, verdicts), index=pd.Index(labels))
+        Raises
+        ------
+        InferenceError
+            Where what it returns has no draws on its first axis.
+        """
+        return derived(self._record, fn)
 
     def discrete(self):
         """Posterior probabilities of the discrete sites, which the fit summed out.
@@ -349,10 +214,9 @@ class Posterior:
         InferenceError
             If the model has no discrete latent site, or the posterior was loaded without its program.
         """
-        from ...ppl.tree import dataset
-
-        self._need_program("discrete")
-        names = list(self._target.trace.counts) if self._target is not None else []
+        record = self._record
+        record.needs_program("discrete")
+        names = [] if record.target is None else list(record.target.trace.counts)
         if not names:
             raise InferenceError(
                 explain(
@@ -362,13 +226,13 @@ class Posterior:
                     "call it on the posterior of such a model",
                 )
             )
-        totals = {name: 0.0 for name in names}
-        for start in range(0, len(self.z), 512):
-            block = self._target.responsibilities(self.z[start : start + 512])
-            totals = {name: totals[name] + block[name].sum(0) for name in names}
-        means = {name: np.moveaxis(total, 0, -1) / len(self.z) for name, total in totals.items()}
-        dims = {name: (*self._target.trace[name].dims, f"{name}_value") for name in names}
-        return dataset(means, dims, self._target.trace.coords, ())
+        starts = range(0, len(record.z), RESPONSIBILITY_BLOCK)
+        blocks = [record.target.responsibilities(record.z[i : i + RESPONSIBILITY_BLOCK]) for i in starts]
+        totals = {name: np.sum([block[name].sum(0) for block in blocks], axis=0) for name in names}
+        means = {name: np.moveaxis(total, 0, -1) / len(record.z) for name, total in totals.items()}
+        trace = record.target.trace
+        dims = {name: (*trace[name].dims, f"{name}_value") for name in names}
+        return dataset(means, dims, trace.coords, ())
 
     def sample(self, num_draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
         """Fresh draws of the law that ``draws`` has.
@@ -376,27 +240,31 @@ class Posterior:
         Importance-corrected where they are; chains, and posteriors loaded without their program, are
         resampled.
 
+        Parameters
+        ----------
+        num_draws : int
+            How many.
+        seed : int
+            Same seed, same draws.
+
         Returns
         -------
         dict of numpy.ndarray
             Site name to shape ``(num_draws, *shape)``.
         """
-        rng = np.random.default_rng([seed, 21])
-        if self._target is None or self.law == "mcmc":
-            chosen = rng.choice(len(self.z), num_draws, replace=num_draws > len(self.z))
-            return {k: v[chosen] for k, v in self.values.items()}
-        from ..evidence.pool import draw_pool
+        record, rng = self._record, np.random.default_rng([seed, 21])
+        if record.target is None or record.law == "mcmc":
+            count = len(record.z)
+            chosen = rng.choice(count, num_draws, replace=num_draws > count)
+            return {k: v[chosen] for k, v in record.values.items()}
+        fitted = record.guide.at(record.params)
+        if record.law == "guide":
+            return record.target.constrain(draw(fitted, num_draws, rng))
+        pool = draw_pool(record.target.value_and_grad, fitted, DRAWS_PER_KEPT * num_draws, rng)
+        law = Law("psis", pool.z, pool.weights)
+        return record.target.constrain(pool.z[law.resample(num_draws, rng)])
 
-        if self.law == "guide":
-            z = guide_sample(self.guide, self.params, num_draws, rng)
-        else:
-            law = self.guide.at(self.params)
-            pool = draw_pool(self._target.value_and_grad, law, 4 * num_draws, rng)
-            law = Law("psis", pool.z, pool.weights)
-            z = pool.z[law.resample(num_draws, rng)]
-        return self._target.constrain(z)
-
-    def log_prob(self, values) -> np.ndarray:
+    def log_prob(self, values: Mapping[str, Any]) -> np.ndarray:
         """Log density of the guide at constrained values of the latent sites.
 
         Parameters
@@ -407,8 +275,14 @@ class Posterior:
         Returns
         -------
         numpy.ndarray, shape (B,)
+
+        Raises
+        ------
+        InferenceError
+            Where a site has no value.
         """
-        latents = [s for s in self.sites if s.role == "latent"]
+        record = self._record
+        latents = record.latents
         missing = [s.name for s in latents if s.name not in values]
         if missing:
             raise InferenceError(
@@ -419,32 +293,11 @@ class Posterior:
             s.name: np.asarray(values[s.name], float).reshape((1, *s.shape) if single else (-1, *s.shape))
             for s in latents
         }
-        z, log_jacobian = self._unconstrain(batch)
-        out = guide_log_prob(self.guide, self.params, z) - log_jacobian
+        z, log_jacobian = _unconstrained(record, batch)
+        out = log_density(record.guide.at(record.params), z) - log_jacobian
         return out[0] if single else out
 
-    def _unconstrain(self, batch):
-        if self._target is not None:
-            z = self._target.unconstrain(batch)
-            return z, self._target.log_density(z)["log_jacobian"]
-        if self.centring:
-            self._need_program("log_prob")
-        from ...ppl.backends import load
-
-        return load(self.backend).unconstrain_sites([s for s in self.sites if s.role == "latent"], batch)
-
     # -- beyond ------------------------------------------------------------------------------------
-
-    def _need_program(self, what: str):
-        if self.program is None:
-            raise InferenceError(
-                explain(
-                    what,
-                    "the program that was fitted",
-                    "a posterior loaded without it",
-                    "load it with er.load(path, program=model(data))",
-                )
-            )
 
     def predict(self, new_groups=None, var_names=None, num_draws=None, do=None, seed: int = 0, **new_data):
         """Posterior predictive draws for new rows and new groups.
@@ -455,9 +308,13 @@ class Posterior:
             Axes (plates) whose elements are new where their number differs: their latents come from the
             prior given the globals.
         var_names : sequence of str, optional
+            Sites to predict; by default outcomes and deterministics.
         num_draws : int, optional
+            Draws to predict for; by default as many as are kept.
         do : mapping, optional
             Sites to replace by values.
+        seed : int
+            Same seed, same predictions.
         **new_data
             Arguments of the model to replace. Outcomes are predicted, never handed back.
 
@@ -466,10 +323,8 @@ class Posterior:
         xarray.DataTree
             Group ``posterior_predictive``: outcomes and deterministics.
         """
-        self._need_program("predict")
-        from .predict import predict
-
-        return predict(self, new_groups, var_names, num_draws, do, seed, new_data)
+        self._record.needs_program("predict")
+        return predict(self._record, new_groups, var_names, num_draws, do, seed, new_data)
 
     def refine(
         self,
@@ -496,12 +351,15 @@ class Posterior:
         num_draws : int, optional
             Draws of each chain, four or more, in place of the rule above.
         max_seconds : float, optional
+            Chains end there; the draws so far are returned.
         kernel : {"nuts"}
+            The only one.
         seed : int, optional
             That of the fit by default.
         checkpoint : str or path, optional
             A folder in whose ``posterior`` the draws so far are written every minute, for `elboroom.load`.
         progress : bool
+            Show a line on a terminal or in Jupyter.
 
         Returns
         -------
@@ -535,10 +393,11 @@ class Posterior:
         """
         import pandas as pd
 
-        if "guide_mean" not in self.fit_record:
+        record = self._record.fit_record
+        if "guide_mean" not in record:
             return None
-        columns = {"mean": self.fit_record["guide_mean"], "sd": self.fit_record["guide_sd"]}
-        return pd.DataFrame(columns, index=pd.Index(self.table["label"]))
+        own = {"mean": record["guide_mean"], "sd": record["guide_sd"]}
+        return pd.DataFrame(own, index=pd.Index(self._record.table["label"]))
 
     def check(self, statistics=None) -> tuple[Finding, ...]:
         """Findings about the model: does it fit the data?
@@ -595,89 +454,36 @@ class Posterior:
         InferenceError
             If the folder holds something else or cannot be written, or for an unknown precision, group or site.
         """
-        from .save import save
+        return save(self._record, self._requested, path, dtype, groups, sites)
 
-        return save(self, path, dtype, groups, sites)
+    def __getattr__(self, name: str) -> Any:
+        """Parts of the record that version 0.1 showed as attributes; `draws` has them under the names of ArviZ."""
+        if name in SHOWN_BEFORE:
+            return getattr(self._record, SHOWN_BEFORE[name])
+        raise AttributeError(f"'Posterior' object has no attribute '{name}'")
 
     def __repr__(self) -> str:
-        from .render import text
-
-        return text(self)
+        return text(self._record)
 
     def _repr_html_(self) -> str:
-        from .render import html
-
-        return html(self)
+        return html(self._record)
 
 
-def _computed(target, z) -> dict[str, np.ndarray]:
-    """Values of observed sites that the model computes from its data; not of those in which latent values take part."""
-    if all(site.argument is not None for site in target.trace.by_role("observed")):
-        return {}
-    ends = z[[0, -1]].astype(target.dtype)
-    found = target.density.observed(ends, target.data, target.weights)
-    values = {name: np.asarray(value) for name, value in found.items()}
-    return {name: value[0] for name, value in values.items() if np.array_equal(*value, equal_nan=True)}
+def record_of(posterior: Posterior) -> Record:
+    """What a posterior is made of, for the rooms that read it."""
+    return posterior._record  # noqa: SLF001  this is the door
 
 
-def _thinned(law: Law, count: int) -> dict[str, np.ndarray]:
-    """NUTS's statistics of the draws that are kept, chain by chain."""
-    rows = law.resample(count, None)
-    return {f"stats/{name}": value.ravel()[rows] for name, value in law.stats.items()}
+def requested(posterior: Posterior) -> dict[str, Any]:
+    """What has been computed of a posterior on request, by name: a cache beside it, empty in every new one."""
+    return posterior._requested  # noqa: SLF001  this is the door
 
 
-def _derived(fn, inputs) -> tuple[list[str], np.ndarray]:
-    """Labels and values ``(S, Q)`` of what `fn` makes of the draws."""
-    result = fn(inputs)
-    result = result if isinstance(result, dict) else {getattr(fn, "__name__", "derived"): result}
-    labels, columns = [], []
-    count = len(next(iter(inputs.values())))
-    for name, value in result.items():
-        value = np.asarray(value, float)
-        if value.shape[:1] != (count,):
-            raise InferenceError(
-                explain(
-                    f"derived quantity '{name}'",
-                    f"an array with {count} draws on its first axis",
-                    f"shape {value.shape}",
-                    "compute draw by draw and keep the first axis",
-                )
-            )
-        labels += element_labels(name, value.shape[1:])
-        columns.append(value.reshape(count, -1))
-    return labels, np.concatenate(columns, 1)
-
-
-def split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
-    """Columns of quantities ``(S, Q)`` as arrays by site, in the order of `layout`."""
-    out, start = {}, 0
-    for name, shape in layout:
-        size = int(np.prod(shape, dtype=int))
-        out[name] = values[:, start : start + size].reshape(len(values), *shape)
-        start += size
-    return out
-
-
-def columns(estimates: Estimates, verdicts) -> dict[str, Any]:
-    return {
-        "mean": estimates.mean,
-        "sd": estimates.sd,
-        "q5": estimates.quantiles[0],
-        "median": estimates.quantiles[1],
-        "q95": estimates.quantiles[2],
-        "verdict": list(verdicts.verdict),
-        "reason": list(verdicts.reason),
-    }
-
-
-def _from_draws(posterior: Posterior, values: np.ndarray):
-    """Verdicts where only the stored draws are left: never better than the posterior's own."""
-    from ..evidence.verdicts import Verdicts
-
-    found = estimate(values)
-    verdict = posterior.verdict
-    words = f"as the posterior: {verdict}"
-    constant = found.sd <= 1e-12 * np.abs(found.mean)
-    return found, Verdicts(
-        [None if c else verdict for c in constant], ["constant" if c else words for c in constant]
-    )
+def _unconstrained(record: Record, batch: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Unconstrained coordinates of values, and the log Jacobian there."""
+    if record.target is not None:
+        z = record.target.unconstrain(batch)
+        return z, record.target.log_density(z)["log_jacobian"]
+    if record.centring:
+        record.needs_program("log_prob")
+    return load(record.backend).unconstrain_sites(record.latents, batch)

@@ -12,17 +12,18 @@ from ...ppl.errors import DataError, InferenceError, ShapeError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, seeds
 from ...ppl.tree import dataset, tree
 from .groups import kept
+from .record import Record
 
 
-def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
+def predict(record: Record, new_groups, var_names, num_draws, do, seed, new_data):
     """See `Posterior.predict`."""
-    if posterior._target is not None:
-        posterior._target.density.verify()
-    program = _rebind(posterior, new_data)
+    if record.target is not None:
+        record.target.density.verify()
+    program = _rebind(record, new_data)
     if do:
         program = program.do(**do)
-    trace = program.trace(posterior.backend)
-    new = NewGroups(posterior, program, trace, new_groups, new_data)
+    trace = program.trace(record.backend)
+    new = NewGroups(record, program, trace, new_groups)
     filled = {f"{name}_missing" for name in trace.missing} | set(program.masks.kept if program.masks else ())
     sources = {
         s.name: [np.full(n, -1) for n in s.shape] if s.name in filled else new.sources(s)
@@ -33,13 +34,13 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
         raise InferenceError(
             explain(
                 "predict",
-                f"the latent sites that were fitted ({sorted(posterior.values)})",
+                f"the latent sites that were fitted ({sorted(record.values)})",
                 f"other ones with the new data: {unknown_sites}",
                 "give data that leave the model's sites as they were",
             )
         )
     new.refuse_coupled(sources)
-    left_out = [s.name for s in trace.latents if s.name not in filled and s.name not in posterior.values]
+    left_out = [s.name for s in trace.latents if s.name not in filled and s.name not in record.values]
     if left_out:
         raise InferenceError(
             explain(
@@ -50,16 +51,16 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
             )
         )
     names = _chosen(trace, var_names)
-    rows = _draws(posterior, trace, names, num_draws, seed)
+    rows = _draws(record, trace, names, num_draws, seed)
     values = {
-        s.name: _extended(posterior.values[s.name][rows], sources[s.name])
+        s.name: _extended(record.values[s.name][rows], sources[s.name])
         for s in trace.latents
         if s.name not in filled
     }
     values = {k: v for k, v in values.items() if v is not None}
-    dtype = None if posterior._target is None else posterior._target.dtype
-    target = program.target(posterior.backend, dtype)
-    weights = {**target.weights, **{k: np.asarray(v, target.dtype) for k, v in posterior.weights.items()}}
+    dtype = None if record.target is None else record.target.dtype
+    target = program.target(record.backend, dtype)
+    weights = {**target.weights, **{k: np.asarray(v, target.dtype) for k, v in record.weights.items()}}
 
     def draw(block):
         found = target.density.predict_values(*block, target.data, weights)
@@ -69,7 +70,7 @@ def predict(posterior, new_groups, var_names, num_draws, do, seed, new_data):
     made = in_blocks(draw, batched, len(rows), block_size(trace))
     dims = {s.name: s.dims for s in trace.sites}
     group = dataset({k: v[None] for k, v in made.items()}, dims, trace.coords)
-    attrs = {"law": posterior.law, "seed": int(seed), "backend": posterior.backend}
+    attrs = {"law": record.law, "seed": int(seed), "backend": record.backend}
     return tree({"posterior_predictive": group}, attrs)
 
 
@@ -93,15 +94,15 @@ def _chosen(trace, var_names) -> list[str]:
     return names
 
 
-def _draws(posterior, trace, names, num_draws, seed) -> np.ndarray:
-    count = len(posterior.z)
+def _draws(record: Record, trace, names, num_draws, seed) -> np.ndarray:
+    count = len(record.z)
     if num_draws is None:
-        return kept(posterior, sum(int(np.prod(trace[name].shape, dtype=int)) for name in names))
+        return kept(record, sum(int(np.prod(trace[name].shape, dtype=int)) for name in names))
     if isinstance(num_draws, bool) or not isinstance(num_draws, (int, np.integer)) or num_draws < 1:
         raise InferenceError(
             explain("num_draws", "an integer of at least 1", repr(num_draws), "correct the argument")
         )
-    return np.random.default_rng([seed, 50]).choice(count, num_draws, replace=num_draws > count)
+    return np.random.default_rng([seed, 50]).choice(count, num_draws, replace=bool(num_draws > count))
 
 
 def _extended(value: np.ndarray, sources):
@@ -125,26 +126,25 @@ def _extended(value: np.ndarray, sources):
 # -- binding ---------------------------------------------------------------------------------------------
 
 
-def fitted_labels(posterior) -> dict[str, tuple]:
+def fitted_labels(record: Record) -> dict[str, tuple]:
     """Labels of the codes of each argument, as they were when the model was fitted."""
-    stored = posterior._groups.get("labels")
-    return dict(stored if stored is not None else posterior.program.labels)
+    return dict(record.program.labels if record.labels is None else record.labels)
 
 
-def fitted_counts(posterior) -> dict[str, int]:
+def fitted_counts(record: Record) -> dict[str, int]:
     """Number of levels that each integer argument without labels had when the model was fitted."""
-    labels = fitted_labels(posterior)
+    labels = fitted_labels(record)
     return {
         k: int(v.max()) + 1
-        for k, v in posterior.constant_data.items()
+        for k, v in record.constant_data.items()
         if v.dtype.kind in "iu" and v.size and k not in labels and v.min() >= 0
     }
 
 
-def _rebind(posterior, new_data):
-    program = posterior.program
+def _rebind(record: Record, new_data):
+    program = record.program
     bound = program.rebound(new_data, check=False)
-    outcomes = {s.argument: s.name for s in posterior.observed.values() if s.argument is not None}
+    outcomes = {s.argument: s.name for s in record.observed.values() if s.argument is not None}
     absent = {
         label: name
         for label, name in outcomes.items()
@@ -157,43 +157,43 @@ def _rebind(posterior, new_data):
             arguments = replaced(arguments, label, value)
         made = bound.altered(
             arguments=arguments,
-            labels=fitted_labels(posterior),
-            level_counts={**program.level_counts, **fitted_counts(posterior)},
+            labels=fitted_labels(record),
+            level_counts={**program.level_counts, **fitted_counts(record)},
             resized=True,
         )
-        made.trace(posterior.backend)
+        made.trace(record.backend)
         return made
 
-    labels = fitted_labels(posterior)
-    standins = {label: _standin(posterior, name, bound, new_data) for label, name in absent.items()}
+    labels = fitted_labels(record)
+    standins = {label: _standin(record, name, bound, new_data) for label, name in absent.items()}
     standins |= {k: np.asarray(labels[k], dtype=object)[v] for k, v in standins.items() if k in labels}
     if program.model.language == "elboroom":
         try:
             return variant(dict.fromkeys(absent))
-        except Exception:  # noqa: BLE001  the model may read its outcome: it then gets a stand-in of its shape
+        except Exception:
             return variant(standins)
     return variant(standins)
 
 
-def _standin(posterior, name, bound, new_data):
+def _standin(record: Record, name, bound, new_data):
     """An array of the outcome's new shape, inside its support; its values are never handed back."""
-    old = np.asarray(posterior.observed_data[name])
-    leaf = posterior.program.leaves.get(posterior.observed[name].argument)
+    old = np.asarray(record.observed_data[name])
+    leaf = record.program.leaves.get(record.observed[name].argument)
     if leaf is not None and np.shape(leaf.value) == old.shape:  # whole also where a mask hides a part of it
         old = np.asarray(leaf.value)
     if old.ndim == 0:
         return old
     count = len(old)
     outcomes = {
-        s.argument: np.asarray(posterior.observed_data[n])
-        for n, s in posterior.observed.items()
+        s.argument: np.asarray(record.observed_data[n])
+        for n, s in record.observed.items()
         if s.argument is not None
     }
     for label, leaf in bound.leaves.items():
         if label.split(".")[0] not in new_data:
             continue
-        before = posterior.constant_data.get(label, outcomes.get(label))
-        static = posterior.model_record.get("static", {}).get(label)
+        before = record.constant_data.get(label, outcomes.get(label))
+        static = record.model.get("static", {}).get(label)
         if before is not None and before.ndim and len(before) == count and np.ndim(leaf.value):
             count = len(leaf.value)
             break
@@ -209,15 +209,15 @@ def _standin(posterior, name, bound, new_data):
 class NewGroups:
     """Which elements of each latent site are the fitted ones, and which are new."""
 
-    def __init__(self, posterior, program, trace, new_groups, new_data):
-        self.posterior, self.program, self.trace = posterior, program, trace
-        self.fitted = {s.name: s for s in posterior.sites if s.role == "latent"}
+    def __init__(self, record, program, trace, new_groups):
+        self.record, self.program, self.trace = record, program, trace
+        self.fitted = {s.name: s for s in record.sites if s.role == "latent"}
         self.every = new_groups is True
         given = () if new_groups in (None, True, False) else new_groups
         self.named = {given} if isinstance(given, str) else set(given)
-        outcomes = {s.argument for s in posterior.observed.values()}
+        outcomes = {s.argument for s in record.observed.values()}
         self.leaves = {k: v for k, v in program.leaves.items() if k not in outcomes}
-        self.labels, self.counts = fitted_labels(posterior), fitted_counts(posterior)
+        self.labels, self.counts = fitted_labels(record), fitted_counts(record)
         axes = {d for s in self.fitted.values() for d in s.dims}
         unknown = self.named - axes - set(self.fitted)
         if unknown:
@@ -255,7 +255,7 @@ class NewGroups:
 
     def _match(self, site, axis, before, now):
         dim = site.dims[axis]
-        old = self._axis_labels(self.posterior.coords, dim, before)
+        old = self._axis_labels(self.record.coords, dim, before)
         new = self._axis_labels(self.trace.coords, dim, now)
         allowed = self.every or dim in self.named or site.name in self.named
         if old is not None and new is not None:
@@ -336,7 +336,7 @@ class NewGroups:
     def refuse_coupled(self, sources):
         """New elements come from priors alone, which is not the model's law where factors add to it."""
         drawn = {k for k, s in sources.items() if any(i is not None and (i < 0).any() for i in s)}
-        seen = self.program.accesses(self.posterior.backend) if drawn else {}
+        seen = self.program.accesses(self.record.backend) if drawn else {}
         factors = [
             s.name
             for s in self.trace.by_role("factor")

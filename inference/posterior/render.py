@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from ...ppl.names import printable
 from ..thresholds import NUM_ROWS
+from .record import COLUMNS, Record
 
 RANK = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
 WORDS = {
@@ -24,11 +26,13 @@ LAWS = {
 COLOURS = {"trusted": "#1a7f37", "caution": "#9a6700", "untrusted": "#cf222e"}
 
 
-def shown(posterior) -> tuple[object, int]:
+def shown(record: Record) -> tuple[Any, int]:
     """The summary's rows to show, worst verdicts first, and how many were left out."""
-    frame = posterior.summary()
+    import pandas as pd
+
+    frame = pd.DataFrame({c: record.table[c] for c in COLUMNS}, index=pd.Index(record.table["label"]))
     verdicts = list(frame["verdict"])
-    judged = set(posterior._judged())
+    judged = set(record.judged)
 
     def rank(i):
         return RANK.get(verdicts[i], 3), i not in judged, i
@@ -37,55 +41,56 @@ def shown(posterior) -> tuple[object, int]:
     return frame.iloc[order], len(frame) - len(order)
 
 
-def shares(posterior) -> str:
+def shares(record: Record) -> str:
     """How many scalar quantities have which verdict, in words."""
-    return ", ".join(f"{count} {verdict}" for verdict, count in posterior.counts.items() if count) or "none"
+    return ", ".join(f"{count} {verdict}" for verdict, count in record.counts.items() if count) or "none"
 
 
-def head(posterior) -> tuple[str, str]:
+def head(record: Record) -> tuple[str, str]:
     """Two lines: the verdict in words, and where the draws come from."""
-    khat = posterior.khat
+    khat = record.khat
     law = (
         "long"
-        if posterior.settings.get("num_chains", 1) > 1 and not posterior.settings.get("short")
-        else posterior.law
+        if record.settings.get("num_chains", 1) > 1 and not record.settings.get("short")
+        else record.law
     )
     known = f", k̂ {khat:.2f}" if np.isfinite(khat) and law != "long" else ""
-    words = WORDS[posterior.verdict]
-    if posterior.doubts:
+    words = WORDS[record.verdict]
+    if record.doubts:
         words = (
-            f"Use with caution: {posterior.doubts}"
-            if posterior.judgement == "trusted"
-            else f"{words} {posterior.doubts}"
+            f"Use with caution: {record.doubts}"
+            if record.judgement == "trusted"
+            else f"{words} {record.doubts}"
         )
     return (
         words,
-        f"{len(posterior.z)} {LAWS.get(law, law)}{known}; scalar quantities: {shares(posterior)}",
+        f"{len(record.z)} {LAWS.get(law, law)}{known}; scalar quantities: {shares(record)}",
     )
 
 
-def text(posterior) -> str:
+def text(record: Record) -> str:
     """The posterior for a terminal: verdict, summary, trail, findings."""
-    frame, left = shown(posterior)
+    frame, left = shown(record)
     table = frame.to_string(float_format=lambda v: f"{v:.4g}", na_rep="", max_colwidth=60)
-    words, origin = head(posterior)
-    lines = [f"Posterior of {posterior.name}: {posterior.verdict}", words, origin, "", table]
+    words, origin = head(record)
+    lines = [f"Posterior of {record.name}: {record.verdict}", words, origin, "", table]
     if left:
         lines.append(f"… and {left} more: see summary()")
-    lines += ["", "Trail", *_trail(posterior.trail)]
-    if posterior.findings:
-        lines += ["", "Findings", *(f"  {finding}" for finding in posterior.findings)]
+    lines += ["", "Trail", *_trail(record.trail)]
+    if record.findings:
+        lines += ["", "Findings", *(f"  {finding}" for finding in record.findings)]
     return printable("\n".join(lines))
 
 
 def _trail(trail) -> list[str]:
     """One line per rung, the reason last."""
-    rows = [("name", "guide", "elbo", "khat", "gradients", "seconds", "verdict", "reason")]
+    rows = [("name", "guide", "elbo", "khat", "gradients", "seconds", "projected", "verdict", "reason")]
     for r in trail:
         numbers = [f"{v:.2f}" if np.isfinite(v) else "" for v in (r.elbo, r.khat)]
-        spent = (str(r.num_gradients), f"{r.seconds:.2f}")
+        projected = f"{r.projected:.2f}" if np.isfinite(r.projected) else ""
+        spent = (str(r.num_gradients), f"{r.seconds:.2f}", projected)
         rows.append((r.name, r.guide, *numbers, *spent, r.verdict or "", r.reason))
-    widths = [max(len(row[i]) for row in rows) for i in range(7)]
+    widths = [max(len(row[i]) for row in rows) for i in range(8)]
     lines = []
     for row in rows:
         cells = [
@@ -95,26 +100,26 @@ def _trail(trail) -> list[str]:
     return lines
 
 
-def html(posterior) -> str:
+def html(record: Record) -> str:
     """The posterior for Jupyter: the same, as escaped HTML."""
-    frame, left = shown(posterior)
-    words, origin = head(posterior)
-    verdict = posterior.verdict
+    frame, left = shown(record)
+    words, origin = head(record)
+    verdict = record.verdict
     colour = COLOURS[verdict]
     badge = (
         f'<span style="background:{colour};color:#fff;border-radius:4px;padding:1px 8px">'
         f"{escape(verdict)}</span>"
     )
     parts = [
-        f"<div><p><b>Posterior of {escape(posterior.name)}</b> {badge}</p>",
+        f"<div><p><b>Posterior of {escape(record.name)}</b> {badge}</p>",
         f"<p>{escape(words)}<br><small>{escape(origin)}</small></p>",
         _table(frame),
     ]
     if left:
         parts.append(f"<p><small>… and {left} more: see <code>summary()</code></small></p>")
-    parts.append(f"<details><summary>Trail</summary>{posterior.trail._repr_html_()}</details>")
-    if posterior.findings:
-        items = "".join(f"<li>{escape(str(f))}</li>" for f in posterior.findings)
+    parts.append(f"<details><summary>Trail</summary>{record.trail._repr_html_()}</details>")
+    if record.findings:
+        items = "".join(f"<li>{escape(str(f))}</li>" for f in record.findings)
         parts.append(f"<details open><summary>Findings</summary><ul>{items}</ul></details>")
     return "".join([*parts, "</div>"])
 

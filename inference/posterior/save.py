@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from ...ppl.target import LARGEST_WORK
 from ...ppl.tree import variable_name
 from ..thresholds import PROBE_DRAWS, RESOLVED_SD
 from .groups import ON_REQUEST, lazy_tree, version
-from .posterior import COLUMNS, Posterior
 from .predict import fitted_labels
+from .record import COLUMNS, Record
 
 FORMAT, NUMBER = "elboroom-posterior", 2  # 1 had no digest of the record
 RECORD, DRAWS, GUIDE = "posterior.json", "posterior.nc", "guide.safetensors"
@@ -26,14 +26,17 @@ KEPT = ("posterior", "observed_data", "constant_data", "sample_stats", "fit", *O
 ENGINE = "h5netcdf"
 
 
-def save(posterior: Posterior, path, dtype=None, groups=None, sites=None) -> Path:
+def save(record: Record, computed: dict[str, Any], path, dtype=None, groups=None, sites=None) -> Path:
     """Write a posterior to a folder.
 
     Parameters
     ----------
-    posterior : Posterior
+    record : Record
+        Of the posterior.
+    computed : mapping
+        What has been computed of the posterior on request.
     path : str or path
-        A folder: absent, empty, or holding a saved posterior, which is replaced.
+        A folder: absent, empty, or holding a saved record, which is replaced.
     dtype : {None, "float64", "float32"}
         Precision of draws in the file, by default their own. Single precision, compressed, is used where it resolves
         a ten-thousandth of the standard deviation.
@@ -57,7 +60,7 @@ def save(posterior: Posterior, path, dtype=None, groups=None, sites=None) -> Pat
     ``posterior.json`` the rest.
     """
     path, names = files.place(path, "save"), _chosen(dtype, groups)
-    sites = _chosen_sites(posterior, sites)
+    sites = _chosen_sites(record, sites)
     what = f"save to '{path}'"
     try:
         if path.exists() and not _replaceable(path):
@@ -65,7 +68,7 @@ def save(posterior: Posterior, path, dtype=None, groups=None, sites=None) -> Pat
             expected = "a new or empty folder, or one with a saved posterior"
             raise InferenceError(explain(what, expected, got, "choose another path"))
         with files.folder(path) as draft:
-            for name, content in _contents(posterior, dtype, names, sites):
+            for name, content in _contents(record, computed, dtype, names, sites):
                 files.write(draft / name, content)
     except OSError as error:
         raise files.unwritable(what, error) from error
@@ -80,9 +83,9 @@ def _chosen(dtype, groups) -> tuple[str, ...]:
     return tuple(name for name in KEPT if name not in ON_REQUEST or groups is None or name in groups)
 
 
-def _chosen_sites(posterior, sites) -> list[str]:
+def _chosen_sites(record, sites) -> list[str]:
     """Names of the sites whose draws to write."""
-    known = list(posterior.values)
+    known = list(record.values)
     _check_among("sites", sites, known)
     return [name for name in known if sites is None or name in sites]
 
@@ -121,38 +124,38 @@ def _single_will_do(variable) -> bool:
     return not bool(coarse.any())
 
 
-def _contents(posterior: Posterior, dtype, names, sites) -> Iterator[tuple[str, bytes]]:
+def _contents(record: Record, computed: dict[str, Any], dtype, names, sites) -> Iterator[tuple[str, bytes]]:
     """Names and bytes of the files, made in memory: HDF5 ends the process where its own writing fails."""
     import xarray as xr
 
-    draws = lazy_tree(posterior)
+    draws = computed.get("tree") or lazy_tree(record)
     groups = {name: draws.children[name].to_dataset() for name in names if name in draws.children}
     groups["posterior"] = _only(groups["posterior"], [variable_name(name) for name in sites])
     whole = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     whole.attrs.update(draws.attrs)
-    encoding = {
+    encoding: Any = {
         f"/{name}": {k: _encoding(v, dtype == "float32") for k, v in group.data_vars.items()}
         for name, group in groups.items()
     }
-    digests = {}
+    digests, in_memory = {}, cast(Any, whole.to_netcdf)  # whose types know of files alone
     for name, make in (
-        (DRAWS, lambda: bytes(whole.to_netcdf(None, engine=ENGINE, encoding=encoding))),
-        (GUIDE, lambda: _guide(posterior)),
+        (DRAWS, lambda: bytes(in_memory(engine=ENGINE, encoding=encoding))),
+        (GUIDE, lambda: _guide(record)),
     ):
         content = make()
         digests[name] = hashlib.sha256(content).hexdigest()
         yield name, content
-    yield RECORD, files.sealed_json(_plain({**_record(posterior, sites), "files": digests}))
+    yield RECORD, files.sealed_json(_plain({**_record(record, computed, sites), "files": digests}))
 
 
-def _guide(posterior: Posterior) -> bytes:
+def _guide(record: Record) -> bytes:
     from safetensors.numpy import save as to_bytes
 
-    tensors = {f"params/{k}": v for k, v in posterior.params.items()}
-    tensors |= {f"weights/{k}": v for k, v in posterior.weights.items()}
-    tensors |= {f"centring/{k}": v for k, v in posterior.centring.items()}
-    tensors |= {f"layout/{k}": v for k, v in getattr(posterior.guide, "layout", {}).items()}
-    tensors["z"] = posterior.z
+    tensors = {f"params/{k}": v for k, v in record.params.items()}
+    tensors |= {f"weights/{k}": v for k, v in record.weights.items()}
+    tensors |= {f"centring/{k}": v for k, v in record.centring.items()}
+    tensors |= {f"layout/{k}": v for k, v in getattr(record.guide, "layout", {}).items()}
+    tensors["z"] = record.z
     return to_bytes({k: np.asarray(v, order="C") for k, v in tensors.items()})
 
 
@@ -163,34 +166,34 @@ def _only(group, names):
     return rest.drop_vars([name for name, coord in rest.coords.items() if not set(coord.dims) <= used])
 
 
-def _record(posterior: Posterior, sites: list[str]) -> dict[str, Any]:
+def _record(record: Record, computed: dict[str, Any], sites: list[str]) -> dict[str, Any]:
     return {
         "format": f"{FORMAT}/{NUMBER}",
         "elboroom": version(),
-        "name": posterior.name,
-        "question": posterior.question,
-        "law": posterior.law,
-        "khat": posterior.khat,
-        "family": posterior.guide.family.name,
-        "family_settings": getattr(posterior.guide.family, "settings", {}),
-        "dim": posterior.guide.dim,
-        "sites": [_site_record(s) for s in posterior.sites],
+        "name": record.name,
+        "question": record.question,
+        "law": record.law,
+        "khat": record.khat,
+        "family": record.guide.family.name,
+        "family_settings": getattr(record.guide.family, "settings", {}),
+        "dim": record.guide.dim,
+        "sites": [_site_record(s) for s in record.sites],
         "values": sites,
-        "shapes": {name: list(shape) for name, shape in posterior._shapes.items()},
-        "observed_data": list(posterior.observed_data),
-        "constant_data": list(posterior.constant_data),
-        "coords": {k: list(v) for k, v in posterior.coords.items()},
-        "labels": {k: list(v) for k, v in fitted_labels(posterior).items()}
-        if posterior.program is not None or "labels" in posterior._groups
+        "shapes": {name: list(shape) for name, shape in record.shapes.items()},
+        "observed_data": list(record.observed_data),
+        "constant_data": list(record.constant_data),
+        "coords": {k: list(v) for k, v in record.coords.items()},
+        "labels": {k: list(v) for k, v in fitted_labels(record).items()}
+        if record.program is not None or record.labels is not None
         else {},
-        "table": {k: list(posterior.table[k]) for k in ("label", *COLUMNS)},
-        "trail": [asdict(r) for r in posterior.trail],
-        "findings": [f.as_dict() for f in posterior.findings],
-        "cost": asdict(posterior.cost),
-        "settings": posterior.settings,
-        "blame": posterior._groups.get("blame"),
-        "data_fingerprint": posterior.data_fingerprint,
-        "model": {**posterior.model_record, "probe": probe(posterior)},
+        "table": {k: list(record.table[k]) for k in ("label", *COLUMNS)},
+        "trail": [asdict(r) for r in record.trail],
+        "findings": [f.as_dict() for f in record.findings],
+        "cost": asdict(record.cost),
+        "settings": record.settings,
+        "blame": computed.get("blame", record.blame),
+        "data_fingerprint": record.data_fingerprint,
+        "model": {**record.model, "probe": probe(record)},
     }
 
 
@@ -201,7 +204,7 @@ def _site_record(site: Site) -> dict:
     return out
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: PLR0911  a line for each kind
     """JSON-ready: NaN becomes null, infinities become words, other objects their text."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
@@ -220,13 +223,13 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def probe(posterior: Posterior) -> dict | None:
+def probe(record: Record) -> dict | None:
     """Log densities at a few draws, by which another model is told from the same one written otherwise."""
-    target, known = posterior._target, posterior.model_record.get("probe")
-    if target is None or target.work > LARGEST_WORK or not len(posterior.z):
+    target, known = record.target, record.model.get("probe")
+    if target is None or target.work > LARGEST_WORK or not len(record.z):
         return known
-    rows = np.linspace(0, len(posterior.z) - 1, min(PROBE_DRAWS, len(posterior.z))).astype(int)
+    rows = np.linspace(0, len(record.z) - 1, min(PROBE_DRAWS, len(record.z))).astype(int)
     try:
-        return {"rows": rows.tolist(), "log_density": target.value_and_grad(posterior.z[rows])[0].tolist()}
+        return {"rows": rows.tolist(), "log_density": target.value_and_grad(record.z[rows])[0].tolist()}
     except ElboroomError:  # the model has changed since
         return known

@@ -142,13 +142,15 @@ class Checkpoint:
             self._guarded(lambda: make().save(self.folder / POSTERIOR))
 
     def _write(self) -> None:
+        folder = self.folder
+        assert folder is not None
         record = {"format": FORMAT, "identity": self.identity, "rows": self.rows, "state": self._record}
 
         def write():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
-            np.savez(content, record=np.array(json.dumps(record)), **self._arrays)
-            files.write(self.folder / FILE, files.sealed(content.getvalue()))
+            np.savez(content, **{"record": np.array(json.dumps(record)), **self._arrays})  # type: ignore[arg-type]  # its flags
+            files.write(folder / FILE, files.sealed(content.getvalue()))
 
         self._guarded(write)
 

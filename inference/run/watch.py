@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 from numbers import Real
+from typing import Any
 
 from ...ppl.errors import InferenceError, explain
 from ...ppl.interrupts import came
@@ -23,7 +24,7 @@ def check_seconds(seconds, positive: bool = True) -> None:
     InferenceError
     """
     number = isinstance(seconds, Real) and not isinstance(seconds, bool)
-    if seconds is not None and not (number and (seconds > 0 or seconds == 0 and not positive)):
+    if seconds is not None and not (number and (seconds > 0 or (seconds == 0 and not positive))):
         raise InferenceError(
             explain("max_seconds", "a positive number", repr(seconds)[:80], "correct it, or leave it out")
         )
@@ -44,7 +45,7 @@ class Watch:
         self.deadline = None if max_seconds is None else self.begin + max_seconds
         self.interrupted = False
         self._show = progress and _interactive()
-        self._status = None
+        self._status: Any = None  # of rich, which is slow to import
         self._drawn = 0.0
 
     def stop(self) -> bool:
@@ -91,7 +92,8 @@ class Bar:
     """
 
     def __init__(self, total: int, show: bool = True):
-        self._total, self._show, self._bar = total, show and _interactive(), None
+        self._total, self._show = total, show and _interactive()
+        self._bar: Any = None  # of rich, which is slow to import
         self._drawn = time.perf_counter()
 
     def tell(self, done: int, words: str = "") -> None:

@@ -1,10 +1,12 @@
 """Model wrong or approximation wrong: the sentence names the right one; and models compared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from elboroom.diagnostics.blame import blame
+from elboroom.inference.posterior import Posterior, record_of
 
 import elboroom as er
 
@@ -30,13 +32,11 @@ def curve(x, y):
 
 def displaced(posterior, by):
     """The same posterior with draws that are off, as a wrong approximation's would be, and judged so."""
-    outcome = posterior._outcome
-    law = outcome.law
-    law.z = law.z + by
-    posterior.z = posterior.z + by
-    posterior.table["verdict"] = ["untrusted"] * len(posterior.table["label"])
-    posterior._groups.clear()
-    return posterior
+    record = record_of(posterior)
+    law = replace(record.outcome.law, z=record.outcome.law.z + by)
+    table = {**record.table, "verdict": ["untrusted"] * len(record.table["label"])}
+    outcome = replace(record.outcome, law=law)
+    return Posterior(replace(record, z=record.z + by, table=table, outcome=outcome))
 
 
 def bent(scale=1.0):

@@ -25,9 +25,10 @@ def posterior(observed, replicated, discrete, distribution, seed=0, **data):
         "observed_data": xr.Dataset({"y": ("row", observed)}),
         "posterior_predictive": xr.Dataset({"y": (("chain", "draw", "row"), replicated[None])}),
     }
-    return SimpleNamespace(
-        observed={"y": site}, draws=draws, seed=seed, _groups={}, constant_data=data, program=None
+    parts = SimpleNamespace(
+        observed={"y": site}, seed=seed, constant_data=data, observed_data={}, target=None, saved={}
     )
+    return SimpleNamespace(_record=parts, _requested={}, draws=draws, program=None)
 
 
 def normal(rng, y):
@@ -99,7 +100,9 @@ def test_nothing_to_assess():
 
 def test_an_outcome_that_no_check_could_use_is_named():
     one = right("continuous", 0)
-    one.observed["grade"] = Site("grade", "observed", "Categorical", is_discrete=True, measure="nominal")
+    one._record.observed["grade"] = Site(
+        "grade", "observed", "Categorical", is_discrete=True, measure="nominal"
+    )
     one.draws["observed_data"]["grade"] = ("few", np.zeros(3))
     assert [f.verdict for f in check(one) if f.quantity == "grade"] == ["not assessable"]
     assert fits_data(one) is True
