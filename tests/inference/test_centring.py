@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from elboroom.inference.posterior import record_of
 from scipy.stats import multivariate_normal
 
 import elboroom as er
@@ -131,7 +132,9 @@ def test_saved_and_loaded(tmp_path):
     posterior.save(tmp_path / "kept")
     again = er.load(tmp_path / "kept", program=schools(SIGMA, Y))
     np.testing.assert_allclose(again.log_prob(values), before, rtol=1e-10)
-    np.testing.assert_array_equal(again._target.constrain(again.z)["theta"], posterior.values["theta"])
+    np.testing.assert_array_equal(
+        record_of(again).target.constrain(again.z)["theta"], posterior.values["theta"]
+    )
     with pytest.raises(er.InferenceError, match="program"):
         er.load(tmp_path / "kept").log_prob(values)
 

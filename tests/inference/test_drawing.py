@@ -8,6 +8,7 @@ from elboroom.guides import Affine
 from elboroom.inference.evidence.mixing import effective_sizes
 from elboroom.inference.mcmc import drawing, nuts
 from elboroom.inference.mcmc.refine import refine
+from elboroom.inference.posterior import Posterior, record_of
 from elboroom.inference.run.watch import Watch
 
 import elboroom as er
@@ -30,12 +31,14 @@ def fitted():
 
 
 def started(fitted, place, **options):
-    target, outcome = fitted._target, fitted._outcome
+    target, outcome = record_of(fitted).target, record_of(fitted).outcome
     chains = nuts.Chains(target, place, True, why="in a metric that misleads")
     rng = np.random.default_rng(1)
     start = nuts.starts(target, outcome, 4, rng)
     given = {"num_draws": None, "affordable": None, "keep": lambda: None} | options
-    return drawing.Drawing(chains, outcome.law, start, fitted._judged(), rng, Watch(progress=False), **given)
+    return drawing.Drawing(
+        chains, outcome.law, start, record_of(fitted).judged, rng, Watch(progress=False), **given
+    )
 
 
 def dear_after_the_first_draws(monkeypatch):
@@ -74,7 +77,8 @@ def test_the_coordinates_are_those_of_the_least_cost(fitted, monkeypatch):
 def test_by_itself_it_ends_when_chains_from_nothing_would_have(fitted, monkeypatch):
     monkeypatch.setattr(nuts, "PLAIN", 900)
     monkeypatch.setattr(drawing, "needed", lambda *given: (9.0, 9.0, 0))
-    dispersed = replace(fitted, _outcome=replace(fitted._outcome, khat=0.9))
+    record = record_of(fitted)
+    dispersed = Posterior(replace(record, outcome=replace(record.outcome, khat=0.9)))
     refined = refine(dispersed, affordable=1e6, progress=False)
     assert "as long as chains from nothing would take" in refined.trail[-1].reason
     assert refined.draws["posterior"].sizes["draw"] <= 900 - nuts.MEETING
@@ -115,11 +119,11 @@ def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
         er.factor("data", er.math.logaddexp(-0.5 * (x + 15) ** 2, -0.5 * ((x - 15) / 0.7) ** 2))
 
     posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
-    law = posterior._outcome.law
+    law = record_of(posterior).outcome.law
     dear_after_the_first_draws(monkeypatch)
     spread = np.resize(np.array([[-15.0], [15.0]]), law.z.shape)
-    outcome = replace(posterior._outcome, khat=0.1, stein=None, law=replace(law, z=spread))
-    posterior = replace(posterior, _outcome=outcome)
+    outcome = replace(record_of(posterior).outcome, khat=0.1, stein=None, law=replace(law, z=spread))
+    posterior = Posterior(replace(record_of(posterior), outcome=outcome))
     monkeypatch.setattr(drawing, "MOST_DRAWS", 1500)
     refined = refine(posterior, progress=False)
     assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"

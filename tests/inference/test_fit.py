@@ -11,6 +11,7 @@ from elboroom.inference.engines.low_rank import LowRankSearch
 from elboroom.inference.engines.natural import NaturalGradient
 from elboroom.inference.evidence.modes import Search
 from elboroom.inference.ladder import short_chains
+from elboroom.inference.posterior import record_of
 from elboroom.ppl.constraints import real
 
 import elboroom as er
@@ -388,7 +389,7 @@ def test_more_than_a_thousand_dimensions():
     np.testing.assert_allclose(found["mean"], local.T.ravel(), atol=0.1 * sd.max())
     np.testing.assert_allclose(found["sd"], sd.T.ravel(), rtol=0.1)
     exact_mean, exact_sd = posterior.guide.marginals(posterior.params)
-    where = posterior._target.offsets
+    where = record_of(posterior).target.offsets
     np.testing.assert_allclose(exact_mean[where["b"]], local[:, 1], atol=1e-3)
     np.testing.assert_allclose(exact_sd[where["b"]], sd[:, 1], rtol=1e-4)
 

@@ -12,6 +12,7 @@ from elboroom.inference.ladder import State
 from elboroom.inference.ladder.flow import affordable
 from elboroom.inference.ladder.weigh import weighed
 from elboroom.inference.mcmc import nuts as room
+from elboroom.inference.posterior import record_of
 from elboroom.ppl.constraints import real
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -69,7 +70,7 @@ def posterior():
 def check_banana(posterior):
     table = posterior.summary()
     for label, (mean, sd) in BANANA.items():
-        size = 4000 if posterior.law == "guide" else posterior._outcome.pool.size
+        size = 4000 if posterior.law == "guide" else record_of(posterior).outcome.pool.size
         kurtosis = 15.0  # of a squared normal variable
         assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(size)
         assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt((kurtosis - 1) / 4 / size)
@@ -98,22 +99,22 @@ def gradients_per_draw(chains, start, num_draws, seed=0):
 def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
     refined, again = (posterior.refine(num_draws=400, progress=False) for _ in range(2))
     assert "base coordinates" in refined.trail[-1].reason and np.array_equal(refined.z, again.z)
-    table, law = refined.summary(), refined._outcome.law
+    table, law = refined.summary(), record_of(refined).outcome.law
     each = np.stack([refined.values[label].ravel() for label in BANANA], 1)
     size = len(law.z) / law.inflation(law.z)
     for (label, (mean, sd)), count in zip(BANANA.items(), size, strict=True):
         assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(count)
         assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt(14 / 4 / count)
     assert np.corrcoef(each[:, 0] ** 2, each[:, 1])[0, 1] < -0.95
-    frame = posterior._outcome.frame
-    affine = room.Chains(posterior._target, Affine(frame.mean, frame.scale), True)
-    start = posterior._outcome.law.z[:4]
+    frame = record_of(posterior).outcome.frame
+    affine = room.Chains(record_of(posterior).target, Affine(frame.mean, frame.scale), True)
+    start = record_of(posterior).outcome.law.z[:4]
     spent = refined.trail[-1].num_gradients / size.min()
     assert spent < 0.33 * gradients_per_draw(affine, start, 150)[0]
 
 
 def test_an_unsettled_flow_gives_no_coordinates(posterior):
-    target, good = posterior._target, posterior._outcome
+    target, good = record_of(posterior).target, record_of(posterior).outcome
     assert isinstance(room.begun(target, good).place, Spline)
     worse = replace(good.stein, location=good.stein.location + 1.0)
     for outcome in (replace(good, khat=0.8), replace(good, stein=worse)):
@@ -277,13 +278,13 @@ def test_over_the_globals_alone():
     posterior = er.fit(groups(y), guide=Flow(num_layers=2, width=16), refine=False, progress=False)
     assert posterior.guide.structure.layers.rest == 60
     assert posterior.khat < 0.7 < gaussian.khat and posterior.verdict != "untrusted"
-    table, size = posterior.summary(), posterior._outcome.pool.size
+    table, size = posterior.summary(), record_of(posterior).outcome.pool.size
     for label, (mean, sd) in groups_moments(y).items():
         assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(size)
         assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt(2 / size)
     refined = posterior.refine(num_draws=300, progress=False)
     assert "base coordinates" in refined.trail[-1].reason
-    law = refined._outcome.law
+    law = record_of(refined).outcome.law
     size = (len(law.z) / law.inflation(law.z))[1]
     mean, sd = groups_moments(y)["tau"]
     assert abs(refined.summary()["mean"]["tau"] - mean) < 5 * sd / np.sqrt(size)

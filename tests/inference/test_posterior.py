@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from elboroom.inference.evidence.finding import Finding
+from elboroom.inference.posterior import record_of
 from elboroom.inference.posterior import save as saving
 from elboroom.ppl import files
 
@@ -61,7 +62,9 @@ def test_groups_that_are_there_at_once(posterior):
     assert draws["constant_data"]["group"].dims == ("group_dim_0",)
     np.testing.assert_array_equal(draws["observed_data"]["y"], _outcomes())
     lp = draws["sample_stats"]["lp"].values[0]
-    np.testing.assert_allclose(lp, posterior._target.log_density(posterior.z)["log_density"], rtol=1e-10)
+    np.testing.assert_allclose(
+        lp, record_of(posterior).target.log_density(posterior.z)["log_density"], rtol=1e-10
+    )
     assert draws["fit"]["log_weights"].dims == ("pool",) and draws["fit"]["elbo"].dims == ("step",)
 
 

@@ -10,6 +10,7 @@ from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, spl
 from elboroom.inference.evidence.quantities import quantity_values
 from elboroom.inference.mcmc import affordable, nuts
 from elboroom.inference.mcmc import refine as room
+from elboroom.inference.posterior import Posterior, record_of
 from elboroom.inference.thresholds import MEAN, QUANTILE, SD
 from elboroom.ppl.constraints import real
 from scipy.stats import norm
@@ -74,7 +75,7 @@ def test_it_stops_when_every_judged_quantity_is_known():
     refined = er.fit(pair(0.9), refine=False, progress=False).refine(progress=False)
     assert refined.verdict == "trusted" and refined.trail[-1].name == "refine"
     assert refined.trail[-1].reason.split(": ")[1].startswith("enough")
-    values = refined._outcome.law.z.reshape(4, -1, 2)
+    values = record_of(refined).outcome.law.z.reshape(4, -1, 2)
     assert np.minimum(*effective_sizes(values)).min() > 400 and split_rhat(values).max() < 1.01
     for name in ("x", "y"):
         row = refined.summary().loc[name]
@@ -94,7 +95,8 @@ def test_it_does_not_wait_for_an_sd_that_does_not_exist():
     refined = er.fit(tails(), refine="always", progress=False)
     table = refined.summary()
     assert (
-        refined.trail[-1].reason.split(": ")[1].startswith("enough") and len(refined._outcome.law.z) < 20_000
+        refined.trail[-1].reason.split(": ")[1].startswith("enough")
+        and len(record_of(refined).outcome.law.z) < 20_000
     )
     assert table.loc["x", "verdict"] == "trusted" and abs(table.loc["x", "sd"] - 1) < SD
     assert table.loc["scale", "verdict"] == "untrusted" and "too heavy" in table.loc["scale", "reason"]
@@ -122,15 +124,15 @@ def test_it_says_how_far_the_guide_had_been_off(tmp_path):
 def test_a_second_refinement_compiles_nothing():
     posterior = er.fit(pair(0.5), refine=False, progress=False)
     posterior.refine(num_draws=100, progress=False)
-    before = posterior._target.density.clock["count"]
+    before = record_of(posterior).target.density.clock["count"]
     other = er.fit(pair(0.6), refine=False, progress=False)
     other.refine(num_draws=100, progress=False)
-    assert other._target.density.clock["count"] == before
+    assert record_of(other).target.density.clock["count"] == before
 
 
 def test_an_unsettled_fit_gives_no_metric():
     posterior = er.fit(pair(0.9), refine=False, progress=False)
-    target, good = posterior._target, posterior._outcome
+    target, good = record_of(posterior).target, record_of(posterior).outcome
     assert nuts.begun(target, good).gated
     assert not nuts.begun(target, replace(good, khat=0.8)).gated
     stein = replace(good.stein, location=good.stein.location + 1.0)
@@ -150,10 +152,11 @@ def modes():
 @pytest.mark.parametrize(("num_chains", "num_draws"), [(4, 300), (64, 40), (1024, 20)])
 def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
     posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
-    law = posterior._outcome.law
+    law = record_of(posterior).outcome.law
     law = replace(law, z=np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z)
     # what a search of the fit has found is not what is tested
-    posterior = replace(posterior, _outcome=replace(posterior._outcome, law=law, condemned=None))
+    record = record_of(posterior)
+    posterior = Posterior(replace(record, outcome=replace(record.outcome, law=law, condemned=None)))
     refined = posterior.refine(num_chains, num_draws, progress=False)
     assert set(refined.summary()["verdict"]) == {"untrusted"}
     assert any(f.name == "chains disagree" and f.verdict == "untrusted" for f in refined.findings)
@@ -183,7 +186,7 @@ def test_nuts_alone():
     assert [rung.name for rung in posterior.trail] == ["refine"] and posterior.verdict == "trusted"
     table = posterior.summary()
     assert np.all(np.abs(table["mean"]) < MEAN) and np.all(np.abs(table["sd"] - 1) < SD)
-    assert np.allclose(posterior.params["mean"], posterior._outcome.law.z.mean(0))
+    assert np.allclose(posterior.params["mean"], record_of(posterior).outcome.law.z.mean(0))
     near = er.fit(pair(0.9), guide=None, start={"x": 50.0, "y": 45.0}, max_seconds=1e-9, progress=False)
     assert np.allclose(near.z[0], [50.0, 45.0])
     with pytest.raises(er.InferenceError, match="minibatch"):
@@ -196,7 +199,7 @@ def test_many_short_chains_are_judged_by_nested_rhat():
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     refined = posterior.refine(num_chains=128, progress=False)
     assert refined.verdict == "trusted" and refined.draws["posterior"].sizes["chain"] == 128
-    law = refined._outcome.law
+    law = record_of(refined).outcome.law
     assert law.superchains == 16 and len(law.z) // 128 < 100
     size = np.minimum(*effective_sizes(law.z.reshape(128, -1, 2)))
     assert np.all(np.abs(law.z.mean(0)) < 4 / np.sqrt(size))
@@ -206,7 +209,8 @@ def test_many_short_chains_are_judged_by_nested_rhat():
 
 
 def test_only_chains_that_have_met_share_a_metric():
-    target = er.fit(linked(np.array([[4.0, 1.0], [1.0, 1.0]])), refine=False, progress=False)._target
+    posterior = er.fit(linked(np.array([[4.0, 1.0], [1.0, 1.0]])), refine=False, progress=False)
+    target = record_of(posterior).target
     rng = np.random.default_rng(0)
     z = rng.multivariate_normal([0.0, 0.0], [[4.0, 1.0], [1.0, 1.0]], (4, 500))
     chains = nuts.Chains(target, Affine(np.zeros(2), np.ones(2)), False)
@@ -235,11 +239,11 @@ def test_nested_rhat():
 def test_a_fit_without_a_finite_start_comes_back_with_a_finding(monkeypatch):
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     nowhere = lambda z, **options: (np.full(len(z), -np.inf), np.zeros_like(z))  # noqa: E731
-    posterior._target.value_and_grad = nowhere
+    record_of(posterior).target.value_and_grad = nowhere
     try:
         same = posterior.refine(progress=False)
     finally:
-        del posterior._target.value_and_grad
+        del record_of(posterior).target.value_and_grad
     assert same.z is posterior.z and "no draw of the fit" in same.trail[-1].reason
     assert same.findings[-1].name == "no start" and same.findings[-1].verdict == "untrusted"
 
@@ -254,7 +258,10 @@ def test_what_will_not_end_in_time_is_not_begun(monkeypatch):
 def test_one_chain_is_judged_by_its_halves_and_never_trusted():
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     one = posterior.refine(num_chains=1, progress=False)
-    assert one.trail[-1].reason.split(": ")[1].startswith("enough") and len(one._outcome.law.z) < 20_000
+    assert (
+        one.trail[-1].reason.split(": ")[1].startswith("enough")
+        and len(record_of(one).outcome.law.z) < 20_000
+    )
     assert set(one.table["verdict"]) == {"caution"} and "one chain" in one.table["reason"][0]
     assert er.from_datatree(one.draws, pair(0.9)).verdict == "caution"
     x = np.random.default_rng(0).standard_normal((1, 1000, 2))
@@ -265,8 +272,10 @@ def test_one_chain_is_judged_by_its_halves_and_never_trusted():
 
 def test_dear_chains_can_be_broken_off_after_every_iteration(monkeypatch):
     posterior = er.fit(pair(0.9), refine=False, progress=False)
-    chains = nuts.begun(posterior._target, posterior._outcome)
-    start = nuts.starts(posterior._target, posterior._outcome, 4, np.random.default_rng(0))
+    chains = nuts.begun(record_of(posterior).target, record_of(posterior).outcome)
+    start = nuts.starts(
+        record_of(posterior).target, record_of(posterior).outcome, 4, np.random.default_rng(0)
+    )
     monkeypatch.setattr(nuts, "PILOT", 1e-9)
     assert nuts.least_seconds(chains, start) > 0 and chains.chunk == 1
     left = iter([False] * 3 + [True] * 1000)
@@ -295,7 +304,7 @@ def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
 
 def test_a_start_where_the_density_is_not_finite_is_drawn_again():
     posterior = er.fit(pair(0.9), refine=False, progress=False)
-    target, rows = posterior._target, []
+    target, rows = record_of(posterior).target, []
     value_and_grad = target.value_and_grad
 
     def holed(z, **options):
@@ -305,7 +314,7 @@ def test_a_start_where_the_density_is_not_finite_is_drawn_again():
 
     target.value_and_grad = holed
     try:
-        start = nuts.starts(target, posterior._outcome, 4, np.random.default_rng(0))
+        start = nuts.starts(target, record_of(posterior).outcome, 4, np.random.default_rng(0))
     finally:
         del target.value_and_grad
     assert start.shape == (4, 2) and np.isfinite(start).all()
@@ -355,11 +364,11 @@ def test_chains_that_are_left_aside_still_tell_against_what_was_trusted(monkeypa
 def test_chains_that_hardly_change_their_energy_are_not_trusted():
     refined = er.fit(pair(0.9), refine=False, progress=False).refine(num_draws=1000, progress=False)
     assert refined.verdict == "trusted"
-    law = refined._outcome.law
+    law = record_of(refined).outcome.law
     slow = np.cumsum(0.05 * np.random.default_rng(0).standard_normal(law.stats["energy"].shape), 1)
     law = replace(law, stats=law.stats | {"energy": slow})
-    values, _ = quantity_values(refined._target, law.z)
-    _, verdicts = verdicts_of(replace(refined._outcome, law=law), values, np.random.default_rng(0))
+    values, _ = quantity_values(record_of(refined).target, law.z)
+    _, verdicts = verdicts_of(replace(record_of(refined).outcome, law=law), values, np.random.default_rng(0))
     assert set(verdicts.verdict) == {"caution"} and "E-BFMI" in verdicts.reason[0]
 
 
