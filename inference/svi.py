@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..guides import MeanField
+from ..guides import Affine, MeanField
+from ..guides.transport import standard_normal
 from ..ppl.errors import InferenceError, explain
 from .batches.minibatch import Batches, Minibatch
 from .engines.ascent import OBJECTIVES, Ascent
@@ -152,9 +153,7 @@ class SVI(Ascent):
         return float(np.logaddexp.reduce(ratio) - np.log(num_draws))
 
     def _log_ratios(self, num_draws, seed):
-        guide = self.guide
-        eps = np.random.default_rng([seed, 1]).standard_normal((num_draws, guide.dim))
-        z, log_jacobian = guide.forward(
-            guide.init({"mean": self.params["mean"], "sd": np.exp(self.params["log_sd"])}), eps
-        )
-        return self.target.value_and_grad(z)[0] + log_jacobian - guide.base(eps)
+        place = Affine.from_arrays(self.params)
+        eps = np.random.default_rng([seed, 1]).standard_normal((num_draws, place.dim))
+        z, log_jacobian = place.forward(eps)
+        return self.target.value_and_grad(z)[0] + log_jacobian - standard_normal(eps)

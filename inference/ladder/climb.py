@@ -108,6 +108,7 @@ def _ran(stage: Any, run: Run) -> None:
     """Run a stage; what it fails with is a line of the trail, and an interrupt leaves what it had reached."""
     state, counter, begin = run.reached, run.reached.target.counter, time.perf_counter()
     before, price = counter.num_gradients, stage.price(state) * run.pace
+    earlier = run.unsaid
     line, failed = None, False
     try:
         with (
@@ -125,8 +126,12 @@ def _ran(stage: Any, run: Run) -> None:
         _interrupted(run)
     if failed:
         run.keep(stage.failed(run.reached))
+    run.unsaid = count, seconds = (
+        earlier[0] + counter.num_gradients - before,
+        earlier[1] + time.perf_counter() - begin,
+    )
     if line is not None:
-        count, seconds = counter.num_gradients - before, time.perf_counter() - begin
+        run.unsaid = 0, 0.0
         rung = Rung(
             stage.name, line.guide, num_gradients=count, seconds=seconds, projected=price,
             reason=line.reason, **line.measured,

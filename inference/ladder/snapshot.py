@@ -19,12 +19,13 @@ from .state import State
 
 def snapshot(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     """JSON-ready values, and arrays."""
-    counter = state.target.counter
-    own = state.best is not state.fitted
+    counter, best, fitted = state.target.counter, state.best, state.fitted
+    place = best if hasattr(best, "scale") or fitted is best else packed(best)
     values = {
-        "family": None if state.fitted is None else state.family.name,
+        "family": None if state.guide is None else state.family.name,
         "settings": getattr(state.family, "settings", {}),
         "settled": state.settled,
+        "fitted is best": fitted is best,
         "rungs": [asdict(rung) for rung in state.rungs],
         "findings": [finding.as_dict() for finding in state.findings],
         "counter": [counter.num_gradients, counter.num_densities],
@@ -34,9 +35,9 @@ def snapshot(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
         "elbo_trace": state.elbo_trace,
         "restarts": state.restarts,
         **_over("centring", state.target.centring),
-        **_over("best", packed(state.best).to_arrays() if own else {}),
+        **_over("best", {"mean": place.mean, "scale": place.scale} if hasattr(place, "scale") else {}),
         **_over("steps", state.steps),
-        **_over("fitted", {} if state.fitted is None else state.fitted.to_arrays()),
+        **_over("fitted", {} if fitted is None else fitted.to_arrays()),
         **_over("layout", {} if state.guide is None else state.guide.layout),
     }
     return values, arrays
@@ -57,12 +58,16 @@ def restored(state: State, values: dict, arrays: Mapping[str, np.ndarray]) -> St
         restarts=tuple(arrays["restarts"].astype(int).tolist()),
         steps=_under("steps", arrays),
     )
-    best = _under("best", arrays)
+    own, fitted = _under("best", arrays), _under("fitted", arrays)
+    best = Affine(**own) if own else None
     if values["family"] is not None:
         guide = _guide(state, values, _under("layout", arrays))
-        fitted = guide.at(_under("fitted", arrays))
-        state = replace(state, family=guide.family, guide=guide, fitted=fitted)
-    return replace(state, best=Affine.from_arrays(best) if best else state.fitted)
+        state = replace(state, family=guide.family, guide=guide)
+        if own and values["fitted is best"]:  # to the last digit
+            state = replace(state, fitted=best)
+        elif fitted:
+            state = replace(state, fitted=guide.at(fitted))
+    return replace(state, best=best or state.fitted)
 
 
 def _guide(state: State, values: dict, layout: dict[str, np.ndarray]) -> Guide:

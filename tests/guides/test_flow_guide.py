@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from elboroom.guides import Flow, choose, log_prob, sample
+from elboroom.guides import Affine, Flow, choose, log_prob, sample
 from elboroom.guides.flow import KINDS
 from elboroom.ppl.errors import GuideError, MissingBackendError
 
@@ -25,9 +25,10 @@ def bent(guide, seed=0, by=0.3):
     """Parameters of a flow that is no Gaussian, in a frame of its own."""
     rng, dim = np.random.default_rng(seed), guide.dim
     root = np.tril(0.5 * rng.normal(size=(dim, dim)), -1) + np.diag(rng.uniform(0.5, 2, dim))
-    params = guide.init({"mean": rng.normal(size=dim), "scale_tril": root})
+    params = guide.init(Affine(rng.normal(size=dim), root))
     layers = {
-        k: v + by * rng.normal(size=v.shape) / np.sqrt(v.shape[-1]) for k, v in guide.weights(params).items()
+        k: v + by * rng.normal(size=v.shape) / np.sqrt(v.shape[-1])
+        for k, v in guide.at(params).weights.items()
     }
     return params | layers
 
@@ -52,7 +53,7 @@ def test_maps(kind, over, backend, rng):
     slope = np.stack([(a[1] - b[1]) / (2 * step) for a, b in zip(ahead, behind, strict=True)], -1)
     grad = rng.standard_normal((20, dim))  # of any density
     expected = np.einsum("bij,bi->bj", jacobian, grad) + slope
-    np.testing.assert_allclose(guide.pullback(params, eps, grad), expected, atol=1e-5)
+    np.testing.assert_allclose(guide.at(params).pullback(eps, grad), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -74,7 +75,7 @@ def test_others_are_gaussian_given_what_is_bent(backend, rng):
 def test_its_frame_keeps_its_covariance():
     guide = bound("iaf", "jax", 4, [2, 0], num_layers=1)
     root = np.tril(np.random.default_rng(0).normal(size=(4, 4)))
-    scale = guide.init({"mean": np.zeros(4), "scale_tril": root})["scale_tril"]
+    scale = guide.init(Affine(np.zeros(4), root))["scale_tril"]
     np.testing.assert_allclose(scale @ scale.T, root @ root.T, atol=1e-12)
     assert np.all(np.triu(scale[[2, 0, 1, 3]], 1) == 0) and np.all(np.diag(scale[[2, 0, 1, 3]]) > 0)
 
@@ -97,7 +98,7 @@ def test_density_integrates_to_one(kind, backend):
 def test_it_starts_as_its_frame(backend, rng):
     guide = bound("iaf", backend, 3)
     root = np.array([[1.0, 0, 0], [0.5, 2.0, 0], [0, 1.0, 0.1]])
-    params = guide.init({"mean": np.arange(3.0), "scale_tril": root})
+    params = guide.init(Affine(np.arange(3.0), root))
     draws = sample(guide, params, 40_000, rng)
     sd = np.sqrt(np.diag(root @ root.T))
     assert np.all(np.abs(draws.mean(0) - np.arange(3.0)) < 5 * sd / 200)

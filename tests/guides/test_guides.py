@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats as st
-from elboroom.guides import FAMILIES, choose, log_prob, sample
+from elboroom.guides import FAMILIES, Affine, choose, log_prob, sample
 from elboroom.ppl.errors import GuideError
 
 
@@ -11,12 +11,14 @@ class Box:
     dim = 4
 
 
+@pytest.mark.parametrize("correlated", [False, True])
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f().name not in {"delta", "flow"}])
-def test_contract(family):
+def test_contract(family, correlated):
     rng = np.random.default_rng(0)
     guide = family().bind(Box)
     root = np.tril(rng.normal(size=(4, 4))) + 3 * np.eye(4)
-    params = guide.init({"mean": rng.normal(size=4), "sd": np.array([0.1, 1, 10, 100]), "scale_tril": root})
+    start = Affine(rng.normal(size=4), root if correlated else np.array([0.1, 1, 10, 100]))
+    params = guide.init(start)
     mean, covariance = guide.moments(params)
     eps = rng.standard_normal((5, 4))
     z, log_jacobian = guide.forward(params, eps)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from elboroom.guides import choose, structure
+from elboroom.guides import Affine, choose, structure
 from elboroom.guides.structure import UnreadLinks
 
 import elboroom as er
@@ -450,7 +450,7 @@ def test_an_analysis_that_fails_is_a_finding(monkeypatch):
     target = made.target()
     with pytest.raises(UnreadLinks, match="source and destination"):
         structure.structure(target, target.value_and_grad, np.zeros(20), np.ones(20), RNG)
-    plan = choose("auto", target).refined(target, np.zeros(20), np.ones(20))
+    plan = choose("auto", target).refined(target, Affine(np.zeros(20), np.ones(20)))
     assert plan.family.name == "full-rank" and "source" in plan.unread
     for guide in ("auto", "structured"):
         posterior = er.fit(made, guide, refine=False, progress=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats as st
-from elboroom.guides import log_prob
+from elboroom.guides import Affine, Rooted, log_prob
 from elboroom.guides.low_rank import LowRank, LowRankFactor
 from elboroom.ppl.errors import GuideError
 
@@ -20,7 +20,7 @@ def factor(rng):
 
 def test_contract(factor, rng):
     guide = LowRank().bind(Box)
-    params = guide.init({"mean": rng.normal(size=6), "factor": factor})
+    params = guide.init(Rooted(rng.normal(size=6), factor))
     mean, covariance = guide.moments(params)
     scale, basis = np.diag(factor.scale), factor.basis
     dense = scale @ (np.eye(6) + basis @ np.diag(factor.width**2 - 1) @ basis.T) @ scale
@@ -32,8 +32,8 @@ def test_contract(factor, rng):
     np.testing.assert_allclose(log_jacobian, -inverse, atol=1e-12)
     exact = st.multivariate_normal(mean, covariance).logpdf(z)
     np.testing.assert_allclose(log_prob(guide, params, z), exact, atol=1e-10)
-    np.testing.assert_allclose(guide.variances(params), np.diag(covariance), rtol=1e-12)
-    assert guide.num_parameters(params) == 6 + 6 + 18 + 3
+    np.testing.assert_allclose(guide.marginals(params)[1] ** 2, np.diag(covariance), rtol=1e-12)
+    assert guide.at(params).num_parameters == 6 + 6 + 18 + 3
 
 
 def test_factor_is_what_a_frame_needs(factor, rng):
@@ -48,7 +48,7 @@ def test_factor_is_what_a_frame_needs(factor, rng):
 
 def test_no_dense_covariance_where_it_would_not_fit():
     guide = LowRank().bind(type("Wide", (), {"dim": 5000}))
-    params = guide.init({"mean": np.zeros(5000), "sd": np.full(5000, 2.0)})
+    params = guide.init(Affine(np.zeros(5000), np.full(5000, 2.0)))
     np.testing.assert_allclose(guide.marginals(params)[1], 2.0)
     with pytest.raises(GuideError, match="marginals"):
         guide.moments(params)

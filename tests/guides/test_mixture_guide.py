@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats as st
-from elboroom.guides import Mixture
+from elboroom.guides import Mixture, log_prob, sample
+from elboroom.guides.mixture import Components
 from scipy.special import logsumexp
 
 DIM, DF = 3, 5.0
@@ -16,14 +17,11 @@ GUIDE = Mixture().bind(SimpleNamespace(dim=DIM))
 def params(request):
     rng = np.random.default_rng(3)
     count = len(request.param)
-    return GUIDE.init(
-        {
-            "log_weight": np.log(request.param) + 7.0,
-            "mean": rng.normal(0, 4, (count, DIM)),
-            "scale_tril": np.tril(0.3 * rng.normal(size=(count, DIM, DIM)))
-            + np.eye(DIM) * [[[1.0]], [[0.2]], [[2.0]]][:count],
-        }
-    )
+    return Components.of(
+        np.log(request.param) + 7.0,
+        rng.normal(0, 4, (count, DIM)),
+        np.tril(0.3 * rng.normal(size=(count, DIM, DIM))) + np.eye(DIM) * [[[1.0]], [[0.2]], [[2.0]]][:count],
+    ).to_arrays()
 
 
 def law(params, z, df=None):
@@ -36,24 +34,24 @@ def law(params, z, df=None):
 
 
 def test_density(params):
-    z = GUIDE.sample(params, 50, np.random.default_rng(0))
+    z = sample(GUIDE, params, 50, np.random.default_rng(0))
     parts = law(params, z)
     np.testing.assert_allclose(np.exp(params["log_weight"]).sum(), 1.0)
-    np.testing.assert_allclose(GUIDE.components(params, z), parts, atol=1e-9)
-    np.testing.assert_allclose(GUIDE.components(params, z, DF), law(params, z, DF), atol=1e-9)
+    np.testing.assert_allclose(GUIDE.at(params).log_components(z), parts, atol=1e-9)
+    np.testing.assert_allclose(GUIDE.at(params).log_components(z, DF), law(params, z, DF), atol=1e-9)
     np.testing.assert_allclose(
-        GUIDE.log_prob(params, z), logsumexp(params["log_weight"] + parts, axis=1), atol=1e-9
+        log_prob(GUIDE, params, z), logsumexp(params["log_weight"] + parts, axis=1), atol=1e-9
     )
-    member = GUIDE.responsibilities(params, z)
+    member = GUIDE.at(params).responsibilities(z)
     np.testing.assert_allclose(member.sum(1), 1.0)
     np.testing.assert_allclose(
-        member, np.exp(params["log_weight"] + parts - GUIDE.log_prob(params, z)[:, None]), atol=1e-9
+        member, np.exp(params["log_weight"] + parts - log_prob(GUIDE, params, z)[:, None]), atol=1e-9
     )
 
 
 def test_draws_have_the_exact_moments(params):
     count = 100_000
-    z = GUIDE.sample(params, count, np.random.default_rng(1))
+    z = sample(GUIDE, params, count, np.random.default_rng(1))
     mean, covariance = GUIDE.moments(params)
     sd = np.sqrt(np.diag(covariance))
     assert np.all(np.abs(z.mean(0) - mean) < 4 * sd / np.sqrt(count))
@@ -65,10 +63,10 @@ def test_draws_have_the_exact_moments(params):
 def test_what_is_proposed(params):
     """Weights against the proposal give the guide's own integrals, and a light component is seen."""
     count = 40_000
-    z, proposal, own, from_guide = GUIDE.propose(params, count, np.random.default_rng(2), DF)
+    z, proposal, own, from_guide = GUIDE.at(params).propose(count, np.random.default_rng(2), DF)
     weight = np.exp(params["log_weight"])
     assert abs(len(z) - count) < 2 * len(weight)
-    np.testing.assert_allclose(own, GUIDE.log_prob(params, z), atol=1e-9)
+    np.testing.assert_allclose(own, log_prob(GUIDE, params, z), atol=1e-9)
     ratio = np.exp(own - proposal)
     assert ratio.max() < 4.01  # half of the draws follow the weights, half of those the Gaussians
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(z))

@@ -159,8 +159,8 @@ def test_links_are_those_of_the_hessian(name, share, backend):
 def test_plates_and_gathers_give_the_same_guide():
     one, other = (Structured().bind(CASES[name][0].target("jax")) for name in ("slopes", "undeclared"))
     assert one.num_parameters == other.num_parameters
-    np.testing.assert_array_equal(one.order.level, other.order.level)
-    np.testing.assert_array_equal(one.order.rows, other.order.rows)
+    np.testing.assert_array_equal(one.layout["level"], other.layout["level"])
+    np.testing.assert_array_equal(one.layout["rows"], other.layout["rows"])
 
 
 def test_a_dense_posterior_is_refused():

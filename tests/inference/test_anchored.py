@@ -4,12 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
+from elboroom.guides import Affine
 from elboroom.inference.batches import blocks
 from elboroom.inference.batches.blocks import Blocks
 from elboroom.inference.batches.minibatch import Batches, Minibatch
-from elboroom.inference.engines.anchored import anchored, corrected, stages
+from elboroom.inference.engines.anchored import Anchored, corrected, stages
 from elboroom.inference.engines.designs import whitened
-from elboroom.inference.engines.natural import State, step, whitened_moments
+from elboroom.inference.engines.loop import fit
+from elboroom.inference.engines.natural import NaturalGradient, Quadratic, newton, whitened_moments
 
 import elboroom as er
 
@@ -70,13 +72,13 @@ def test_batches_correct_an_anchor_without_bias(backend):
     eps = rng.standard_normal((2 * dim + 2, dim))
     mean, scale = 0.3 * rng.normal(size=dim), 0.4 * np.eye(dim)
     grad = target.value_and_grad(mean + eps @ scale.T)[1]
-    anchor = State(mean, scale, *whitened_moments(grad @ scale, eps), eps, grad)
+    anchor = Quadratic(Affine(mean, scale), *whitened_moments(grad @ scale, eps), eps, grad)
     there, narrower = (
         mean + rng.normal(size=dim),
         0.2 * np.tril(rng.normal(size=(dim, dim))) + 0.3 * np.eye(dim),
     )
     every = [
-        corrected(anchor, there, narrower, Blocks(batches, np.array(rows), 7 / 3)).grad
+        corrected(anchor, Affine(there, narrower), Blocks(batches, np.array(rows), 7 / 3)).grad
         for rows in itertools.combinations(range(7), 3)
     ]
     expected = target.value_and_grad(there + eps @ narrower.T)[1]
@@ -92,10 +94,10 @@ def test_batches_of_a_gaussian_add_no_noise(backend):
     eps, batch = whitened(rng, 100, target.dim), Blocks(batches, batches.sample(rng), 10.0)
     mean, scale = rng.normal(size=target.dim), 0.3 * np.eye(target.dim)
     grad = target.value_and_grad(mean + eps @ scale.T)[1]
-    anchor = State(mean, scale, *whitened_moments(grad @ scale, eps), eps, grad)
+    anchor = Quadratic(Affine(mean, scale), *whitened_moments(grad @ scale, eps), eps, grad)
     there, wider = mean + rng.normal(size=target.dim), 0.5 * np.eye(target.dim)
     moved = there + eps @ wider.T
-    found, expected = corrected(anchor, there, wider, batch).grad, target.value_and_grad(moved)[1]
+    found, expected = corrected(anchor, Affine(there, wider), batch).grad, target.value_and_grad(moved)[1]
     assert np.abs(batch(moved)[1] - expected).max() > 10.0
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -125,7 +127,7 @@ def test_stages_lead_to_all_rows():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_crossed_effects_are_found_on_batches(backend, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2**12)  # several of them
+    monkeypatch.setattr(blocks, "DATA_BLOCK", 2**12)  # several of them
     y, one, two = crossed_data(3_000)
     program = crossed(y, one, two)
     posterior = er.fit(program, minibatch=er.Minibatch("row", 45), backend=backend, progress=False)
@@ -147,21 +149,23 @@ def test_batches_without_an_anchor_would_not_do():
     mean, covariance = exact(y, one, two)
     batches, rng = Batches.of(target, Minibatch("row", 400)), np.random.default_rng(5)
 
-    def error(found, scale):
-        return np.abs((found - mean) / np.sqrt(np.diag(covariance))).max()
+    def error(found):
+        return np.abs((found.mean - mean) / np.sqrt(np.diag(covariance))).max()
 
     def draw():
         return Blocks(batches, batches.sample(rng), 75.0)
 
-    start = mean + rng.normal(size=target.dim) * np.sqrt(np.diag(covariance)), np.linalg.cholesky(covariance)
-    found = anchored(target.value_and_grad, draw, 4, *start, rng)
+    away = rng.normal(size=target.dim) * np.sqrt(np.diag(covariance))
+    start = Affine(mean + away, np.linalg.cholesky(covariance))
+    found = fit(NaturalGradient(target.value_and_grad, rng, advance=Anchored(draw, 4)), start)
     assert found.converged and len(found.trace) <= 3
-    assert error(found.mean, found.scale_tril) < 0.02
+    assert error(found.transport) < 0.02
     plain, eps = start, whitened(rng, 80, target.dim)
     for k in range(4 * 75):  # four times over the data, a batch at a time
-        grad = draw()(plain[0] + eps @ plain[1].T)[1]
-        plain = step(State(*plain, *whitened_moments(grad @ plain[1], eps), eps, grad), 1 / (k + 1))
-    assert error(*plain) > 0.3
+        grad = draw()(plain.forward(eps)[0])[1]
+        here = Quadratic(plain, *whitened_moments(plain.whiten(grad), eps), eps, grad)
+        plain = newton(here, 1 / (k + 1))
+    assert error(plain) > 0.3
 
 
 def test_a_mean_field_would_not_do():

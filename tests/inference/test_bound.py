@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
-from elboroom.guides import choose
-from elboroom.inference.engines.natural import natural_gradient, polish
+from elboroom.guides import Affine, choose
+from elboroom.inference.engines.loop import fit as run_fit
+from elboroom.inference.engines.natural import NaturalGradient
+from elboroom.inference.engines.polish import Polish
 from elboroom.inference.engines.starts import loose_fits
-from elboroom.inference.ladder.climb.fitting import Fitting
+from elboroom.inference.ladder import Run, State, climb
+from elboroom.inference.ladder.fitting import GuideFit
+from elboroom.inference.ladder.starts import DispersedStarts
 from elboroom.inference.run.watch import Watch
 from scipy.stats import multivariate_normal
 
@@ -32,13 +36,13 @@ def evidence():
 @pytest.mark.parametrize("guide", ["full-rank", "structured", "low-rank", "mean-field", "flow"])
 def test_every_fit_ends_at_the_evidence(guide):
     target = means(Y).target()
-    fitting = Fitting(target, choose(guide, target), 0, Watch(None, False))
-    fitting._starts()
-    assert abs(fitting.rungs[-1].elbo - evidence()) < 4 * fitting.rungs[-1].elbo_se + 0.5  # loose
-    fitting._fit()
+    run = Run(Watch(None, False))
+    state = climb((DispersedStarts(),), State(target, choose(guide, target)), run)
+    assert abs(state.rungs[-1].elbo - evidence()) < 4 * state.rungs[-1].elbo_se + 0.5  # loose
+    state = climb((GuideFit(),), state, run)
     noise = 0.5 if guide == "flow" else 0.01  # a flow's steps tell the mean of their own draws
     if guide != "mean-field":
-        assert abs(fitting.elbo_trace[-1] - evidence()) < noise
+        assert abs(state.elbo_trace[-1] - evidence()) < noise
     plotted = er.fit(means(Y), guide, refine=False, progress=False).draws["fit"]
     assert plotted.elbo.dims == ("step",)
     assert abs(float(plotted.elbo[-1]) - evidence()) < noise
@@ -49,8 +53,8 @@ def test_polish_and_starts():
     density = target.value_and_grad
     starts = loose_fits(density, np.zeros((1, DIM)), RNG, tolerance=1e-4)
     assert abs(starts.elbo[0] - evidence()) < 4 * starts.elbo_se[0]
-    found = natural_gradient(density, mean, np.diag(sd), RNG)
-    better = polish(density, found.mean, found.scale_tril, RNG)
+    found = run_fit(NaturalGradient(density, RNG), Affine(mean, np.diag(sd)))
+    better = run_fit(Polish(density, RNG), found.transport)
     assert abs(found.elbo - evidence()) < 0.01 and abs(better.elbo - evidence()) < 0.01
     assert found.elbo == found.trace[-1] and better.elbo == better.trace[-1]
 
@@ -71,7 +75,5 @@ def test_a_fit_that_begins_anew_is_another_line():
     fit = er.fit(program, "full-rank", refine=False, progress=False).draws["fit"]
     assert fit.restart.dims == ("step",) and (np.diff(fit.restart) >= 0).all()
     target = program.target()
-    fitting = Fitting(target, choose("full-rank", target), 0, Watch(None, False))
-    fitting._followed([1.0, 2.0])
-    fitting._followed([1.5])
-    assert fitting.restarts == [0, 0, 1] and fitting.elbo_trace == [1.0, 2.0, 1.5]
+    state = State(target, choose("full-rank", target)).followed([1.0, 2.0]).followed([1.5])
+    assert state.restarts == (0, 0, 1) and state.elbo_trace == (1.0, 2.0, 1.5)

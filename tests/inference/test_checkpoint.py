@@ -5,8 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from elboroom.inference.engines import stochastic
-from elboroom.inference.ladder import climb as ladder
+from elboroom.inference.engines import FlowAscent, stochastic
+from elboroom.inference.ladder import weigh
+from elboroom.inference.ladder.fitting import GuideFit
+from elboroom.inference.ladder.starts import DispersedStarts
 from elboroom.inference.mcmc import nuts
 from elboroom.inference.run import checkpoint as room
 from elboroom.ppl import files
@@ -53,11 +55,11 @@ def fit(folder=None, **options):
 def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
     whole = fit()
     with monkeypatch.context() as patch:
-        broken(patch, ladder, "draw_pool") if stage == "fit" else broken(patch, ladder.Climb, "_fit")
+        broken(patch, weigh, "draw_pool") if stage == "fit" else broken(patch, GuideFit, "run")
         with pytest.raises(Killed):
             fit(tmp_path)
-    for skipped in {"starts": ["_starts"], "fit": ["_starts", "_fit"]}[stage]:
-        monkeypatch.setattr(ladder.Climb, skipped, None)
+    for skipped in {"starts": [DispersedStarts], "fit": [DispersedStarts, GuideFit]}[stage]:
+        monkeypatch.setattr(skipped, "run", None)
     resumed = fit(tmp_path)
     assert np.array_equal(resumed.z, whole.z) and resumed.summary().equals(whole.summary())
     assert resumed.cost.num_gradients == whole.cost.num_gradients
@@ -65,25 +67,26 @@ def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
 
 
 def test_a_broken_fit_of_a_flow_goes_on_to_the_same_result(tmp_path, monkeypatch):
-    from elboroom.inference.engines import flow
+    def brief(cls, problem):
+        return cls(problem.density, problem.target, problem.guide, problem.rng, most_steps=600)
 
-    monkeypatch.setattr(flow, "MOST_STEPS", 600)
+    monkeypatch.setattr(FlowAscent, "of", classmethod(brief))
     whole = fit(guide="flow")
     with monkeypatch.context() as patch:
-        broken(patch, ladder, "draw_pool")
+        broken(patch, weigh, "draw_pool")
         with pytest.raises(Killed):
             fit(tmp_path, guide="flow")
     assert np.array_equal(fit(tmp_path, guide="flow").z, whole.z)
 
 
 def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "EVERY", 0.0)
-    monkeypatch.setattr(stochastic, "MOST_STEPS", 1500)
+    monkeypatch.setattr(room, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(stochastic, "MOST_ASCENT_STEPS", 1500)
     options = {"guide": "mean-field", "minibatch": er.Minibatch("row", 50), "num_draws": 500}
     whole = fit(**options)
     for after in (3, 11):  # killed twice
         with monkeypatch.context() as patch:
-            broken(patch, stochastic, "_block", after)
+            broken(patch, stochastic.Settling, "step", after)
             with pytest.raises(Killed):
                 fit(tmp_path, **options)
     resumed = fit(tmp_path, **options)
@@ -92,7 +95,7 @@ def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch):
 
 def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
     posterior = fit()
-    monkeypatch.setattr(room, "EVERY", 0.0)
+    monkeypatch.setattr(room, "CHECKPOINT_SECONDS", 0.0)
     chunk, calls = nuts.Chains._chunk, []
 
     def dying(self):
@@ -105,7 +108,7 @@ def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         posterior.refine(checkpoint=tmp_path, progress=False)
     kept = er.load(tmp_path / "posterior")
-    assert kept.law == "mcmc" and len(kept.z) == 4 * 4 * nuts.CHUNK
+    assert kept.law == "mcmc" and len(kept.z) == 4 * 4 * nuts.NUTS_CALL
     assert "under way" in kept.trail[-1].reason
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from elboroom.guides import Affine
 from elboroom.inference.evidence.mixing import effective_sizes
 from elboroom.inference.mcmc import drawing, nuts
-from elboroom.inference.mcmc.precondition import Affine
 from elboroom.inference.mcmc.refine import refine
 from elboroom.inference.run.watch import Watch
 
@@ -74,14 +74,13 @@ def test_the_coordinates_are_those_of_the_least_cost(fitted, monkeypatch):
 def test_by_itself_it_ends_when_chains_from_nothing_would_have(fitted, monkeypatch):
     monkeypatch.setattr(nuts, "PLAIN", 900)
     monkeypatch.setattr(drawing, "needed", lambda *given: (9.0, 9.0, 0))
-    dispersed = replace(fitted._outcome, khat=0.9)
-    monkeypatch.setattr(fitted, "_outcome", dispersed)
-    refined = refine(fitted, affordable=1e6, progress=False)
+    dispersed = replace(fitted, _outcome=replace(fitted._outcome, khat=0.9))
+    refined = refine(dispersed, affordable=1e6, progress=False)
     assert "as long as chains from nothing would take" in refined.trail[-1].reason
     assert refined.draws["posterior"].sizes["draw"] <= 900 - nuts.MEETING
     with monkeypatch.context() as patched:
-        patched.setattr(drawing, "MOST", 1500)
-        asked = refine(fitted, progress=False)  # who asks for chains gets them
+        patched.setattr(drawing, "MOST_DRAWS", 1500)
+        asked = refine(dispersed, progress=False)  # who asks for chains gets them
     assert "the most that is kept" in asked.trail[-1].reason
 
 
@@ -119,9 +118,8 @@ def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
     law = posterior._outcome.law
     dear_after_the_first_draws(monkeypatch)
     spread = np.resize(np.array([[-15.0], [15.0]]), law.z.shape)
-    monkeypatch.setattr(
-        posterior, "_outcome", replace(posterior._outcome, khat=0.1, stein=None, law=replace(law, z=spread))
-    )
-    monkeypatch.setattr(drawing, "MOST", 1500)
+    outcome = replace(posterior._outcome, khat=0.1, stein=None, law=replace(law, z=spread))
+    posterior = replace(posterior, _outcome=outcome)
+    monkeypatch.setattr(drawing, "MOST_DRAWS", 1500)
     refined = refine(posterior, progress=False)
     assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"

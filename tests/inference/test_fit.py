@@ -2,10 +2,15 @@
 
 import logging
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats as st
+from elboroom.inference.engines.low_rank import LowRankSearch
+from elboroom.inference.engines.natural import NaturalGradient
+from elboroom.inference.evidence.modes import Search
+from elboroom.inference.ladder import short_chains
 from elboroom.ppl.constraints import real
 
 import elboroom as er
@@ -169,16 +174,14 @@ def test_a_narrow_mode_is_looked_for_from_afar_and_among_the_draws(separation):
 
 
 def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
-    from elboroom.inference.ladder import climb as ladder
-    from elboroom.inference.ladder import fitting
-
     def fails(*args, **kwargs):
         raise MemoryError("no room for it")
 
     x, y = regression_data()
+    places = {"natural_gradient": (NaturalGradient, "init"), "search": (Search, "run")}
     for name in ("natural_gradient", "short_chains", "search"):
         with monkeypatch.context() as patch:
-            patch.setattr(fitting if name == "natural_gradient" else ladder, name, fails)
+            patch.setattr(*places.get(name, (short_chains, name)), fails)
             posterior = er.fit(regression(x, y), progress=False)
         failed = [rung for rung in posterior.trail if "failed: MemoryError: no room for it" in rung.reason]
         if name == "short_chains":  # not needed
@@ -190,13 +193,12 @@ def test_a_rung_that_fails_is_a_line_in_the_trail(monkeypatch):
 
 
 def test_a_fit_that_fails_half_way_is_a_line_in_the_trail(monkeypatch):
-    from elboroom.inference.ladder import fitting
+    def fails(self, state):
+        if state.num_steps:
+            raise MemoryError("no room for it")
+        return replace(state, num_steps=1)  # independent Gaussians are kept
 
-    def fails(density, mean, sd, rng, rank, callback, keep):
-        keep(mean, er.guides.low_rank.LowRankFactor.diagonal(sd))
-        raise MemoryError("no room for it")
-
-    monkeypatch.setattr(fitting, "low_rank", fails)
+    monkeypatch.setattr(LowRankSearch, "step", fails)
     monkeypatch.setattr(sys.modules["elboroom.guides.choose"], "FULL_RANK_LIMIT", 40)
     y = np.random.default_rng(3).normal(size=60)
     posterior = er.fit(common_cause(y, 4.0), refine=False, progress=False)
@@ -284,12 +286,11 @@ def test_max_seconds_and_interrupt_return_the_best_so_far(monkeypatch):
     x, y = regression_data()
     posterior = er.fit(regression(x, y), max_seconds=1e-6, progress=False)
     assert len(posterior.draws["posterior"].draw) == 4000
-    from elboroom.inference.ladder import fitting
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "natural_gradient", interrupted)
+    monkeypatch.setattr(NaturalGradient, "init", interrupted)
     posterior = er.fit(regression(x, y), progress=False)
     assert "interrupt" in [rung.name for rung in posterior.trail]
     table = posterior.summary()

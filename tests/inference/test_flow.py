@@ -1,16 +1,17 @@
 """Fits of flows: known answers, and what must not be trusted."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from elboroom.guides import Flow, sample
-from elboroom.inference.engines.flow import affordable, around, ascend, covers
+from elboroom.guides import Affine, Flow, Spline, choose, sample
+from elboroom.inference.engines import FlowAscent, fit
+from elboroom.inference.evidence.coverage import covers
 from elboroom.inference.evidence.pool import draw_pool
-from elboroom.inference.ladder.climb import Climb
+from elboroom.inference.ladder import State
+from elboroom.inference.ladder.flow import affordable
+from elboroom.inference.ladder.weigh import weighed
 from elboroom.inference.mcmc import nuts as room
-from elboroom.inference.run.watch import Watch
 from elboroom.ppl.constraints import real
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -105,7 +106,7 @@ def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
         assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt(14 / 4 / count)
     assert np.corrcoef(each[:, 0] ** 2, each[:, 1])[0, 1] < -0.95
     frame = posterior._outcome.frame
-    affine = room.Chains(posterior._target, room.Affine(frame.mean, frame.scale), True)
+    affine = room.Chains(posterior._target, Affine(frame.mean, frame.scale), True)
     start = posterior._outcome.law.z[:4]
     spent = refined.trail[-1].num_gradients / size.min()
     assert spent < 0.33 * gradients_per_draw(affine, start, 150)[0]
@@ -113,11 +114,11 @@ def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
 
 def test_an_unsettled_flow_gives_no_coordinates(posterior):
     target, good = posterior._target, posterior._outcome
-    assert isinstance(room.begun(target, good).place, room.Bent)
+    assert isinstance(room.begun(target, good).place, Spline)
     worse = replace(good.stein, location=good.stein.location + 1.0)
     for outcome in (replace(good, khat=0.8), replace(good, stein=worse)):
         chains = room.begun(target, outcome)
-        assert not chains.gated and isinstance(chains.place, room.Affine)
+        assert not chains.gated and isinstance(chains.place, Affine)
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
@@ -126,20 +127,21 @@ def test_chains_are_right_in_the_coordinates_of_any_flow(backend):
     target = straight(0.8).target(backend)
     guide = Flow("affine", num_layers=2, width=8).bind(target)
     rng = np.random.default_rng(0)
-    params = guide.init({"mean": np.ones(2), "scale_tril": np.array([[1.0, 0.0], [0.5, 2.0]])})
-    for name in guide.weights(params):
-        params[name] = 0.4 * rng.standard_normal(params[name].shape)
-    place = room.Bent(guide, params)
+    place = guide.near(Affine(np.ones(2), np.array([[1.0, 0.0], [0.5, 2.0]])))
+    weights = {name: 0.4 * rng.standard_normal(value.shape) for name, value in place.weights.items()}
+    place = replace(place, weights=weights)
+
+    def pulled(x):
+        z, log_jacobian = place.forward(x)
+        value, grad = target.value_and_grad(z)
+        return value + log_jacobian, place.pullback(x, grad)
+
     x = rng.standard_normal((3, 2))
-    z = place.points(x)
-    value, grad = place.pulled(x, *target.value_and_grad(z))
+    z, grad = place.forward(x)[0], pulled(x)[1]
     for j, step in enumerate(1e-5 * np.eye(2)):
-        ends = place.points(np.concatenate([x + step, x - step]))
-        high, low = np.split(
-            place.pulled(np.concatenate([x + step, x - step]), *target.value_and_grad(ends))[0], 2
-        )
+        high, low = np.split(pulled(np.concatenate([x + step, x - step]))[0], 2)
         np.testing.assert_allclose((high - low) / 2e-5, grad[:, j], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(place.coordinates(z), x, atol=1e-6)
+    np.testing.assert_allclose(place.inverse(z)[0], x, atol=1e-6)
     if backend == "jax":
         return  # its chains are seen above
     _, z, inflation = gradients_per_draw(room.Chains(target, place, True), z[:2], 150)
@@ -160,6 +162,12 @@ def test_it_is_kept(posterior, tmp_path):
     np.testing.assert_allclose(*draws)
 
 
+def ascent(target, guide, start, most_steps):
+    """One leg of a flow's fit, from a Gaussian."""
+    rng = np.random.default_rng(0)
+    return fit(FlowAscent(target.value_and_grad, target, guide, rng, most_steps, num_legs=1), start)
+
+
 @pytest.mark.parametrize(
     "kind, backend", [("affine", "jax"), ("spline", "jax"), ("iaf", "torch"), ("affine", "torch")]
 )
@@ -167,15 +175,14 @@ def test_ascent(kind, backend):
     """The bound comes near the log evidence, and a seed fixes all."""
     target = banana(SD).target(backend)
     guide = Flow(kind, num_layers=2, width=16).bind(target)
-    start = guide.init({"mean": np.zeros(2), "scale_tril": np.diag([5.0, 2.0])})
-    found = ascend(target, guide, start, np.random.default_rng(0), 700)
-    pool = draw_pool(target.value_and_grad, guide, found.params, 8000, np.random.default_rng(1))
+    found = ascent(target, guide, Affine(np.zeros(2), np.diag([5.0, 2.0])), 700)
+    pool = draw_pool(target.value_and_grad, found.transport, 8000, np.random.default_rng(1))
     evidence, gaussian = np.log(2 * np.pi * SD), -1.4  # the best Gaussian's bound against it
     bound, error = pool.elbo
     assert evidence + 0.4 * gaussian < bound < evidence + 5 * error
     assert abs(found.trace[-1] - bound) < 0.1
     if (kind, backend) in {("affine", "jax"), ("iaf", "torch")}:
-        again = ascend(target, guide, start, np.random.default_rng(0), 500)
+        again = ascent(target, guide, Affine(np.zeros(2), np.diag([5.0, 2.0])), 500)
         assert len(again.trace) > 1 and again.trace == found.trace[: len(again.trace)]
 
 
@@ -207,19 +214,18 @@ def test_heavy_tails_are_not_trusted():
 def test_mass_that_chains_saw_is_missed():
     target = two_modes(20.0).target()
     guide = Flow(num_layers=2).bind(target)
-    start = guide.init({"mean": np.zeros(3), "scale_tril": np.eye(3)})
-    found = ascend(target, guide, start, np.random.default_rng(0), 900)
-    pool = draw_pool(target.value_and_grad, guide, found.params, 8000, np.random.default_rng(1))
+    found = ascent(target, guide, Affine(np.zeros(3), np.eye(3)), 900).transport
+    pool = draw_pool(target.value_and_grad, found, 8000, np.random.default_rng(1))
     assert pool.khat < 0.5  # the weights say nothing of it
     draws = np.random.default_rng(2).normal(size=(1000, 3))
     both = draws + np.where(np.arange(1000) % 20 == 0, 20.0, 0.0)[:, None] * [1, 0, 0]
     for z, expected in ((draws, True), (both, False)):
-        assert covers(guide, found.params, pool, z, target.value_and_grad(z)[0]) is expected
-    frame = around(pool)
+        assert covers(found, pool, z, target.value_and_grad(z)[0]) is expected
+    frame = pool.around()
     assert np.all(np.abs(frame.mean) < 0.1) and np.all(np.abs(np.diag(frame.scale) - 1) < 0.1)
     pool.z[0], pool.weights[0] = 1e6, 0.0  # a draw without weight, where quantities may overflow
-    climb = Climb(target, SimpleNamespace(family=guide.family), 0, Watch())
-    law, _, _ = climb._weigh(pool, guide, found.params, frame)
+    state = State(target, choose(guide.family, target), guide=guide, fitted=found, best=frame, frame=frame)
+    law = weighed(state, pool).law
     assert law.kind == "psis" and np.abs(law.z).max() < 1e3
 
 
@@ -269,7 +275,7 @@ def test_over_the_globals_alone():
     assert Flow().bends(target).tolist() == [0, 1] and len(Flow(over="all").bends(target)) == 62
     gaussian = er.fit(groups(y), guide="structured", refine=False, progress=False)
     posterior = er.fit(groups(y), guide=Flow(num_layers=2, width=16), refine=False, progress=False)
-    assert posterior.guide.flow.rest == 60
+    assert posterior.guide.structure.layers.rest == 60
     assert posterior.khat < 0.7 < gaussian.khat and posterior.verdict != "untrusted"
     table, size = posterior.summary(), posterior._outcome.pool.size
     for label, (mean, sd) in groups_moments(y).items():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from elboroom.inference.engines import ascent, stochastic
-from elboroom.inference.ladder import climb as ladder
+from elboroom.inference.ladder import weigh
+from elboroom.inference.ladder.fitting import GuideFit
 from elboroom.ppl.backends import load
 from elboroom.ppl.target import Target
 
@@ -120,9 +121,9 @@ def test_evidence_of_local_quantities_fits_too(monkeypatch, backend="jax"):
     """Batches hold a part of the groups only: all rows are read batch by batch."""
     program = groups(Y, GROUP)
     options = dict(guide="mean-field", backend=backend, refine=False, progress=False)
-    monkeypatch.setattr(stochastic, "MOST_STEPS", 200)
-    monkeypatch.setattr(ladder, "FIRST_POOL", 400)
-    monkeypatch.setattr(ladder, "LARGEST_POOL", 400)
+    monkeypatch.setattr(stochastic, "MOST_ASCENT_STEPS", 200)
+    monkeypatch.setattr(weigh, "FIRST_POOL", 400)
+    monkeypatch.setattr(weigh, "LARGEST_POOL", 400)
     small = er.fit(program, minibatch=er.Minibatch("row", 32), **options)
     room_for(monkeypatch, 45, errors(backend)[-1])
     tight = er.fit(program, minibatch=er.Minibatch("row", 64), **options)
@@ -178,7 +179,7 @@ def test_a_fit_that_ran_out_goes_on_where_it_was(tmp_path, monkeypatch, size):
     with monkeypatch.context() as patch:
         room_for(patch, 200, errors("jax")[0])
         whole = fit()
-        patch.setattr(ladder, "draw_pool", dying)
+        patch.setattr(weigh, "draw_pool", dying)
         with pytest.raises(Killed):
             fit(tmp_path)
     resumed = fit(tmp_path)
@@ -200,7 +201,7 @@ def test_the_size_that_memory_chose_is_part_of_the_checkpoint(tmp_path, monkeypa
     whole = fit()
     assert any(f.name == "batches" for f in whole.findings)
     with monkeypatch.context() as patch:
-        patch.setattr(ladder.Climb, "_fit", dying)
+        patch.setattr(GuideFit, "run", dying)
         with pytest.raises(Killed):
             fit(tmp_path)
     monkeypatch.setattr(minibatch, "available", lambda: 1e12)  # another machine

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from elboroom.inference.batches.minibatch import Batches, Minibatch
 from elboroom.inference.engines import stochastic
-from elboroom.inference.engines.stochastic import EVERY, PILOT_STEPS, ascend
+from elboroom.inference.engines.stochastic import ASCENT_EVERY, ASCENT_PILOT_STEPS, ascend
 
 import elboroom as er
 
@@ -164,7 +164,7 @@ def test_a_rollback_goes_to_where_the_numbers_were_finite(backend):
     rng = np.random.default_rng(7)
     group = rng.permutation(np.repeat(np.arange(20), 20))
     svi = er.SVI(sizes(rng.normal(size=400), group), er.Minibatch("row", 50), backend=backend)
-    advance, calls, sixth = svi.advance, [], 3 * PILOT_STEPS // EVERY + 3
+    advance, calls, sixth = svi.advance, [], 3 * ASCENT_PILOT_STEPS // ASCENT_EVERY + 3
 
     def spoiled(count):
         calls.append(svi.rate)
@@ -186,7 +186,7 @@ def test_a_rollback_goes_to_where_the_numbers_were_finite(backend):
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 @pytest.mark.parametrize("size", [None, 50])
 def test_an_ascent_resumed_is_the_unbroken_one(backend, size, monkeypatch):
-    monkeypatch.setattr(stochastic, "MOST_STEPS", 1400)
+    monkeypatch.setattr(stochastic, "MOST_ASCENT_STEPS", 1400)
     rng = np.random.default_rng(8)
     group = rng.permutation(np.repeat(np.arange(20), 20))
     program = sizes(rng.normal(size=400), group)

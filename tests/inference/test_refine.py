@@ -1,11 +1,16 @@
 """Refinement against known answers: metric, gate, stopping, what the guide got wrong, and bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from elboroom.guides import Affine
+from elboroom.inference.evidence.judging import verdicts_of
 from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
-from elboroom.inference.evidence.verdicts import MEAN, QUANTILE, SD
+from elboroom.inference.evidence.quantities import quantity_values
 from elboroom.inference.mcmc import affordable, nuts
 from elboroom.inference.mcmc import refine as room
+from elboroom.inference.thresholds import MEAN, QUANTILE, SD
 from elboroom.ppl.constraints import real
 from scipy.stats import norm
 
@@ -124,8 +129,6 @@ def test_a_second_refinement_compiles_nothing():
 
 
 def test_an_unsettled_fit_gives_no_metric():
-    from dataclasses import replace
-
     posterior = er.fit(pair(0.9), refine=False, progress=False)
     target, good = posterior._target, posterior._outcome
     assert nuts.begun(target, good).gated
@@ -148,8 +151,9 @@ def modes():
 def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
     posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
     law = posterior._outcome.law
-    law.z = np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z
-    posterior._outcome.condemned = None  # what a search of the fit has found is not what is tested
+    law = replace(law, z=np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z)
+    # what a search of the fit has found is not what is tested
+    posterior = replace(posterior, _outcome=replace(posterior._outcome, law=law, condemned=None))
     refined = posterior.refine(num_chains, num_draws, progress=False)
     assert set(refined.summary()["verdict"]) == {"untrusted"}
     assert any(f.name == "chains disagree" and f.verdict == "untrusted" for f in refined.findings)
@@ -205,7 +209,7 @@ def test_only_chains_that_have_met_share_a_metric():
     target = er.fit(linked(np.array([[4.0, 1.0], [1.0, 1.0]])), refine=False, progress=False)._target
     rng = np.random.default_rng(0)
     z = rng.multivariate_normal([0.0, 0.0], [[4.0, 1.0], [1.0, 1.0]], (4, 500))
-    chains = nuts.Chains(target, nuts.Affine(np.zeros(2), np.ones(2)), False)
+    chains = nuts.Chains(target, Affine(np.zeros(2), np.ones(2)), False)
     assert not chains.lent(z + 3.0 * np.arange(4)[:, None, None]) and not chains.gated
     assert not chains.lent(z * np.array([1, 1, 1, 3])[:, None, None]) and not chains.gated
     assert chains.lent(z) and chains.gated
@@ -286,7 +290,7 @@ def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
 
     monkeypatch.setattr(nuts.Chains, "_chunk", interrupted)
     part = posterior.refine(progress=False)
-    assert len(part.z) == 4 * 2 * nuts.CHUNK and "interrupted" in part.trail[-1].reason
+    assert len(part.z) == 4 * 2 * nuts.NUTS_CALL and "interrupted" in part.trail[-1].reason
 
 
 def test_a_start_where_the_density_is_not_finite_is_drawn_again():
@@ -349,16 +353,12 @@ def test_chains_that_are_left_aside_still_tell_against_what_was_trusted(monkeypa
 
 
 def test_chains_that_hardly_change_their_energy_are_not_trusted():
-    from dataclasses import replace
-
     refined = er.fit(pair(0.9), refine=False, progress=False).refine(num_draws=1000, progress=False)
     assert refined.verdict == "trusted"
     law = refined._outcome.law
     slow = np.cumsum(0.05 * np.random.default_rng(0).standard_normal(law.stats["energy"].shape), 1)
     law = replace(law, stats=law.stats | {"energy": slow})
-    values, _ = room.quantity_values(refined._target, law.z)
-    from elboroom.inference.evidence.outcome import verdicts_of
-
+    values, _ = quantity_values(refined._target, law.z)
     _, verdicts = verdicts_of(replace(refined._outcome, law=law), values, np.random.default_rng(0))
     assert set(verdicts.verdict) == {"caution"} and "E-BFMI" in verdicts.reason[0]
 

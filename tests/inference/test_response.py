@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from elboroom.guides.low_rank import LowRankFactor
-from elboroom.inference.engines.low_rank import low_rank
-from elboroom.inference.engines.natural import natural_gradient
+from elboroom.guides import Affine
+from elboroom.inference.engines.loop import fit, run
+from elboroom.inference.engines.low_rank import LowRankSearch
+from elboroom.inference.engines.natural import NaturalGradient
 from elboroom.inference.engines.response import Curvature, linear_response
 
 
@@ -38,15 +39,15 @@ def test_response_is_exact_on_a_gaussian(correlated, rng):
     mean, precision = correlated
     covariance, sd = np.linalg.inv(precision), mean_field(precision)
     chosen = np.array([3, 20, 41])
-    density, factor = gaussian(precision, mean), LowRankFactor.diagonal(sd)
-    found = linear_response(density, mean, factor, chosen, rng, tolerance=1e-8)
+    density, guide = gaussian(precision, mean), Affine(mean, sd)
+    found = linear_response(density, guide, chosen, rng, tolerance=1e-8)
     exact = covariance[np.ix_(chosen, chosen)]
     assert found.converged.all()
     np.testing.assert_allclose(found.covariance, exact, rtol=1e-6)
     assert np.all(sd[chosen] < 0.7 * found.sd)  # what the guide itself says is far off
     differences = np.zeros((2, 60))
     differences[:, [3, 20]] = [[1, -1], [1, 1]]
-    both = linear_response(density, mean, factor, differences, rng, tolerance=1e-8)
+    both = linear_response(density, guide, differences, rng, tolerance=1e-8)
     np.testing.assert_allclose(both.covariance, differences @ covariance @ differences.T, rtol=1e-6)
 
 
@@ -55,9 +56,9 @@ def test_response_knows_how_far_it_is(correlated, rng, num_iterations):
     mean, precision = correlated
     chosen = np.arange(0, 60, 6)
     exact = np.sqrt(np.diag(np.linalg.inv(precision)))[chosen]
-    factor = LowRankFactor.diagonal(mean_field(precision))
+    guide = Affine(mean, mean_field(precision))
     limit = 8 + num_iterations * 16 * (len(chosen) + 1)
-    found = linear_response(gaussian(precision, mean), mean, factor, chosen, rng, 8, limit, tolerance=1e-3)
+    found = linear_response(gaussian(precision, mean), guide, chosen, rng, 8, limit, tolerance=1e-3)
     missing = 1 - found.sd / exact
     lacking = np.linalg.inv(precision)[np.ix_(chosen, chosen)] - found.covariance
     lacking /= np.outer(exact, exact)
@@ -71,7 +72,7 @@ def test_response_knows_how_far_it_is(correlated, rng, num_iterations):
 def test_response_flags_negative_curvature(rng):
     precision = np.diag([1.0, 2.0, -0.5])
     found = linear_response(
-        gaussian(precision, np.zeros(3)), np.zeros(3), LowRankFactor.diagonal(np.ones(3)), np.arange(3), rng
+        gaussian(precision, np.zeros(3)), Affine(np.zeros(3), np.ones(3)), np.arange(3), rng
     )
     assert not found.converged[2] and found.error[2] == np.inf
 
@@ -81,7 +82,7 @@ def test_curvature_leaves_out_draws_where_the_density_is_not_finite(rng):
         bad = z[:, 0] < -1.0
         return np.where(bad, np.nan, -(z**2).sum(1)), np.where(bad[:, None], np.nan, -2.0 * z)
 
-    product = Curvature.of(density, np.zeros(3), LowRankFactor.diagonal(np.ones(3)), rng, 64)
+    product = Curvature.of(density, Affine(np.zeros(3), np.ones(3)), rng, 64)
     assert 0 < len(product.points) < 64 and (product.points[:, 0] >= -1.0).all()
     np.testing.assert_allclose(product(np.eye(3)), 2 * np.eye(3), atol=1e-10)
     np.testing.assert_allclose(product(np.eye(3), single=True), 2 * np.eye(3), atol=1e-10)
@@ -101,7 +102,8 @@ def test_low_rank_finds_wide_and_narrow_directions(rng, which):
     name, precision = list(shapes(dim, rng))[which]
     mean, sd = rng.normal(size=dim), mean_field(precision)
     start = sd * np.exp(0.3 * rng.normal(size=dim))  # as mean-field on few draws leaves it
-    found = low_rank(gaussian(precision, mean), mean + 0.1 * sd, start, rng)
+    engine = LowRankSearch(gaussian(precision, mean), rng)
+    found, _ = run(engine, Affine(mean + 0.1 * sd, start))
     exact = np.sqrt(np.diag(np.linalg.inv(precision)))
     assert found.complete, name
     assert abs(found.elbo - log_evidence(precision)) < 0.5
@@ -115,24 +117,17 @@ def test_low_rank_says_what_it_lacks(rng):
     steps = np.arange(1, 201)
     precision = np.linalg.inv(np.minimum(steps[:, None], steps).astype(float))
     kept = []
-    found = low_rank(
-        gaussian(precision, np.zeros(200)),
-        np.zeros(200),
-        mean_field(precision),
-        rng,
-        rank=4,
-        keep=lambda *state: kept.append(state),
-    )
+    engine = LowRankSearch(gaussian(precision, np.zeros(200)), rng, rank=4)
+    found, _ = run(engine, Affine(np.zeros(200), mean_field(precision)), seen=kept.append)
     assert len(found.factor.width) <= 4 and not found.complete and found.dropped > 1.0
-    assert kept and kept[-1][1] is found.factor
+    assert kept and kept[-1].factor is found.factor
     assert log_evidence(precision) - found.elbo > 5.0
 
 
 def test_low_rank_stops_when_told(rng):
-    found = low_rank(
-        gaussian(np.eye(50), np.zeros(50)), np.zeros(50), np.ones(50), rng, callback=lambda: True
-    )
-    assert found.reason == "stopped" and not found.complete and len(found.factor.width) == 0
+    engine = LowRankSearch(gaussian(np.eye(50), np.zeros(50)), rng)
+    found, reason = run(engine, Affine(np.zeros(50), np.ones(50)), stop=lambda: True)
+    assert reason == "stopped" and not found.complete and len(found.factor.width) == 0
 
 
 def test_a_logistic_regression_with_correlated_columns(rng):
@@ -146,14 +141,15 @@ def test_a_logistic_regression_with_correlated_columns(rng):
         value = (y * eta - np.logaddexp(0, eta)).sum(1) - 0.5 * (z**2).sum(1)
         return value, (y - 1 / (1 + np.exp(-eta))) @ x - z
 
-    dense = natural_gradient(density, np.zeros(dim), 0.3 * np.eye(dim), rng, gradient_tol=0.05)
-    covariance = dense.scale_tril @ dense.scale_tril.T
+    start = Affine(np.zeros(dim), 0.3 * np.eye(dim))
+    dense = fit(NaturalGradient(density, rng, gradient_tol=0.05), start).transport
+    covariance = dense.scale @ dense.scale.T
     exact = np.sqrt(np.diag(covariance))
     sd = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
-    found = low_rank(density, dense.mean, sd, rng)
+    found = fit(LowRankSearch(density, rng), Affine(dense.mean, sd)).transport
     chosen = np.arange(0, dim, 4)
-    response = linear_response(density, found.mean, found.factor, chosen, rng)
-    plain = linear_response(density, dense.mean, LowRankFactor.diagonal(sd), chosen, rng)
+    response = linear_response(density, found, chosen, rng)
+    plain = linear_response(density, Affine(dense.mean, sd), chosen, rng)
     assert response.converged.all() and plain.converged.all()
     assert np.abs(np.log(sd / exact)).mean() > 0.15
     # 16 draws hold the mean Hessian to a few hundredths

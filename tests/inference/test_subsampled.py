@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from elboroom.inference.batches import blocks, minibatch
 from elboroom.inference.batches.minibatch import Batches, Minibatch
-from elboroom.inference.batches.subsampled import Subsampled, subsampled
+from elboroom.inference.batches.view import BatchRows, planned
+from elboroom.inference.ladder import Run, State, climb
+from elboroom.inference.ladder.starts import BatchStart
 from elboroom.inference.run.watch import Watch
 from elboroom.ppl.target import Target
 
@@ -40,7 +42,7 @@ def grouped(num_groups, each, seed=0):
 )
 def test_the_guide_follows_what_batches_hold(num_groups, size, guide, family):
     target = grouped(num_groups, 4).target()
-    plan = subsampled(guide, Batches.of(target, Minibatch("row", size)))
+    plan = planned(guide, Batches.of(target, Minibatch("row", size)))
     assert plan.family.name == family and f"batches of {size} rows" in plan.reason
     assert plan.auto == (num_groups >= 500)  # then the structured guide is tried first
 
@@ -49,11 +51,11 @@ def test_the_guide_follows_what_batches_hold(num_groups, size, guide, family):
 def test_guides_that_need_all_coordinates_are_refused_without(guide):
     batches = Batches.of(grouped(20, 4).target(), Minibatch("row", 10))
     with pytest.raises(er.GuideError, match="'mean-field' with minibatches"):
-        subsampled(guide, batches)
+        planned(guide, batches)
 
 
 def test_no_call_reads_all_rows(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2**11)
+    monkeypatch.setattr(blocks, "DATA_BLOCK", 2**11)
     monkeypatch.setattr(minibatch, "MOST_BLOCKS", 16)  # else the check of the batches would
     program, sizes, whole_call = grouped(20, 200), [], Target.value_and_grad
 
@@ -86,8 +88,8 @@ def test_a_structured_guide_is_fitted_in_blocks():
 def test_starts_that_are_not_finite_are_moved(monkeypatch):
     target = grouped(20, 20).target()
     batches = Batches.of(target, Minibatch("row", 100))
-    plan, watch = subsampled("mean-field", batches), Watch(None, False)
-    climb = Subsampled(target, plan, 0, watch, None, True, 100, batches)
+    plan, run = planned("mean-field", batches), Run(Watch(None, False))
+    state = State(target, plan, num_draws=100, rows=BatchRows.of(batches, plan), named=True)
     whole_call, far = batches.target.value_and_grad, []
 
     def bounded(z, *args, **kwargs):
@@ -97,5 +99,5 @@ def test_starts_that_are_not_finite_are_moved(monkeypatch):
         return np.where(outside, np.nan, value), grad
 
     monkeypatch.setattr(batches.target, "value_and_grad", bounded)
-    climb._starts()
-    assert far[0] and abs(climb.best.mean[0] - 0.5) < 0.4  # no start had been finite
+    state = climb((BatchStart(),), state, run)
+    assert far[0] and abs(state.best.mean[0] - 0.5) < 0.4  # no start had been finite

@@ -104,7 +104,7 @@ def test_bad_pieces_are_refused():
 
 @BACKENDS
 def test_what_is_not_finite_is_named_and_never_returned(backend, monkeypatch):
-    monkeypatch.setattr(stochastic, "PILOT_STEPS", 50)
+    monkeypatch.setattr(stochastic, "ASCENT_PILOT_STEPS", 50)
     found = ascend(er.SVI(broken(1.0), backend=backend))
     assert "site 'ratio' gives nan" in found.culprit and "site 'ratio'" in found.reason
     assert (

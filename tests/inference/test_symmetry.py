@@ -117,7 +117,7 @@ def test_groups_with_data_of_their_own_are_no_symmetry():
             er.observe("y", er.Normal(theta, 10.0), y)
 
     posterior = er.fit(schools(np.array([28.0, 8, -3, 7, -1, 1, 18, 12])), progress=False)
-    assert posterior._outcome.symmetries == []
+    assert posterior._outcome.symmetries == ()
 
 
 def test_stick_breaking_is_the_backend_s():
