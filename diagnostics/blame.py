@@ -10,7 +10,7 @@ from ..inference.evidence.finding import Finding
 from ..inference.evidence.quantities import quantity_values
 from ..inference.evidence.verdicts import POINT_ESTIMATE
 from ..inference.mcmc.refine import refine
-from ..inference.posterior import Posterior, record_of, requested
+from ..inference.posterior.posterior import Posterior, record_of, requested
 from ..inference.posterior.record import split
 from ..ppl.errors import ElboroomError
 from .thresholds import AFFORDABLE, OVERRUN
@@ -120,7 +120,10 @@ def _refined(posterior, affordable: float) -> Posterior | None:
     if affordable <= 0 or outcome is None or outcome.condemned not in {None, POINT_ESTIMATE}:
         return None
     try:
-        made = refine(posterior, progress=False, max_seconds=OVERRUN * affordable, affordable=affordable)
+        seconds = OVERRUN * affordable
+        made = Posterior(
+            refine(record_of(posterior), progress=False, max_seconds=seconds, affordable=affordable)
+        )
     except ElboroomError:
         return None
     return made if made.law == "mcmc" and made.verdict != "untrusted" else None

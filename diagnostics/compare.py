@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.posterior import record_of
+from ..inference.posterior.posterior import record_of
 from ..ppl.errors import DataError, explain
 from ..ppl.turns import without_warnings
 from .checks.loo import Loo, leave_one_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ..inference.evidence.finding import Finding, Findings
-from ..inference.posterior import record_of, requested
+from ..inference.posterior.posterior import record_of, requested
 from .checks import CHECKS, TESTS
 from .checks.judge import Test, judged
 from .checks.predictions import outcomes

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..inference.posterior import record_of
+from ..inference.posterior.posterior import record_of
 from ..ppl.errors import DataError, explain
 from ..ppl.sites import element_labels
 from .checks.outcome import Outcome

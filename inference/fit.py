@@ -27,8 +27,8 @@ from .ladder import STAGES, Run, State, climb
 from .mcmc.affordable import refine_where_it_pays
 from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
-from .posterior import Cost, Posterior
 from .posterior.make import conclude, with_line
+from .posterior.posterior import Cost, Posterior
 from .run.checkpoint import Checkpoint
 from .run.watch import Watch
 
@@ -137,7 +137,7 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     if guide is None:
         data = list(data_findings(program, target.trace, target))
         options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
-        return sampled(program, target, seed, settings, data, asked.start, **options)
+        return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
     compiled = target.density.clock["compile"]
     kept, watch = Checkpoint(checkpoint, asked.identity()), Watch(max_seconds, progress)
     with interrupts.held(answered=True):  # but for the parts that say otherwise, and keep what they reached
@@ -157,13 +157,14 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         found = conclude(program, target, outcome, findings, cost, settings)
         left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
         if refine is False or watch.stop() or (refine == "auto" and guide != "auto"):
-            return found
+            return Posterior(found)
         try:
             if refine == "auto":
-                return refine_where_it_pays(found, progress, left, kept)
-            return run_refine(found, progress=progress, max_seconds=left, checkpoint=kept)
+                return Posterior(refine_where_it_pays(found, progress, left, kept))
+            return Posterior(run_refine(found, progress=progress, max_seconds=left, checkpoint=kept))
         except OutOfMemoryError as error:  # chains see all rows at once
-            return with_line(found, "refine", f"failed: {str(error).splitlines()[0][:200]}")
+            words = f"failed: {str(error).splitlines()[0][:200]}"
+            return Posterior(with_line(found, "refine", words))
 
 
 @dataclass(frozen=True, eq=False)

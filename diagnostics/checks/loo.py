@@ -16,7 +16,7 @@ import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...inference.evidence.psis import khat_threshold
-from ...inference.posterior import record_of, requested
+from ...inference.posterior.posterior import record_of, requested
 from ...ppl.errors import ElboroomError
 from ..thresholds import (
     BEYOND,

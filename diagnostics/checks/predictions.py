@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...inference.posterior import record_of, requested
 from ...inference.posterior.groups import draws_of, predictions
+from ...inference.posterior.posterior import record_of, requested
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
 from ..thresholds import (

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...inference.evidence.finding import Finding
-from ...inference.posterior import record_of
+from ...inference.posterior.posterior import record_of
 from ...ppl.errors import ElboroomError
 from ...ppl.simulate import prior_groups
 from ...ppl.turns import without_warnings

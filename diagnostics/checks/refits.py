@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...inference.posterior import record_of
+from ...inference.posterior.posterior import record_of
 from ...ppl.simulate import in_blocks
 from ..thresholds import (
     DRAWS_PER_COORDINATE,

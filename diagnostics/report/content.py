@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ...inference.posterior import record_of
+from ...inference.posterior.posterior import record_of
 from ..blame import blame
 from ..model_checks import check
 from .digits import plain

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...inference.posterior import record_of
+from ...inference.posterior.posterior import record_of
 from ..checks.binning import binned, group_means, sorting
 from ..checks.outcome import Outcome, pit
 from ..checks.pit import band, ranks

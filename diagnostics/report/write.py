@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...inference.posterior import record_of
+from ...inference.posterior.posterior import record_of
 from ...ppl import files
 from ..thresholds import HEADLINES, TABLE_ROWS
 from . import figures

@@ -10,34 +10,31 @@ from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import ORDER
-from ..posterior import Posterior, Record, record_of
 from ..posterior.make import with_line
+from ..posterior.record import Record
 from ..run.trail import Trail
 from ..thresholds import AFFORDABLE, MEAN, SD, TIMES
 from .refine import refine
 
 
 def refine_where_it_pays(
-    posterior: Posterior, progress: bool = True, max_seconds: float | None = None, checkpoint=None
-) -> Posterior:
+    record: Record, progress: bool = True, max_seconds: float | None = None, checkpoint=None
+) -> Record:
     """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
     affordable cost."""
-    if posterior.judgement == "trusted":
-        return posterior
-    hopeless = _hopeless(record_of(posterior))
+    if record.judgement == "trusted":
+        return record
+    hopeless = _hopeless(record)
     if hopeless:
-        return with_line(posterior, "refine", hopeless)
-    limit = max(AFFORDABLE, TIMES * posterior.cost.run_seconds)
+        return with_line(record, "refine", hopeless)
+    limit = max(AFFORDABLE, TIMES * record.cost.run_seconds)
     seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
-    refined = refine(
-        posterior, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit
-    )
-    before, after = record_of(posterior), record_of(refined)
-    if after.law != "mcmc" or _trust(after) >= _trust(before):
-        return refined
+    after = refine(record, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit)
+    if after.law != "mcmc" or _trust(after) >= _trust(record):
+        return after
     last = replace(after.trail[-1], reason=f"{after.trail[-1].reason}; no better, left aside")
-    trail = Trail([*before.trail, last])
-    return Posterior(replace(before, table=_disputed(before, after), trail=trail, cost=after.cost))
+    trail = Trail([*record.trail, last])
+    return replace(record, table=_disputed(record, after), trail=trail, cost=after.cost)
 
 
 def _disputed(before: Record, after: Record) -> dict:

@@ -31,9 +31,10 @@ from ..evidence.outcome import Outcome, twins
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import POINT_ESTIMATE
 from ..ladder.starts import scattered
-from ..posterior import Cost, Posterior, Record, record_of
 from ..posterior.groups import STEPS
 from ..posterior.make import conclude, with_line
+from ..posterior.record import Cost, Record
+from ..posterior.save import save
 from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
 from ..run.watch import Watch, check_seconds
@@ -61,7 +62,7 @@ SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energ
 @in_words("before chains had draws: the posterior is as it was")
 @held(answered=True)
 def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit adds
-    posterior: Posterior,
+    record: Record,
     num_chains: int = 4,
     num_draws: int | None = None,
     max_seconds: float | None = None,
@@ -70,13 +71,13 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
     checkpoint=None,
     affordable: float | None = None,
     outcome: Outcome | None = None,
-) -> Posterior:
+) -> Record:
     """Chains of NUTS from where a fit ended, see `Posterior.refine`.
 
     Parameters
     ----------
-    posterior : Posterior
-        With its program and the fitted data.
+    record : Record
+        Of a posterior with its program and the fitted data.
     num_chains, num_draws, max_seconds, seed, progress, checkpoint
         See `Posterior.refine`.
     affordable : float, optional
@@ -84,7 +85,6 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
     outcome : Outcome, optional
         What is known of the fit, in place of what the posterior holds.
     """
-    record = record_of(posterior)
     _check(record, num_chains, num_draws, max_seconds, seed)
     begin, watch = time.perf_counter(), Watch(max_seconds, progress)
     outcome = outcome or record.outcome or _remembered(record)
@@ -94,25 +94,25 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
     made = _Refining(record, outcome, rng, begin)
     start = starts(record.target, outcome, chains.superchains or num_chains, rng)
     if start is None:
-        return _without_start(posterior, seconds=made.seconds)
+        return _without_start(record, seconds=made.seconds)
     if chains.superchains:
         start = np.repeat(start, num_chains // SUPERCHAINS, axis=0)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint, {})  # a fit's own may lie beside the draws
 
     def keep() -> None:
-        checkpoint.posterior(lambda: made.drawn(drawing.chains, "under way"))
+        checkpoint.posterior(lambda path: save(made.drawn(drawing.chains, "under way"), {}, path))
 
     drawing: Drawing = Drawing(
         chains, outcome.law, start, record.judged, rng, watch, num_draws, affordable, keep
     )
-    checkpoint.posterior(lambda: posterior, now=affordable is None)
+    checkpoint.posterior(lambda path: save(record, {}, path), now=affordable is None)
     words = _run(drawing, watch, chains, start, affordable, max_seconds)
     if not drawing.chains.z or words.startswith("not affordable"):
         reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
-        return with_line(posterior, "refine", reason, num_gradients=made.num_gradients, seconds=made.seconds)
+        return with_line(record, "refine", reason, num_gradients=made.num_gradients, seconds=made.seconds)
     found = made.drawn(drawing.chains, words, checkpoint.findings)
-    checkpoint.posterior(lambda: found, now=True)
+    checkpoint.posterior(lambda path: save(found, {}, path), now=True)
     return found
 
 
@@ -162,8 +162,8 @@ class _Refining:
         """Gradients so far."""
         return self.record.target.counter.num_gradients - self.before[0]
 
-    def drawn(self, chains, words: str, findings=()) -> Posterior:
-        """The posterior of the draws so far."""
+    def drawn(self, chains, words: str, findings=()) -> Record:
+        """The record of the draws so far."""
         record, outcome, target, law = self.record, self.outcome, chains.target, chains.law()
         values, _ = quantity_values(target, law.z)
         errors = _guide_errors(target, outcome, values, record)
@@ -195,7 +195,7 @@ class _Refining:
         )
 
 
-def sampled(program, target, seed: int, settings: dict, findings=(), start_z=None, **options) -> Posterior:
+def sampled(program, target, seed: int, settings: dict, findings=(), start_z=None, **options) -> Record:
     """The posterior by chains of NUTS alone, from dispersed points.
 
     Parameters
@@ -257,14 +257,14 @@ def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
     check_seconds(max_seconds, positive=False)
 
 
-def _without_start(posterior, seconds) -> Posterior:
+def _without_start(record: Record, seconds: float) -> Record:
     """The posterior as it was, with what stood in the way."""
     reason = "no draw of the fit has a finite density"
     finding = Finding(
         "no start", "fit", None, None, "untrusted", f"Not refined: {reason}. Fit again with another seed."
     )
-    told = record_of(with_line(posterior, "refine", f"not run: {reason}", seconds=seconds))
-    return Posterior(replace(told, findings=Findings([*told.findings, finding])))
+    told = with_line(record, "refine", f"not run: {reason}", seconds=seconds)
+    return replace(told, findings=Findings([*told.findings, finding]))
 
 
 def _guide_errors(target, outcome: Outcome, exact: np.ndarray, record: Record):

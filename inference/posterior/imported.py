@@ -85,7 +85,7 @@ def from_datatree(tree, program=None) -> Posterior:
         quantities=None,
         local=sorted(load(program.backend, program.model.language).local_sites(program)),
     )
-    return conclude(program, target, outcome, (), Cost(0, 0, 0.0, 0.0), settings)
+    return Posterior(conclude(program, target, outcome, (), Cost(0, 0, 0.0, 0.0), settings))
 
 
 def _group(tree):

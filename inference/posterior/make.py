@@ -1,4 +1,4 @@
-"""From what a fit or chains found to a `Posterior`: draws to keep, verdicts, findings."""
+"""From what a fit or chains found to the record of a `Posterior`: draws to keep, verdicts, findings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from ..thresholds import (
     MIRRORED,
     MOST_SYMMETRIES,
 )
-from .posterior import Posterior, record_of
 from .record import Cost, Record, columns, split
 
 
@@ -39,8 +38,8 @@ def conclude(
     findings: Iterable[Finding],
     cost: Cost,
     settings: Mapping[str, Any],
-) -> Posterior:
-    """The posterior of an outcome.
+) -> Record:
+    """The record of an outcome's posterior.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ def conclude(
         outcome=outcome,
     )
     made.known("quantities", settings.get("quantities") or ())
-    return Posterior(replace(made, trail=_with_verdict(made)))
+    return replace(made, trail=_with_verdict(made))
 
 
 def _judged(
@@ -230,10 +229,7 @@ def _symmetries(outcome: Outcome, mirrored: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def with_line(
-    posterior: Posterior, name: str, reason: str, num_gradients: int = 0, seconds: float = 0.0
-) -> Posterior:
-    """The same posterior with one more line in its trail."""
-    record = record_of(posterior)
+def with_line(record: Record, name: str, reason: str, num_gradients: int = 0, seconds: float = 0.0) -> Record:
+    """The same record with one more line in its trail."""
     rung = Rung(name, "nuts", num_gradients=num_gradients, seconds=seconds, reason=reason)
-    return Posterior(replace(record, trail=Trail([*record.trail, rung])))
+    return replace(record, trail=Trail([*record.trail, rung]))

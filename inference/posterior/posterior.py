@@ -15,6 +15,7 @@ from ...ppl.tree import dataset
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.pool import draw_pool
+from ..mcmc.refine import refine
 from ..run.trail import Trail
 from ..thresholds import DRAWS_PER_KEPT, RESPONSIBILITY_BLOCK
 from .derive import derived
@@ -376,11 +377,10 @@ class Posterior:
         Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Vehtari et al. (2021), Bayesian Analysis 16.
         Margossian et al. (2024), Nested R̂, Bayesian Analysis.
         """
-        from ..mcmc.refine import refine
-
         if kernel != "nuts":
             raise UnsupportedError(explain("kernel", "'nuts'", repr(kernel), "leave it at its default"))
-        return refine(self, num_chains, num_draws, max_seconds, seed, progress, checkpoint)
+        record = self._record
+        return Posterior(refine(record, num_chains, num_draws, max_seconds, seed, progress, checkpoint))
 
     @property
     def guide_errors(self):

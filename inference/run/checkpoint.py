@@ -11,6 +11,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,10 +137,11 @@ class Checkpoint:
         self._arrays |= {f"under_way/{name}": np.asarray(value) for name, value in make().items()}
         self._write()
 
-    def posterior(self, make: Callable[[], Any], now: bool = False) -> None:
-        """A posterior to load, once a minute or `now`."""
-        if self.folder is not None and (now or time.monotonic() - self._written >= CHECKPOINT_SECONDS):
-            self._guarded(lambda: make().save(self.folder / POSTERIOR))
+    def posterior(self, write: Callable[[Path], Any], now: bool = False) -> None:
+        """A posterior to load, once a minute or `now`; ``write(folder)`` writes it."""
+        folder = self.folder
+        if folder is not None and (now or time.monotonic() - self._written >= CHECKPOINT_SECONDS):
+            self._guarded(lambda: write(folder / POSTERIOR))
 
     def _write(self) -> None:
         folder = self.folder

@@ -111,7 +111,7 @@ _NAMES = {
     "inference.fit": ("fit",),
     "inference.batches.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),
-    "inference.posterior": ("Posterior",),
+    "inference.posterior.posterior": ("Posterior",),
     "diagnostics.blame": ("blame",),
     "diagnostics.compare": ("compare",),
     "inference.posterior.imported": ("from_datatree",),

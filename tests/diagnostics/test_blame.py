@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from elboroom.diagnostics.blame import blame
-from elboroom.inference.posterior import Posterior, record_of
+from elboroom.inference.posterior.posterior import Posterior, record_of
 
 import elboroom as er
 
