@@ -1,5 +1,6 @@
 """Guides: the families q(z), and the rule that picks one."""
 
+from .catalogue import FAMILIES, TRANSPORTS
 from .choose import choose
 from .delta import Delta
 from .family import Family, Guide, log_prob, sample
@@ -11,9 +12,6 @@ from .mean_field import MeanField
 from .mixture import Mixture
 from .structured import Structured
 from .transport import Affine, Rooted, Transport
-
-FAMILIES = (MeanField, LowRank, Structured, FullRank, Flow, Laplace, Delta)
-TRANSPORTS = (Affine, Rooted, Spline)
 
 __all__ = [
     "FAMILIES",

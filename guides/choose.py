@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..ppl.errors import GuideError, explain
+from . import catalogue
+from .structure import UnreadLinks
+from .structured import Structured, blocks
 from .thresholds import FULL_RANK_LIMIT, LOW_RANK_LIMIT, SAVED, SPARSE
 from .transport import Gaussian
 
@@ -35,9 +38,6 @@ class Plan:
         """
         if not self.auto:
             return self
-        from .structure import UnreadLinks
-        from .structured import Structured
-
         try:
             guide = Structured().bind_near(target, start)
         except GuideError:
@@ -71,15 +71,12 @@ def choose(guide: Any, target) -> Plan:
     GuideError
         For an unknown name, or a family that cannot stand where it is asked for.
     """
-    from . import FAMILIES
-    from .structured import Structured, blocks
-
     if isinstance(guide, Mapping):
         blocks(target, guide)  # before anything is computed
         words = ", ".join(f"{name} {getattr(family, 'name', family)}" for name, family in guide.items())
         return Plan(Structured(sites=dict(guide)), f"given by the user: {words}")
 
-    families = {family.name: family for family in FAMILIES}
+    families = {family.name: family for family in catalogue.FAMILIES}
     spelled = {name.replace("-", ""): name for name in families} | {"map": "delta"}
     if isinstance(guide, str) and guide != "auto":
         name = spelled.get(guide.lower().replace("-", "").replace("_", ""))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...guides import FAMILIES
+from ...guides import catalogue
 from ...guides.family import Guide
 from ...guides.transport import Affine, packed
 from ..evidence.finding import Finding
@@ -74,7 +74,7 @@ def _guide(state: State, values: dict, layout: dict[str, np.ndarray]) -> Guide:
     """The guide that was fitted, without another look at the posterior."""
     family = state.plan.family
     if family.name != values["family"]:
-        family = {known.name: known for known in FAMILIES}[values["family"]](**values["settings"])
+        family = catalogue.known()[values["family"]](**values["settings"])
     target = state.target
     known = SimpleNamespace(dim=target.dim, layout=layout, backend=target.backend, dtype=target.dtype)
     return family.bind(known if layout else target)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...guides import FAMILIES, Mixture
+from ...guides import catalogue
 from ...ppl import constraints, files
 from ...ppl.distributions import is_censored, measure_of
 from ...ppl.errors import ElboroomError, InferenceError, explain, in_short
@@ -155,7 +155,7 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Record:
 
     tensors = from_bytes(contents[GUIDE])
     groups = _read_groups(contents[DRAWS], tensors["z"].dtype)
-    families = {cls.name: cls for cls in (*FAMILIES, Mixture)}
+    families = catalogue.known()
     if record["family"] not in families:
         raise InferenceError(
             explain(
