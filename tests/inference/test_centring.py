@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from elboroom.inference.posterior import record_of
+from elboroom.inference.posterior.posterior import record_of
 from scipy.stats import multivariate_normal
 
 import elboroom as er

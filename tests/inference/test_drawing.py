@@ -8,7 +8,7 @@ from elboroom.guides import Affine
 from elboroom.inference.evidence.mixing import effective_sizes
 from elboroom.inference.mcmc import drawing, nuts
 from elboroom.inference.mcmc.refine import refine
-from elboroom.inference.posterior import Posterior, record_of
+from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.inference.run.watch import Watch
 
 import elboroom as er
@@ -78,10 +78,10 @@ def test_by_itself_it_ends_when_chains_from_nothing_would_have(fitted, monkeypat
     monkeypatch.setattr(nuts, "PLAIN", 900)
     monkeypatch.setattr(drawing, "needed", lambda *given: (9.0, 9.0, 0))
     record = record_of(fitted)
-    dispersed = Posterior(replace(record, outcome=replace(record.outcome, khat=0.9)))
+    dispersed = replace(record, outcome=replace(record.outcome, khat=0.9))
     refined = refine(dispersed, affordable=1e6, progress=False)
     assert "as long as chains from nothing would take" in refined.trail[-1].reason
-    assert refined.draws["posterior"].sizes["draw"] <= 900 - nuts.MEETING
+    assert Posterior(refined).draws["posterior"].sizes["draw"] <= 900 - nuts.MEETING
     with monkeypatch.context() as patched:
         patched.setattr(drawing, "MOST_DRAWS", 1500)
         asked = refine(dispersed, progress=False)  # who asks for chains gets them
@@ -123,7 +123,7 @@ def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
     dear_after_the_first_draws(monkeypatch)
     spread = np.resize(np.array([[-15.0], [15.0]]), law.z.shape)
     outcome = replace(record_of(posterior).outcome, khat=0.1, stein=None, law=replace(law, z=spread))
-    posterior = Posterior(replace(record_of(posterior), outcome=outcome))
+    record = replace(record_of(posterior), outcome=outcome)
     monkeypatch.setattr(drawing, "MOST_DRAWS", 1500)
-    refined = refine(posterior, progress=False)
+    refined = refine(record, progress=False)
     assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"

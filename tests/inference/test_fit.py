@@ -11,7 +11,7 @@ from elboroom.inference.engines.low_rank import LowRankSearch
 from elboroom.inference.engines.natural import NaturalGradient
 from elboroom.inference.evidence.modes import Search
 from elboroom.inference.ladder import short_chains
-from elboroom.inference.posterior import record_of
+from elboroom.inference.posterior.posterior import record_of
 from elboroom.ppl.constraints import real
 
 import elboroom as er

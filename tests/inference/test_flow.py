@@ -12,7 +12,7 @@ from elboroom.inference.ladder import State
 from elboroom.inference.ladder.flow import affordable
 from elboroom.inference.ladder.weigh import weighed
 from elboroom.inference.mcmc import nuts as room
-from elboroom.inference.posterior import record_of
+from elboroom.inference.posterior.posterior import record_of
 from elboroom.ppl.constraints import real
 from scipy.optimize import brentq
 from scipy.stats import norm

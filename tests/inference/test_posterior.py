@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from elboroom.inference.evidence.finding import Finding
-from elboroom.inference.posterior import record_of
 from elboroom.inference.posterior import save as saving
+from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.ppl import files
 
 import elboroom as er
@@ -44,7 +44,7 @@ def posterior():
 
 @pytest.fixture(scope="module")
 def saved(posterior, tmp_path_factory):
-    fresh = replace(posterior, _groups={})
+    fresh = Posterior(record_of(posterior))
     return fresh.save(tmp_path_factory.mktemp("fit") / "posterior")
 
 
@@ -222,11 +222,8 @@ def test_a_new_process_without_the_data(posterior, saved):
 def test_with_its_program_it_predicts_as_before(posterior, saved):
     loaded = er.load(saved, program=groups(NAMES, _outcomes()))
     assert loaded.findings == posterior.findings
-    for p in (posterior, loaded):
-        p.predicted = p.predict(group=["b", "new"], new_groups="group", seed=3)["posterior_predictive"][
-            "y"
-        ].values
-    np.testing.assert_array_equal(posterior.predicted, loaded.predicted)
+    drawn = (p.predict(group=["b", "new"], new_groups="group", seed=3) for p in (posterior, loaded))
+    np.testing.assert_array_equal(*(tree["posterior_predictive"]["y"].values for tree in drawn))
     assert loaded.draws["log_likelihood"]["y"].shape == (1, 1000, 20)
 
 
@@ -358,13 +355,14 @@ def test_saving_spares_what_is_not_ours(posterior, tmp_path, monkeypatch):
 
 
 def test_numbers_that_json_lacks(posterior, tmp_path):
-    khat, findings = posterior.khat, posterior.findings
-    odd = replace(posterior, khat=np.inf, findings=(Finding("x", "fit", None, 1.0, "ok", "<b>"),), _groups={})
+    before = posterior.khat, posterior.findings
+    findings = (Finding("x", "fit", None, 1.0, "ok", "<b>"),)
+    odd = Posterior(replace(record_of(posterior), khat=np.inf, findings=findings))
     text = (odd.save(tmp_path / "odd") / saving.RECORD).read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(word))
     loaded = er.load(tmp_path / "odd")
     assert loaded.khat == np.inf and loaded.findings == odd.findings
-    assert (posterior.khat, posterior.findings) == (khat, findings)
+    assert (posterior.khat, posterior.findings) == before
 
 
 # -- show ------------------------------------------------------------------------------------------------
@@ -380,17 +378,18 @@ def test_text_shows_verdict_table_trail_and_findings(posterior):
 def test_worst_rows_come_first_and_long_tables_are_cut():
     from types import SimpleNamespace
 
-    import pandas as pd
     from elboroom.inference.posterior.render import shown
 
-    frame = pd.DataFrame({"mean": np.arange(30.0), "verdict": [*["trusted"] * 28, "caution", "untrusted"]})
-    rows, left = shown(SimpleNamespace(summary=lambda: frame, _judged=lambda: [5]))
+    table = {name: np.arange(30.0) for name in ("label", "mean", "sd", "q5", "median", "q95")}
+    table |= {"verdict": [*["trusted"] * 28, "caution", "untrusted"], "reason": [""] * 30}
+    rows, left = shown(SimpleNamespace(table=table, judged=[5]))
     assert len(rows) == 20 and left == 10
     assert rows["mean"].tolist()[:4] == [29, 28, 5, 0]
 
 
 def test_html_is_escaped(posterior):
-    odd = replace(posterior, name="<script>", findings=(Finding("x", "fit", 1.0, 1.0, "ok", "a<b"),))
+    findings = (Finding("x", "fit", 1.0, 1.0, "ok", "a<b"),)
+    odd = Posterior(replace(record_of(posterior), name="<script>", findings=findings))
     page = odd._repr_html_()
     assert "<script>" not in page and "&lt;script&gt;" in page and "a&lt;b" in page
 

@@ -10,7 +10,7 @@ from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, spl
 from elboroom.inference.evidence.quantities import quantity_values
 from elboroom.inference.mcmc import affordable, nuts
 from elboroom.inference.mcmc import refine as room
-from elboroom.inference.posterior import Posterior, record_of
+from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.inference.thresholds import MEAN, QUANTILE, SD
 from elboroom.ppl.constraints import real
 from scipy.stats import norm
@@ -164,10 +164,10 @@ def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
 
 def test_by_itself_it_runs_where_trust_is_missing_and_affordable(monkeypatch):
     data = np.ones(1)
-    plain = er.fit(heavy(data), refine=False, progress=False)
-    monkeypatch.setattr(affordable, "_trust", lambda posterior: (0, posterior.law == "mcmc"))
-    plain.table["verdict"][0] = "untrusted"
-    plain.settings["quantities"] = ["x"]
+    plain = record_of(er.fit(heavy(data), refine=False, progress=False))
+    monkeypatch.setattr(affordable, "_trust", lambda record: (0, record.law == "mcmc"))
+    table = {**plain.table, "verdict": ["untrusted", *plain.table["verdict"][1:]]}
+    plain = replace(plain, table=table, settings={**plain.settings, "quantities": ["x"]})
     refined = affordable.refine_where_it_pays(plain, progress=False)
     assert refined.law == "mcmc" and refined.settings["num_chains"] == 4
     dear = room.refine(plain, affordable=1e-3, progress=False)
@@ -352,10 +352,10 @@ def test_what_chains_cannot_mend_is_not_refined():
 
 
 def test_chains_that_are_left_aside_still_tell_against_what_was_trusted(monkeypatch):
-    plain = er.fit(pair(0.9), refine=False, progress=False)
-    plain.table["mean"] = plain.table["mean"] + np.array([0.0, 0.5])
-    plain.table["verdict"] = ["caution", "trusted"]
-    monkeypatch.setattr(affordable, "_trust", lambda posterior: (0, posterior.law != "mcmc"))
+    plain = record_of(er.fit(pair(0.9), refine=False, progress=False))
+    mean = plain.table["mean"] + np.array([0.0, 0.5])
+    plain = replace(plain, table={**plain.table, "mean": mean, "verdict": ["caution", "trusted"]})
+    monkeypatch.setattr(affordable, "_trust", lambda record: (0, record.law != "mcmc"))
     kept = affordable.refine_where_it_pays(plain, progress=False)
     assert kept.law == plain.law and kept.trail[-1].reason.endswith("left aside")
     assert kept.table["verdict"] == ["caution", "caution"] and "say otherwise" in kept.table["reason"][1]

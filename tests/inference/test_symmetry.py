@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from elboroom.inference.evidence import symmetry
-from elboroom.inference.posterior import record_of
+from elboroom.inference.posterior.posterior import record_of
 
 import elboroom as er
 
