@@ -29,7 +29,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 
 import numpy as np  # noqa: E402  after the number of threads
 
-import elboroom as er  # noqa: E402
+import elboroom as er  # noqa: E402  likewise
 
 EFFECTS = ("carrier", "dest", "hour")
 

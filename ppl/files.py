@@ -27,7 +27,7 @@ from .thresholds import ATTEMPTS, DRAFT_LETTERS, MARK_DIGITS, QUOTED_LONG, STALE
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 DRAFT, OLD = "draft", "old"
 SHA256 = 32  # bytes of a checksum

@@ -31,6 +31,7 @@ def log_gamma_tails(a: Any, x: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     a : array, positive
+        Shape of the gamma law whose tails they are.
     x : array
         Nothing lies below zero.
 
@@ -68,6 +69,7 @@ def log_beta_tails(a: Any, b: Any, log_x: Any, log_y: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     a, b : array, positive
+        Parameters of the beta law whose tails they are.
     log_x, log_y : array
         Finite logarithms of x and of y = 1 - x, both of which keep their precision that way.
 

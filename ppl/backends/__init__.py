@@ -21,6 +21,7 @@ def load(name: str, language: str = "elboroom") -> Backend:
     Parameters
     ----------
     name : {"jax", "torch"}
+        Which of the two.
     language : {"elboroom", "numpyro", "pyro"}
         Whose words the model speaks.
 

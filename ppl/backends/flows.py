@@ -39,10 +39,14 @@ class Layers:
     Parameters
     ----------
     kind : {"spline", "affine", "iaf"}
+        What a layer does: to half of the coordinates, given the other half, a rational quadratic spline and an affine
+        map, or an affine map alone; or to each coordinate an affine map, given those before it.
     dim : int
         Coordinates that the layers bend.
     num_layers, width, knots : int
+        Number of layers, hidden units of each one's network, and knots of a spline.
     dtype : str
+        Precision of weights and points.
     rest : int
         More coordinates, Gaussian given the first `dim`: a network of these puts out their means and log scales.
     """
@@ -97,7 +101,8 @@ class Layers:
         shift, size = out[:, : self.rest], out[:, self.rest :]
         return shift, size / (1 + math.abs(size) / STEEPEST)
 
-    def _forward(self, eps, params, order):
+    def pushed(self, eps: Any, params: Any, order: Any) -> tuple[Any, Any]:
+        """Points that draws of the base law's coordinates become, and log Jacobians."""
         x, wide = self._heavier(eps[:, : self.dim])
         bent, change = self.bent(x, params, order)
         if not self.rest:
@@ -106,7 +111,8 @@ class Layers:
         rest = shift + math.exp(size) * eps[:, self.dim :]
         return math.concat([bent, rest], axis=1), wide + change + size.sum(1)
 
-    def _inverse(self, x, params, order):
+    def pulled(self, x: Any, params: Any, order: Any) -> tuple[Any, Any]:
+        """Draws that become these points, and log Jacobians."""
         straight, log_det = self.straight(x[:, : self.dim], params, order)
         eps = math.sinh(self._tail * math.asinh(straight / self._spread))
         log_det = log_det - self._heavier(eps)[1]
@@ -118,5 +124,5 @@ class Layers:
 
     def _weighed(self, eps, params, order, grad):
         """A number whose gradient in `eps` is that of a log density with the gradients `grad` at the points."""
-        x, log_det = self._forward(eps, params, order)
+        x, log_det = self.pushed(eps, params, order)
         return (x * grad).sum() + log_det.sum()

@@ -6,6 +6,7 @@ Density and its parts, values and coordinates, rows, predictions: written once, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,12 +36,15 @@ class Functions:
     Parameters
     ----------
     library : Library
+        The backend's, which computes.
     program : Program
         Supplies the model, its static arguments and fixed sites; its data are never captured.
     static : mapping
         The arguments that are not traced, as the model gets them.
     trace : ModelTrace
+        Sites of the program, whose order is that of the coordinates.
     dtype : numpy.dtype
+        Precision of the density.
     """
 
     def __init__(self, library: Library, program, static, trace, dtype):
@@ -78,7 +82,7 @@ class Functions:
         """Log density terms, discrete sites summed out."""
         nodes = record.nodes.values()
         terms = {n.name: n.log_prob for n in nodes if n.role in roles and n.name not in without}
-        if not record.discrete:
+        if not record.discrete or self._num_batch is None:
             return [Factor(value, frozenset({name})) for name, value in terms.items()]
         check_terms(terms, record.discrete, self._num_batch, self._program.links(self._library.name))
         return eliminate(terms, record.discrete, self._num_batch, self._library.scan)
@@ -172,7 +176,8 @@ class Functions:
         """Log likelihood of each observed row, by site."""
         record, out = self._at(z, data, weights), {}
         for factor in self._factors(record):
-            seen = [n for n in map(record.nodes.get, sorted(factor.names)) if n.role == "observed" or n.rows]
+            nodes = (record.nodes[name] for name in sorted(factor.names))
+            seen = [n for n in nodes if n.role == "observed" or n.rows]
             if len(seen) != 1:  # no rows of its own: a discrete site is shared
                 continue
             (node,), value = seen, factor.value
@@ -294,7 +299,8 @@ class Functions:
 
         One site is drawn after the other, each from its probabilities given the values before it.
         """
-        counts, codes, tilts = self._trace.counts, {}, self._tilts()
+        counts, tilts = self._trace.counts, self._tilts()
+        codes: dict[str, Any] = {}
 
         def total(tilts):
             return self._sum(self._record(latent, data, weights, tilts=tilts), BEFORE_DATA)
@@ -333,7 +339,7 @@ def _element(value, at):
 
 def among(values) -> Callable:
     """``latent(name, fn)`` for values that are all given."""
-    return lambda name, fn, at=None: _element(values[name], at)
+    return lambda name, _fn, at=None: _element(values[name], at)
 
 
 def _drawing(draws: Draws) -> Callable:

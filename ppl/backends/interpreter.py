@@ -26,6 +26,7 @@ class Run(Deciding):
     latent : callable
         ``latent(name, fn) -> value`` for each latent site; with a third argument for one step of a loop of the model.
     record : Record
+        Where the sites of this run are kept.
     fixed, intervened : mapping
         Values of conditioned and of intervened sites.
     weights : mapping or None

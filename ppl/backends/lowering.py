@@ -32,6 +32,7 @@ class Lowering:
     rows : mapping
         Class of a declaration to what makes the library's distribution of it; a new one that is no formula is a row here.
     supports : Supports
+        Translations of constraints, in both directions.
     asarray : callable
         ``asarray(value)``: a parameter as it was given, as an array that the library computes with.
     leaf : callable

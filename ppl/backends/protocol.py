@@ -157,7 +157,7 @@ class Sampler(Protocol):
     Hoffman and Gelman (2014), The no-U-turn sampler, JMLR 15.
     """
 
-    def begin(
+    def begin(  # noqa: PLR0913, PLR0917  a place with what is known there, settings, and what the density takes
         self,
         seeds: Sequence[int],
         x: np.ndarray,
@@ -174,15 +174,19 @@ class Sampler(Protocol):
         Parameters
         ----------
         seeds : sequence of int, length C
+            One for each chain: it fixes all random numbers of its chain.
         x : numpy.ndarray, shape (C, dim)
+            Where the chains start, in coordinates of the frame.
         value, grad : numpy.ndarray, shapes (C,) and (C, dim)
             Log density there and its gradient in x.
         step_size : float
+            The first, in units of x; the warm-up adapts it.
         accept : float
             Acceptance probability that the step size aims at.
         frame : tuple
             Mean and scale; with a flow its weights and order also.
         data, weights : mapping
+            The traced arguments and the learnable arrays by name, on the device.
         """
         ...
 
@@ -228,7 +232,7 @@ class Loops(Protocol):
     """
 
     @property
-    def OPTIMISER(self) -> str: ...  # noqa: N802
+    def OPTIMISER(self) -> str: ...
 
     def loop(
         self,
@@ -244,6 +248,7 @@ class Loops(Protocol):
         step : callable
             Of mappings of arrays.
         dtype : numpy.dtype
+            Precision of all floating-point arrays.
         clock : dict
             See `Function`.
         shape : tuple of int
@@ -314,6 +319,7 @@ class Flow(Protocol):
         Parameters
         ----------
         density : Density
+            Whose bound it is; its data and weights come with the constants.
         num_draws : int
             Draws per step, half of them the negatives of the others.
         """
@@ -331,10 +337,14 @@ class Flows(Protocol):
         Parameters
         ----------
         kind : {"spline", "affine", "iaf"}
+            What a layer does: to half of the coordinates, given the other half, a rational quadratic spline and an affine
+            map, or an affine map alone; or to each coordinate an affine map, given those before it.
         dim : int
             Coordinates that the layers bend.
         num_layers, width, knots : int
+            Number of layers, hidden units of each one's network, and knots of a spline.
         dtype : str
+            Precision of weights and points.
         rest : int
             More coordinates, Gaussian given the first.
         """
@@ -353,7 +363,7 @@ class Backend(Protocol):
     """
 
     @property
-    def LOCKSTEP(self) -> bool: ...  # noqa: N802
+    def LOCKSTEP(self) -> bool: ...
 
     @property
     def flows(self) -> Flows: ...
@@ -407,11 +417,13 @@ class Backend(Protocol):
         Parameters
         ----------
         density : Density
+            What the chains draw from.
         num_warmup : int
             Iterations that set the step size, and the metric where it is adapted.
         metric : {None, "diagonal", "dense"}
             What the warm-up adapts; None leaves the identity.
         flow : Flow, optional
+            Whose base coordinates the chains move in; None for those of the frame alone.
         """
         ...
 

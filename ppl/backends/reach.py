@@ -92,7 +92,7 @@ def source_state(ndim: int) -> Reach:
     return Reach(tuple(One((i,)) for i in range(ndim)))
 
 
-def route(state: State, where: Mapping[int, int | None | Via], lost: str = MIX) -> dict:
+def route(state: State, where: Mapping[int, int | Via | None], lost: str = MIX) -> dict:
     """Follow axes of a value to where an operation puts them; axes that are not named are `lost`."""
     return {key: Reach(tuple(_routed(a, where, lost) for a in r.axes), r.carried) for key, r in state.items()}
 

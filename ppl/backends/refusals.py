@@ -32,7 +32,9 @@ def check_shape(what: str, expected: tuple, got: tuple) -> None:
     Parameters
     ----------
     what : {"log_prob", "sample"}
+        The function, by the name of its argument.
     expected, got : tuple of int
+        The shape that its result should have, and the one that it has.
 
     Raises
     ------

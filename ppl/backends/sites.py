@@ -119,6 +119,10 @@ class Looks:
 
         Parameters
         ----------
+        program : Program
+            Keeps what was found of its masks.
+        found : ModelTrace
+            Its sites, traced as if nothing were masked.
         masks : callable
             ``masks(found) -> Masks``, called where data or laws have any.
         again : callable
@@ -137,9 +141,10 @@ class Looks:
         """The trace with the latent sites whose law has the axis of a discrete site."""
         if not found.counts:
             return found
-        shapes, names = {s.name: s.shape for s in found.sites}, []
+        shapes = {s.name: s.shape for s in found.sites}
+        names: list[str] = []
 
-        def latent(name, fn, at=None):
+        def latent(name, fn, _at=None):
             extra = len(fn.batch_shape) - run.num_batch
             if extra <= 0:
                 return self.latent(name, fn)

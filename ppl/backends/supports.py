@@ -111,12 +111,26 @@ class Supports:
         UnsupportedError
             For `constraints.dependent`, whose bounds are unknown.
         """
-        names, bound = self._names, self._bound
-        if isinstance(constraint, names.Constraint):
+        if isinstance(constraint, self._names.Constraint):
             return constraint
         for theirs, ours in self._fixed:
             if constraint == ours:
                 return theirs
+        made = self._made(constraint)
+        if made is None:
+            raise UnsupportedError(
+                explain(
+                    self._where,
+                    "a constraint with known bounds",
+                    getattr(constraint, "words", repr(constraint)),
+                    "give the bounds as numbers, as in constraints.interval(0, 1)",
+                )
+            )
+        return made
+
+    def _made(self, constraint: Any) -> Any:  # noqa: PLR0911  one for each class
+        """The library's constraint of one of ours with parameters; None of another."""
+        names, bound = self._names, self._bound
         match constraint:
             case constraints.Independent(base, num_axes):
                 return names.independent(self.theirs(base), num_axes)
@@ -134,14 +148,7 @@ class Supports:
                 return names.integer_greater_than(bound(low))
             case constraints.IntegerInterval(low, high):
                 return names.integer_interval(bound(low), bound(high))
-        raise UnsupportedError(
-            explain(
-                self._where,
-                "a constraint with known bounds",
-                getattr(constraint, "words", repr(constraint)),
-                "give the bounds as numbers, as in constraints.interval(0, 1)",
-            )
-        )
+        return None
 
     def running(self, declared: Any) -> Any:
         """The library's support of a formula that holds the library's arrays, whose bounds may not be numbers yet."""

@@ -39,7 +39,8 @@ def mask_of(fn: Any) -> Any:
     """The mask of a law, of its batch shape; None where it has none, or one for all."""
     kind = type(fn).__name__
     if kind == "MaskedDistribution":
-        return None if isinstance(fn._mask, bool) else math.broadcast_to(fn._mask, fn.batch_shape)
+        mask = fn._mask  # noqa: SLF001  neither library has a public name for it
+        return None if isinstance(mask, bool) else math.broadcast_to(mask, fn.batch_shape)
     inner = mask_of(fn.base_dist) if kind in ("ExpandedDistribution", "Independent") else None
     if inner is None or kind == "ExpandedDistribution":
         return None if inner is None else math.broadcast_to(inner, fn.batch_shape)

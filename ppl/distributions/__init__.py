@@ -51,7 +51,7 @@ from .skewed import ExGaussian, GeneralizedPareto, Rice, Wald
 from .truncated_normal import TruncatedNormal
 from .vectors import ICAR, LowRankMultivariateNormal, ZeroSumNormal
 
-__all__ = [
+__all__ = [  # noqa: RUF022  in plain alphabetical order, as a test holds all public names
     "AR",
     "AsymmetricLaplace",
     "Bernoulli",
@@ -132,7 +132,7 @@ _FOREIGN = {"Categorical": "nominal", "Ordered": "ordinal", "Bernoulli": "binary
 def measure_of(name: str, is_discrete: bool) -> str:
     """What values of a law are, see `Distribution.measure`; of a library's own law by what its name says."""
     known = globals().get(name) if name in __all__ else None
-    if isinstance(known, type):
+    if isinstance(known, type) and issubclass(known, Distribution):
         return known.measure
     return next((m for part, m in _FOREIGN.items() if is_discrete and part in name), "")
 

@@ -18,7 +18,16 @@ from ..constraints import Constraint
 from ..errors import DataError, ModelError, ShapeError, SupportError, explain
 from ..interpreter import origin_of
 
-_NONE: Mapping[str, Constraint] = MappingProxyType({})
+
+def constrained(**parameters: Constraint) -> Mapping[str, Constraint]:
+    """The allowed values of each parameter of a law, as nobody can change them.
+
+    Examples
+    --------
+    >>> constrained(loc=constraints.real)["loc"].words
+    'a finite number'
+    """
+    return MappingProxyType(parameters)
 
 
 def concrete(value: Any) -> np.ndarray | None:
@@ -35,12 +44,12 @@ def concrete(value: Any) -> np.ndarray | None:
 
 
 def concrete_constraint(
-    make: Callable[..., Constraint], *bounds: Any, is_discrete: bool = False
+    make: Callable[..., Constraint], *bounds: Any, event_dim: int = 0, is_discrete: bool = False
 ) -> Constraint:
     """``make(*bounds)`` where the bounds are known, else `constraints.dependent`."""
     known = [None if b is None else concrete(b) for b in bounds]
     missing = any(k is None and b is not None for k, b in zip(known, bounds, strict=True))
-    return constraints.Dependent(0, is_discrete) if missing else make(*known)
+    return constraints.Dependent(event_dim, is_discrete) if missing else make(*known)
 
 
 TRIED = np.array([-971.3, -41.7, -7.3, -1.37, -0.61, -0.23, 0.17, 0.43, 0.77, 1.41, 2.9, 13.1, 971.3])
@@ -58,8 +67,9 @@ class Origin:
     def outside(self, allowed: Constraint) -> str | None:
         """A value of the latent quantity that `allowed` excludes, in words, or None where none was found."""
         support = self.support
-        known = (support, allowed)
-        if support is None or any(isinstance(c, constraints.Dependent) or c.is_discrete for c in known):
+        if support is None:
+            return None
+        if any(isinstance(c, constraints.Dependent) or c.is_discrete for c in (support, allowed)):
             return None
         if allowed.event_dim > support.event_dim == 0 and isinstance(allowed, constraints.Simplex):
             return "any vector, whose sum is not one"
@@ -67,7 +77,7 @@ class Origin:
             return None
         low, high = getattr(support, "lower", None), getattr(support, "upper", None)
         tried = TRIED
-        if np.ndim(low) == np.ndim(high) == 0 and low is not None and high is not None:
+        if low is not None and high is not None and np.ndim(low) == np.ndim(high) == 0:
             tried = float(low) + (float(high) - float(low)) * np.array([0.01, 0.17, 0.43, 0.77, 0.99])
         try:
             bad = np.asarray(support.check(tried)) & ~np.asarray(allowed.check(tried))
@@ -173,7 +183,7 @@ class Distribution:
     Parameters broadcast against each other; their common shape, less event axes, is the batch shape.
     """
 
-    arg_constraints: ClassVar[Mapping[str, Constraint]] = _NONE
+    arg_constraints: ClassVar[Mapping[str, Constraint]] = constrained()
     measure: ClassVar[str] = ""
     censored: ClassVar[bool] = False
 
@@ -236,7 +246,7 @@ class Distribution:
 
     def _check_given(self, site: str | None = None) -> None:
         """Refuse None where a parameter is not optional: it would become a default without a word."""
-        for known in fields(self):  # type: ignore[arg-type]
+        for known in fields(self):
             if getattr(self, known.name) is None and known.default is not None:
                 rest = "" if known.default is MISSING else ", or leave it out for its default"
                 where = (

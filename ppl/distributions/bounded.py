@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from .base import constrained
 from .continuous import _check_order
 from .formula import Formula, between
 from .tails import log_density, log_tails, quantile, tail
@@ -44,7 +45,7 @@ class Truncated(Formula):
     """
 
     keeps_bases = True
-    arg_constraints = {"low": constraints.real, "high": constraints.real}
+    arg_constraints = constrained(low=constraints.real, high=constraints.real)
     base: Any
     low: Any = None
     high: Any = None
@@ -57,7 +58,7 @@ class Truncated(Formula):
         return self.base.is_discrete
 
     @property
-    def bounds(self):
+    def bounds(self) -> tuple[Any, Any] | None:
         if self.low is None and self.high is None:
             return None
         low, high = _whole(self.low, self.high) if self.counts else (self.low, self.high)
@@ -67,7 +68,8 @@ class Truncated(Formula):
 
     @property
     def support(self):
-        return self.base.support if self.bounds is None else between(*self.bounds, self.counts)
+        bounds = self.bounds
+        return self.base.support if bounds is None else between(*bounds, self.counts)
 
     def validate(self, site):
         self.base.validate(site)
@@ -83,9 +85,10 @@ class Truncated(Formula):
         return density
 
     def draw(self, random, shape):
-        below, above = self._ends()
-        if below is None and above is None:
+        bounds = self.bounds
+        if bounds is None:
             return tail(self.base, "Truncated").draw(self.base, random, shape)
+        below, above = self._ends()
         below = (-np.inf, 0.0) if below is None else below
         above = (0.0, -np.inf) if above is None else above
         u = random.uniform(shape)
@@ -94,7 +97,7 @@ class Truncated(Formula):
         upper = m.logaddexp(m.log1p(-u) + below[1], m.log(u) + above[1])
         left = above[0] < below[1]
         value = quantile(self.base, lambda cdf, sf: m.where(left, cdf >= lower, sf <= upper), u)
-        return m.clip(value, *self.bounds)
+        return m.clip(value, *bounds)
 
     def _ends(self):
         """Both log tails just below `low`, and at `high`; None where that side is open."""
@@ -136,7 +139,7 @@ class Censored(Formula):
 
     keeps_bases = True
     censored = True
-    arg_constraints = {"lower": constraints.extended_real, "upper": constraints.extended_real}
+    arg_constraints = constrained(lower=constraints.extended_real, upper=constraints.extended_real)
     base: Any
     lower: Any = None
     upper: Any = None

@@ -10,6 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ShapeError, explain
+from .base import constrained
 from .formula import Formula
 
 
@@ -54,10 +55,10 @@ class MarkovChain(Formula):
     """
 
     measure = "nominal"
-    arg_constraints = {
-        "initial_probs": constraints.simplex,
-        "transition_probs": constraints.independent(constraints.simplex, 1),
-    }
+    arg_constraints = constrained(
+        initial_probs=constraints.simplex,
+        transition_probs=constraints.independent(constraints.simplex, 1),
+    )
     initial_probs: Any
     transition_probs: Any
     num_steps: int

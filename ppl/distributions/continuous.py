@@ -10,11 +10,11 @@ import numpy as np
 from .. import constraints
 from ..constraints import Constraint
 from ..errors import SupportError, explain
-from .base import Distribution, concrete, concrete_constraint
+from .base import Distribution, concrete, concrete_constraint, constrained
 
-_LOCATION_SCALE = {"loc": constraints.real, "scale": constraints.positive}
-_SCALE = {"scale": constraints.positive}
-_GAMMA = {"concentration": constraints.positive, "rate": constraints.positive}
+_LOCATION_SCALE = constrained(loc=constraints.real, scale=constraints.positive)
+_SCALE = constrained(scale=constraints.positive)
+_GAMMA = constrained(concentration=constraints.positive, rate=constraints.positive)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +71,7 @@ class StudentT(Distribution):
         Scale, positive (not the standard deviation).
     """
 
-    arg_constraints = {"df": constraints.positive} | _LOCATION_SCALE
+    arg_constraints = constrained(df=constraints.positive, **_LOCATION_SCALE)
     df: Any
     loc: Any = 0.0
     scale: Any = 1.0
@@ -164,7 +164,7 @@ class Exponential(Distribution):
         Hazard, positive.
     """
 
-    arg_constraints = {"rate": constraints.positive}
+    arg_constraints = constrained(rate=constraints.positive)
     support = constraints.positive
     rate: Any = 1.0
 
@@ -220,7 +220,7 @@ class Beta(Distribution):
         Positive; less one they are the powers of x and of 1 - x in the density.
     """
 
-    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    arg_constraints = constrained(concentration1=constraints.positive, concentration0=constraints.positive)
     support = constraints.unit_interval
     concentration1: Any
     concentration0: Any
@@ -249,7 +249,7 @@ class Uniform(Distribution):
         Bounds, finite, `low` below `high`.
     """
 
-    arg_constraints = {"low": constraints.real, "high": constraints.real}
+    arg_constraints = constrained(low=constraints.real, high=constraints.real)
     low: Any = 0.0
     high: Any = 1.0
 

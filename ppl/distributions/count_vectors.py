@@ -9,14 +9,13 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
-from .base import concrete, exactly_one
+from .base import concrete_constraint, constrained, exactly_one
 from .discrete import _last_axis
 from .formula import Formula
 
 
 def _counts(total_count):
-    known = concrete(total_count)
-    return constraints.Dependent(1, True) if known is None else constraints.counts(known)
+    return concrete_constraint(constraints.counts, total_count, event_dim=1, is_discrete=True)
 
 
 def _inside(value, total):
@@ -56,11 +55,11 @@ class Multinomial(Formula):
         If both or neither of `probs` and `logits` are given.
     """
 
-    arg_constraints = {
-        "total_count": constraints.nonnegative_integer,
-        "probs": constraints.simplex,
-        "logits": constraints.real_vector,
-    }
+    arg_constraints = constrained(
+        total_count=constraints.nonnegative_integer,
+        probs=constraints.simplex,
+        logits=constraints.real_vector,
+    )
     counts = True
     total_count: Any = 1
     probs: Any = None
@@ -110,10 +109,10 @@ class DirichletMultinomial(Formula):
         Number of trials.
     """
 
-    arg_constraints = {
-        "concentration": constraints.independent(constraints.positive, 1),
-        "total_count": constraints.nonnegative_integer,
-    }
+    arg_constraints = constrained(
+        concentration=constraints.independent(constraints.positive, 1),
+        total_count=constraints.nonnegative_integer,
+    )
     counts = True
     concentration: Any
     total_count: Any = 1

@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ModelError, explain
-from .base import exactly_one
+from .base import constrained, exactly_one
 from .bounded import Truncated
 from .discrete import NegativeBinomial, Poisson, is_count
 from .formula import Formula
@@ -32,7 +32,7 @@ class Geometric(Formula):
         If both or neither are given.
     """
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints = constrained(probs=constraints.unit_interval, logits=constraints.real)
     support = constraints.nonnegative_integer
     probs: Any = None
     logits: Any = None
@@ -62,11 +62,11 @@ class BetaBinomial(Formula):
         Number of trials.
     """
 
-    arg_constraints = {
-        "concentration1": constraints.positive,
-        "concentration0": constraints.positive,
-        "total_count": constraints.nonnegative_integer,
-    }
+    arg_constraints = constrained(
+        concentration1=constraints.positive,
+        concentration0=constraints.positive,
+        total_count=constraints.nonnegative_integer,
+    )
     counts = True
     concentration1: Any
     concentration0: Any
@@ -117,7 +117,7 @@ class ZeroInflated(Formula):
     Of an amount the density is with respect to length and a unit mass at zero.
     """
 
-    arg_constraints = {"gate": constraints.unit_interval, "gate_logits": constraints.real}
+    arg_constraints = constrained(gate=constraints.unit_interval, gate_logits=constraints.real)
     base: Any
     gate: Any = None
     gate_logits: Any = None
@@ -165,12 +165,12 @@ def _amount(base):
     return constraints.unit_interval if support == constraints.unit_interval else None
 
 
-def ZeroInflatedPoisson(gate: Any, rate: Any = 1.0) -> ZeroInflated:  # noqa: N802
+def ZeroInflatedPoisson(gate: Any, rate: Any = 1.0) -> ZeroInflated:
     """``ZeroInflated(Poisson(rate), gate)``."""
     return ZeroInflated(Poisson(rate), gate)
 
 
-def ZeroInflatedNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> ZeroInflated:  # noqa: N802
+def ZeroInflatedNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> ZeroInflated:
     """``ZeroInflated(NegativeBinomial(mean, concentration), gate)``."""
     return ZeroInflated(NegativeBinomial(mean, concentration), gate)
 
@@ -195,7 +195,7 @@ class Hurdle(Formula):
     """
 
     keeps_bases = True
-    arg_constraints = {"gate": constraints.unit_interval, "gate_logits": constraints.real}
+    arg_constraints = constrained(gate=constraints.unit_interval, gate_logits=constraints.real)
     support = constraints.nonnegative_integer
     base: Any
     gate: Any = None
@@ -235,12 +235,12 @@ class Hurdle(Formula):
         return m.where(m.log(random.uniform(shape)) < gate, 0.0, above)
 
 
-def HurdlePoisson(gate: Any, rate: Any = 1.0) -> Hurdle:  # noqa: N802
+def HurdlePoisson(gate: Any, rate: Any = 1.0) -> Hurdle:
     """``Hurdle(Poisson(rate), gate)``."""
     return Hurdle(Poisson(rate), gate)
 
 
-def HurdleNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> Hurdle:  # noqa: N802
+def HurdleNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> Hurdle:
     """``Hurdle(NegativeBinomial(mean, concentration), gate)``."""
     return Hurdle(NegativeBinomial(mean, concentration), gate)
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ModelError, explain
-from .base import concrete
+from .base import concrete, constrained
 from .formula import Formula
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
@@ -30,11 +30,11 @@ class MultivariateStudentT(Formula):
         Lower Cholesky factor of the scale matrix.
     """
 
-    arg_constraints = {
-        "df": constraints.positive,
-        "loc": constraints.real_vector,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints = constrained(
+        df=constraints.positive,
+        loc=constraints.real_vector,
+        scale_tril=constraints.lower_cholesky,
+    )
     support = constraints.real_vector
     df: Any
     loc: Any
@@ -77,11 +77,11 @@ class MatrixNormal(Formula):
     The stacked columns have the Kronecker product of the columns' and the rows' covariance.
     """
 
-    arg_constraints = {
-        "loc": constraints.independent(constraints.real, 2),
-        "scale_tril_row": constraints.lower_cholesky,
-        "scale_tril_column": constraints.lower_cholesky,
-    }
+    arg_constraints = constrained(
+        loc=constraints.independent(constraints.real, 2),
+        scale_tril_row=constraints.lower_cholesky,
+        scale_tril_column=constraints.lower_cholesky,
+    )
     support = constraints.independent(constraints.real, 2)
     loc: Any
     scale_tril_row: Any
@@ -129,12 +129,12 @@ class CAR(Formula):
     Besag (1974), Spatial interaction and the statistical analysis of lattice systems, JRSS B 36.
     """
 
-    arg_constraints = {
-        "loc": constraints.real_vector,
-        "correlation": constraints.interval(-1.0, 1.0),
-        "conditional_precision": constraints.positive,
-        "adj_matrix": constraints.independent(constraints.unit_interval, 2),
-    }
+    arg_constraints = constrained(
+        loc=constraints.real_vector,
+        correlation=constraints.interval(-1.0, 1.0),
+        conditional_precision=constraints.positive,
+        adj_matrix=constraints.independent(constraints.unit_interval, 2),
+    )
     support = constraints.real_vector
     loc: Any
     correlation: Any
@@ -204,7 +204,7 @@ class StickBreaking(Formula):
     Ishwaran and James (2001), Gibbs sampling methods for stick-breaking priors, JASA 96.
     """
 
-    arg_constraints = {"concentration": constraints.positive}
+    arg_constraints = constrained(concentration=constraints.positive)
     support = constraints.simplex
     concentration: Any
     num_breaks: int = 1

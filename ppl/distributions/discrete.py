@@ -11,7 +11,7 @@ from .. import constraints
 from .. import math as m
 from ..constraints import Constraint
 from ..errors import ShapeError, explain
-from .base import Distribution, concrete_constraint, exactly_one
+from .base import Distribution, concrete_constraint, constrained, exactly_one
 from .formula import Formula
 
 
@@ -44,7 +44,7 @@ class Bernoulli(Distribution):
     """
 
     measure = "binary"
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints = constrained(probs=constraints.unit_interval, logits=constraints.real)
     support = constraints.boolean
     probs: Any = None
     logits: Any = None
@@ -73,7 +73,7 @@ class Categorical(Distribution):
     """
 
     measure = "nominal"
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints = constrained(probs=constraints.simplex, logits=constraints.real_vector)
     probs: Any = None
     logits: Any = None
 
@@ -110,11 +110,11 @@ class Binomial(Distribution):
         If both or neither of `probs` and `logits` are given.
     """
 
-    arg_constraints = {
-        "total_count": constraints.nonnegative_integer,
-        "probs": constraints.unit_interval,
-        "logits": constraints.real,
-    }
+    arg_constraints = constrained(
+        total_count=constraints.nonnegative_integer,
+        probs=constraints.unit_interval,
+        logits=constraints.real,
+    )
     total_count: Any = 1
     probs: Any = None
     logits: Any = None
@@ -139,7 +139,7 @@ class Poisson(Distribution):
         Mean, zero or more.
     """
 
-    arg_constraints = {"rate": constraints.nonnegative}
+    arg_constraints = constrained(rate=constraints.nonnegative)
     support = constraints.nonnegative_integer
     rate: Any
 
@@ -162,7 +162,7 @@ class NegativeBinomial(Formula):
     as one function, which keeps its digits where the two are large.
     """
 
-    arg_constraints = {"mean": constraints.nonnegative, "concentration": constraints.positive}
+    arg_constraints = constrained(mean=constraints.nonnegative, concentration=constraints.positive)
     support = constraints.nonnegative_integer
     mean: Any
     concentration: Any

@@ -87,8 +87,11 @@ class Formula(Distribution):
     """
 
     keeps_bases: ClassVar[bool] = False
-    counts: ClassVar[bool] = False
     indices: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def counts(self) -> bool:
+        return False
 
     @property
     def reduced(self) -> Distribution:
@@ -117,6 +120,7 @@ class Formula(Distribution):
         Parameters
         ----------
         value : array, shape (..., *batch, *event)
+            Values inside the support or outside it.
 
         Returns
         -------
@@ -131,6 +135,7 @@ class Formula(Distribution):
         Parameters
         ----------
         random : Random
+            The backend's source of randomness.
         shape : tuple of int
             Sample and batch axes, without those of one event.
 
@@ -297,7 +302,9 @@ def rebuild(structure: tuple, leaves: Mapping[str, Any], law: Callable[[Any], An
     Parameters
     ----------
     structure : tuple
-    leaves : mapping
+        Classes and fixed settings, as `flatten` gave them.
+    leaves : mapping of str to array
+        Parameters by the paths that `flatten` named.
     law : callable, optional
         Makes a `Law` of each declaration inside a formula that is no formula itself.
     """

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from .base import constrained
 from .formula import Formula
 
 _FAR = 1e8  # units of the root of `df`, from which the square would leave one more behind, and may overflow
@@ -52,7 +53,7 @@ class HalfStudentT(Formula):
     Gelman (2006), Prior distributions for variance parameters in hierarchical models, Bayesian Analysis 1.
     """
 
-    arg_constraints = {"df": constraints.positive, "scale": constraints.positive}
+    arg_constraints = constrained(df=constraints.positive, scale=constraints.positive)
     support = constraints.positive
     df: Any
     scale: Any = 1.0
@@ -80,7 +81,7 @@ class Weibull(Formula):
         Shape, positive: the hazard rises over time above 1 and falls below it.
     """
 
-    arg_constraints = {"scale": constraints.positive, "concentration": constraints.positive}
+    arg_constraints = constrained(scale=constraints.positive, concentration=constraints.positive)
     support = constraints.positive
     scale: Any
     concentration: Any
@@ -108,7 +109,7 @@ class Pareto(Formula):
         Tail index, positive; moments of order `alpha` and more do not exist.
     """
 
-    arg_constraints = {"scale": constraints.positive, "alpha": constraints.positive}
+    arg_constraints = constrained(scale=constraints.positive, alpha=constraints.positive)
     scale: Any
     alpha: Any
 
@@ -136,7 +137,7 @@ class ChiSquare(Formula):
         Degrees of freedom, positive; the mean.
     """
 
-    arg_constraints = {"df": constraints.positive}
+    arg_constraints = constrained(df=constraints.positive)
     support = constraints.positive
     df: Any
 
@@ -166,7 +167,7 @@ class VonMises(Formula):
     Best and Fisher (1979), Efficient simulation of the von Mises distribution, Applied Statistics 28.
     """
 
-    arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
+    arg_constraints = constrained(loc=constraints.real, concentration=constraints.positive)
     support = constraints.circular
     loc: Any
     concentration: Any

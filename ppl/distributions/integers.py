@@ -10,6 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..bessel import log_bessel_i
+from .base import constrained
 from .continuous import _check_order
 from .formula import Formula
 
@@ -26,7 +27,7 @@ class DiscreteUniform(Formula):
         Both included.
     """
 
-    arg_constraints = {"low": constraints.real, "high": constraints.real}
+    arg_constraints = constrained(low=constraints.real, high=constraints.real)
     counts = True
     low: Any
     high: Any
@@ -61,7 +62,7 @@ class Skellam(Formula):
     Skellam (1946), The frequency distribution of the difference between two Poisson variates, JRSS 109.
     """
 
-    arg_constraints = {"rate1": constraints.positive, "rate2": constraints.positive}
+    arg_constraints = constrained(rate1=constraints.positive, rate2=constraints.positive)
     support = constraints.integer_interval(-LARGEST, LARGEST)
     rate1: Any
     rate2: Any

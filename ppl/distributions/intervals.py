@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ShapeError, SupportError, explain
-from .base import concrete
+from .base import concrete, constrained
 from .bounded import log_mass
 from .formula import Formula
 from .tails import log_tails, tail
@@ -58,7 +58,7 @@ class IntervalCensored(Formula):
 
     keeps_bases = True
     measure = "ordinal"
-    arg_constraints = {"edges": constraints.independent(constraints.extended_real, 1)}
+    arg_constraints = constrained(edges=constraints.independent(constraints.extended_real, 1))
     base: Any
     edges: Any
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from .. import constraints
 from .. import math as m
+from .base import constrained
 from .formula import Formula
 
-_LOCATION_SCALE = {"loc": constraints.real, "scale": constraints.positive}
+_LOCATION_SCALE = constrained(loc=constraints.real, scale=constraints.positive)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,7 +90,7 @@ class SkewNormal(Formula):
     Statistics 12.
     """
 
-    arg_constraints = _LOCATION_SCALE | {"skewness": constraints.real}
+    arg_constraints = constrained(**_LOCATION_SCALE, skewness=constraints.real)
     loc: Any = 0.0
     scale: Any = 1.0
     skewness: Any = 0.0
@@ -123,7 +124,7 @@ class AsymmetricLaplace(Formula):
     With `loc` a regression line and ``asymmetry = sqrt(q / (1 - q))`` the mode is the q-quantile.
     """
 
-    arg_constraints = _LOCATION_SCALE | {"asymmetry": constraints.positive}
+    arg_constraints = constrained(**_LOCATION_SCALE, asymmetry=constraints.positive)
     loc: Any = 0.0
     scale: Any = 1.0
     asymmetry: Any = 1.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
-from .base import check_parameter, exactly_one
+from .base import check_parameter, constrained, exactly_one
 from .formula import Formula
 from .multivariate import LKJCholesky
 
@@ -28,6 +28,10 @@ def _log_multivariate_gamma(a, size):
 
 class _Scaled(Formula):
     """What the two Wishart laws share: a scale matrix given as it is or by its Cholesky factor."""
+
+    concentration: Any
+    scale_matrix: Any
+    scale_tril: Any
 
     def __post_init__(self):
         exactly_one(type(self).__name__, scale_matrix=self.scale_matrix, scale_tril=self.scale_tril)
@@ -70,11 +74,11 @@ class Wishart(_Scaled):
         If both or neither of the two are given.
     """
 
-    arg_constraints = {
-        "concentration": constraints.positive,
-        "scale_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints = constrained(
+        concentration=constraints.positive,
+        scale_matrix=constraints.positive_definite,
+        scale_tril=constraints.lower_cholesky,
+    )
     support = constraints.positive_definite
     concentration: Any
     scale_matrix: Any = None
@@ -110,11 +114,11 @@ class InverseWishart(_Scaled):
         If both or neither of the two are given.
     """
 
-    arg_constraints = {
-        "concentration": constraints.positive,
-        "scale_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints = constrained(
+        concentration=constraints.positive,
+        scale_matrix=constraints.positive_definite,
+        scale_tril=constraints.lower_cholesky,
+    )
     support = constraints.positive_definite
     concentration: Any
     scale_matrix: Any = None
@@ -159,7 +163,7 @@ class LKJ(Formula):
     ``concentration - 1 + dimension / 2``.
     """
 
-    arg_constraints = {"concentration": constraints.positive}
+    arg_constraints = constrained(concentration=constraints.positive)
     support = constraints.corr_matrix
     dimension: int
     concentration: Any = 1.0

@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ModelError, ShapeError, explain
-from .base import Distribution, exactly_one
+from .base import Distribution, constrained, exactly_one
 from .discrete import _last_axis
 from .formula import Formula
 
@@ -51,7 +51,7 @@ class Mixture(Formula):
     'real'
     """
 
-    arg_constraints = {"weights": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints = constrained(weights=constraints.simplex, logits=constraints.real_vector)
     components: Any
     weights: Any = None
     logits: Any = None

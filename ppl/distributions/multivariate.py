@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import constraints
 from ..errors import ModelError, explain
-from .base import Distribution, exactly_one
+from .base import Distribution, constrained, exactly_one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,7 +20,7 @@ class Dirichlet(Distribution):
         Positive; the mean is the concentration divided by its sum.
     """
 
-    arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
+    arg_constraints = constrained(concentration=constraints.independent(constraints.positive, 1))
     support = constraints.simplex
     concentration: Any
 
@@ -42,12 +42,12 @@ class MultivariateNormal(Distribution):
         If none or several of the three are given.
     """
 
-    arg_constraints = {
-        "loc": constraints.real,
-        "covariance_matrix": constraints.positive_definite,
-        "precision_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints = constrained(
+        loc=constraints.real,
+        covariance_matrix=constraints.positive_definite,
+        precision_matrix=constraints.positive_definite,
+        scale_tril=constraints.lower_cholesky,
+    )
     support = constraints.real_vector
     loc: Any = 0.0
     covariance_matrix: Any = None
@@ -96,7 +96,7 @@ class LKJCholesky(Distribution):
     onion method, Journal of Multivariate Analysis 100.
     """
 
-    arg_constraints = {"concentration": constraints.positive}
+    arg_constraints = constrained(concentration=constraints.positive)
     support = constraints.corr_cholesky
     dimension: int
     concentration: Any = 1.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from .base import constrained
 from .bounded import log_mass
 from .discrete import _last_axis, is_count
 from .formula import Formula, between
@@ -42,7 +43,7 @@ class OrderedLogistic(Formula):
     """
 
     measure = "ordinal"
-    arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
+    arg_constraints = constrained(predictor=constraints.real, cutpoints=constraints.ordered_vector)
     predictor: Any
     cutpoints: Any
 
@@ -88,7 +89,7 @@ class OrderedProbit(Formula):
     """
 
     measure = "ordinal"
-    arg_constraints = {"predictor": constraints.real, "cutpoints": constraints.ordered_vector}
+    arg_constraints = constrained(predictor=constraints.real, cutpoints=constraints.ordered_vector)
     predictor: Any
     cutpoints: Any
 

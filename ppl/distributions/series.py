@@ -10,6 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ModelError, explain
+from .base import constrained
 from .formula import Formula
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
@@ -60,12 +61,12 @@ class GaussianRandomWalk(Formula):
         If `num_steps` is not a positive whole number.
     """
 
-    arg_constraints = {
-        "scale": constraints.positive,
-        "drift": constraints.real,
-        "start": constraints.real,
-        "start_scale": constraints.positive,
-    }
+    arg_constraints = constrained(
+        scale=constraints.positive,
+        drift=constraints.real,
+        start=constraints.real,
+        start_scale=constraints.positive,
+    )
     support = constraints.real_vector
     scale: Any = 1.0
     num_steps: int = 1
@@ -135,12 +136,12 @@ class AR(Formula):
     (3,)
     """
 
-    arg_constraints = {
-        "coefficients": constraints.real_vector,
-        "scale": constraints.positive,
-        "loc": constraints.real,
-        "start": constraints.real_vector,
-    }
+    arg_constraints = constrained(
+        coefficients=constraints.real_vector,
+        scale=constraints.positive,
+        loc=constraints.real,
+        start=constraints.real_vector,
+    )
     support = constraints.real_vector
     coefficients: Any
     scale: Any = 1.0

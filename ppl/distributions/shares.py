@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import SupportError, explain
-from .base import concrete
+from .base import concrete, constrained
 from .formula import Formula
 
 
@@ -29,7 +29,7 @@ class Kumaraswamy(Formula):
     of Hydrology 46.
     """
 
-    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    arg_constraints = constrained(concentration1=constraints.positive, concentration0=constraints.positive)
     support = constraints.unit_interval
     concentration1: Any
     concentration0: Any
@@ -63,10 +63,10 @@ class Interpolated(Formula):
     0.5
     """
 
-    arg_constraints = {
-        "x_points": constraints.ordered_vector,
-        "pdf_points": constraints.independent(constraints.nonnegative, 1),
-    }
+    arg_constraints = constrained(
+        x_points=constraints.ordered_vector,
+        pdf_points=constraints.independent(constraints.nonnegative, 1),
+    )
     x_points: Any
     pdf_points: Any
 

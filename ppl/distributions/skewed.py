@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
-from .base import concrete
+from .base import concrete, constrained
 from .formula import Formula
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
@@ -33,7 +33,7 @@ class Wald(Formula):
     The American Statistician 30.
     """
 
-    arg_constraints = {"mean": constraints.positive, "concentration": constraints.positive}
+    arg_constraints = constrained(mean=constraints.positive, concentration=constraints.positive)
     support = constraints.positive
     mean: Any
     concentration: Any
@@ -64,11 +64,11 @@ class ExGaussian(Formula):
         Of the exponential part, positive: one over its mean.
     """
 
-    arg_constraints = {
-        "loc": constraints.real,
-        "scale": constraints.positive,
-        "rate": constraints.positive,
-    }
+    arg_constraints = constrained(
+        loc=constraints.real,
+        scale=constraints.positive,
+        rate=constraints.positive,
+    )
     loc: Any
     scale: Any
     rate: Any
@@ -100,11 +100,11 @@ class GeneralizedPareto(Formula):
     Pickands (1975), Statistical inference using extreme order statistics, The Annals of Statistics 3.
     """
 
-    arg_constraints = {
-        "loc": constraints.real,
-        "scale": constraints.positive,
-        "concentration": constraints.real,
-    }
+    arg_constraints = constrained(
+        loc=constraints.real,
+        scale=constraints.positive,
+        concentration=constraints.real,
+    )
     loc: Any
     scale: Any
     concentration: Any
@@ -147,7 +147,7 @@ class Rice(Formula):
         Standard deviation of both numbers, positive.
     """
 
-    arg_constraints = {"nu": constraints.nonnegative, "sigma": constraints.positive}
+    arg_constraints = constrained(nu=constraints.nonnegative, sigma=constraints.positive)
     support = constraints.positive
     nu: Any
     sigma: Any

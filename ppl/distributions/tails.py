@@ -76,6 +76,7 @@ def quantile(declared: Distribution, reached: Callable[[Any, Any], Any], like: A
     Parameters
     ----------
     declared : Distribution
+        A law that has a row in `TAILS`.
     reached : callable
         False below a point and true above it.
     like : array

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from .base import constrained
 from .continuous import Normal, _check_order
 from .formula import Formula
 
@@ -47,12 +48,12 @@ class TruncatedNormal(Formula):
     3.6895
     """
 
-    arg_constraints = {
-        "loc": constraints.real,
-        "scale": constraints.positive,
-        "low": constraints.real,
-        "high": constraints.real,
-    }
+    arg_constraints = constrained(
+        loc=constraints.real,
+        scale=constraints.positive,
+        low=constraints.real,
+        high=constraints.real,
+    )
     loc: Any = 0.0
     scale: Any = 1.0
     low: Any = None

@@ -10,7 +10,7 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..errors import ModelError, explain
-from .base import concrete
+from .base import concrete, constrained
 from .composite import _shape
 from .formula import Formula
 
@@ -35,11 +35,11 @@ class LowRankMultivariateNormal(Formula):
     The cost is linear in D, by the matrix inversion lemma.
     """
 
-    arg_constraints = {
-        "loc": constraints.real_vector,
-        "cov_factor": constraints.independent(constraints.real, 2),
-        "cov_diag": constraints.independent(constraints.positive, 1),
-    }
+    arg_constraints = constrained(
+        loc=constraints.real_vector,
+        cov_factor=constraints.independent(constraints.real, 2),
+        cov_diag=constraints.independent(constraints.positive, 1),
+    )
     support = constraints.real_vector
     loc: Any
     cov_factor: Any
@@ -84,7 +84,7 @@ class ZeroSumNormal(Formula):
     axis the law has n - 1 dimensions.
     """
 
-    arg_constraints = {"scale": constraints.positive}
+    arg_constraints = constrained(scale=constraints.positive)
     scale: Any
     event_shape: Any = ()
 
@@ -158,11 +158,11 @@ class ICAR(Formula):
     """
 
     indices = ("edges",)
-    arg_constraints = {
-        "edges": constraints.independent(constraints.nonnegative_integer, 2),
-        "scale": constraints.positive,
-        "zero_sum_scale": constraints.positive,
-    }
+    arg_constraints = constrained(
+        edges=constraints.independent(constraints.nonnegative_integer, 2),
+        scale=constraints.positive,
+        zero_sum_scale=constraints.positive,
+    )
     edges: Any
     num_nodes: int
     scale: Any = 1.0

@@ -124,12 +124,12 @@ def test_a_model_that_raises_keeps_its_traceback():
 
 
 def test_a_model_is_not_a_program():
-    with pytest.raises(er.ModelError, match="er.fit"):
+    with pytest.raises(er.ModelError, match=r"er\.fit"):
         er.fit(line)
 
 
 def test_words_outside_a_model():
-    with pytest.raises(er.ModelError, match="@er.model"):
+    with pytest.raises(er.ModelError, match=r"@er\.model"):
         er.sample("a", er.Normal(0, 1))
 
 

@@ -240,5 +240,5 @@ def test_moves_that_another_discrete_site_chooses_are_refused(backend):
         with er.plate("time", len(y)):
             er.observe("y", er.Normal(mu[state], 1.0), y)
 
-    with pytest.raises(er.ShapeError, match="site 'state'.*depend on no other discrete site"):
+    with pytest.raises(er.ShapeError, match=r"site 'state'.*depend on no other discrete site"):
         chosen(Y).target(backend).value_and_grad(MU[None])

@@ -116,7 +116,7 @@ def line(x, y=None):
 def test_dates_are_no_numbers(dates, backend):
     with pytest.raises(er.DataError, match=r"'x'.*dates, which have no unit.*dt\.days"):
         line(dates, np.ones(2)).trace(backend)
-    with pytest.raises(er.DataError, match="'y'.*dates"):
+    with pytest.raises(er.DataError, match=r"'y'.*dates"):
         line(np.ones(2), dates).trace(backend)
 
 
@@ -142,7 +142,7 @@ TABLE = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.1, 2.9]}, index=["a", "
 
 
 def test_the_same_rows_in_another_order_are_refused():
-    with pytest.raises(er.DataError, match="'x' and 'y'.*another order.*row 0: a and c"):
+    with pytest.raises(er.DataError, match=r"'x' and 'y'.*another order.*row 0: a and c"):
         line(TABLE["x"], TABLE["y"].iloc[::-1])
     with pytest.raises(er.DataError, match="another order"):
         line(TABLE[["x"]].sample(frac=1, random_state=1), TABLE["y"])

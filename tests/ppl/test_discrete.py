@@ -181,7 +181,7 @@ def test_what_cannot_be_summed_out_is_refused():
         with er.plate("row", len(y)):
             er.observe("y", er.Normal(1.0 * z + g, s), y)
 
-    with pytest.raises(er.ModelError, match="'n'.*cannot be summed out"):
+    with pytest.raises(er.ModelError, match=r"'n'.*cannot be summed out"):
         endless(Y).trace()
-    with pytest.raises(er.UnsupportedError, match="'g'.*before 'z'"):
+    with pytest.raises(er.UnsupportedError, match=r"'g'.*before 'z'"):
         late(Y).log_density({"s": 1.0})

@@ -305,8 +305,10 @@ ROWS: dict[str, Row] = {
         TABLES,
         stats.multinomial(10, WEIGHTS).logpmf(TABLES),
         er.Multinomial(10, WEIGHTS),
-        tuple((lambda x, i=i: x[:, i], stats.binom(10, WEIGHTS[i]).pmf) for i in range(3))
-        + ((lambda x: x[:, 0] + x[:, 2], stats.binom(10, 0.5).pmf),),
+        (
+            *tuple((lambda x, i=i: x[:, i], stats.binom(10, WEIGHTS[i]).pmf) for i in range(3)),
+            (lambda x: x[:, 0] + x[:, 2], stats.binom(10, 0.5).pmf),
+        ),
     ),
     "Multinomial logits": Row(
         er.Multinomial(np.array([10, 4]), logits=np.log(WEIGHTS) + 3),

@@ -79,5 +79,5 @@ def test_what_has_no_sampler_says_so():
 
     program = regions(edges=np.array([[0, 1], [1, 2], [2, 3]]))
     assert program.target().dim == 4
-    with pytest.raises(er.UnsupportedError, match="level.*proper"):
+    with pytest.raises(er.UnsupportedError, match=r"level.*proper"):
         program.prior_predictive(num_draws=3)

@@ -154,13 +154,13 @@ def test_a_fit_finds_the_law_behind_the_intervals(backend):
 def test_bad_intervals_are_refused():
     with pytest.raises(UnsupportedError, match="Cauchy"):
         IntervalCensored(er.Cauchy(), [0.0, 1.0])
-    with pytest.raises(ShapeError, match="'edges'.*a single number"):
+    with pytest.raises(ShapeError, match=r"'edges'.*a single number"):
         IntervalCensored(er.Normal(), 0.0)
     with pytest.raises(
         SupportError, match=r"site 'y'.*'edges'.*increasing edges, got \[2.0, 1.0\] in row \[1\]"
     ):
         IntervalCensored(er.Normal(), np.array([[0.0, 1.0], [2.0, 1.0]])).validate("y")
-    with pytest.raises(SupportError, match="'edges'.*nan"):
+    with pytest.raises(SupportError, match=r"'edges'.*nan"):
         IntervalCensored(er.Normal(), [0.0, np.nan]).validate("y")
-    with pytest.raises(SupportError, match="'scale'.*positive"):
+    with pytest.raises(SupportError, match=r"'scale'.*positive"):
         IntervalCensored(er.Normal(0, -1), [0.0, 1.0]).validate("y")

@@ -99,7 +99,7 @@ def test_zero_based_codes_stay_codes():
 
 def test_codes_that_may_be_identifiers_are_refused():
     for wide in ([0, 1000, 3000], [0, 2**62, 1]):
-        with pytest.raises(er.DataError, match="'group'.*3 different numbers from 0 to.*category"):
+        with pytest.raises(er.DataError, match=r"'group'.*3 different numbers from 0 to.*category"):
             groups(np.array(wide), Y[:3]).trace()
     groups(np.append(np.arange(200), 1500), np.ones(201)).trace()  # a tenth of them and more has rows
 
@@ -111,7 +111,7 @@ def test_an_index_of_booleans_is_named():
         with er.plate("row", 3):
             er.observe("y", er.Normal(b[treated], 1.0), y)
 
-    with pytest.raises(er.DataError, match="index argument 'treated'.*bool.*astype"):
+    with pytest.raises(er.DataError, match=r"index argument 'treated'.*bool.*astype"):
         indexed(np.array([True, False, True]), Y[:3]).trace()
 
 
@@ -138,7 +138,7 @@ def test_labels_that_could_be_positions_too_are_refused():
         with er.plate("row", len(ward)):
             er.observe("y", er.Normal(theta[ward], 1.0), y)
 
-    with pytest.raises(er.DataError, match="'ward'.*can be both"):
+    with pytest.raises(er.DataError, match=r"'ward'.*can be both"):
         wards(np.array([1, 2, 1, 2, 1]), Y).trace()
     program = wards(np.array([1, 2, 3, 2, 1]), Y)  # 3 is no position
     program.trace()
@@ -297,7 +297,7 @@ def test_ordered_outcomes_have_the_order_of_their_categories(ordered, backend):
 
 @pytest.mark.parametrize("column", [NAMES, pd.Series(NAMES), pd.Series(NAMES).astype("category")])
 def test_an_ordered_outcome_without_an_order_is_refused(column):
-    with pytest.raises(er.DataError, match="'y'.*order nobody stated.*ordered=True"):
+    with pytest.raises(er.DataError, match=r"'y'.*order nobody stated.*ordered=True"):
         ordinal(column).trace()
 
 
@@ -311,9 +311,9 @@ def test_labels_of_other_outcomes():
         return model
 
     votes = ["no", "yes", "yes", "no"]
-    with pytest.raises(er.DataError, match="'y'.*y == 'yes'"):
+    with pytest.raises(er.DataError, match=r"'y'.*y == 'yes'"):
         outcome(er.Bernoulli(0.3))(votes).trace()
-    with pytest.raises(er.DataError, match="'y'.*numbers for Poisson"):
+    with pytest.raises(er.DataError, match=r"'y'.*numbers for Poisson"):
         outcome(er.Poisson(2.0))(["1", "2", "n/a", "4"]).trace()
     density = outcome(er.Categorical([0.2, 0.8]))(votes).log_density({})
     assert density == pytest.approx(2 * np.log(0.2) + 2 * np.log(0.8))

@@ -33,6 +33,36 @@ def float64():
         yield
 
 
+def stated(trace):
+    """Names and nodes of the sites of a NumPyro trace."""
+    return [(name, node) for name, node in trace.items() if node["type"] in {"deterministic", "sample"}]
+
+
+def site_of(name, node):
+    """The site that a node of a NumPyro trace is."""
+    if node["type"] == "deterministic":
+        return Site(name, "deterministic", shape=jnp.shape(node["value"]))
+    fn = node["fn"]
+    factor = isinstance(fn, dist.Unit)
+    role = "factor" if factor else "observed" if node["is_observed"] else "latent"
+    shape = () if factor else tuple(fn.shape())
+    return Site(name, role, type(fn).__name__, type(fn.support).__name__.strip("_"), shape, fn.event_dim)
+
+
+def parts_of(node):
+    """Value or log density of a node of a NumPyro trace, and the parameters of its law."""
+    if node["type"] == "deterministic":
+        return {"value": node["value"]}
+    fn = node["fn"]
+    if isinstance(fn, dist.Unit):
+        return {"log_prob": fn.log_factor}
+    out = {"log_prob": fn.log_prob(node["value"])}
+    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
+        fn = fn.base_dist
+    known = {param: fn.__dict__.get(param) for param in fn.arg_constraints}
+    return out | {param: jnp.asarray(value) for param, value in known.items() if value is not None}
+
+
 def model_parts(model, data):
     """Sites and ``fn(values, data)`` of a NumPyro model, found without running it on numbers."""
     arrays = {k: np.asarray(v) for k, v in data.items() if not isinstance(v, int)}
@@ -54,37 +84,13 @@ def model_parts(model, data):
     sites: list = []
 
     def probe(arrays):
-        for name, node in run(None, arrays).items():
-            if node["type"] == "deterministic":
-                sites.append(Site(name, "deterministic", shape=jnp.shape(node["value"])))
-            elif node["type"] == "sample":
-                fn = node["fn"]
-                factor = isinstance(fn, dist.Unit)
-                role = "factor" if factor else "observed" if node["is_observed"] else "latent"
-                support = type(fn.support).__name__.strip("_")
-                shape = () if factor else tuple(fn.shape())
-                sites.append(Site(name, role, type(fn).__name__, support, shape, fn.event_dim))
+        sites.extend(site_of(name, node) for name, node in stated(run(None, arrays)))
         return 0
 
     jax.eval_shape(probe, arrays)
 
     def parts(values, arrays):
-        out = {}
-        for name, node in run(values, arrays).items():
-            if node["type"] == "deterministic":
-                out[name] = {"value": node["value"]}
-            elif node["type"] == "sample":
-                fn = node["fn"]
-                if isinstance(fn, dist.Unit):
-                    out[name] = {"log_prob": fn.log_factor}
-                    continue
-                out[name] = {"log_prob": fn.log_prob(node["value"])}
-                while isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
-                    fn = fn.base_dist
-                for param in fn.arg_constraints:
-                    if fn.__dict__.get(param) is not None:
-                        out[name][param] = jnp.asarray(fn.__dict__[param])
-        return out
+        return {name: parts_of(node) for name, node in stated(run(values, arrays))}
 
     values = {s.name: jax.ShapeDtypeStruct(s.shape, np.float64) for s in sites if s.role == "latent"}
     return sites, parts, values, arrays

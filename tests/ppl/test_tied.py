@@ -171,7 +171,7 @@ def test_a_support_that_depends_on_a_discrete_site_is_refused():
         u = er.sample("u", er.Uniform(0.0, 1.0 + z))
         er.observe("y", er.Normal(u, 1.0), y)
 
-    with pytest.raises(er.UnsupportedError, match="'u'.*support that does not depend"):
+    with pytest.raises(er.UnsupportedError, match=r"'u'.*support that does not depend"):
         bounded(0.3).target().log_density(np.zeros((1, 1)))
 
 

@@ -43,6 +43,7 @@ class Function:
     fn : callable
         Of JAX arrays.
     dtype : numpy.dtype
+        Precision in which it is traced and run.
     clock : dict, optional
         Where the seconds of compilation are added up.
     donate : tuple of int, optional

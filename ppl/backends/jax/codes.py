@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ def code_problems(closed, positions: Mapping[str, list[int]], labelled: Mapping)
     Parameters
     ----------
     closed : jax.extend.core.ClosedJaxpr
+        The traced model, its constants with it.
     positions : mapping of str to list of int
         Label of each data argument to its positions among the inputs.
     labelled : mapping of str to numpy.ndarray
@@ -33,7 +35,7 @@ def code_problems(closed, positions: Mapping[str, list[int]], labelled: Mapping)
     indices; they may not become floats, nor be compared by size.
     """
     jaxpr = closed.jaxpr
-    codes = dict.fromkeys(jaxpr.invars, frozenset())
+    codes: dict[Any, frozenset[str]] = dict.fromkeys(jaxpr.invars, frozenset())
     for label in labelled:
         for i in positions.get(label, ()):
             codes[jaxpr.invars[i]] |= {label}

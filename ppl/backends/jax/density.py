@@ -25,7 +25,9 @@ class Density:
     program : Program
         Supplies the model, its static arguments and fixed sites; its data are never captured.
     trace : ModelTrace
+        Sites of the program, whose order is that of the coordinates.
     dtype : numpy.dtype
+        Precision in which everything is computed.
     """
 
     large_batch = np.inf  # each size of a batch is compiled once: only one is used
@@ -123,7 +125,7 @@ def _first_traced(tries, data, weights) -> str | None:
             return traced(fn, *given, data, weights)
         except Unidentified:
             return None
-        except Exception:  # noqa: BLE001  no gradient, say, or a law without draws: said where it is asked for
+        except Exception:  # no gradient, say, or a law without draws: said where it is asked for
             continue
     return "nothing"
 

@@ -18,6 +18,13 @@ from .provenance import analyse
 from .trace import trace
 
 
+class Single(Run):
+    """A run in which a discrete site takes one value, given like a latent one: plain shapes."""
+
+    def enumerate(self, name, fn):
+        return self.latent(name, fn)
+
+
 def analyse_program(program) -> Analysis:
     """What reaches each part of each site, and index arrays that reach outside their axis."""
     found, kinds = trace(program), {"latent": np.dtype(program.precision), "discrete": np.dtype(int)}
@@ -33,11 +40,10 @@ def parts_function(program) -> Callable:
     static = {k: leaf.value for k, leaf in program.leaves.items() if not leaf.traced}
 
     def parts(values, data):
-        def given(name, fn, at=None):
+        def given(name, _fn, at=None):
             return values[name] if at is None else values[name][at]
 
-        run = Run(given, Record(), program.fixed, program.intervened)
-        run.enumerate = given  # one value each: plain shapes
+        run = Single(given, Record(), program.fixed, program.intervened)
         return parts_of(execute(program, {**static, **data}, run), jnp.asarray)
 
     return parts

@@ -218,9 +218,11 @@ def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
     Parameters
     ----------
     program : Program
+        Supplies the model, how it is called, and the sizes of plates.
     leaves : mapping
         Label to array (traced) or object (static) for every argument.
     run : Run
+        Decides the value of every site, and keeps what is recorded.
     draws : optional
         Random numbers for models that ask for them themselves.
     """

@@ -32,13 +32,13 @@ class Flow(Layers):
 
     def __init__(self, kind, dim, num_layers, width, knots, dtype, rest=0):
         super().__init__(kind, dim, num_layers, width, knots, dtype, rest)
-        self.forward = Function(self._forward, dtype)
-        self.inverse = Function(self._inverse, dtype)
+        self.forward = Function(self.pushed, dtype)
+        self.inverse = Function(self.pulled, dtype)
         self.pullback = Function(jax.grad(self._weighed), dtype)
 
     def through(self, eps, params, order):
         """`forward` within a function that is compiled: points and log Jacobian."""
-        return self._forward(eps, params, order)
+        return self.pushed(eps, params, order)
 
     def layer_shapes(self):
         with precision(self.dtype):
@@ -52,8 +52,7 @@ class Flow(Layers):
         from paramax import Parameterize
 
         def slopes(shape, steepest):
-            within = lambda s: jnp.exp(s / (1 + jnp.abs(s) / steepest))  # noqa: E731
-            return Parameterize(within, jnp.zeros(shape))
+            return Parameterize(lambda s: jnp.exp(s / (1 + jnp.abs(s) / steepest)), jnp.zeros(shape))
 
         transformer = eqx.tree_at(lambda a: a.scale, Affine(), slopes((), STEEPEST))
         if self.kind == "spline":
@@ -106,6 +105,7 @@ class Flow(Layers):
         Parameters
         ----------
         density : Density
+            Whose bound it is; its data and weights come with the constants.
         num_draws : int
             Draws per step, half of them the negatives of the others.
         """
@@ -117,7 +117,7 @@ class Flow(Layers):
 
         def loss(params, eps, constants):
             order, scale = constants["order"], constants["scale_tril"]
-            x, log_det = self._forward(eps, params, order)
+            x, log_det = self.pushed(eps, params, order)
             z = constants["mean"] + fixed(x) @ scale.T
             value, grad = gradient(z, constants["data"], constants["weights"], {})
             good = jnp.isfinite(value) & jnp.isfinite(grad).all(1)
@@ -125,7 +125,7 @@ class Flow(Layers):
             if self.kind == "iaf":  # its inverse takes as many passes as there are coordinates
                 path = path + log_det
             else:
-                back, change = self._inverse(x, fixed(params), order)
+                back, change = self.pulled(x, fixed(params), order)
                 path = path + 0.5 * (back * back).sum(1) - change
             bound = value + log_det + 0.5 * (eps * eps).sum(1)
             count = jnp.maximum(good.sum(), 1)

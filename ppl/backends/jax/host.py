@@ -54,13 +54,13 @@ def _gather(eqn, x, index):
 
 
 def _ufunc(function):
-    return lambda eqn, *operands: function(*operands)
+    return lambda _, *operands: function(*operands)
 
 
 _NUMPY: dict[str, Callable] = {
-    "convert_element_type": lambda eqn, x: x,
-    "copy": lambda eqn, x: x,
-    "stop_gradient": lambda eqn, x: x,
+    "convert_element_type": lambda _, x: x,
+    "copy": lambda _, x: x,
+    "stop_gradient": lambda _, x: x,
     "reshape": lambda eqn, x, *_: x.reshape(eqn.outvars[0].aval.shape),
     "squeeze": lambda eqn, x: x.reshape(eqn.outvars[0].aval.shape),
     "transpose": lambda eqn, x: x.transpose(eqn.params["permutation"]),
@@ -68,7 +68,7 @@ _NUMPY: dict[str, Callable] = {
     "select_n": lambda eqn, which, *cases: np.choose(
         np.broadcast_to(which, eqn.outvars[0].aval.shape).astype(int), cases
     ),
-    "clamp": lambda eqn, low, x, high: np.clip(x, low, high),
+    "clamp": lambda _, low, x, high: np.clip(x, low, high),
     "broadcast_in_dim": _broadcast,
     "iota": _iota,
     "slice": _slice,

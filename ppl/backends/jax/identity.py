@@ -72,12 +72,17 @@ def _jaxpr(jaxpr, put) -> None:
             put(operand(atom))
         for variable in equation.outvars:
             put(name(variable))
-        for key in sorted(equation.params):
-            if key not in _NAMES | _RULES and key != _AGAIN:
-                put(key.encode())
-                _parameter(equation.params[key], put)
+        _parameters(equation.params, put)
     for atom in jaxpr.outvars:
         put(operand(atom))
+
+
+def _parameters(params, put) -> None:
+    """What an equation does beside its operands."""
+    for key in sorted(params):
+        if key not in _NAMES | _RULES and key != _AGAIN:
+            put(key.encode())
+            _parameter(params[key], put)
 
 
 def _parameter(value, put) -> None:

@@ -41,6 +41,7 @@ def index_checks(
     Parameters
     ----------
     closed_jaxpr : jax.extend.core.ClosedJaxpr
+        The traced model, its constants with it.
     data_positions : mapping of str to sequence of int
         Label of each data argument to its positions among the inputs; the other inputs are latent.
     arrays : mapping of str to numpy.ndarray
@@ -188,7 +189,10 @@ class _Scope:
         if var in self.inputs:
             source = self.inputs[var]
             return source[0].codes(source[1]) if isinstance(source, tuple) else self.value(var)
-        eqn, position = self.makers[var]
+        return self._made_codes(var, *self.makers[var])
+
+    def _made_codes(self, var, eqn, position) -> np.ndarray:
+        """`codes` of what an equation of this scope makes."""
         name = eqn.primitive.name
         inner = called(eqn)
         if inner:

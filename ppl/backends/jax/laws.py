@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
@@ -15,7 +19,7 @@ from ..refusals import check_shape, check_vector, improper, not_exchangeable, wi
 class Ordered(dist.Distribution):
     """Independent draws, sorted; or, where elements differ, their density on ordered vectors."""
 
-    arg_constraints = {}
+    arg_constraints: Mapping[str, Any] = MappingProxyType({})
     pytree_data_fields = ("base",)
     pytree_aux_fields = ("exchangeable", "positive")
 
@@ -51,7 +55,7 @@ class ImproperUniform(dist.ImproperUniform):
 class Custom(dist.Distribution):
     """A user's own density and sampler."""
 
-    arg_constraints = {}
+    arg_constraints: Mapping[str, Any] = MappingProxyType({})
     pytree_data_fields = ("params", "own_support")
     pytree_aux_fields = ("density", "draw")
 

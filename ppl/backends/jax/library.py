@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class draws:  # noqa: N801  called as a function is, on both backends
+class draws:  # called as a function is, on both backends
     """Random numbers of one draw, by a key for each."""
 
     def __init__(self, seed):

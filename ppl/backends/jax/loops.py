@@ -27,6 +27,10 @@ def loop(step, dtype, clock, shape) -> Function:
     ----------
     step : callable
         ``step(state, input, constants) -> (state, output)`` of mappings of arrays.
+    dtype : numpy.dtype
+        Precision of all floating-point arrays.
+    clock : dict
+        Seconds spent on compilation, and their number: see `protocol.Function`.
     shape : tuple of int
         Of the standard normal draws ``eps`` of each step, which its ``seed`` fixes. Those of all steps are made first:
         within the loop each kernel that reads them would make them again.
@@ -53,7 +57,7 @@ def put(array, index, values):
     return array.at[..., index].set(values, unique_indices=True)
 
 
-class optimiser:  # noqa: N801  called as a function is, in both backends
+class optimiser:  # called as a function is, in both backends
     """An optax transformation as steps up a gradient; see `is_optimiser`."""
 
     def __init__(self, made, dtype):

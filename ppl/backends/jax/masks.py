@@ -32,7 +32,10 @@ def masks(program, found, run_model) -> Masks:
 
     Parameters
     ----------
+    program : Program
+        Supplies the data, which the model gets as arguments.
     found : ModelTrace
+        Sites of the program; masks hide elements of its latent ones.
     run_model : callable
         ``run_model(data, latent) -> Record``.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,8 +34,8 @@ class Missing(dist.Distribution):
             return constraints.real
         if support.event_dim or support.is_discrete:
             raise NotImplementedError
-        bounds = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
-        bounds = [b for b in bounds if b is not None]
+        ends = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+        bounds = [b for b in ends if b is not None]
         if not any(jnp.ndim(b) for b in bounds):
             return support
         return type(support)(*(jnp.broadcast_to(b, self.where.shape)[self.where] for b in bounds))
@@ -62,7 +64,8 @@ def imputed(program, run_model) -> set[str]:
         If such a site cannot be imputed.
     """
     data = {k: leaf.value for k, leaf in program.leaves.items() if leaf.traced}
-    laws, wheres = {}, {}
+    laws: dict[str, Any] = {}
+    wheres: dict[str, np.ndarray] = {}
 
     def collect(data):
         def note(name, made, where):

@@ -22,11 +22,13 @@ class Sampler:
     Parameters
     ----------
     density : Density
+        What the chains draw from.
     num_warmup : int
         Iterations that set the step size, and the metric where it is adapted.
     metric : {None, "diagonal", "dense"}
         The metric in x that the warm-up adapts; None leaves the identity.
     flow : Flow, optional
+        Whose base coordinates the chains move in; None for those of the frame alone.
     """
 
     def __init__(self, density, num_warmup: int, metric: str | None, flow=None):
@@ -104,17 +106,27 @@ class Sampler:
         state, out = jax.lax.scan(step, state, count)
         return jax.tree_util.tree_leaves(state), out
 
-    def begin(self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights):
+    def begin(  # noqa: PLR0913, PLR0917  as the protocol has it
+        self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights
+    ):
         """State of chains that start at `x`, shape ``(C, dim)``.
 
         Parameters
         ----------
+        seeds : sequence of int, length C
+            One for each chain: it fixes all random numbers of its chain.
+        x : numpy.ndarray, shape (C, dim)
+            Where the chains start, in coordinates of the frame.
         value, grad : numpy.ndarray, shapes (C,) and (C, dim)
             Log density there and its gradient in x.
+        step_size : float
+            The first, in units of x; the warm-up adapts it.
         accept : float
             Acceptance that the step size aims at.
         frame : tuple
             Mean and scale; of a flow its weights and order also.
+        data, weights : mapping
+            The traced arguments and the learnable arrays by name, on the device.
         """
         real = self.dtype.type
         frame = jax.tree_util.tree_map(lambda part: to_device(part, self.dtype), tuple(frame))

@@ -68,7 +68,8 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], la
     access: dict = {}
     positions = {name: [i] for i, (kind, name) in enumerate(names) if kind == "data"}
     arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
-    scope, known = scope_of(closed, positions, arrays), {}
+    scope = scope_of(closed, positions, arrays)
+    known: dict = {}
     paths, _ = jax.tree_util.tree_flatten_with_path(outputs)
     for ((node, part), _), state, var in zip(paths, found, closed.jaxpr.outvars, strict=True):
         reached = {name: access_of(kind, r) for (kind, name), r in state.items()}

@@ -67,10 +67,6 @@ def _elementwise(eqn, states, numbers):
     return combined(_stretched(eqn, states))
 
 
-def _elementwise(eqn, states, numbers):
-    return combined(_stretched(eqn, states))
-
-
 def _linear(eqn, states, numbers):
     # A number cut to an integer is no longer a sum of terms.
     rounds = eqn.primitive.name == "convert_element_type" and eqn.outvars[0].aval.dtype.kind in "biu"
@@ -200,7 +196,8 @@ def _gather(eqn, states, numbers):
     paired = dict(zip(dims.operand_batching_dims, dims.start_indices_batching_dims, strict=True))
     removed = set(dims.collapsed_slice_dims) | set(paired)
     kept = iter(dims.offset_dims)
-    index, where = _Index(states[1:2], numbers[1:2]), {}
+    index = _Index(states[1:2], numbers[1:2])
+    where: dict = {}
     for axis, size in enumerate(operand):
         if axis in paired:
             where[axis] = batch[paired[axis]]

@@ -58,7 +58,7 @@ def _trace_with_static(program, error) -> ModelTrace:
     except GroupsFound:
         program.make_traced(traced)
         raise
-    except Exception:  # noqa: BLE001  the model has another fault: the first error names it
+    except Exception:  # the model has another fault: the first error names it
         program.make_traced(traced)
         raise error from None
     for label in traced:

@@ -258,7 +258,7 @@ class Function:
 
         try:
             return recorded(call, flat)
-        except Exception as error:  # noqa: BLE001  whatever the model does that cannot be recorded
+        except Exception as error:  # whatever the model does that cannot be recorded
             if not untraceable(error):
                 raise
             self.looped = True
@@ -288,7 +288,7 @@ class Function:
         with randomness(int(seeds.sum()) % (2**63)):
             try:
                 return torch.func.vmap(self._fn, self._in_dims, randomness="different")(*args)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 if not untraceable(error):
                     raise
                 self.looped = True

@@ -50,7 +50,7 @@ NAMES = SimpleNamespace(
     **{
         **{name: value for name, value in vars(C).items() if not name.startswith("_")},
         "circular": C.interval(-np.pi, np.pi),
-        "integer_greater_than": torch.distributions.constraints._IntegerGreaterThan,
+        "integer_greater_than": type(C.positive_integer),
         "less_than_eq": LessThanEq,
         "positive_ordered_elements": C.positive_ordered_vector,
         "positive_ordered_vector": positive_ordered_vector,

@@ -29,8 +29,11 @@ class Density:
     Parameters
     ----------
     program : Program
+        A model with its data; later ones of equal shapes take its place by `rebind`.
     trace : ModelTrace
+        Sites of the program, whose order is that of the coordinates.
     dtype : numpy.dtype
+        Precision in which everything is computed.
     """
 
     def __init__(self, program, trace, dtype):
@@ -41,7 +44,7 @@ class Density:
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         read = sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
         self._work = work = trace.dim + read
-        self.large_batch = 1 << int(np.clip(CACHED // work, 32, 1024)).bit_length() - 1
+        self.large_batch: float = 1 << int(np.clip(CACHED // work, 32, 1024)).bit_length() - 1
         one, two, scaled = (0, None, None), (0, 0, None, None), (0, None, None, None)
         self.value_and_grad = self._function(_with_gradient(fns.total), one)
         self.scaled_value_and_grad = self._function(_with_gradient(fns.scaled_total), scaled)
@@ -83,7 +86,7 @@ class Density:
         total = self._slope if self._work <= LARGEST_SLOPE else fns.total
         with unvalidated() if self._program.model.language == "pyro" else running():
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (fns.total, z)), draws)]
-        self._branches = any(leaving for _, leaving in found)
+        self.branches = any(leaving for _, leaving in found)
         return "-".join(digest[:24] for digest, _ in found)
 
     def _slope(self, z, data, weights):
@@ -138,7 +141,7 @@ def _first_traced(ways, data, weights) -> tuple[str, bool]:
         try:
             with torch.no_grad(), randomness(0):
                 return traced(fn, given, data, weights)
-        except Exception:  # noqa: BLE001  no gradient, say, or a law without draws: said where it is asked for
+        except Exception:  # no gradient, say, or a law without draws: said where it is asked for
             continue
     return "nothing", True
 
@@ -147,6 +150,6 @@ def density_of(program, trace, dtype) -> Density:
     """The functions of a program, shared with programs that make the same of their tensors."""
     made = Density(program, trace, dtype)
     made.fingerprint = made.identity()
-    if made._branches:  # it may go other ways elsewhere
+    if made.branches:  # it may go other ways elsewhere
         return made
     return shared(program.model.compiled, ("torch", *structure_key(program, trace, dtype)), made, program)

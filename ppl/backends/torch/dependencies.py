@@ -18,6 +18,13 @@ from .provenance import analyse
 from .trace import leaves_of
 
 
+class Single(Run):
+    """A run in which a discrete site takes one value, given like a latent one: plain shapes."""
+
+    def enumerate(self, name, fn):
+        return self.latent(name, fn)
+
+
 def analyse_program(program) -> Analysis:
     """What reaches each part of each site, and index arrays that reach outside their axis."""
     leaves = leaves_of(program)
@@ -31,12 +38,10 @@ def analyse_program(program) -> Analysis:
             return values[name]
 
         def run(latent, data):
-            made = Run(latent, Record(), *settings)
-            made.enumerate = latent  # one value each: plain shapes
-            return execute(program, {**leaves, **data}, made)
+            return execute(program, {**leaves, **data}, Single(latent, Record(), *settings))
 
         def parts(values, data):
-            record = run(lambda name, fn: values[name], data)
+            record = run(lambda name, _fn: values[name], data)
             for name, node in record.nodes.items():
                 if node.role == "discrete":  # a code; Pyro's Bernoulli takes real numbers only
                     record.nodes[name] = replace(node, value=node.value.to(torch.float64))

@@ -142,8 +142,8 @@ class Handler(Messenger):
         if msg["infer"].get("_deterministic", False):
             self.run.add(Node(name, "deterministic", value=value, plates=frames))
             if msg["infer"].get("weight") is not None:
-                term = Unit(msg["infer"]["weight"].log_density)
-                self.run.add(Node(f"{name}_log_density", "factor", term, None, scale, frames))
+                weight = Unit(msg["infer"]["weight"].log_density)
+                self.run.add(Node(f"{name}_log_density", "factor", weight, None, scale, frames))
         elif isinstance(fn, dist.Unit):
             self.run.add(Node(name, "factor", Unit(fn.log_factor), None, scale, frames))
         elif "part" in msg["infer"]:
@@ -201,18 +201,18 @@ def _point(fn):
 @contextmanager
 def _whole_plates():
     """Let every plate see all of its elements: Pyro fixes a subsample before any handler can."""
-    choose = SubsampleMessenger._subsample
+    choose = SubsampleMessenger._subsample  # noqa: SLF001  Pyro has no public name for it
 
     def whole(name, size=None, subsample_size=None, subsample=None, *args, **kwargs):
         if size is None:
             return choose(name, size, subsample_size, subsample, *args, **kwargs)
         return size, size, torch.arange(size)
 
-    SubsampleMessenger._subsample = staticmethod(whole)
+    SubsampleMessenger._subsample = staticmethod(whole)  # type: ignore[method-assign]  # noqa: SLF001  as no setting of Pyro does
     try:
         yield
     finally:
-        SubsampleMessenger._subsample = staticmethod(choose)
+        SubsampleMessenger._subsample = staticmethod(choose)  # type: ignore[method-assign]  # noqa: SLF001  as it was before
 
 
 def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
@@ -221,9 +221,11 @@ def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
     Parameters
     ----------
     program : Program
+        Supplies the model, how it is called, and the sizes of plates.
     leaves : mapping
         Label to tensor (traced) or object (static) for every argument.
     run : Run
+        Decides the value of every site, and keeps what is recorded.
     draws : optional
         Random numbers for models that ask for them themselves: these come from PyTorch's stream.
     """

@@ -36,12 +36,17 @@ class Flow(Layers):
             name.removeprefix("layer."): tuple(p.shape) for name, p in self._layer.named_parameters()
         }
         gradient = torch.func.grad(self._weighed)
-        self.forward = partial(self._on_host, self._forward)
-        self.inverse = partial(self._on_host, self._inverse)
+        self.forward = partial(self._on_host, self.pushed)
+        self.inverse = partial(self._on_host, self.pulled)
         self.pullback = partial(self._on_host, gradient)
         clock = {"compile": 0.0, "count": 0}
-        one = lambda x, params, order: tuple(a[0] for a in self._forward(x[None], params, order))  # noqa: E731
-        back = lambda x, grad, *rest: gradient(x[None], *rest, grad[None])[0]  # noqa: E731
+
+        def one(x, params, order):
+            return tuple(a[0] for a in self.pushed(x[None], params, order))
+
+        def back(x, grad, params, order):
+            return gradient(x[None], params, order, grad[None])[0]
+
         self.through = Function(one, (0, None, None), self.dtype, clock)
         self.back = Function(back, (0, 0, None, None), self.dtype, clock)
 
@@ -82,6 +87,7 @@ class Flow(Layers):
         Parameters
         ----------
         density : Density
+            Whose bound it is; its data and weights come with the constants.
         num_draws : int
             Draws per step, half of them the negatives of the others.
         """
@@ -98,13 +104,13 @@ class _Steps:
     def _loss(self, params, eps, order, scale, h, bound):
         """The bound's gradient, as that of a number whose value means nothing."""
         flow = self._flow
-        x, log_det = flow._forward(eps, params, order)
+        x, log_det = flow.pushed(eps, params, order)
         good = torch.isfinite(bound)
         path = (x * (h @ scale)).sum(1)
         if flow.kind == "iaf":  # its inverse takes as many passes as there are coordinates
             path = path + log_det
         else:
-            back, change = flow._inverse(x, {k: v.detach() for k, v in params.items()}, order)
+            back, change = flow.pulled(x, {k: v.detach() for k, v in params.items()}, order)
             path = path + 0.5 * (back * back).sum(1) - change
         return -torch.where(good, path, 0.0).sum() / good.sum().clamp(min=1)
 
@@ -144,7 +150,7 @@ class _Steps:
             eps = torch.cat([half, -half])
             own = {k: v.detach() for k, v in params.items()}
             with torch.no_grad():
-                x, log_det = flow._forward(eps, own, order)
+                x, log_det = flow.pushed(eps, own, order)
                 value, grad = self._density_at(mean + x @ scale.T, constants)
                 bound = value + log_det + 0.5 * (eps * eps).sum(1)
                 found = self._gradient(own, eps, order, scale, grad, bound)

@@ -22,7 +22,8 @@ _ARGUMENTS = {
 
 def arguments(func, args, kwargs) -> dict[str, Any]:
     """Arguments of an operation by name."""
-    return {**dict(zip((a.name for a in func._schema.arguments), args, strict=False)), **kwargs}
+    schema = func._schema  # noqa: SLF001  PyTorch has no public name for an operation's signature
+    return {**dict(zip((a.name for a in schema.arguments), args, strict=False)), **kwargs}
 
 
 def indexed(name: str, given: dict, held: Callable[[torch.Tensor, int], torch.Tensor]) -> dict | None:

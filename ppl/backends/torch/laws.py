@@ -18,7 +18,7 @@ from .namespace import asarray
 class Law(TorchDistribution):
     """Base: shapes from the parameters, expansion by broadcasting."""
 
-    arg_constraints: dict = {}
+    arg_constraints: dict = {}  # noqa: RUF012  a dict in every law of PyTorch; nothing writes to this one
     has_rsample = False
     has_enumerate_support = False
 
@@ -61,7 +61,7 @@ def mixture(mixing, component):
 
 def has_own_bounds(support) -> bool:
     """Whether a support has a bound for each element."""
-    while isinstance(support, torch.distributions.constraints._IndependentConstraint):
+    while isinstance(support, constraints.independent):
         support = support.base_constraint
     return any(np.ndim(getattr(support, name, 0)) for name in ("lower_bound", "upper_bound"))
 
@@ -179,7 +179,8 @@ class Random:
 
     def gamma(self, concentration, shape):
         concentration = math.like(concentration, self.normal(()))
-        return torch._standard_gamma(concentration.broadcast_to(tuple(shape)).contiguous())
+        concentration = concentration.broadcast_to(tuple(shape)).contiguous()
+        return torch._standard_gamma(concentration)  # noqa: SLF001  PyTorch's Gamma law would clamp what it draws
 
     def poisson(self, rate, shape):
         return torch.poisson(math.like(rate, self.normal(())).broadcast_to(tuple(shape)).contiguous())
@@ -273,7 +274,7 @@ class Exponential(dist.Exponential):
 class Gamma(dist.Gamma):
     """Pyro's, on the open half line."""
 
-    support = constraints.positive
+    support = constraints.positive  # type: ignore[assignment]  # any set: PyTorch's stub names the class of its own
 
 
 class Bernoulli(dist.Bernoulli):

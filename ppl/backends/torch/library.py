@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class draws:  # noqa: N801  called as a function is, on both backends
+class draws:  # called as a function is, on both backends
     """Random numbers of one draw, from PyTorch's stream, which the caller has begun at a seed."""
 
     def __init__(self, seed):

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class loop:  # noqa: N801  called as a function is, in both backends
+class loop:  # called as a function is, in both backends
     """``fn(state, inputs, constants) -> (state, outputs)``: `step` over the first axis of `inputs`.
 
     Parameters
@@ -87,7 +87,7 @@ class loop:  # noqa: N801  called as a function is, in both backends
         begin = time.perf_counter()
         try:
             self._ready[key] = recorded(step, [t.clone() for part in given for t in part])
-        except Exception as error:  # noqa: BLE001  whatever the model does that cannot be recorded
+        except Exception as error:  # whatever the model does that cannot be recorded
             if not untraceable(error):
                 raise
             self._ready[key] = step
@@ -112,7 +112,7 @@ def put(array, index, values):
     return array
 
 
-class optimiser:  # noqa: N801  called as a function is, in both backends
+class optimiser:  # called as a function is, in both backends
     """A PyTorch optimiser as steps up a gradient; see `is_optimiser`."""
 
     def __init__(self, made, dtype):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -40,6 +43,7 @@ def masks(found, run_model) -> Masks:
     Parameters
     ----------
     found : ModelTrace
+        Sites of the program; masks hide elements of its latent ones.
     run_model : callable
         ``run_model(latent) -> Record``.
     """
@@ -52,6 +56,7 @@ def masks(found, run_model) -> Masks:
             roles = {"latent", "fixed", "observed", "factor"}
             terms = [n.log_prob.double().sum() for n in nodes.values() if n.role in roles]
             total = sum(terms, torch.zeros((), dtype=torch.float64))
+            found: Sequence[Any]
             if total.requires_grad:
                 found = torch.autograd.grad(total, list(z.values()), allow_unused=True)
             else:

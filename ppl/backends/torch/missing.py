@@ -26,14 +26,14 @@ class Missing(Law):
     @C.dependent_property(is_discrete=False, event_dim=0)
     def support(self):
         support = self.fn.support
-        while isinstance(support, torch.distributions.constraints._IndependentConstraint):
+        while isinstance(support, C.independent):
             support = support.base_constraint
         if support is C.real_vector:
             return C.real
         if support.event_dim or support.is_discrete:
             raise NotImplementedError
-        bounds = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
-        bounds = [b for b in bounds if b is not None]
+        ends = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+        bounds = [b for b in ends if b is not None]
         if not any(np.ndim(b) for b in bounds):
             return support
         return type(support)(*(torch.as_tensor(b).broadcast_to(self.where.shape)[self.where] for b in bounds))
@@ -53,12 +53,11 @@ def filled(value, where: np.ndarray, part):
     return torch.where(torch.from_numpy(np.array(where)), part[torch.from_numpy(place)], value)
 
 
-def imputed(program, run_model) -> set[str]:
+def imputed(run_model) -> set[str]:
     """Observed sites whose missing values something else depends on, or only part of whose event is missing.
 
     Parameters
     ----------
-    program : Program
     run_model : callable
         ``run_model(data, stand_in) -> Record``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,11 +51,15 @@ class Counter:
 class Counted(NUTS):
     """NUTS that remembers what each transition was like."""
 
+    first_energy: Any  # of the first point of a transition
+    fresh: bool  # whether the momentum has just been drawn
+
     def sample(self, params):
         steps, diverged = self.potential_fn.calls, len(self._divergences)
-        mean, warm = self._mean_accept_prob, self._t < self._warmup_steps
+        mean, num_warmup = self._mean_accept_prob, self._warmup_steps or 0
+        warm = self._t < num_warmup
         out = super().sample(params)
-        n = self._t if warm else self._t - self._warmup_steps
+        n = self._t if warm else self._t - num_warmup
         self.last = {
             "num_steps": self.potential_fn.calls - steps,
             "accept_prob": mean + n * (self._mean_accept_prob - mean) if n > 1 else self._mean_accept_prob,
@@ -91,28 +96,40 @@ class Sampler:
     Parameters
     ----------
     density : Density
+        What the chains draw from.
     num_warmup : int
         Iterations that set the step size, and the metric where it is adapted.
     metric : {None, "diagonal", "dense"}
         The metric in x that the warm-up adapts; None leaves the identity.
     flow : Flow, optional
+        Whose base coordinates the chains move in; None for those of the frame alone.
     """
 
     def __init__(self, density, num_warmup: int, metric: str | None, flow=None):
         self._density, self._settings, self._flow = density, (num_warmup, metric), flow
         self.dtype = density.dtype
 
-    def begin(self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights):
+    def begin(  # noqa: PLR0913, PLR0917  as the protocol has it
+        self, seeds, x, value, grad, step_size: float, accept: float, frame, data, weights
+    ):
         """State of chains that start at `x`, shape ``(C, dim)``.
 
         Parameters
         ----------
+        seeds : sequence of int, length C
+            One for each chain: it fixes all random numbers of its chain.
+        x : numpy.ndarray, shape (C, dim)
+            Where the chains start, in coordinates of the frame.
         value, grad : numpy.ndarray, shapes (C,) and (C, dim)
             Log density there and its gradient in x: Pyro computes them again.
+        step_size : float
+            The first, in units of x; the warm-up adapts it.
         accept : float
             Acceptance that the step size aims at.
         frame : tuple
             Mean and scale; of a flow its weights and order also.
+        data, weights : mapping
+            The traced arguments and the learnable arrays by name, on the device.
         """
         num_warmup, metric = self._settings
         frame = pytree.tree_map(lambda part: to_device(part, self.dtype), tuple(frame))

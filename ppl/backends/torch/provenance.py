@@ -117,7 +117,7 @@ class Walk(TorchDispatchMode):
         states = [self.state(t) for t in tensors]
         outs = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
         self.codes.after(name, given, outs)
-        if func._schema.is_mutable:
+        if func._schema.is_mutable:  # noqa: SLF001  PyTorch has no public name for an operation's signature
             self._written(name, tensors, states)
         elif any(states):
             try:
@@ -144,12 +144,12 @@ class Walk(TorchDispatchMode):
 
     def _written(self, name, tensors, states):
         """A tensor changed in place, and with it all that shares its memory."""
-        target, place = tensors[0], tensors[0].untyped_storage()._cdata
+        target, place = tensors[0], _memory(tensors[0])
         whole = (
             name == "copy_" and target.is_contiguous() and target.nbytes == target.untyped_storage().nbytes()
         )
         for key, (tensor, state) in list(self._known.items()):
-            if tensor.untyped_storage()._cdata == place:
+            if _memory(tensor) == place:
                 made = mixed([state, *states])
                 if tensor is target and whole and tensors[-1].shape == target.shape:
                     made = joined([states[-1]])
@@ -181,3 +181,8 @@ class Walk(TorchDispatchMode):
         held = index.clamp(0 if labels else -size, size - 1)
         self._known[id(held)] = held, state
         return held
+
+
+def _memory(tensor) -> int:
+    """What tells the memory of a tensor from that of others."""
+    return tensor.untyped_storage()._cdata  # noqa: SLF001  the public address is zero wherever nothing is held

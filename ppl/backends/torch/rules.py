@@ -92,7 +92,7 @@ def _mul(call, states):
 
 def _div(call, states):
     ready = _stretched(call, states)
-    if call.given.get("rounding_mode") or len(ready) == 1 and call.given["self"] is not call.tensors[0]:
+    if call.given.get("rounding_mode") or (len(ready) == 1 and call.given["self"] is not call.tensors[0]):
         return combined(ready)
     return product(ready[0], combined(ready[1:]))
 

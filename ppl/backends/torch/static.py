@@ -40,12 +40,13 @@ def on_host(value):
     return value.view(Host) if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else value
 
 
-def demote(program, run_model: Callable[[], None]) -> tuple[str, ...]:
+def demote(program, run_model: Callable[[], object]) -> tuple[str, ...]:
     """Hand to the model as NumPy arrays what it takes numbers out of; gives the labels of these arguments.
 
     Parameters
     ----------
     program : Program
+        Whose traced arguments they are; it remembers which it hands over.
     run_model : callable
         Runs the model once.
 
@@ -72,6 +73,6 @@ def _outcome(run_model) -> type | None:
     try:
         with Inside(strict=True):
             run_model()
-    except Exception as error:  # noqa: BLE001  one of the model's own comes again where it is reported
+    except Exception as error:  # one of the model's own comes again where it is reported
         return type(error)
     return None

@@ -26,7 +26,7 @@ def trace(program) -> ModelTrace:
     demoted = demote(program, partial(_run, program))
     found = replace(_trace(program), demoted=demoted)
     if found.missing and program.imputed is None:
-        program.imputed = imputed(program, partial(_run, program))
+        program.imputed = imputed(partial(_run, program))
         found = replace(_trace(program), demoted=demoted)
     if program.model.language == "pyro":
         look = partial(masks, run_model=partial(_run, program, None))

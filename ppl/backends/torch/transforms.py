@@ -13,7 +13,8 @@ from .constraints import LessThanEq, ZeroSum, positive_ordered_vector
 class _Tril(transforms.Transform):
     """Vector to lower Cholesky factor: the entries below the diagonal row by row, then the log diagonal."""
 
-    domain, codomain, bijective = C.real_vector, C.lower_cholesky, True
+    domain, bijective = C.real_vector, True
+    codomain: C.Constraint = C.lower_cholesky
 
     def _call(self, x):
         size = _side(x.shape[-1])
@@ -138,13 +139,13 @@ class _ZeroSum(transforms.Transform):
 
 def is_real(support) -> bool:
     """Whether a support is the whole space."""
-    kinds = torch.distributions.constraints
-    while isinstance(support, (kinds._IndependentConstraint, kinds.MixtureSameFamilyConstraint)):
+    mixture = torch.distributions.constraints.MixtureSameFamilyConstraint
+    while isinstance(support, (C.independent, mixture)):
         support = support.base_constraint
     return support is C.real or support is C.real_vector
 
 
-def transform_to(support):
+def transform_to(support):  # noqa: PLR0911  one for each kind of support
     """Bijection from the unconstrained space to a support.
 
     Raises

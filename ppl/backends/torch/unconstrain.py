@@ -16,6 +16,7 @@ def unconstrain_sites(sites, batch) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     sites : sequence of Site
+        Latent sites in program order, with constraints whose bounds are known.
     batch : mapping
         Site name to array of shape ``(B, *shape)``.
 

@@ -47,5 +47,5 @@ def test_a_carry_of_32_bits_runs_so_and_says_so(dtype):
 
 
 def test_double_precision_on_request_is_refused():
-    with pytest.raises(er.UnsupportedError, match="captures.*single precision only.*first carry"):
+    with pytest.raises(er.UnsupportedError, match=r"captures.*single precision only.*first carry"):
         er.fit(er.from_numpyro(captures)(CAUGHT), dtype="float64", progress=False)

@@ -180,7 +180,7 @@ def strangers(source: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             kind = asked_of(node.value, {})
-            if kind == "Backend" and load_known or kind == "Loops":
+            if (kind == "Backend" and load_known) or kind == "Loops":
                 names[node.targets[0].id] = kind
     found = []
     for node in ast.walk(tree):

@@ -21,8 +21,8 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import test_distributions  # noqa: E402
-import test_formulas  # noqa: E402
+import test_distributions
+import test_formulas
 
 ROWS = {**test_distributions.ROWS, **test_formulas.ROWS}
 NUM_DRAWS, P_VALUE = 4_000, 1e-4
