@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from elboroom.inference.evidence.outcome import Law
@@ -83,7 +85,7 @@ def test_superchains_are_of_one_length(num_draws, num_chains, expected):
     rows, shown = law.shown(num_draws, np.random.default_rng(0))
     assert shown == expected and len(rows) % shown == 0 and 0 <= len(rows) - num_draws < shown
     own = rows.reshape(shown, -1) // 60  # which chain each draw is of
-    for first, second in zip(own[:-1], own[1:], strict=True):
+    for first, second in itertools.pairwise(own):
         assert first.max() < second.min()
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from elboroom.guides import Affine, Delta, Flow, FullRank, Laplace, LowRank, MeanField, Structured
+from elboroom.guides import Affine, Delta, Flow, FullRank, LowRank, MeanField, Structured
 from elboroom.inference.batches.minibatch import Batches, Minibatch
 from elboroom.inference.batches.view import AllRows, BatchRows
 from elboroom.inference.engines import ENGINES, Problem, engines_of, fit, run
@@ -54,7 +54,9 @@ def target():
 
 @pytest.fixture(scope="module")
 def rows(target):
-    return BatchRows.of(Batches.of(target, Minibatch("row", 50)), SimpleNamespace(auto=False, family=FullRank()))
+    return BatchRows.of(
+        Batches.of(target, Minibatch("row", 50)), SimpleNamespace(auto=False, family=FullRank())
+    )
 
 
 def problem(target, name, rows=None, **given):
@@ -84,7 +86,9 @@ def test_every_engine_says_how_it_is_run(kind):
 def test_every_family_names_engines_that_are_there():
     for family in FAMILIES.values():
         assert [engine.name for engine in engines_of(family, AllRows())] == list(family.engines)
-    assert [engine.name for engine in engines_of(SimpleNamespace(name="foreign"), AllRows())] == ["fixed draws"]
+    assert [engine.name for engine in engines_of(SimpleNamespace(name="foreign"), AllRows())] == [
+        "fixed draws"
+    ]
 
 
 def test_what_it_reaches(kind, target, rows):
@@ -136,7 +140,14 @@ def test_done_and_stopped(kind, target, rows):
 
 
 def test_a_step_leaves_the_state_as_it_was(target):
-    for name in ("natural gradient", "polish", "sparse natural gradient", "low-rank", "mean-field", "fixed draws"):
+    for name in (
+        "natural gradient",
+        "polish",
+        "sparse natural gradient",
+        "low-rank",
+        "mean-field",
+        "fixed draws",
+    ):
         kind = next(engine for engine in ENGINES if engine.name == name)
         given = problem(target, name)
         engine = kind.of(given)
