@@ -67,8 +67,8 @@ def test_others_are_gaussian_given_what_is_bent(backend, rng):
     np.testing.assert_allclose(z[0] + z[2], 2 * z[1], atol=1e-12)
     assert np.ptp(log_jacobian) < 1e-12
     other = eps[:1] + np.array([1.0, 0, 0, 0])
-    moved = guide.forward(params, np.concatenate([other, [*other, 0, 0, 1.0, 1.0]]))[0]
-    own = guide.forward(params, np.concatenate([eps[:1], [*eps[:1], 0, 0, 1.0, 1.0]]))[0]
+    moved = guide.forward(params, np.concatenate([other, other + [0, 0, 1.0, 1.0]]))[0]
+    own = guide.forward(params, np.concatenate([eps[:1], eps[:1] + [0, 0, 1.0, 1.0]]))[0]
     assert np.abs((moved[1] - moved[0]) / (own[1] - own[0]) - 1)[[1, 3]].max() > 0.05  # wider, or narrower
 
 

@@ -99,7 +99,7 @@ def test_stein_residuals_vanish_at_the_truth_and_see_a_shift():
     weights = np.full(len(x), 1 / len(x))
     right = stein(x, -x, weights)
     assert np.all(np.abs(right.location) < 4 * right.location_se)
-    off = stein(x, -([*x, 0.3, 0, 0]), weights)
+    off = stein(x, -(x + [0.3, 0, 0]), weights)
     assert off.along(np.eye(3))[0][0] > 0.28
 
 

@@ -379,7 +379,7 @@ def test_more_than_a_thousand_dimensions():
     own = np.linalg.inv(own + np.diag([1.0, 4.0]))
     precision = 1 / 25 + size - own[:, 0, 0].sum()
     mean = (own @ pull[..., None])[:, 0, 0].sum() / precision
-    local = (own @ ([*pull, mean, 0.0])[..., None])[..., 0]
+    local = (own @ (pull + [mean, 0.0])[..., None])[..., 0]
     sd = np.sqrt(np.stack([own[:, k, k] + own[:, k, 0] ** 2 / precision for k in (0, 1)], 1))
     table = posterior.summary()
     assert posterior.guide.family.name == "structured" and posterior.guide.num_parameters < 7 * size
