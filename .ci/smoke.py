@@ -19,7 +19,9 @@ def main(readme: str) -> None:
     """Run the set; any failure is an exception."""
     import elboroom as er
 
-    code = re.search(r"```python\n(import elboroom.*?)```", Path(readme).read_text(encoding="utf-8"), re.DOTALL)
+    code = re.search(
+        r"```python\n(import elboroom.*?)```", Path(readme).read_text(encoding="utf-8"), re.DOTALL
+    )
     told: dict = {}
     exec(code[1], told)  # the page is ours
     posterior = told["posterior"]
@@ -29,7 +31,9 @@ def main(readme: str) -> None:
         loaded = er.load(posterior.save(Path(folder) / "posterior"))
         np.testing.assert_array_equal(loaded.values["theta"], posterior.values["theta"])
         posterior.report(Path(folder) / "report")
-        subprocess.run([sys.executable, "-m", "elboroom", "demo", "--out", str(Path(folder) / "demo")], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "elboroom", "demo", "--out", str(Path(folder) / "demo")], check=True
+        )
     assert er.plots.forest(posterior).viz is not None
     assert posterior.check()
     if importlib.util.find_spec("torch") is None:

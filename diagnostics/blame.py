@@ -117,7 +117,7 @@ def _compared(posterior, affordable: float) -> Blame:
 def _refined(posterior, affordable: float) -> Posterior | None:
     """Chains from where the fit ended; None where they would take too long, or establish nothing."""
     outcome = record_of(posterior).outcome
-    if affordable <= 0 or outcome is None or outcome.condemned not in {None, POINT_ESTIMATE}:
+    if affordable <= 0 or outcome is None or outcome.objection not in {None, POINT_ESTIMATE}:
         return None
     try:
         seconds = OVERRUN * affordable

@@ -15,7 +15,7 @@ from ..ppl.backends import load
 from ..ppl.errors import OutOfMemoryError, in_short
 from ..ppl.model import Program
 from .arguments import check_arguments, start_of, target_of
-from .batches.memory import at_first, fewer, said
+from .batches.memory import at_first, fewer, memory_finding
 from .batches.minibatch import Batches
 from .batches.view import AllRows, BatchRows, View, planned
 from .evidence import psis
@@ -140,7 +140,9 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
     compiled = target.density.clock["compile"]
     kept, watch = Checkpoint(checkpoint, asked.identity()), Watch(max_seconds, progress)
-    with interrupts.held(answered=True):  # but for the parts that say otherwise, and keep what they reached
+    with interrupts.deferred(
+        answered=True
+    ):  # but for the parts that say otherwise, and keep what they reached
         poor = degenerate(program, target.trace, backend)
         try:
             target, outcome, batches = _climbed(asked, kept, watch, bool(poor), refine in ("always", True))
@@ -203,7 +205,7 @@ class Asked:
         if batches is None:
             target.prepare("value_and_grad")
         z = np.zeros((target.constrain_batch, target.dim), target.dtype)
-        target.density.constrain.prepare(z, target.lent, target.weights)
+        target.density.constrain.prepare(z, target.views, target.weights)
         psis.array_stats()  # slow to import: while XLA compiles
         return State(
             target,
@@ -226,8 +228,8 @@ def _climbed(asked: Asked, kept: Checkpoint, watch: Watch, simple: bool, lean: b
         try:
             return *_climb(asked, kept, watch, batches, simple, lean), batches
         except OutOfMemoryError as error:
-            told = in_short(error.__cause__ or error)
-        batches = fewer(asked.target, asked.guide, asked.minibatch, kept, told)
+            reason = in_short(error.__cause__ or error)
+        batches = fewer(asked.target, asked.guide, asked.minibatch, kept, reason)
 
 
 def _climb(
@@ -236,7 +238,7 @@ def _climb(
     """The target in the coordinates of the fit, and what was found."""
     with interrupts.interruptible():
         state = asked.state(batches, simple, lean)
-    if (memory := said(kept)) is not None:
+    if (memory := memory_finding(kept)) is not None:
         state = replace(state, rungs=(memory[1],))
     run = Run(watch, kept, asked.seed)
     state = climb(STAGES, state, run)
@@ -245,8 +247,8 @@ def _climb(
 
 
 def _of_memory(kept: Checkpoint, batches: Batches | None, minibatch) -> list[Finding]:
-    """What is said where rows were taken some at a time for want of memory."""
-    if (memory := said(kept)) is not None:
+    """Findings where rows were taken some at a time for want of memory."""
+    if (memory := memory_finding(kept)) is not None:
         return [memory[0]]
     if batches is None or minibatch is not None:
         return []

@@ -19,7 +19,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasat
 
 
 class _State:
-    """Of the main thread: what came, what waits for the end of a held block, and how many of those it is in."""
+    """Of the main thread: what came, what waits for the end of a deferred block, and how many of those it is in."""
 
     def __init__(self) -> None:
         self.listening = False
@@ -62,7 +62,7 @@ def listening() -> Iterator[None]:
 
 
 @contextmanager
-def held(answered: bool = False) -> Iterator[None]:
+def deferred(answered: bool = False) -> Iterator[None]:
     """The first interrupt within the block waits for its end, a second one is raised at once.
 
     Parameters
@@ -87,7 +87,7 @@ def held(answered: bool = False) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A part of a held block in which interrupts are raised as they come."""
+    """A part of a deferred block in which interrupts are raised as they come."""
     if not _is_main():
         yield
         return

@@ -123,7 +123,7 @@ class Target:
         self.density = density
         self._engine = load(backend, program.model.language)
         self._placed: dict = {}
-        self._lent = density.lent(program)
+        self._views = density.views(program)
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
         self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
@@ -189,9 +189,9 @@ class Target:
         return self._placed
 
     @property
-    def lent(self) -> dict[str, Any]:
+    def views(self) -> dict[str, Any]:
         """The program's arrays as they lie, for functions that read few of them and copy what they read."""
-        return self._placed or self._lent or self.data
+        return self._placed or self._views or self.data
 
     def release(self) -> None:
         """Let go of the program's arrays where the target computes; they are made again when they are asked for."""
@@ -449,7 +449,7 @@ class Target:
         dict of numpy.ndarray
             Site name to shape ``(B, *shape)``.
         """
-        data, weights = self._inputs(data or self.lent, weights)
+        data, weights = self._inputs(data or self.views, weights)
         pieces, total = self._batched(self.density.constrain, z, data, weights, batch=self.constrain_batch)
         return {k: np.concatenate([np.asarray(p[k]) for p in pieces])[:total] for k in pieces[0]}
 
@@ -496,7 +496,7 @@ class Target:
         numpy.ndarray, shape (B, dim)
             Float64; not finite where values lie outside of their support.
         """
-        data, weights = self._inputs(data or self.lent, weights)
+        data, weights = self._inputs(data or self.views, weights)
         values = {s.name: np.asarray(values[s.name], self.dtype) for s in self.sites}
         total = len(values[self.sites[0].name])
         batch = self.batch if total <= self.batch else self.constrain_batch

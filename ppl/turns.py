@@ -8,7 +8,7 @@ import warnings
 from contextlib import contextmanager
 
 from .errors import UnsupportedError, explain
-from .interrupts import held
+from .interrupts import deferred
 
 # A model under the handlers of NumPyro or Pyro, and what else these and PyTorch keep for the process: the stack of handlers,
 # the switch of validation, the stream of random numbers, functions replaced while operations are recorded.
@@ -18,7 +18,7 @@ _lock = threading.RLock()
 @contextmanager
 def running():
     """One thread at a time; an interrupt waits, since it could fall between a handler's entry and its block."""
-    with held(), _lock:
+    with deferred(), _lock:
         yield
 
 

@@ -290,7 +290,7 @@ def heard():
 def test_interrupts_wait_for_the_end_of_what_is_held(heard):
     order = []
     with pytest.raises(KeyboardInterrupt):
-        with interrupts.held():
+        with interrupts.deferred():
             os.kill(os.getpid(), interrupts.signal.SIGINT)
             order.append("held")
         order.append("never")
@@ -298,7 +298,7 @@ def test_interrupts_wait_for_the_end_of_what_is_held(heard):
         with turns.running():
             os.kill(os.getpid(), interrupts.signal.SIGINT)
             order.append("running")
-    with interrupts.held(answered=True):
+    with interrupts.deferred(answered=True):
         with pytest.raises(KeyboardInterrupt), interrupts.interruptible():
             os.kill(os.getpid(), interrupts.signal.SIGINT)
             order.append("never")

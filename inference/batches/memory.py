@@ -32,11 +32,11 @@ def at_first(target, guide, minibatch: Minibatch | None, kept: Checkpoint) -> Ba
     try:
         return Batches.of(target, minibatch)
     except OutOfMemoryError as error:
-        told = in_short(error.__cause__ or error)
-    return fewer(target, guide, minibatch, kept, told)
+        reason = in_short(error.__cause__ or error)
+    return fewer(target, guide, minibatch, kept, reason)
 
 
-def fewer(target, guide, minibatch: Minibatch | None, kept: Checkpoint, told: str) -> Batches:
+def fewer(target, guide, minibatch: Minibatch | None, kept: Checkpoint, reason: str) -> Batches:
     """Smaller batches, after memory ran out with those of the checkpoint; what they led to is dropped.
 
     Raises
@@ -48,7 +48,7 @@ def fewer(target, guide, minibatch: Minibatch | None, kept: Checkpoint, told: st
     target.release()
     plate, size, tried = kept.rows["plate"], kept.rows["size"], kept.rows["tried"]
     if plate is None:
-        plate, size, smaller = _from_all(target, told)
+        plate, size, smaller = _from_all(target, reason)
     else:
         smaller = size // 2
     while smaller >= FEWEST_ROWS:
@@ -57,18 +57,18 @@ def fewer(target, guide, minibatch: Minibatch | None, kept: Checkpoint, told: st
             batches = Batches.of(target, Minibatch(plate, smaller, _args(minibatch)))
             planned(guide, batches)
         except OutOfMemoryError as error:
-            told, size, smaller = in_short(error.__cause__ or error), smaller, smaller // 2
+            reason, size, smaller = in_short(error.__cause__ or error), smaller, smaller // 2
             continue
         except (GuideError, InferenceError) as error:
             where, expected = f"plate '{plate}'", f"room for {size} rows at a time"
             remedy = f"batches of {smaller} may fit, and were refused: {error}".rstrip(".")
-            raise OutOfMemoryError(explain(where, expected, told, remedy)) from None
+            raise OutOfMemoryError(explain(where, expected, reason, remedy)) from None
         kept.again(_entry(plate, smaller, tried))
         return replace(batches, tight=True)
-    raise _spent(target, plate, size, told)
+    raise _spent(target, plate, size, reason)
 
 
-def _from_all(target, told) -> tuple[str, int, int]:
+def _from_all(target, reason) -> tuple[str, int, int]:
     """The plate to take some rows of, how many it has, and how many to begin with."""
     plate = longest(target)
     if plate is None:
@@ -76,7 +76,7 @@ def _from_all(target, told) -> tuple[str, int, int]:
             explain(
                 f"model '{target.program.name}'",
                 "room for its data, or rows that can be taken some at a time",
-                f"no plate with data in it, and {told}",
+                f"no plate with data in it, and {reason}",
                 "declare the rows in a plate, so that minibatch=er.Minibatch('plate', size=...) can take some",
             )
         )
@@ -85,7 +85,7 @@ def _from_all(target, told) -> tuple[str, int, int]:
     return plate, size, smaller if smaller < size else 0
 
 
-def said(kept: Checkpoint) -> tuple[Finding, Rung] | None:
+def memory_finding(kept: Checkpoint) -> tuple[Finding, Rung] | None:
     """A finding and a line of the trail where memory ran out, None elsewhere."""
     if kept.rows is None or not kept.rows["tried"]:
         return None
@@ -109,14 +109,14 @@ def bytes_per_row(target, plate: str) -> float:
     return target.dtype.itemsize * MADE * max(target.work / sizes_of(target.trace)[plate], 1.0)
 
 
-def _spent(target, plate, size, told) -> OutOfMemoryError:
+def _spent(target, plate, size, reason) -> OutOfMemoryError:
     one = bytes_per_row(target, plate)
     fits = int(np.clip(fitting(target, plate), 1, max(size // 2, 1)))
     return OutOfMemoryError(
         explain(
             f"plate '{plate}'",
             f"room for {size} rows at a time, about {size * one / 2**20:.3g} MB",
-            told,
+            reason,
             f"free memory that others hold, or fit on fewer: at {one:.3g} bytes a row, "
             f"minibatch=er.Minibatch('{plate}', size={fits}) takes about {fits * one / 2**20:.3g} MB",
         )

@@ -190,11 +190,11 @@ class Ascent:
         return self.advance(num_steps)["elbo"]
 
     def advance(
-        self, num_steps: int, told: Callable[[int, float], None] | None = None
+        self, num_steps: int, report: Callable[[int, float], None] | None = None
     ) -> dict[str, np.ndarray]:
         """Many steps; what each saw: ``elbo``, ``gradient_norm`` and ``not_finite``, shapes ``(num_steps,)``.
 
-        Now and then `told` hears how many are done, and the bound's estimate at the last.
+        Now and then `report` hears how many are done, and the bound's estimate at the last.
         """
         seen: list = []
         total = num_steps
@@ -205,8 +205,8 @@ class Ascent:
                 seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
             num_steps -= count
             self.num_steps += count
-            if told is not None:
-                told(total - num_steps, seen[-1]["elbo"][-1])
+            if report is not None:
+                report(total - num_steps, seen[-1]["elbo"][-1])
         return {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
 
     def culprit(self, at: np.ndarray | None = None, num_draws: int = 64) -> str:

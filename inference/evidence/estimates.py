@@ -31,7 +31,7 @@ class Estimates:
     quantile_se: np.ndarray
 
 
-def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.0) -> Estimates:
+def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency=1.0) -> Estimates:
     """Estimates from weighted draws.
 
     Parameters
@@ -40,7 +40,7 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.
         Values of Q quantities at S draws.
     weights : numpy.ndarray, shape (S,), optional
         Normalised; equal by default.
-    inflation : float or numpy.ndarray, shape (Q,)
+    inefficiency : float or numpy.ndarray, shape (Q,)
         Ratio of draws to effective draws, for correlated ones: errors grow by its square root.
     """
     values = np.asarray(values, np.float64)
@@ -51,7 +51,7 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inflation=1.
     square = centred**2
     variance = w @ square
     sd = np.sqrt(variance)
-    factor = np.sqrt(inflation)
+    factor = np.sqrt(inefficiency)
     w2 = w**2
     mean_se = np.sqrt(w2 @ square) * factor
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -80,13 +80,13 @@ def verdicts_of(
         Which quantities are coordinates of the guide; what a guide of many dimensions is judged by.
     """
     law, count = outcome.law, values.shape[1]
-    inflation = law.inflation(values)
-    found = estimate(values, law.weights, inflation)
-    zero, drift = np.zeros(count), law.drift(values, inflation)
+    inefficiency = law.inefficiency(values)
+    found = estimate(values, law.weights, inefficiency)
+    zero, drift = np.zeros(count), law.drift(values, inefficiency)
     location, scale, missed, moved = zero, zero, zero, np.full(count, np.inf)
     khat, obstacle = outcome.khat if law.kind != "mcmc" else None, ""
     if law.num_chains:
-        moved, obstacle = _moved(law, found, inflation)
+        moved, obstacle = _moved(law, found, inefficiency)
         missed = _missed(law, found, at_divergences)
         if at_pool is not None and outcome.pool is not None and outcome.khat < KHAT_TRUSTED:
             drift = np.maximum(drift, _disagreement(found, estimate(at_pool, outcome.pool.weights)))
@@ -108,9 +108,9 @@ def verdicts_of(
         drift=drift,
         moved=moved,
         missed=missed,
-        alone=np.full(count, float(bool(obstacle))),
+        obstructed=np.full(count, float(bool(obstacle))),
         shape=shape,
-        condemned=outcome.condemned if spread else POINT_ESTIMATE,
+        objection=outcome.objection if spread else POINT_ESTIMATE,
         unequal=unequal,
         symmetry=words,
         rhat=law.rhat(values) - 1,
@@ -119,15 +119,15 @@ def verdicts_of(
     return found, judge(found, evidence)
 
 
-def _moved(law: Law, found: Estimates, inflation) -> tuple[np.ndarray, str]:
+def _moved(law: Law, found: Estimates, inefficiency) -> tuple[np.ndarray, str]:
     """Autocorrelation times that each chain has moved, and what no number measures."""
     count = len(found.mean)
-    moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, (count,))
+    moved = len(law.z) / law.num_chains / np.broadcast_to(inefficiency, (count,))
     live = found.sd > 1e-12 * np.abs(found.mean)
     # one direction that hardly moves may hold the others
-    if law.held < HARDLY_MOVED or (live.any() and moved[live].min() < HARDLY_MOVED):
+    if law.slowest < HARDLY_MOVED or (live.any() and moved[live].min() < HARDLY_MOVED):
         moved = np.minimum(moved, HARDLY)
-    if law.held <= 0:
+    if law.slowest <= 0:
         moved = np.zeros(count)
     if law.stats is not None and "energy" in law.stats and energy_information(law.stats["energy"]) < BFMI:
         return moved, SLOW_ENERGY

@@ -22,8 +22,8 @@ class Law:
     weights : numpy.ndarray or None
     num_chains : int
         Chains in `z`, chain-major; 0 for independent draws.
-    held : float
-        Autocorrelation times that the chains have moved along the direction that holds them most.
+    slowest : float
+        Autocorrelation times that the chains have moved along their slowest direction.
     stats : dict of numpy.ndarray, shape (num_chains, T)
         What NUTS says of each transition.
     superchains : int
@@ -36,7 +36,7 @@ class Law:
     num_chains: int = 0
     divergent: float = 0.0
     divergent_z: np.ndarray | None = None
-    held: float = np.inf
+    slowest: float = np.inf
     stats: dict[str, np.ndarray] | None = None
     superchains: int = 0
 
@@ -45,7 +45,7 @@ class Law:
         """Whether the chains are few and long."""
         return 0 < self.num_chains < FEW_CHAINS
 
-    def inflation(self, values: np.ndarray):
+    def inefficiency(self, values: np.ndarray):
         """Draws per effective draw of each column."""
         if not self.num_chains:
             return 1.0
@@ -55,13 +55,13 @@ class Law:
         return inefficiency(chains)
 
     def rhat(self, values: np.ndarray) -> np.ndarray:
-        """R̂ of each column, nested for superchains; 1 where the spread of many short chains is in `inflation` already."""
+        """R̂ of each column, nested for superchains; 1 where the spread of many short chains is in `inefficiency` already."""
         chains = values.reshape(self.num_chains or 1, -1, values.shape[1])
         if self.superchains:
             return nested_rhat(chains, self.superchains)
         return split_rhat(chains) if self.long else np.ones(values.shape[1])
 
-    def drift(self, values: np.ndarray, inflation) -> np.ndarray:
+    def drift(self, values: np.ndarray, inefficiency) -> np.ndarray:
         """Change of mean, spread and 5% tails between the halves of the chains, beyond its noise, in sds."""
         if not self.num_chains:
             return np.zeros(values.shape[1])
@@ -71,7 +71,7 @@ class Law:
         first, second = (
             chains[:, part].reshape(-1, values.shape[1]) for part in (slice(half), slice(half, None))
         )
-        noise = 4.0 * np.sqrt(inflation / len(values))  # two standard errors of a difference
+        noise = 4.0 * np.sqrt(inefficiency / len(values))  # two standard errors of a difference
         shift = np.abs(first.mean(0) - second.mean(0)) / sd - noise
         spread = 0.5 * np.abs(first.std(0) - second.std(0)) / sd - noise
         edges = np.quantile(first, [0.05, 0.95], axis=0) - np.quantile(second, [0.05, 0.95], axis=0)

@@ -39,7 +39,7 @@ class Outcome:
         The coordinates that they are of.
     pool : Pool or None
         Draws of the guide with importance weights.
-    condemned : str or None
+    objection : str or None
         A reason not to trust any quantity.
     elbo_trace : tuple of float
     rungs, findings : tuple
@@ -64,7 +64,7 @@ class Outcome:
     stein: Any = None
     frame: Gaussian | None = None
     pool: Pool | None = None
-    condemned: str | None = None
+    objection: str | None = None
     elbo_trace: tuple[float, ...] = ()
     rungs: tuple[Rung, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -102,8 +102,8 @@ class Outcome:
         rows, images = self.twins
         if not images:
             return np.zeros((0, 1))
-        inflation = self.law.inflation(values)
-        return np.stack([moved(values[rows], quantities(image), inflation) for image in images])
+        inefficiency = self.law.inefficiency(values)
+        return np.stack([moved(values[rows], quantities(image), inefficiency) for image in images])
 
 
 def twins(symmetries, law: Law, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -112,11 +112,11 @@ def twins(symmetries, law: Law, rng: np.random.Generator) -> tuple[np.ndarray, l
     return rows, [symmetry.apply(law.z[rows])[0] for symmetry in symmetries]
 
 
-def moved(before: np.ndarray, after: np.ndarray, inflation) -> np.ndarray:
+def moved(before: np.ndarray, after: np.ndarray, inefficiency) -> np.ndarray:
     """Change of mean, spread and 5% tails of each column, beyond its noise, in sds."""
     sd = before.std(0)
     sd = np.where(sd > 0, sd, 1.0)
-    noise = 5.0 * np.sqrt(np.asarray(inflation) / len(before))
+    noise = 5.0 * np.sqrt(np.asarray(inefficiency) / len(before))
     shift = np.abs(after.mean(0) - before.mean(0)) / sd - noise
     kurtosis = np.maximum(*((((x - x.mean(0)) / sd) ** 4).mean(0) for x in (before, after)))
     spread = np.abs(after.std(0) - before.std(0)) / sd - noise * np.sqrt(np.maximum(kurtosis - 1, 2) / 2)

@@ -19,7 +19,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ...ppl.interrupts import held
+from ...ppl.interrupts import deferred
 from ..thresholds import KHAT_LIMIT
 
 _lock = threading.RLock()
@@ -32,7 +32,7 @@ def array_stats():
     package, the files of the array layer are therefore run as modules of nobody's but ours: ``sys.modules`` has none
     of them, and an ``import arviz_stats`` in any thread finds its own.
     """
-    with held(), _lock:
+    with deferred(), _lock:
         return _array_stats()
 
 

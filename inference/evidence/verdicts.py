@@ -90,11 +90,11 @@ class Evidence:
         Autocorrelation times that every chain has moved; ``inf`` for independent draws.
     missed : numpy.ndarray, shape (Q,)
         How extreme the quantity is where transitions diverged, in sds.
-    alone : numpy.ndarray, shape (Q,)
+    obstructed : numpy.ndarray, shape (Q,)
         One where something stands in the way of trust that no number measures, and `words` what.
     shape : numpy.ndarray, shape (Q,)
         Tail index: from `TAIL` on, moments are not established.
-    condemned : str or None
+    objection : str or None
         A reason that holds for all.
     unequal : numpy.ndarray, shape (Q,)
         How far its law moves under a symmetry of the posterior, in sds; zero for the exact posterior.
@@ -110,9 +110,9 @@ class Evidence:
     drift: np.ndarray
     moved: np.ndarray
     missed: np.ndarray
-    alone: np.ndarray
+    obstructed: np.ndarray
     shape: np.ndarray
-    condemned: str | None
+    objection: str | None
     unequal: np.ndarray
     symmetry: list[str]
     rhat: np.ndarray
@@ -129,10 +129,10 @@ def judge(estimates: Estimates, evidence: Evidence) -> Verdicts:
         sd, mean = estimates.sd[j], estimates.mean[j]
         if not np.isfinite(sd) or not np.isfinite(mean):
             v, r = "untrusted", "its draws are not finite"
-        elif sd <= 1e-12 * max(abs(mean), 1e-300) and evidence.condemned != POINT_ESTIMATE:
+        elif sd <= 1e-12 * max(abs(mean), 1e-300) and evidence.objection != POINT_ESTIMATE:
             v, r, score[j] = None, "constant", np.nan
-        elif evidence.condemned is not None:
-            v, r = "untrusted", evidence.condemned
+        elif evidence.objection is not None:
+            v, r = "untrusted", evidence.objection
         elif evidence.unequal[j] > MIRRORED:
             v, r = (
                 "untrusted",
@@ -171,7 +171,7 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
         ),
         (e.rhat[j], RHAT - 1, RHAT_CAUTION, "the chains disagree (R̂ − 1 is {:.3f})"),
         (e.missed[j], MISSED_AT_DIVERGENCES, np.inf, "chains diverged where it is {:.1f} sds away"),
-        (e.alone[j], 0.5, np.inf, e.words),
+        (e.obstructed[j], 0.5, np.inf, e.words),
         (e.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
         (noise[j], 1.0, MONTE_CARLO_SHARE, "Monte Carlo error is {:.1f} times what the promise allows"),
     ]

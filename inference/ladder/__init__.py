@@ -3,7 +3,7 @@
 from .climb import Line, Stage, climb
 from .directions import Directions
 from .fitting import GuideFit, PoorerFit
-from .flow import Bend, Cover
+from .flow import FlowForChains, FlowForModes
 from .modes import Modes
 from .other_modes import OtherModes, Symmetries
 from .response import LinearResponse
@@ -24,9 +24,9 @@ STAGES = (
     Directions(),
     Symmetries(),
     OtherModes(),
-    Bend(),
+    FlowForChains(),
     Modes(),
-    Cover(),
+    FlowForModes(),
     LinearResponse(),
 )
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...guides.sparse import NotPositiveDefinite
-from ...ppl.interrupts import came, held, interruptible
+from ...ppl.interrupts import came, deferred, interruptible
 from ..run.trail import Rung
 from .run import Run
 from .snapshot import restored, snapshot
@@ -93,7 +93,7 @@ def climb(stages: tuple[Any, ...], state: State, run: Run) -> State:
         first = 1 + [stage.kept for stage in stages].index(run.checkpoint.stage)
         state = restored(state, *run.checkpoint.state)
     run.keep(state)
-    with held(answered=True):
+    with deferred(answered=True):
         for stage in stages[first:]:
             if stage.wants(run.reached) is not None and (stage.always or not run.stop()):
                 _ran(stage, run)
@@ -108,7 +108,7 @@ def _ran(stage: Any, run: Run) -> None:
     """Run a stage; what it fails with is a line of the trail, and an interrupt leaves what it had reached."""
     state, counter, begin = run.reached, run.reached.target.counter, time.perf_counter()
     before, price = counter.num_gradients, stage.price(state) * run.pace
-    earlier = run.unsaid
+    earlier = run.unreported
     line, failed = None, False
     try:
         with (
@@ -126,12 +126,12 @@ def _ran(stage: Any, run: Run) -> None:
         _interrupted(run)
     if failed:
         run.keep(stage.failed(run.reached))
-    run.unsaid = count, seconds = (
+    run.unreported = count, seconds = (
         earlier[0] + counter.num_gradients - before,
         earlier[1] + time.perf_counter() - begin,
     )
     if line is not None:
-        run.unsaid = 0, 0.0
+        run.unreported = 0, 0.0
         rung = Rung(
             stage.name, line.guide, num_gradients=count, seconds=seconds, projected=price,
             reason=line.reason, **line.measured,

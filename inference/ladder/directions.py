@@ -48,7 +48,7 @@ class Directions:
 def _flat(state: State) -> Iterator[Finding]:
     far = state.law.z.std(0) / state.reach()
     known = any(f.name == "flat direction" for f in state.findings)
-    if state.law.held < HARDLY_MOVED and far.max() > FAR and not known:
+    if state.law.slowest < HARDLY_MOVED and far.max() > FAR and not known:
         names = [state.target.labels[i] for i in np.argsort(-far)[:3] if far[i] > FAR]
         yield Finding(
             "flat direction",

@@ -11,7 +11,7 @@ from ...guides.family import bound
 from ...guides.mean_field import MeanField, independent
 from ...guides.structure import UnreadLinks
 from ...guides.transport import Affine
-from ...ppl.interrupts import held
+from ...ppl.interrupts import deferred
 from ..engines import Fit, Problem, engines_of
 from ..engines import run as run_engine
 from ..evidence.data import unread_links
@@ -137,7 +137,7 @@ def _rounds(engine, state: State, run: Run, rng, before: Fit | None, last: bool)
         over = engine.again and number + 1 == engine.rounds
         if over or run.stop() or found.elbo == -np.inf:
             break
-        with held():  # coordinates and the Gaussian in them change together
+        with deferred():  # coordinates and the Gaussian in them change together
             moved = recentred(state, run)
             state = run.keep(moved or state)
         if moved is None and engine.again:

@@ -50,21 +50,21 @@ def affordable(target, family) -> int:
     return steps if steps >= LEAST_FLOW_STEPS else 0
 
 
-def bends(state: State) -> bool:
+def flow_allowed(state: State) -> bool:
     """Whether a flow may be fitted beside the guide."""
     free = not state.named and not state.lean and not state.simple and not state.wide
     return free and state.pool is not None and affordable(state.target, Flow()) > 0
 
 
-def wild(state: State) -> bool:
+def inconclusive(state: State) -> bool:
     """Whether chains leave open what longer ones would not settle either."""
     law = state.law
     most = DIVERGENT if state.target.dim <= FEW_DIMENSIONS else MANY_DIVERGENCES_WIDE * DIVERGENT
-    return law.kind == "guide" or law.held <= 0 or law.divergent > most
+    return law.kind == "guide" or law.slowest <= 0 or law.divergent > most
 
 
 @dataclass(frozen=True)
-class Bend:
+class FlowForChains:
     """A flow whose weighted draws stand for the posterior in place of chains that diverge or hardly move."""
 
     name = "flow"
@@ -75,7 +75,7 @@ class Bend:
 
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
-        due = state.condemned is None and not state.elsewhere and bends(state) and wild(state)
+        due = state.objection is None and not state.elsewhere and flow_allowed(state) and inconclusive(state)
         return "longer chains would leave it open" if due else None
 
     def guide(self, state: State) -> str:
@@ -92,23 +92,23 @@ class Bend:
 
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
-        found, line, sound = bent(state, run)
+        found, line, sound = flow_fitted(state, run)
         return (found if sound else state), line
 
 
 @dataclass(frozen=True)
-class Cover:
-    """A flow over all the modes that no mixture could weigh; else what is known of them is told."""
+class FlowForModes:
+    """A flow over all the modes that no mixture could weigh; else a finding on what is known of them."""
 
     name = "flow"
     words = "fitting a flow"
-    always = True  # what was found elsewhere is told, whatever the time
+    always = True  # what was found elsewhere becomes a finding, whatever the time
     guarded = False
     kept = ""
 
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
-        return "modes with unknown masses" if state.condemned == ELSEWHERE and state.elsewhere else None
+        return "modes with unknown masses" if state.objection == ELSEWHERE and state.elsewhere else None
 
     def guide(self, state: State) -> str:
         """See `Stage.guide`."""
@@ -116,21 +116,21 @@ class Cover:
 
     def price(self, state: State) -> float:
         """See `Stage.price`."""
-        return float(affordable(state.target, Flow()) * FLOW_DRAWS) if bends(state) else 0.0
+        return float(affordable(state.target, Flow()) * FLOW_DRAWS) if flow_allowed(state) else 0.0
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
-        return state.found(_told(state))
+        return state.found(_unweighed(state))
 
     def run(self, state: State, run: Run) -> tuple[State, Line | None]:
         """See `Stage.run`."""
-        if not bends(state) or run.stop():
-            return state.found(_told(state)), None
-        found, line, sound = bent(state, run)
-        return (found if sound else state.found(_told(state))), line
+        if not flow_allowed(state) or run.stop():
+            return state.found(_unweighed(state)), None
+        found, line, sound = flow_fitted(state, run)
+        return (found if sound else state.found(_unweighed(state))), line
 
 
-def _told(state: State) -> Finding:
+def _unweighed(state: State) -> Finding:
     best = max(state.elsewhere, key=lambda f: f.elbo_gap)
     return Finding(
         "several modes",
@@ -144,7 +144,7 @@ def _told(state: State) -> Finding:
     )
 
 
-def bent(state: State, run: Run) -> tuple[State, Line, bool]:
+def flow_fitted(state: State, run: Run) -> tuple[State, Line, bool]:
     """A state whose law is a flow's, its line, and whether it stands for the posterior.
 
     It has to cover the draws of the chains and the places found elsewhere, and no other may be found.
@@ -171,7 +171,7 @@ def bent(state: State, run: Run) -> tuple[State, Line, bool]:
         sound, words = False, f"{words}; chains were where it has no mass"
     elif sound and state.elsewhere:
         away = [f for f in state.elsewhere if not reaches(flown.fitted, pool, f.z)]
-        away += elsewhere(replace(flown, condemned=None), run)
+        away += elsewhere(replace(flown, objection=None), run)
         if away:
             sound, words = False, f"{words}; {len(away)} starts ended outside of it"
-    return replace(flown, condemned=None), Line(f"{Flow.name} + psis", words, measured(pool)), sound
+    return replace(flown, objection=None), Line(f"{Flow.name} + psis", words, measured(pool)), sound

@@ -46,7 +46,7 @@ class Modes:
 
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
-        if state.condemned is not None or state.pool is None:
+        if state.objection is not None or state.pool is None:
             return None
         if state.elsewhere:
             return "starts ended elsewhere"
@@ -62,8 +62,8 @@ class Modes:
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
-        condemned = ELSEWHERE if state.elsewhere else None
-        return replace(state, condemned=condemned, unweighed="the fit of the modes failed")
+        objection = ELSEWHERE if state.elsewhere else None
+        return replace(state, objection=objection, unweighed="the fit of the modes failed")
 
     def run(self, state: State, run: Run) -> tuple[State, Line | None]:
         """See `Stage.run`."""
@@ -94,7 +94,7 @@ class Modes:
     def _refused(self, state: State, why: str, away) -> State:
         """What no mixture weighs condemns, where there is anything elsewhere."""
         found = (*state.elsewhere, *away)
-        return replace(state, elsewhere=found, unweighed=why, condemned=ELSEWHERE if found else None)
+        return replace(state, elsewhere=found, unweighed=why, objection=ELSEWHERE if found else None)
 
     def _taken(self, state: State, run: Run, mixed: Mixed) -> State:
         """The mixture in place of the guide."""
@@ -111,9 +111,9 @@ class Modes:
             best=mixed.frame,
             frame=mixed.frame,
             symmetries=symmetries,
-            condemned=None,
+            objection=None,
         )
-        return state.found(_told(mixed)) if mixed.apart > MODES_APART else state
+        return state.found(_apart(mixed)) if mixed.apart > MODES_APART else state
 
 
 def stuck(state: State) -> bool:
@@ -125,10 +125,10 @@ def stuck(state: State) -> bool:
     live = values.std(0) > 1e-12 * np.abs(values.mean(0))
     if not live.any():
         return False
-    inflation = law.inflation(values)
-    moved = len(law.z) / law.num_chains / np.broadcast_to(inflation, live.shape)
-    drifting = law.drift(values, inflation)[live].max() > CHAIN_DRIFT
-    return bool(law.held < HARDLY_MOVED or moved[live].min() < MOVED or drifting)
+    inefficiency = law.inefficiency(values)
+    moved = len(law.z) / law.num_chains / np.broadcast_to(inefficiency, live.shape)
+    drifting = law.drift(values, inefficiency)[live].max() > CHAIN_DRIFT
+    return bool(law.slowest < HARDLY_MOVED or moved[live].min() < MOVED or drifting)
 
 
 def _away(state: State, parts) -> list:
@@ -150,7 +150,7 @@ def _grown(state: State, run: Run, mixed: Mixed, rng) -> Mixed:
     return mixed
 
 
-def _told(mixed: Mixed) -> Finding:
+def _apart(mixed: Mixed) -> Finding:
     masses = ", ".join(f"{mass:.2g}" for mass in mixed.masses)
     return Finding(
         "several modes",

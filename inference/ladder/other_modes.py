@@ -50,7 +50,7 @@ class Symmetries:
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
-        return replace(state, condemned=state.condemned or "the search for symmetries failed")
+        return replace(state, objection=state.objection or "the search for symmetries failed")
 
     def run(self, state: State, run: Run) -> tuple[State, None]:
         """See `Stage.run`."""
@@ -96,11 +96,11 @@ class OtherModes:
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
-        return replace(state, condemned=state.condemned or "the search for other modes failed")
+        return replace(state, objection=state.objection or "the search for other modes failed")
 
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
-        found = () if state.condemned is not None else elsewhere(state, run)
+        found = () if state.objection is not None else elsewhere(state, run)
         words = f"{len(found)} starts ended elsewhere" if found else "nothing elsewhere"
         if state.symmetries:
             words += f"; symmetric under {state.symmetries[0].words}"
@@ -143,7 +143,7 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
     if state.target.work > LARGEST_SEARCH:
         leads = state.ends[:1]
     few, evidence = scouts(state), None
-    if state.bent and pool.usable:
+    if state.nonlinear and pool.usable:
         evidence = pool.log_evidence - np.log(packed(frame).deviations).sum()
     search = Search(run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop)
     found = search.run(run.stream(2), leads, 2 * _pairs(state), few)

@@ -28,7 +28,7 @@ class Run:
     ----------
     reached : State
         What the stage under way has reached: the climb goes on from there where it is broken off.
-    unsaid : tuple
+    unreported : tuple
         Gradients and seconds of stages without a line since the last one: the next has them too.
     """
 
@@ -36,7 +36,7 @@ class Run:
         self.watch, self.seed = watch, seed
         self.checkpoint = Checkpoint(None, {}) if checkpoint is None else checkpoint
         self.reached: State = None  # type: ignore[assignment]  # there once a climb has begun
-        self.unsaid: tuple[int, float] = (0, 0.0)
+        self.unreported: tuple[int, float] = (0, 0.0)
         self._streams: dict[int, np.random.Generator] = {}
         self._seconds, self._gradients = 0.0, 0
 

@@ -56,7 +56,7 @@ class ShortChains:
 
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
-        open_ = state.opened and state.pool is not None and short(state)
+        open_ = state.extensible and state.pool is not None and short(state)
         return "the weights leave something to establish" if open_ else None
 
     def guide(self, state: State) -> str:
@@ -81,7 +81,7 @@ class ShortChains:
             return state, None
         law, chains = found
         if chains.accept < LEAST_ACCEPTANCE:
-            law = replace(law, held=0.0)
+            law = replace(law, slowest=0.0)
         state = replace(state, law=law).found(*_findings(chains))
         words = f"{count} chains × {chains.z.shape[1]} draws, acceptance {chains.accept:.2f}"
         return state, Line("hmc", words)
@@ -89,7 +89,7 @@ class ShortChains:
 
 def _size(state: State) -> tuple[int, int]:
     """How many chains, and how many gradients they may take: seconds on any machine, and the same gradients on all."""
-    target, wide = state.target, state.wide and not state.bent
+    target, wide = state.target, state.wide and not state.nonlinear
     count = NUM_CHAINS if target.dim <= MANY_DIMENSIONS or wide else 2 * NUM_CHAINS
     budget = int(np.clip(CHAIN_NUMBERS / target.work, LEAST_CHAIN_GRADIENTS, MOST_CHAIN_GRADIENTS))
     if wide or target.work > LARGEST_SEARCH:
@@ -140,8 +140,8 @@ def _drawn(state: State, run: Run, count: int, budget: int) -> tuple[Law, Chains
         values, _ = quantity_values(target, law.z)
         spent = target.counter.num_gradients - before
         ahead = spent + more.num_gradients * chains.z.shape[1] / more.z.shape[1]
-        held = 2 * values.size > 4 * LARGEST_BLOCK or chains.z.shape[1] >= MOST_SHORT_DRAWS
-        if run.stop() or ahead > budget or held or not _promising(law, chains, values, spent, budget):
+        full = 2 * values.size > 4 * LARGEST_BLOCK or chains.z.shape[1] >= MOST_SHORT_DRAWS
+        if run.stop() or ahead > budget or full or not _promising(law, chains, values, spent, budget):
             return result
         this = _next(this, law, chains, first, state.wide)
 
@@ -150,31 +150,31 @@ def _law(frame: Gaussian, chains: Chains) -> Law:
     """What the chains' draws are."""
     count, _, dim = chains.z.shape
     flat = chains.z.reshape(-1, dim)
-    held = slowest(frame.inverse(flat)[0].reshape(count, -1, dim))
-    return Law("mcmc", flat, None, count, chains.divergent, chains.divergent_z, held)
+    moved = slowest(frame.inverse(flat)[0].reshape(count, -1, dim))
+    return Law("mcmc", flat, None, count, chains.divergent, chains.divergent_z, moved)
 
 
 def _promising(law: Law, chains: Chains, values: np.ndarray, spent: int, budget: int) -> bool:
     """Whether something is open still that more draws would settle within the budget."""
-    drawn, inflation = chains.z.shape[1], law.inflation(values)
+    drawn, inefficiency = chains.z.shape[1], law.inefficiency(values)
     moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-    noise = monte_carlo(estimate(values, None, inflation))[moving].max(initial=0.0)
-    moved = (drawn / np.broadcast_to(inflation, moving.shape))[moving].min(initial=np.inf)
+    noise = monte_carlo(estimate(values, None, inefficiency))[moving].max(initial=0.0)
+    moved = (drawn / np.broadcast_to(inefficiency, moving.shape))[moving].min(initial=np.inf)
     growth = max((noise / ENOUGH_NOISE) ** 2, (MOVED + 1) / moved)  # of the chains until all is settled
-    settled = growth < 1 and not _wild(chains)
+    settled = growth < 1 and not _diverging(chains)
     worthwhile = drawn < WORTHWHILE_DRAWS or growth * spent < budget / 2 or 1.5 < moved < 3
     return worthwhile and not settled
 
 
-def _wild(chains: Chains) -> bool:
+def _diverging(chains: Chains) -> bool:
     return chains.divergent > DIVERGENT / 2
 
 
 def _next(this: Round, law: Law, chains: Chains, first: bool, wide: bool) -> Round:
     """The round that follows: twice as many draws, or again from where they are with other steps or another frame."""
-    wild = _wild(chains)
-    on = not first and not (wild and this.accept == SHORT_ACCEPT)
-    accept = CAREFUL_ACCEPT if wild else this.accept
+    diverging = _diverging(chains)
+    on = not first and not (diverging and this.accept == SHORT_ACCEPT)
+    accept = CAREFUL_ACCEPT if diverging else this.accept
     frame: Gaussian = this.frame
     if not on and not wide:
         flat = law.z

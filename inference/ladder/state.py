@@ -57,7 +57,7 @@ class State:
     law : Law or None
         Where draws come from so far.
     stein : Stein, MarginalStein, LocalStein or None
-    condemned : str or None
+    objection : str or None
         A reason not to trust any quantity.
     elsewhere : tuple of Elsewhere
         Places with mass that the draws miss.
@@ -91,7 +91,7 @@ class State:
     pool: Pool = None  # type: ignore[assignment]  # there from the stage on that makes it
     law: Law = None  # type: ignore[assignment]  # there from the stage on that makes it
     stein: Any = None
-    condemned: str | None = None
+    objection: str | None = None
     elsewhere: tuple[Elsewhere, ...] = ()
     unweighed: str = ""
     symmetries: tuple[Symmetry, ...] = ()
@@ -108,14 +108,14 @@ class State:
         return self.target.dim > LARGEST_DENSE
 
     @property
-    def bent(self) -> bool:
+    def nonlinear(self) -> bool:
         """Whether the fitted law is no Gaussian, so that no quantity is linear in its base coordinates."""
         return not hasattr(self.fitted, "linear")
 
     @property
-    def opened(self) -> bool:
+    def extensible(self) -> bool:
         """Whether anything richer than the fit may follow it."""
-        return self.condemned is None and not self.named and not self.lean
+        return self.objection is None and not self.named and not self.lean
 
     def unfitted(self, family: Any) -> State:
         """With a family of which nothing has been fitted yet."""
@@ -160,7 +160,7 @@ class State:
             stein=self.stein,
             frame=self.frame,
             pool=self.pool,
-            condemned=self.condemned,
+            objection=self.objection,
             elbo_trace=trace,
             rungs=self.rungs,
             findings=self.findings,

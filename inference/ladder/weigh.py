@@ -71,7 +71,7 @@ class PointEstimate:
         """See `Stage.run`."""
         state = with_law(state)
         law = Law("guide", state.fitted.sample(2))
-        return replace(state, law=law, condemned=POINT_ESTIMATE), None
+        return replace(state, law=law, objection=POINT_ESTIMATE), None
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ class Weigh:
             pass  # fewer draws take less
         if pool is None:
             pool = draw_pool(density, state.fitted, min(size, DEAR_POOL), rng)
-        best: Gaussian = pool.around() if state.bent else state.best
+        best: Gaussian = pool.around() if state.nonlinear else state.best
         state = run.keep(weighed(replace(state, best=best, frame=best), pool))
         # no chains follow a flow: its draws alone speak for it
-        if state.condemned is None and not state.lean and pool.usable and (_flow(state) or not short(state)):
+        if state.objection is None and not state.lean and pool.usable and (_flow(state) or not short(state)):
             with interruptible():
                 state = enlarged(state, run, rng)
         pool = state.pool
@@ -155,12 +155,12 @@ def weighed(state: State, pool: Pool) -> State:
     Residuals of a wide Gaussian are taken coordinate by coordinate; of a law that is bent in its base coordinates.
     """
     frame = state.frame
-    if state.wide and not state.bent:
+    if state.wide and not state.nonlinear:
         own = pool.z if pool.usable else pool.z[pool.from_guide]
         law = Law("psis", own, pool.weights) if pool.usable else Law("guide", own)
         return replace(state, pool=pool, law=law, stein=marginal_stein(frame, pool, pool.usable))
-    x = pool.eps if state.bent else frame.inverse(pool.z)[0]
-    grad = (state.fitted if state.bent else frame).pullback(x, pool.grad)
+    x = pool.eps if state.nonlinear else frame.inverse(pool.z)[0]
+    grad = (state.fitted if state.nonlinear else frame).pullback(x, pool.grad)
     residual = stein(x, grad, pool.weights)
     state = _held(state, residual)
     psis = pool.usable or (not state.named and pool.khat < KHAT_SHARED)
@@ -169,7 +169,7 @@ def weighed(state: State, pool: Pool) -> State:
         law = Law("psis", np.where(far, pool.z[pool.weights.argmax()], pool.z), pool.weights)
     else:
         law = Law("guide", pool.z[pool.from_guide])
-    if state.bent:
+    if state.nonlinear:
         residual = replace(residual, x=x if psis else x[pool.from_guide])
     return replace(state, pool=pool, law=law, stein=residual)
 
@@ -192,7 +192,7 @@ def _held(state: State, residual) -> State:
         "Give these sites proper priors or remove redundant terms.",
     )
     words = f"flat direction: nothing in model or data holds {', '.join(names)}"
-    return replace(state.found(finding), condemned=words)
+    return replace(state.found(finding), objection=words)
 
 
 def short(state: State) -> bool:

@@ -42,7 +42,7 @@ def _disputed(before: Record, after: Record) -> dict:
     assert after.outcome is not None  # chains have just run
     law = after.outcome.law
     values, _ = quantity_values(after.target, law.z)
-    found = estimate(values, None, law.inflation(values))
+    found = estimate(values, None, law.inefficiency(values))
     with np.errstate(all="ignore"):
         apart = (np.abs(before.table["mean"] - found.mean) - 4 * found.mean_se) / found.sd
         spread = np.abs(before.table["sd"] / found.sd - 1) - 4 * found.sd_se / found.sd
@@ -62,8 +62,8 @@ def _hopeless(record: Record) -> str | None:
     """Why chains that start at the fit could not mend what is short of trusted; None where they could."""
     outcome, table = record.outcome, record.table
     assert outcome is not None  # the fit has just ended
-    if outcome.condemned is not None:
-        return f"not run: {outcome.condemned}"
+    if outcome.objection is not None:
+        return f"not run: {outcome.objection}"
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
     short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:]]

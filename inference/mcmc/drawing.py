@@ -213,7 +213,7 @@ def needed(target, law: Law, judged) -> tuple[float, float, int]:
     if not moving.any():
         return 0.0, 0.0, held
     values = values[:, moving]
-    size = len(values) / law.inflation(values)
+    size = len(values) / law.inefficiency(values)
     noise = monte_carlo(estimate(values, None, len(values) / size)) / 0.95
     known = likely = 0.0
     for worst in np.argsort(-noise):

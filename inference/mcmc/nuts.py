@@ -16,7 +16,7 @@ import numpy as np
 
 from ...guides.flow import Spline
 from ...guides.transport import Affine
-from ...ppl.interrupts import held
+from ...ppl.interrupts import deferred
 from ..evidence.chains import slowest
 from ..evidence.law import Law
 from ..evidence.mixing import split_rhat
@@ -106,7 +106,7 @@ class Chains:
             if self.gated or not MEETING // 2 < self.adapted <= MEETING:
                 continue
             self.late.append(self._points(found["x"]))
-            if self.adapted == MEETING and self.lent(np.concatenate(self.late, 1)):
+            if self.adapted == MEETING and self.take_metric(np.concatenate(self.late, 1)):
                 self.begin(self.late[-1][:, -1], rng)
 
     @property
@@ -141,7 +141,7 @@ class Chains:
             if stop():
                 return
             found = self._chunk()
-            with held():  # draws and what is known of them
+            with deferred():  # draws and what is known of them
                 self.z.append(self._points(found.pop("x")))
                 self.stats.append(found)
 
@@ -154,11 +154,11 @@ class Chains:
         """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met."""
         z = np.concatenate(self.z, 1)
         if not self.gated:
-            self.lent(z)
+            self.take_metric(z)
         self.accept, self.z, self.stats = accept, [], []
         self.warmed(z[:, -1], rng, stop)
 
-    def lent(self, z: np.ndarray) -> bool:
+    def take_metric(self, z: np.ndarray) -> bool:
         """Take the metric of draws ``(C, T, dim)`` of all chains together, if these have met; whether they have."""
         if split_rhat(z).max() > TOGETHER:
             return False
@@ -175,7 +175,7 @@ class Chains:
         flat = z.reshape(-1, z.shape[2])
         diverging = stats["diverging"].ravel().astype(bool)
         sd = flat.std(0)
-        held = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
+        moved = slowest((z - flat.mean(0)) / np.where(sd > 0, sd, 1.0))
         return Law(
             "mcmc",
             flat,
@@ -183,7 +183,7 @@ class Chains:
             len(z),
             float(diverging.mean()),
             flat[diverging],
-            held,
+            moved,
             stats,
             self.superchains,
         )
@@ -216,7 +216,7 @@ def _unsettled(outcome: Outcome) -> str | None:
     """Why the fit's metric is not kept; None where the evidence speaks for it."""
     law, stein = outcome.law, outcome.stein
     if law.kind == "mcmc":
-        hardly = law.held < HARDLY_MOVED
+        hardly = law.slowest < HARDLY_MOVED
         return "a metric of their own, as the short chains had hardly moved" if hardly else None
     if outcome.without:
         return "from dispersed points"

@@ -22,7 +22,7 @@ import numpy as np
 from ...guides import MeanField
 from ...guides.transport import Affine
 from ...ppl.errors import InferenceError, UnsupportedError, explain
-from ...ppl.interrupts import held, in_words, interruptible
+from ...ppl.interrupts import deferred, in_words, interruptible
 from ..engines.problem import marked
 from ..evidence.finding import Finding, Findings
 from ..evidence.law import Law
@@ -60,7 +60,7 @@ SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energ
 
 
 @in_words("before chains had draws: the posterior is as it was")
-@held(answered=True)
+@deferred(answered=True)
 def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit adds
     record: Record,
     num_chains: int = 4,
@@ -179,7 +179,7 @@ class _Refining:
             findings=(*own, *_findings(law, values, record), *(f for f in findings if f not in own)),
             twins=twins(outcome.symmetries, law, self.rng),
             guide_errors=None if errors is None else errors[:2],
-            condemned=None if outcome.condemned == POINT_ESTIMATE else outcome.condemned,
+            objection=None if outcome.objection == POINT_ESTIMATE else outcome.objection,
         )
         if outcome.without:
             moved = replace(moved, fitted=Affine(law.z.mean(0), np.maximum(law.z.std(0), 1e-300)))
@@ -220,11 +220,11 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     points = scattered(density, target, 16, rng) if start_z is None else start_z
     frame = Affine(*target.units)
     outcome = Outcome(
-        MeanField().bind(target), frame, Law("guide", points), frame=frame, condemned=NOT_RUN, without=True
+        MeanField().bind(target), frame, Law("guide", points), frame=frame, objection=NOT_RUN, without=True
     )
     cost = Cost(target.counter.num_densities, target.counter.num_gradients, 0.0, time.perf_counter() - begin)
     none = conclude(program, target, outcome, findings, cost, settings)
-    return refine(none, outcome=replace(outcome, condemned=None), **options)
+    return refine(none, outcome=replace(outcome, objection=None), **options)
 
 
 def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
@@ -263,8 +263,8 @@ def _without_start(record: Record, seconds: float) -> Record:
     finding = Finding(
         "no start", "fit", None, None, "untrusted", f"Not refined: {reason}. Fit again with another seed."
     )
-    told = with_line(record, "refine", f"not run: {reason}", seconds=seconds)
-    return replace(told, findings=Findings([*told.findings, finding]))
+    noted = with_line(record, "refine", f"not run: {reason}", seconds=seconds)
+    return replace(noted, findings=Findings([*noted.findings, finding]))
 
 
 def _guide_errors(target, outcome: Outcome, exact: np.ndarray, record: Record):
@@ -329,17 +329,17 @@ def _findings(law: Law, values: np.ndarray, record: Record) -> Iterator[Finding]
 def _remembered(record: Record) -> Outcome:
     """What a posterior that was loaded still knows of its fit."""
     mixed = record.law != "mcmc" or record.judgement != "untrusted"
-    law = Law(record.law, record.z, held=np.inf if mixed else 0.0)
-    condemned = record.settings.get("condemned")
-    if condemned is None and any(f.name == "symmetry" for f in record.findings):
-        condemned = FORGOTTEN
+    law = Law(record.law, record.z, slowest=np.inf if mixed else 0.0)
+    objection = record.settings.get("objection")
+    if objection is None and any(f.name == "symmetry" for f in record.findings):
+        objection = FORGOTTEN
     return Outcome(
         record.guide,
         record.guide.at(record.params),
         law,
         record.khat,
         frame=Affine(record.z.mean(0), np.maximum(record.z.std(0), 1e-300)),
-        condemned=condemned,
+        objection=objection,
         elbo_trace=tuple(record.fit_record.get("elbo", ())),
         steps={k: record.fit_record[k] for k in STEPS[1:] if k in record.fit_record},
     )

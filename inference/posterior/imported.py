@@ -108,9 +108,9 @@ def _group(tree):
                 )
             )
     if group.sizes["draw"] < SHORTEST_CHAIN:
-        told = f"{group.sizes['draw']}"
+        drawn = f"{group.sizes['draw']}"
         raise DataError(
-            explain("dim 'draw'", f"{SHORTEST_CHAIN} draws of each chain or more", told, "draw more")
+            explain("dim 'draw'", f"{SHORTEST_CHAIN} draws of each chain or more", drawn, "draw more")
         )
     return group.transpose("chain", "draw", ...)
 
@@ -146,9 +146,9 @@ def _values(group, site, total) -> np.ndarray:
 def _outcome(target, z, num_chains, stats) -> Outcome:
     mean, sd = z.mean(0), np.maximum(z.std(0), 1e-300)
     diverging = stats.get("diverging", np.zeros(1, bool)).ravel().astype(bool)
-    held = slowest(((z - mean) / sd).reshape(num_chains, -1, z.shape[1]))
+    moved = slowest(((z - mean) / sd).reshape(num_chains, -1, z.shape[1]))
     where = z[diverging] if len(diverging) == len(z) else None
-    law = Law("mcmc", z, None, num_chains, float(diverging.mean()), where, held, stats or None)
+    law = Law("mcmc", z, None, num_chains, float(diverging.mean()), where, moved, stats or None)
     made = Rung("draws", "mcmc", reason=f"{num_chains} chains × {len(z) // num_chains} draws made elsewhere")
     fitted = Affine(mean, sd)
     frame = fitted if len(mean) <= LARGEST_DENSE else None

@@ -66,9 +66,9 @@ def conclude(
     estimates, verdicts, mirrored = _judged(target, outcome, values, layout, rng)
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)
     chosen, chains = law.shown(min(settings["num_draws"], most), rng)
-    told = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
+    seen = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
     if most < settings["num_draws"]:
-        told.append(_fewer(values.shape[1], most, settings["num_draws"]))
+        seen.append(_fewer(values.shape[1], most, settings["num_draws"]))
     made = Record(
         **_of_program(program, target, law.z[chosen]),
         guide=outcome.guide,
@@ -79,13 +79,13 @@ def conclude(
         z=law.z[chosen],
         table={"label": _labels(target.trace, layout), **columns(estimates, verdicts)},
         trail=Trail(outcome.rungs),
-        findings=Findings(told),
+        findings=Findings(seen),
         cost=cost,
         settings={
             **settings,
             "num_chains": chains,
             "short": chains > 1 and not law.long,
-            "condemned": outcome.condemned,
+            "objection": outcome.objection,
         },
         fit_record=_fit_record(outcome, len(chosen), law.rhat_shown(values)),
         target=target,

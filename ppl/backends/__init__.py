@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from ..errors import BackendError, MissingBackendError, UnsupportedError, explain
-from ..interrupts import held
+from ..interrupts import deferred
 from ..turns import check_process, without_warnings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def load(name: str, language: str = "elboroom") -> Backend:
         )
     check_process()
     try:
-        with held(), without_warnings("IProgress not found"):  # of a bar that is never shown
+        with deferred(), without_warnings("IProgress not found"):  # of a bar that is never shown
             return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
     except ModuleNotFoundError as error:
         if error.name == f"{__name__}.{name}":

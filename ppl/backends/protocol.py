@@ -130,7 +130,7 @@ class Density(Protocol):
         """The traced arguments of a program as arrays of their own where the density computes."""
         ...
 
-    def lent(self, program: Any) -> dict[str, Any]:
+    def views(self, program: Any) -> dict[str, Any]:
         """The traced arguments of a program as they lie: for functions that read few of them."""
         ...
 

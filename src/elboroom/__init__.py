@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .ppl.interrupts import held, in_words
+from .ppl.interrupts import deferred, in_words
 
 __version__ = "0.1.0"
 
@@ -128,7 +128,7 @@ def __getattr__(name: str) -> Any:
     home = _MODULES.get(name) or _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with in_words(f"while it was loading {name}: nothing has begun"), held():  # half an import would stay
+    with in_words(f"while it was loading {name}: nothing has begun"), deferred():  # half an import would stay
         module = importlib.import_module(f"{__name__}.{home}")
     globals()[name] = value = module if name in _MODULES else getattr(module, name)
     return value

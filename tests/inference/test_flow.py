@@ -91,9 +91,9 @@ def gradients_per_draw(chains, start, num_draws, seed=0):
     chains.warmed(start, np.random.default_rng(seed), lambda: False)
     chains.extended(num_draws, lambda: False)
     law = chains.law()
-    inflation = law.inflation(law.z)
+    inefficiency = law.inefficiency(law.z)
     spent = chains.target.counter.num_gradients - before
-    return spent / (len(law.z) / inflation.max()), law.z, inflation
+    return spent / (len(law.z) / inefficiency.max()), law.z, inefficiency
 
 
 def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
@@ -101,7 +101,7 @@ def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
     assert "base coordinates" in refined.trail[-1].reason and np.array_equal(refined.z, again.z)
     table, law = refined.summary(), record_of(refined).outcome.law
     each = np.stack([refined.values[label].ravel() for label in BANANA], 1)
-    size = len(law.z) / law.inflation(law.z)
+    size = len(law.z) / law.inefficiency(law.z)
     for (label, (mean, sd)), count in zip(BANANA.items(), size, strict=True):
         assert abs(table["mean"][label] - mean) < 5 * sd / np.sqrt(count)
         assert abs(table["sd"][label] / sd - 1) < 5 * np.sqrt(14 / 4 / count)
@@ -145,12 +145,12 @@ def test_chains_are_right_in_the_coordinates_of_any_flow(backend):
     np.testing.assert_allclose(place.inverse(z)[0], x, atol=1e-6)
     if backend == "jax":
         return  # its chains are seen above
-    _, z, inflation = gradients_per_draw(room.Chains(target, place, True), z[:2], 150)
+    _, z, inefficiency = gradients_per_draw(room.Chains(target, place, True), z[:2], 150)
     for j, (mean, sd) in enumerate(((0.0, 1.0), (0.0, 1.0))):
-        count = len(z) / inflation[j]
+        count = len(z) / inefficiency[j]
         assert abs(z[:, j].mean() - mean) < 5 * sd / np.sqrt(count)
         assert abs(z[:, j].std() / sd - 1) < 5 / np.sqrt(2 * count)
-    assert abs(np.corrcoef(z.T)[0, 1] - 0.8) < 5 * 0.36 / np.sqrt(len(z) / inflation.max())
+    assert abs(np.corrcoef(z.T)[0, 1] - 0.8) < 5 * 0.36 / np.sqrt(len(z) / inefficiency.max())
 
 
 def test_it_is_kept(posterior, tmp_path):
@@ -285,6 +285,6 @@ def test_over_the_globals_alone():
     refined = posterior.refine(num_draws=300, progress=False)
     assert "base coordinates" in refined.trail[-1].reason
     law = record_of(refined).outcome.law
-    size = (len(law.z) / law.inflation(law.z))[1]
+    size = (len(law.z) / law.inefficiency(law.z))[1]
     mean, sd = groups_moments(y)["tau"]
     assert abs(refined.summary()["mean"]["tau"] - mean) < 5 * sd / np.sqrt(size)

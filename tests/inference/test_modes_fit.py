@@ -1,4 +1,4 @@
-"""Several modes through `er.fit`: weighed together where that is established, condemned where it is not."""
+"""Several modes through `er.fit`: weighed together where that is established, objection where it is not."""
 
 import numpy as np
 import pytest

@@ -137,7 +137,7 @@ def test_an_unsettled_fit_gives_no_metric():
     assert not nuts.begun(target, replace(good, khat=0.8)).gated
     stein = replace(good.stein, location=good.stein.location + 1.0)
     assert not nuts.begun(target, replace(good, stein=stein)).gated
-    stuck = replace(good.law, kind="mcmc", weights=None, num_chains=50, held=1.0)
+    stuck = replace(good.law, kind="mcmc", weights=None, num_chains=50, slowest=1.0)
     assert not nuts.begun(target, replace(good, law=stuck)).gated
 
 
@@ -156,7 +156,7 @@ def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
     law = replace(law, z=np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z)
     # what a search of the fit has found is not what is tested
     record = record_of(posterior)
-    posterior = Posterior(replace(record, outcome=replace(record.outcome, law=law, condemned=None)))
+    posterior = Posterior(replace(record, outcome=replace(record.outcome, law=law, objection=None)))
     refined = posterior.refine(num_chains, num_draws, progress=False)
     assert set(refined.summary()["verdict"]) == {"untrusted"}
     assert any(f.name == "chains disagree" and f.verdict == "untrusted" for f in refined.findings)
@@ -214,11 +214,11 @@ def test_only_chains_that_have_met_share_a_metric():
     rng = np.random.default_rng(0)
     z = rng.multivariate_normal([0.0, 0.0], [[4.0, 1.0], [1.0, 1.0]], (4, 500))
     chains = nuts.Chains(target, Affine(np.zeros(2), np.ones(2)), False)
-    assert not chains.lent(z + 3.0 * np.arange(4)[:, None, None]) and not chains.gated
-    assert not chains.lent(z * np.array([1, 1, 1, 3])[:, None, None]) and not chains.gated
-    assert chains.lent(z) and chains.gated
-    lent = chains.place.scale @ chains.place.scale.T
-    assert np.allclose(lent, np.cov(z[:, ::2].reshape(-1, 2).T), atol=0.01)
+    assert not chains.take_metric(z + 3.0 * np.arange(4)[:, None, None]) and not chains.gated
+    assert not chains.take_metric(z * np.array([1, 1, 1, 3])[:, None, None]) and not chains.gated
+    assert chains.take_metric(z) and chains.gated
+    metric = chains.place.scale @ chains.place.scale.T
+    assert np.allclose(metric, np.cov(z[:, ::2].reshape(-1, 2).T), atol=0.01)
 
 
 def test_nested_rhat():

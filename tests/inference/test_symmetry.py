@@ -1,4 +1,4 @@
-"""Symmetries of a posterior: found where they are, and only the quantities that they move are condemned."""
+"""Symmetries of a posterior: found where they are, and only the quantities that they move are objection."""
 
 import numpy as np
 import pytest

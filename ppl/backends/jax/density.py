@@ -93,7 +93,7 @@ class Density:
         """The traced leaves of a program as device arrays."""
         return {k: to_device(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
-    def lent(self, program) -> dict:
+    def views(self, program) -> dict:
         """The traced leaves of a program as they are: what a compiled function does not read is not copied."""
         leaves = {k: np.asarray(leaf.value) for k, leaf in program.leaves.items() if leaf.traced}
         return {k: v.astype(self.dtype, copy=False) if v.dtype.kind == "f" else v for k, v in leaves.items()}

@@ -39,7 +39,7 @@ def over(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-def lent(value, dtype) -> torch.Tensor:
+def viewed(value, dtype) -> torch.Tensor:
     """A tensor over the memory of a NumPy array, not to be written to; of another precision it is a copy."""
     array = np.asarray(value)
     if array.dtype not in (dtype, np.int64) or not array.ndim or any(s < 0 for s in array.strides):

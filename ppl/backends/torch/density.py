@@ -15,7 +15,7 @@ from ...model import structure_key
 from ...turns import running
 from ..functions import Functions
 from . import library
-from .arrays import DTYPES, Function, lent, randomness, to_device, unvalidated
+from .arrays import DTYPES, Function, randomness, to_device, unvalidated, viewed
 from .identity import traced
 from .static import on_host
 
@@ -80,7 +80,7 @@ class Density:
     def identity(self) -> str:
         """Digest of the operations that the model makes, with their constants."""
         fns, z = self._functions, torch.linspace(-0.3, 0.3, self._trace.dim, dtype=DTYPES[self.dtype])
-        data = self.lent(self._program)
+        data = self.views(self._program)
         weights = {k: to_device(v, self.dtype) for k, v in self._trace.weights.items()}
         draws = (fns.prior, None), (partial(fns.predict, z), None), (fns.constrain, z)
         total = self._slope if self._work <= LARGEST_SLOPE else fns.total
@@ -105,9 +105,9 @@ class Density:
         """The traced leaves of a program as tensors."""
         return {k: to_device(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
-    def lent(self, program) -> dict:
+    def views(self, program) -> dict:
         """The traced leaves of a program as tensors that share their memory, where the precision is theirs."""
-        return {k: lent(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
+        return {k: viewed(leaf.value, self.dtype) for k, leaf in program.leaves.items() if leaf.traced}
 
     def scaled_total(self, z, data, weights, scale):
         """Log density of one draw with the densities in some plates scaled."""
