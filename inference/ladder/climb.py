@@ -96,7 +96,8 @@ def climb(stages: tuple[Any, ...], state: State, run: Run) -> State:
     with deferred(answered=True):
         for stage in stages[first:]:
             if stage.wants(run.reached) is not None and (stage.always or not run.stop()):
-                _ran(stage, run)
+                with deferred(answered=True):  # what waited is answered by `stop`, and hits no stage after it
+                    _ran(stage, run)
             if stage.kept and not run.stop() and run.checkpoint.folder is not None:
                 run.checkpoint.finish(stage.kept, *snapshot(run.reached))
         if came():
@@ -124,6 +125,7 @@ def _ran(stage: Any, run: Run) -> None:
         if run.reached.best is None:
             raise
         _interrupted(run)
+        failed = stage.always  # what must not be left out was not done
     if failed:
         run.keep(stage.failed(run.reached))
     run.unreported = count, seconds = (
