@@ -140,9 +140,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
     compiled = target.density.clock["compile"]
     kept, watch = Checkpoint(checkpoint, asked.identity()), Watch(max_seconds, progress)
-    with interrupts.deferred(
-        answered=True
-    ):  # but for the parts that say otherwise, and keep what they reached
+    # but for the parts that say otherwise, and keep what they reached
+    with interrupts.deferred(answered=True):
         poor = degenerate(program, target.trace, backend)
         try:
             target, outcome, batches = _climbed(asked, kept, watch, bool(poor), refine in ("always", True))

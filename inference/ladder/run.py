@@ -73,9 +73,8 @@ class Run:
         clock, counter = target.density.clock, target.counter
         begin, compiled, count = time.perf_counter(), clock["compile"], counter.num_gradients
         found = call()
-        if (
-            clock["compile"] == compiled
-        ):  # what is compiled meanwhile, in a thread of its own too, says nothing
+        # what is compiled meanwhile, in a thread of its own too, says nothing
+        if clock["compile"] == compiled:
             self._seconds += time.perf_counter() - begin
             self._gradients += counter.num_gradients - count
         return found
