@@ -181,6 +181,13 @@ class Distribution:
     Notes
     -----
     Parameters broadcast against each other; their common shape, less event axes, is the batch shape.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import Normal
+    >>> law = Normal(0.0, 1.0).expand([3]).to_event(1)
+    >>> law.event_dim, law.support.words  # one value is a vector
+    (1, 'a vector of finite numbers')
     """
 
     arg_constraints: ClassVar[Mapping[str, Constraint]] = constrained()
