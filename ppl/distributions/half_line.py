@@ -9,10 +9,9 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from ..thresholds import UNSQUARED
 from .base import constrained
 from .formula import Formula
-
-_FAR = 1e8  # units of the root of `df`, from which the square would leave one more behind, and may overflow
 
 
 def log_student(z: Any, df: Any) -> Any:
@@ -31,7 +30,7 @@ def log_student(z: Any, df: Any) -> Any:
     -922.179
     """
     length, half = m.abs(z) / m.sqrt(df), 0.5 * df
-    far = length > _FAR
+    far = length > UNSQUARED
     near, beyond = m.where(far, 0.0, length), m.where(far, length, 1.0)
     fall = m.where(far, 2 * m.log(beyond), m.log1p(near * near))
     return m.log_rising(half, 0.5) - (half + 0.5) * fall - 0.5 * m.log(np.pi * df)

@@ -10,11 +10,10 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..bessel import log_bessel_i
+from ..thresholds import LARGEST_WHOLE
 from .base import constrained
 from .continuous import _check_order
 from .formula import Formula
-
-LARGEST = 2**31 - 1  # of a whole number in single precision's own type
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,7 +73,7 @@ class Skellam(Formula):
     """
 
     arg_constraints = constrained(rate1=constraints.positive, rate2=constraints.positive)
-    support = constraints.integer_interval(-LARGEST, LARGEST)
+    support = constraints.integer_interval(-LARGEST_WHOLE, LARGEST_WHOLE)
     rate1: Any
     rate2: Any
 

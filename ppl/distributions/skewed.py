@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from ..thresholds import SHORT
 from .base import concrete, constrained
 from .formula import Formula
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
-SMALL = 1e-3  # below it five terms of a series keep fifteen digits
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,7 +149,7 @@ class GeneralizedPareto(Formula):
         inside = (z >= 0) & (1 + self.concentration * z > 0)
         z = m.where(inside, z, 0.0)
         u = self.concentration * z
-        small = m.abs(u) < SMALL
+        small = m.abs(u) < SHORT
         safe = m.where(small, 1.0, u)
         series = 1 - u * (1 / 2 - u * (1 / 3 - u * (1 / 4 - u / 5)))
         share = m.where(small, series, m.log1p(safe) / safe)  # log(1 + u) / u
@@ -158,7 +158,7 @@ class GeneralizedPareto(Formula):
     def draw(self, random, shape):
         e = random.exponential(shape)
         u = self.concentration * e
-        small = m.abs(u) < SMALL
+        small = m.abs(u) < SHORT
         safe = m.where(small, 1.0, u)
         series = 1 + u * (1 / 2 + u * (1 / 6 + u * (1 / 24 + u / 120)))
         return self.loc + self.scale * e * m.where(small, series, m.expm1(safe) / safe)
