@@ -63,7 +63,8 @@ LARGEST_TABLE = 2**27
 PRIOR_DRAWS = 1000
 """Prior draws where nobody says how many: the standard error of a 5% quantile's level is then 0.7%."""
 LARGEST_SUM = 2**16
-"""Values of one law above which no sum over them is taken: half a MB for each row in double precision. Chosen by hand."""
+"""Values of one law above which no sum over them is taken: half a MB for each row in double precision. Chosen by
+hand."""
 LARGEST_SLOPE = 2**20
 """Numbers that one gradient reads in PyTorch, above which a model is told from another by its value alone: 8 MB in double
 precision, by the time that tracing a gradient takes."""

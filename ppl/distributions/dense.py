@@ -39,7 +39,8 @@ class MultivariateStudentT(Formula):
     >>> law, x = MultivariateStudentT(4.0, np.zeros(2), np.diag([1.0, 2.0])), np.array([0.5, -1.0])
     >>> round(float(law.log_density(x)), 4)
     -2.8844
-    >>> round(float(multivariate_t(np.zeros(2), np.diag([1.0, 4.0]), df=4.0).logpdf(x)), 4)  # its square
+    >>> matrix = np.diag([1.0, 4.0])  # of which SciPy takes no factor
+    >>> round(float(multivariate_t(np.zeros(2), matrix, df=4.0).logpdf(x)), 4)
     -2.8844
     """
 
@@ -236,7 +237,7 @@ class StickBreaking(Formula):
 
     Examples
     --------
-    >>> StickBreaking(2.0, num_breaks=9).event_shape
+    >>> StickBreaking(2.0, num_breaks=9).event_shape  # one piece more than breaks
     (10,)
     """
 
