@@ -30,8 +30,8 @@ from .checks.outcome import Outcome
 from .checks.predictions import outcomes
 from .checks.residuals import time_of
 from .checks.survival import kaplan_meier
+from .thresholds import CURVE_POINTS, CURVES_DRAWN
 
-CURVES, POINTS = 100, 200  # replicates whose survival curves are drawn, and points of each
 _BOUNDED = ("unit", "interval", "between", "0 to 1", "[0, 1]")  # words of supports with two ends
 
 __all__ = [
@@ -211,7 +211,7 @@ def calibration(posterior, name: str | None = None, **settings):
     return arviz_plots.plot_ppc_pava(_tree(posterior, outcome), var_names=outcome.name, **settings)
 
 
-def survival(posterior, name: str | None = None, num_samples: int = CURVES, **settings):
+def survival(posterior, name: str | None = None, num_samples: int = CURVES_DRAWN, **settings):
     """The Kaplan–Meier curve of a censored outcome over those of replicated data that lose as many rows.
 
     Where not every row's censoring time is known, those of rows that were seen to their end are drawn from the law of
@@ -251,7 +251,7 @@ def survival(posterior, name: str | None = None, num_samples: int = CURVES, **se
             explain(f"outcome '{outcome.name}'", "a censored one with censored rows", "none", "use ppc")
         )
     some = outcome.replicated[np.unique(np.linspace(0, len(outcome.replicated) - 1, num_samples).astype(int))]
-    times = np.linspace(0, outcome.observed.max(), POINTS)
+    times = np.linspace(0, outcome.observed.max(), CURVE_POINTS)
     curves = kaplan_meier(some, outcome.censored.ended(some), times)
     observed = kaplan_meier(outcome.observed[None], outcome.censored.seen[None], times)
 

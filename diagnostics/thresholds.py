@@ -202,6 +202,37 @@ AFFORDABLE = 60.0
 OVERRUN = 2.0
 """Times as many seconds after which they are stopped: projections are rough."""
 
+# -- random numbers --------------------------------------------------------------------------------------
+
+CHECK_STREAM = 43
+"""Stream of the random numbers of the checks: another one than that of predictions with the same seed. Any number that no
+other stream has."""
+
+# -- pictures --------------------------------------------------------------------------------------------
+
+SVG_DPI = 72
+"""Points of an inch of SVG, as matplotlib writes it."""
+PICTURE_WIDTH, PICTURE_HEIGHT = 4.2, 2.9
+"""Inches of one picture. Chosen by hand: two stand beside each other on a page."""
+CURVE_POINTS = 200
+"""Points of a smooth curve, or of a staircase. By the pixels of a picture."""
+DENSITIES_DRAWN = 40
+"""Replicates that are drawn as densities. By what a reader can take in."""
+DENSITY_ROWS, DATA_ROWS = 5_000, 20_000
+"""Rows that a density is made from, of each replicate and of the data. By time."""
+BAND_REPLICATES = 200
+"""Replicates that a band is made from: ten lie beyond each end of 90%. By time."""
+HISTOGRAM_STEP = 20
+"""Every so many replicates are those of a histogram: 150 of `MOST_DRAWS`. By time."""
+LARGEST_COUNT = 200
+"""Largest count that is drawn. By the pixels of a picture."""
+EXTENT = 0.001, 0.999
+"""Quantiles of the predictions that a picture reaches to: a heavy tail leaves the rest to be seen. Chosen by hand."""
+OUTER_INTERVAL, INNER_INTERVAL = (0.05, 0.95), (0.25, 0.75)
+"""Ends of the intervals that are drawn: those of 90%, which reports show, and of a half."""
+CURVES_DRAWN = 100
+"""Replicates whose survival curves are drawn. By what a reader can take in."""
+
 # -- length of a report ----------------------------------------------------------------------------------
 
 HEADLINES = 8

@@ -1,4 +1,11 @@
-"""Guides: the families q(z), and the rule that picks one."""
+"""Guides: the families q(z), and the rule that picks one.
+
+Examples
+--------
+>>> import elboroom as er
+>>> [family.name for family in er.guides.FAMILIES]  # names that ``er.fit(..., guide=...)`` takes
+['mean-field', 'low-rank', 'structured', 'full-rank', 'flow', 'laplace', 'delta']
+"""
 
 from .catalogue import FAMILIES, TRANSPORTS
 from .choose import choose

@@ -40,6 +40,11 @@ def namespace(*operands: Any) -> Mapping[str, Callable[..., Any]]:
     ------
     ModelError
         If they belong to different backends.
+
+    Examples
+    --------
+    >>> float(namespace([1.0, 2.0])["logaddexp"](0.0, 0.0)) == float(np.log(2))
+    True
     """
     found: set[str] = set()
     _backends_of(operands, found)

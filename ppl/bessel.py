@@ -8,8 +8,10 @@ import numpy as np
 
 from . import arrays as m
 
-FAR = 50.0  # from here on Debye's expansion errs by less than 1e-9
-TERMS = 90  # of the power series: they fall from half of FAR on, and are 1e-16 of the sum at the last
+FAR = 50.0
+"""Length of order and argument from which Debye's expansion errs by less than 1e-9: the first polynomial left out."""
+TERMS = 90
+"""Terms of the power series: they fall from half of `FAR` on, and are 1e-16 of the sum at the last (DLMF 10.25.2)."""
 DEBYE = (
     (3 / 24, -5 / 24),
     (81 / 1152, -462 / 1152, 385 / 1152),

@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .errors import ModelError, explain
+from .thresholds import TOLERANCE
 
 Bound = float | int | tuple
 """A number, or nested tuples of numbers where elements have bounds of their own."""
-
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -320,7 +319,7 @@ class ZeroSum(Constraint):
         axes = tuple(range(-self.num_axes, 0))
         size = np.abs(array).max(axis=axes, initial=1.0)
         sums = [np.abs(array.sum(axis=axis, keepdims=True)).max(axis=axes) for axis in axes]
-        return np.max(sums, axis=0) <= _TOLERANCE * size
+        return np.max(sums, axis=0) <= TOLERANCE * size
 
 
 @dataclass(frozen=True)
@@ -344,7 +343,7 @@ class Simplex(Constraint):
     event_dim = 1
 
     def _holds(self, array):
-        return (array >= 0).all(axis=-1) & (np.abs(array.sum(axis=-1) - 1) <= _TOLERANCE)
+        return (array >= 0).all(axis=-1) & (np.abs(array.sum(axis=-1) - 1) <= TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -399,7 +398,7 @@ class CorrCholesky(Constraint):
     event_dim = 2
 
     def _holds(self, array):
-        unit = np.abs((array**2).sum(axis=-1) - 1) <= _TOLERANCE
+        unit = np.abs((array**2).sum(axis=-1) - 1) <= TOLERANCE
         return _is_lower(array) & unit.all(axis=-1)
 
 
@@ -417,7 +416,7 @@ class PositiveDefinite(Constraint):
         clean = np.where(np.isfinite(array), array, 0.0)
         flipped = np.swapaxes(clean, -1, -2)
         scale = np.abs(clean).max(axis=(-2, -1), initial=0.0)[..., None, None]
-        symmetric = (np.abs(clean - flipped) <= _TOLERANCE * scale).all(axis=(-2, -1))
+        symmetric = (np.abs(clean - flipped) <= TOLERANCE * scale).all(axis=(-2, -1))
         return symmetric & (np.linalg.eigvalsh((clean + flipped) / 2)[..., 0] > 0)
 
 
@@ -430,7 +429,7 @@ class CorrMatrix(Constraint):
     event_dim = 2
 
     def _holds(self, array):
-        unit = np.abs(np.diagonal(array, axis1=-2, axis2=-1) - 1) <= _TOLERANCE
+        unit = np.abs(np.diagonal(array, axis1=-2, axis2=-1) - 1) <= TOLERANCE
         return positive_definite.check(array) & unit.all(axis=-1)
 
 

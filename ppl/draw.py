@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from html import escape
 
-_WIDTH, _HEIGHT, _GAP = 118, 50, 36  # of a node, and between nodes
-_MARGIN, _PLATE = 10, 6  # around the picture, and between a node and the outline of its plate
-_SQUARE, _ABOVE = 18, 22  # side of a factor's square, and how far above the middle it begins
-_LINE = 15  # between the name and what stands below
+from .thresholds import (
+    EDGE,
+    LINE_HEIGHT,
+    NODE_GAP,
+    NODE_HEIGHT,
+    NODE_WIDTH,
+    PLATE_EDGE,
+    SQUARE,
+    SQUARE_ABOVE,
+)
+
 _STROKE = 'stroke="currentColor"'
 
 
@@ -39,10 +46,10 @@ def svg(network) -> str:
     for depth, row in enumerate(rows):
         shift = (widest - len(row)) / 2
         for column, name in enumerate(row):
-            x = (column + shift) * (_WIDTH + _GAP) + _WIDTH / 2 + _MARGIN
-            place[name] = (x, depth * (_HEIGHT + 2 * _GAP) + _HEIGHT / 2 + _MARGIN)
-    width = widest * (_WIDTH + _GAP) - _GAP + 2 * _MARGIN
-    height = max(len(rows), 1) * (_HEIGHT + 2 * _GAP) - 2 * _GAP + 2 * _MARGIN
+            x = (column + shift) * (NODE_WIDTH + NODE_GAP) + NODE_WIDTH / 2 + EDGE
+            place[name] = (x, depth * (NODE_HEIGHT + 2 * NODE_GAP) + NODE_HEIGHT / 2 + EDGE)
+    width = widest * (NODE_WIDTH + NODE_GAP) - NODE_GAP + 2 * EDGE
+    height = max(len(rows), 1) * (NODE_HEIGHT + 2 * NODE_GAP) - 2 * NODE_GAP + 2 * EDGE
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'style="max-width:{width:.0f}px;width:100%;color:inherit" role="img" aria-label="Model graph" '
@@ -100,9 +107,9 @@ def _edge(start, end, levels, attributes) -> str:
     (x1, y1), (x2, y2) = start, end
     dash = ' stroke-dasharray="2 3"' if attributes.get("time") else ""
     if levels > 0:
-        y1, y2 = y1 + _HEIGHT / 2, y2 - _HEIGHT / 2
+        y1, y2 = y1 + NODE_HEIGHT / 2, y2 - NODE_HEIGHT / 2
     # An edge over several layers bends around the nodes between.
-    bend = 0 if levels == 1 else (_WIDTH / 2 + _GAP / 2) * (1 if x1 <= x2 else -1)
+    bend = 0 if levels == 1 else (NODE_WIDTH / 2 + NODE_GAP / 2) * (1 if x1 <= x2 else -1)
     middle = f"{(x1 + x2) / 2 + bend:.0f} {(y1 + y2) / 2:.0f}"
     look = f'fill="none" {_STROKE} stroke-opacity=".55"{dash} marker-end="url(#elboroom-arrow)"'
     path = f'<path d="M{x1:.0f} {y1:.0f}Q{middle} {x2:.0f} {y2:.0f}" {look}>'
@@ -121,7 +128,7 @@ def _node(name, attributes, x, y) -> str:
     return (
         f"<g><title>{escape(title)}</title>{shape}"
         f'<text x="{x:.0f}" y="{text_y:.0f}" font-size="13" font-weight="600" fill="currentColor">'
-        f'{escape(name)}</text><text x="{x:.0f}" y="{text_y + _LINE:.0f}" font-size="10" '
+        f'{escape(name)}</text><text x="{x:.0f}" y="{text_y + LINE_HEIGHT:.0f}" font-size="10" '
         f'fill="currentColor">{escape(below)}</text></g>'
     )
 
@@ -131,19 +138,19 @@ def _shape(role, in_plate, x, y) -> tuple[str, float]:
     if role in {"factor", "data"}:
         fill = "currentColor" if role == "factor" else "none"
         return (
-            f'<rect x="{x - _SQUARE / 2:.0f}" y="{y - _ABOVE:.0f}" width="{_SQUARE}" height="{_SQUARE}" '
+            f'<rect x="{x - SQUARE / 2:.0f}" y="{y - SQUARE_ABOVE:.0f}" width="{SQUARE}" height="{SQUARE}" '
             f'fill="{fill}" {_STROKE}/>',
             y + 14,
         )
     shade = ".22" if role in {"observed", "fixed"} else "0"
     dash = ' stroke-dasharray="5 4"' if role == "deterministic" else ""
     look = f'fill="currentColor" fill-opacity="{shade}" {_STROKE}{dash}'
-    rx, ry = _WIDTH / 2, _HEIGHT / 2
+    rx, ry = NODE_WIDTH / 2, NODE_HEIGHT / 2
     shape = f'<ellipse cx="{x:.0f}" cy="{y:.0f}" rx="{rx:.0f}" ry="{ry:.0f}" {look}/>'
     if in_plate:
         shape = (
-            f'<rect x="{x - rx - _PLATE:.0f}" y="{y - ry - _PLATE:.0f}" '
-            f'width="{_WIDTH + 2 * _PLATE}" height="{_HEIGHT + 2 * _PLATE}" '
+            f'<rect x="{x - rx - PLATE_EDGE:.0f}" y="{y - ry - PLATE_EDGE:.0f}" '
+            f'width="{NODE_WIDTH + 2 * PLATE_EDGE}" height="{NODE_HEIGHT + 2 * PLATE_EDGE}" '
             f'rx="10" fill="none" {_STROKE} stroke-opacity=".4"/>{shape}'
         )
     return shape, y - 2

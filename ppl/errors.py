@@ -20,6 +20,8 @@ Every message says where (site or argument), what was expected, what came, and w
 
 from __future__ import annotations
 
+from .thresholds import MESSAGE_QUOTED
+
 
 class ElboroomError(Exception):
     """Root of every error that elboroom raises on purpose.
@@ -204,9 +206,6 @@ class InferenceError(ElboroomError):
     """
 
 
-_LINE = 200  # characters of another library's message that are quoted
-
-
 def explain(where: str, expected: str, got: str, remedy: str) -> str:
     """Message of four parts.
 
@@ -239,5 +238,5 @@ def in_short(error: BaseException) -> str:
     >>> in_short(MemoryError("no room"))
     'MemoryError: no room'
     """
-    words = (str(error).splitlines() or [""])[0][:_LINE].rstrip(". ")
+    words = (str(error).splitlines() or [""])[0][:MESSAGE_QUOTED].rstrip(". ")
     return type(error).__name__ + (f": {words}" if words else "")

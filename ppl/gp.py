@@ -17,6 +17,13 @@ References
 Rasmussen and Williams (2006), Gaussian Processes for Machine Learning. Riutort-Mayol, Bürkner, Andersen, Solin
 and Vehtari (2023), Practical Hilbert space approximate Bayesian Gaussian processes for probabilistic programming,
 Statistics and Computing 33.
+
+Examples
+--------
+>>> import elboroom as er
+>>> kernel = er.gp.Matern52(lengthscale=1.0, scale=2.0)
+>>> er.gp.covariance(kernel, [0.0, 1.0], jitter=0.0).round(3).tolist()  # the scale is a standard deviation
+[[4.0, 2.096], [2.096, 4.0]]
 """
 
 from __future__ import annotations

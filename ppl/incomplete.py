@@ -23,6 +23,7 @@ from . import arrays as m
 _NODES, _WEIGHTS = (np.array(v) / 2 for v in np.polynomial.legendre.leggauss(64))
 _NODES = _NODES + 0.5
 _DROP = 40.0
+"""Fall of the log integrand over the stretch that is integrated: exp(-40) is below the rounding of double precision."""
 
 
 def log_gamma_tails(a: Any, x: Any) -> tuple[Any, Any]:

@@ -4,6 +4,15 @@ With host data (numbers, lists, NumPy, pandas, xarray) they compute with NumPy a
 soon as one operand belongs to a backend they compute there. Names are those of the Python array API, plus the
 words of statistics. Functions that create arrays return those of the library that is running the model, and
 NumPy outside of one.
+
+Examples
+--------
+>>> import jax.numpy as jnp
+>>> import elboroom as er
+>>> type(er.math.softmax([0.0, 1.0])).__module__, isinstance(er.math.softmax(jnp.arange(2.0)), jnp.ndarray)
+('numpy', True)
+>>> er.math.expit([-800.0, 0.0, 800.0]).tolist()  # which overflows nowhere
+[0.0, 0.5, 1.0]
 """
 
 from __future__ import annotations

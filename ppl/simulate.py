@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from .errors import InferenceError, explain
-from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN, PRIOR_DRAWS
+from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN, PRIOR_DRAWS, PRIOR_STREAM
 from .tree import dataset, tree
 
 LATENT = ("latent", "deterministic")
 OUTCOME = ("observed", "predicted")
-_STREAM = 31  # of random numbers: others than those of draws from a posterior with the same seed
 
 
 def in_blocks(fn: Callable, batched: Any, num_rows: int, block: int) -> dict[str, np.ndarray]:
@@ -119,7 +118,7 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
     def draw(block):
         return target.density.prior(block, target.data, target.weights)
 
-    return in_blocks(draw, seeds(seed, num_draws, _STREAM), num_draws, block_size(target.trace))
+    return in_blocks(draw, seeds(seed, num_draws, PRIOR_STREAM), num_draws, block_size(target.trace))
 
 
 def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict:

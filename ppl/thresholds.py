@@ -15,6 +15,10 @@ LABELS_SHOWN = 3
 """Labels that a message quotes."""
 QUOTED, QUOTED_LONG = 60, 80
 """Characters of a value that a message quotes, and of one that is all it has to say. By the width of a terminal."""
+MESSAGE_QUOTED = 200
+"""Characters of another library's message that are quoted: two lines of a terminal and a little."""
+TERMINAL_ROWS = 12
+"""Quantities that the command line shows: what a terminal has room for without scrolling."""
 MOSTLY_LABELS = 0.5
 """Share of labels that are no numbers, from which on a column is taken for groups that were computed with, and below which
 for numbers with a slip. Chosen by hand."""
@@ -24,6 +28,18 @@ for numbers with a slip. Chosen by hand."""
 MANY_GROUPS, SPARSE = 1000, 10
 """Codes with a zero among them that leave so many groups, and all but one in so many, without a row may be identifiers.
 Chosen by hand: small tables with gaps pass, and customer numbers are asked about."""
+
+# -- a picture of a model --------------------------------------------------------------------------------
+
+NODE_WIDTH, NODE_HEIGHT, NODE_GAP = 118, 50, 36
+"""Size of a node, and the space between two, in units of the picture, which are pixels at its full size. Chosen by hand:
+names of some fifteen letters fit."""
+EDGE, PLATE_EDGE = 10, 6
+"""Space around the picture, and between a node and the outline of its plate. Chosen by hand."""
+SQUARE, SQUARE_ABOVE = 18, 22
+"""Side of a factor's square, and how far above the middle of its place it begins. Chosen by hand."""
+LINE_HEIGHT = 15
+"""From a node's name to what stands below it. By the size of the letters."""
 
 # -- memory and speed of a target ------------------------------------------------------------------------
 
@@ -46,8 +62,38 @@ LARGEST_TABLE = 2**27
 """Numbers of one joint table of discrete sites at most: 1 GB in double precision, by memory."""
 PRIOR_DRAWS = 1000
 """Prior draws where nobody says how many: the standard error of a 5% quantile's level is then 0.7%."""
+LARGEST_SUM = 2**16
+"""Values of one law above which no sum over them is taken: half a MB for each row in double precision. Chosen by
+hand."""
+LARGEST_SLOPE = 2**20
+"""Numbers that one gradient reads in PyTorch, above which a model is told from another by its value alone: 8 MB in double
+precision, by the time that tracing a gradient takes."""
+CACHED = 2**15
+"""Numbers of one batch in PyTorch, which then fit into a core's nearest caches with all that is made of them: 256 kB in
+double precision, by the size of a cache."""
+LARGEST_FOLDED = 2**16
+"""Numbers of a constant that is kept with a PyTorch function; larger ones are made again at each call: half a MB in double
+precision, by memory."""
 KEPT_DENSITIES = 16
 """Compiled densities of a model that are kept: as many variants of it can be fitted in turn. By memory."""
+
+# -- flows -----------------------------------------------------------------------------------------------
+
+STRETCH = 1e3
+"""Factor by which one layer scales a coordinate at most, or one over it: a step too far then overflows nowhere. Chosen by
+hand."""
+SPLINE_BOUND = 8.0
+"""Where a spline ends, beyond which it leaves coordinates as they are: some standard deviations more than draws reach.
+Chosen by hand."""
+SPLINE_SLOPE = 0.1
+"""Least slope of a spline at a knot, and one over the largest. Chosen by hand between supple splines and
+Jacobians that single draws decide."""
+SPLINE_WIDTHS = 0.4
+"""How far widths of a spline's bins are drawn to even ones, 1 being their average. Chosen by hand."""
+CLIPPED = 1.0
+"""Norm to which a step's gradient is cut: one draw far out does not throw an ascent. A usual choice."""
+AVERAGED = 0.99
+"""What the average over weights keeps at each step: the last hundred count. Chosen by hand."""
 
 # -- numerical stand-ins ---------------------------------------------------------------------------------
 
@@ -70,6 +116,34 @@ MASK_SCALE = 0.5
 MOVES = 8
 """Indexing and reshaping between a latent quantity and a parameter that are looked through. Chosen by hand: models nest
 two or three."""
+
+# -- values, and where numbers lose their digits ---------------------------------------------------------
+
+TOLERANCE = 1e-6
+"""Distance at which a sum is one, a row of length one and a matrix symmetric, relative to its scale: some roundings of
+single precision."""
+TRIED = (-971.3, -41.7, -7.3, -1.37, -0.61, -0.23, 0.17, 0.43, 0.77, 1.41, 2.9, 13.1, 971.3)
+"""Places at which the support of a latent quantity is compared with what a parameter allows. Chosen by hand: none at a
+usual bound."""
+TRIED_BETWEEN = (0.01, 0.17, 0.43, 0.77, 0.99)
+"""The same between two bounds, as shares of the way. Chosen by hand."""
+LARGEST_WHOLE = 2**31 - 1
+"""Largest value of a law of whole numbers that has no end: that of 32 bits, which backends give them in single precision."""
+SHORT = 1e-3
+"""Arguments below which five terms of a power series stand for ``expm1(u) / u`` and ``log1p(u) / u``: the sixth is 1e-15
+of the sum at most."""
+UNSQUARED = 1e8
+"""Length above which one more than its square is its square in double precision, whose rounding is 1e-16; there the
+logarithm is taken first, and nothing overflows."""
+DEEP = {"float64": -30.0, "float32": -8.0}
+"""Standard deviations below which the mass of a normal tail, 5e-198 and 6e-16 there, is no longer inverted, by precision.
+Chosen by hand: further out it loses its digits."""
+
+# -- random numbers --------------------------------------------------------------------------------------
+
+PRIOR_STREAM = 31
+"""Stream of the random numbers of prior draws: another one than that of draws from a posterior with the same seed. Any
+number that no other stream has."""
 
 # -- fingerprints ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from ...inference.posterior.posterior import record_of, requested
 from ...ppl.errors import InferenceError
 from ...ppl.simulate import block_size, in_blocks, seeds
 from ..thresholds import (
+    CHECK_STREAM,
     LEAST_DRAWS,
     LEAST_IN_GROUP,
     LEAST_ROWS,
@@ -26,8 +27,6 @@ from ..thresholds import (
 from .outcome import Outcome, kind_of
 from .refits import steps
 from .survival import censoring
-
-_STREAM = 43  # of random numbers: others than those of predictions with the same seed
 
 
 def outcomes(posterior) -> tuple[Outcome, ...]:
@@ -189,7 +188,7 @@ def leverage(posterior, name: str, replicated: np.ndarray, draws: np.ndarray, th
     some = _spread(len(draws), LEVERAGE_DRAWS)
     z, key = (
         record.z[draws[some]].astype(target.dtype),
-        seeds(record.seed, len(some), _STREAM),
+        seeds(record.seed, len(some), CHECK_STREAM),
     )
 
     def draw(block):

@@ -8,8 +8,8 @@ import io
 import re
 from html import escape
 
-DPI = 72  # of SVG
-WIDTH, HEIGHT = 4.2, 2.9  # inches of one picture
+from ..thresholds import PICTURE_HEIGHT, PICTURE_WIDTH, SVG_DPI
+
 INK, DATA, GREY, PALE = "#5b7fa6", "#c4552d", "#777", "#999"
 """Colours of predictions, of data, of text and of lines."""
 
@@ -18,7 +18,7 @@ def blank(columns: int = 1):
     """A transparent figure with so many axes beside each other, and the axes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH * columns, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(PICTURE_WIDTH * columns, PICTURE_HEIGHT), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -55,8 +55,8 @@ def svg(figure, description: str) -> str:
         text.set_parse_math(False)  # a name with $ is a name
         text.set_usetex(False)
     out = io.StringIO()
-    figure.set_dpi(DPI)
-    renderer = _renderer()(*(DPI * figure.get_size_inches()), out, metadata={"Date": None})
+    figure.set_dpi(SVG_DPI)
+    renderer = _renderer()(*(SVG_DPI * figure.get_size_inches()), out, metadata={"Date": None})
     figure.draw(renderer)
     renderer.finalize()
     drawn = out.getvalue()

@@ -17,17 +17,21 @@ from ..checks.predictions import outcomes
 from ..checks.refits import excursions
 from ..checks.residuals import time_of
 from ..checks.survival import curves, kaplan_meier
-from ..thresholds import LEVEL, OUTER_ENDS
+from ..thresholds import (
+    BAND_REPLICATES,
+    CURVE_POINTS,
+    DATA_ROWS,
+    DENSITIES_DRAWN,
+    DENSITY_ROWS,
+    EXTENT,
+    HISTOGRAM_STEP,
+    INNER_INTERVAL,
+    LARGEST_COUNT,
+    LEVEL,
+    OUTER_ENDS,
+    OUTER_INTERVAL,
+)
 from .canvas import DATA, INK, PALE, blank, labelled, svg
-
-GRID = 200  # points of a smooth curve
-DENSITIES = 40  # replicates that are drawn as densities
-DENSITY_ROWS, DATA_ROWS = 5_000, 20_000  # rows that a density is made from, of replicates and of the data
-ECDFS, HISTOGRAMS = 200, 200  # replicates that bands are made from
-APART = 20  # every so many of them for histograms
-COUNTS = 200  # largest count that is drawn
-EXTENT = 0.001, 0.999  # quantiles of the predictions that a picture reaches to
-CENTRAL, MIDDLE = (0.05, 0.95), (0.25, 0.75)  # ends of the intervals that are drawn
 
 
 def predictive(posterior) -> list[tuple[str, list[str]]]:
@@ -79,7 +83,7 @@ def _one(draw, description: str) -> str:
 def _course(axis, outcome, time):
     order = np.argsort(outcome.columns[time], kind="stable")
     x, y = outcome.columns[time][order], outcome.replicated[:, order]
-    for ends in (CENTRAL, MIDDLE):
+    for ends in (OUTER_INTERVAL, INNER_INTERVAL):
         axis.fill_between(x, *np.quantile(y, ends, axis=0), color=INK, alpha=0.25, lw=0)
     axis.plot(x, np.median(y, axis=0), color=INK, lw=1, label="predicted, 50% and 90%")
     axis.plot(x, outcome.observed[order], ".", color=DATA, ms=3, label="observed")
@@ -88,7 +92,7 @@ def _course(axis, outcome, time):
 
 def _shares(axis, outcome):
     values = np.unique(outcome.observed)
-    low, high = np.quantile([(outcome.replicated == v).mean(1) for v in values], CENTRAL, axis=1)
+    low, high = np.quantile([(outcome.replicated == v).mean(1) for v in values], OUTER_INTERVAL, axis=1)
     seen = [(outcome.observed == v).mean() for v in values]
     axis.vlines(values, low, high, color=INK, lw=5, alpha=0.5, label="predicted, 90%")
     axis.plot(values, seen, "o", color=DATA, ms=4, label="observed")
@@ -100,8 +104,8 @@ def _overlay(axis, outcome):
 
     y = outcome.observed
     low, high = np.quantile(outcome.replicated, EXTENT)
-    grid = np.linspace(min(low, y.min()), max(high, y.max()), GRID)
-    for row in outcome.replicated[:: max(1, len(outcome.replicated) // DENSITIES)][:DENSITIES]:
+    grid = np.linspace(min(low, y.min()), max(high, y.max()), CURVE_POINTS)
+    for row in outcome.replicated[:: max(1, len(outcome.replicated) // DENSITIES_DRAWN)][:DENSITIES_DRAWN]:
         if row.std() > 0:
             axis.plot(grid, gaussian_kde(row[:DENSITY_ROWS])(grid), color=INK, alpha=0.25, lw=0.7)
     if y.std() > 0:
@@ -122,13 +126,13 @@ def _crowds(outcome) -> bool:
 def _shares_below(axis, outcome):
     low = min(outcome.replicated.min(), outcome.observed.min())
     high = max(np.quantile(outcome.replicated, EXTENT[1]), outcome.observed.max())
-    grid = np.linspace(low, high, GRID)
+    grid = np.linspace(low, high, CURVE_POINTS)
 
     def shares(values):
         return np.searchsorted(np.sort(values), grid, side="right") / len(values)
 
-    some = outcome.replicated[:: max(1, len(outcome.replicated) // ECDFS)]
-    ends = np.quantile([shares(row) for row in some], CENTRAL, axis=0)
+    some = outcome.replicated[:: max(1, len(outcome.replicated) // BAND_REPLICATES)]
+    ends = np.quantile([shares(row) for row in some], OUTER_INTERVAL, axis=0)
     axis.fill_between(grid, *ends, color=INK, alpha=0.3, label="predicted, 90%")
     axis.plot(grid, shares(outcome.observed), color=DATA, lw=1.5, label="observed")
     labelled(axis, xlabel=outcome.name, ylabel="share at or below")
@@ -142,18 +146,18 @@ def _survival(axis, outcome):
         ends = np.clip([centre - reach, centre + reach], 0, 1)
         axis.fill_between(times, *ends, color=INK, alpha=0.25, lw=0, label=f"predicted, {1 - LEVEL:.0%} band")
         axis.plot(times, centre, color=INK, lw=1)
-    grid = np.linspace(0, outcome.observed.max(), 2 * GRID)
+    grid = np.linspace(0, outcome.observed.max(), 2 * CURVE_POINTS)
     seen = kaplan_meier(outcome.observed[None], outcome.censored.seen[None], grid)[0]
     axis.step(grid, seen, color=DATA, lw=1.5, where="post", label="observed (Kaplan–Meier)")
     labelled(axis, xlabel=outcome.name, ylabel="share that outlasts it", ylim=(0, 1.02))
 
 
 def _rootogram(axis, outcome):
-    top = int(min(max(np.quantile(outcome.replicated, EXTENT[1]), outcome.observed.max()), COUNTS))
+    top = int(min(max(np.quantile(outcome.replicated, EXTENT[1]), outcome.observed.max()), LARGEST_COUNT))
     values = np.arange(top + 1)
-    some = outcome.replicated[::APART][:HISTOGRAMS]
+    some = outcome.replicated[::HISTOGRAM_STEP][:BAND_REPLICATES]
     counts = np.array([[np.sum(row == v) for v in values] for row in some])
-    low, mid, high = np.sqrt(np.quantile(counts, [CENTRAL[0], 0.5, CENTRAL[1]], axis=0))
+    low, mid, high = np.sqrt(np.quantile(counts, [OUTER_INTERVAL[0], 0.5, OUTER_INTERVAL[1]], axis=0))
     seen = np.sqrt([np.sum(outcome.observed == v) for v in values])
     axis.fill_between(values, low, high, color=INK, alpha=0.3, step="mid", label="predicted, 90%")
     axis.step(values, mid, color=INK, where="mid")
@@ -169,7 +173,7 @@ def _calibration(axis, outcome):
     mean = spread.mean(0)
     axis.plot([0, 1], [0, 1], color=PALE, lw=0.8)
     axis.vlines(
-        mean, *np.quantile(spread, CENTRAL, axis=0), color=INK, lw=4, alpha=0.5, label="predicted, 90%"
+        mean, *np.quantile(spread, OUTER_INTERVAL, axis=0), color=INK, lw=4, alpha=0.5, label="predicted, 90%"
     )
     axis.plot(mean, share, "o-", color=DATA, ms=4, label="observed share")
     labelled(axis, xlabel="predicted probability", ylabel="share that came true")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ...ppl import files
-from ..thresholds import CLEAR_DIFFERENCE, COMPARED_PICTURES, SHARED_ROWS
+from ..thresholds import CLEAR_DIFFERENCE, COMPARED_PICTURES, PICTURE_WIDTH, SHARED_ROWS
 from . import figures
-from .canvas import INK, PALE, WIDTH, blank, labelled, svg
+from .canvas import INK, PALE, blank, labelled, svg
 from .content import as_json, installed_version
 from .digits import measured, number, plain
 from .write import publish
@@ -112,7 +112,7 @@ def _html(comparison, content) -> str:
 def _differences(table) -> str:
     """Each model's distance from the best, with two standard errors, as SVG."""
     figure, (axis,) = blank()
-    figure.set_size_inches(WIDTH, 0.9 + 0.35 * len(table))
+    figure.set_size_inches(PICTURE_WIDTH, 0.9 + 0.35 * len(table))
     place = np.arange(len(table))[::-1]
     behind = -np.abs(table["elpd_diff"].to_numpy(float))
     error = CLEAR_DIFFERENCE * table["diff_se"].to_numpy(float)

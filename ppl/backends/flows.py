@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import math
+from ..thresholds import STRETCH
 
-STEEPEST = np.log(1e3)  # bound of the log scales
-BOUND, LEAST, WIDTHS = 8.0, 0.1, 0.4  # splines: where they end, their least slope and bins
-CLIP, KEEP = 1.0, 0.99  # norm of a step's gradient; what an average keeps at each step
+STEEPEST = np.log(STRETCH)  # bound of the log scales
 
 
 def tails(dim: int) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from .. import constraints
 from ..constraints import Constraint
 from ..errors import DataError, ModelError, ShapeError, SupportError, explain
 from ..interpreter import origin_of
+from ..thresholds import TRIED, TRIED_BETWEEN
 
 
 def constrained(**parameters: Constraint) -> Mapping[str, Constraint]:
@@ -52,10 +53,6 @@ def concrete_constraint(
     return constraints.Dependent(event_dim, is_discrete) if missing else make(*known)
 
 
-TRIED = np.array([-971.3, -41.7, -7.3, -1.37, -0.61, -0.23, 0.17, 0.43, 0.77, 1.41, 2.9, 13.1, 971.3])
-"""Places at which the support of a latent quantity is compared with what a parameter allows: none at a usual bound."""
-
-
 @dataclass(frozen=True)
 class Origin:
     """Where a value of a running model comes from: an argument, whose numbers are known, or a latent quantity."""
@@ -76,9 +73,9 @@ class Origin:
         if support.event_dim or allowed.event_dim:
             return None
         low, high = getattr(support, "lower", None), getattr(support, "upper", None)
-        tried = TRIED
+        tried = np.array(TRIED)
         if low is not None and high is not None and np.ndim(low) == np.ndim(high) == 0:
-            tried = float(low) + (float(high) - float(low)) * np.array([0.01, 0.17, 0.43, 0.77, 0.99])
+            tried = float(low) + (float(high) - float(low)) * np.array(TRIED_BETWEEN)
         try:
             bad = np.asarray(support.check(tried)) & ~np.asarray(allowed.check(tried))
         except ValueError:  # bounds of each element
@@ -181,6 +178,13 @@ class Distribution:
     Notes
     -----
     Parameters broadcast against each other; their common shape, less event axes, is the batch shape.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import Normal
+    >>> law = Normal(0.0, 1.0).expand([3]).to_event(1)
+    >>> law.event_dim, law.support.words  # one value is a vector
+    (1, 'a vector of finite numbers')
     """
 
     arg_constraints: ClassVar[Mapping[str, Constraint]] = constrained()

@@ -49,6 +49,12 @@ class LogNormal(Distribution):
         Mean of the logarithm.
     scale : array_like, default 1
         Standard deviation of the logarithm, positive.
+
+    Examples
+    --------
+    >>> law = LogNormal(1.0, 0.5)  # of the logarithm; the median is exp(1.0)
+    >>> round(float(np.exp(law.loc + law.scale**2 / 2)), 3)  # the mean
+    3.08
     """
 
     arg_constraints = _LOCATION_SCALE
@@ -69,6 +75,14 @@ class StudentT(Distribution):
         Median.
     scale : array_like, default 1
         Scale, positive (not the standard deviation).
+
+    Examples
+    --------
+    >>> law = StudentT(4.0, 0.0, 2.0)
+    >>> law
+    StudentT(df=4.0, loc=0.0, scale=2.0)
+    >>> round(law.scale * (law.df / (law.df - 2)) ** 0.5, 3)  # the standard deviation, for df above 2
+    2.828
     """
 
     arg_constraints = constrained(df=constraints.positive, **_LOCATION_SCALE)
@@ -87,6 +101,13 @@ class Cauchy(Distribution):
         Median.
     scale : array_like, default 1
         Half the interquartile range, positive.
+
+    Examples
+    --------
+    >>> from scipy.stats import cauchy
+    >>> law = Cauchy(1.0, 2.0)
+    >>> cauchy(law.loc, law.scale).cdf([-1.0, 1.0, 3.0]).round(2).tolist()  # half of it within one scale
+    [0.25, 0.5, 0.75]
     """
 
     arg_constraints = _LOCATION_SCALE
@@ -104,6 +125,12 @@ class Laplace(Distribution):
         Median.
     scale : array_like, default 1
         Mean absolute deviation, positive.
+
+    Examples
+    --------
+    >>> law = Laplace(0.0, 2.0)
+    >>> round(2**0.5 * law.scale, 3)  # the standard deviation
+    2.828
     """
 
     arg_constraints = _LOCATION_SCALE
@@ -119,6 +146,12 @@ class HalfNormal(Distribution):
     ----------
     scale : array_like, default 1
         Standard deviation of x, positive.
+
+    Examples
+    --------
+    >>> from scipy.stats import halfnorm
+    >>> halfnorm(scale=HalfNormal(2.0).scale).ppf([0.5, 0.95]).round(2).tolist()  # 95% below twice the scale
+    [1.35, 3.92]
     """
 
     arg_constraints = _SCALE
@@ -147,6 +180,12 @@ class HalfCauchy(Distribution):
         z = er.sample("z", er.Normal(0.0, 1.0).expand([P]).to_event(1))
         shrunk = local * er.math.sqrt(slab / (slab + (tau * local) ** 2))
         beta = er.deterministic("beta", tau * shrunk * z)
+
+    Examples
+    --------
+    >>> from scipy.stats import halfcauchy
+    >>> halfcauchy(scale=HalfCauchy(2.0).scale).ppf([0.5, 0.95]).round(2).tolist()  # a tail that no scale bounds
+    [2.0, 25.41]
     """
 
     arg_constraints = _SCALE
@@ -162,6 +201,13 @@ class Exponential(Distribution):
     ----------
     rate : array_like, default 1
         Hazard, positive.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import Censored
+    >>> law = Exponential(0.5)  # one event in two units of time: the mean is 2
+    >>> float(Censored(law, upper=2.0).log_density(2.0))  # log probability of waiting for longer
+    -1.0
     """
 
     arg_constraints = constrained(rate=constraints.positive)
@@ -179,6 +225,12 @@ class Gamma(Distribution):
         Shape, positive.
     rate : array_like, default 1
         One over the scale, positive.
+
+    Examples
+    --------
+    >>> mean, sd = 10.0, 5.0
+    >>> Gamma((mean / sd) ** 2, mean / sd**2)  # the law with these
+    Gamma(concentration=4.0, rate=0.4)
     """
 
     arg_constraints = _GAMMA
@@ -202,6 +254,13 @@ class InverseGamma(Distribution):
     -----
     The density is ``rate**a / Gamma(a) * x**(-a - 1) * exp(-rate / x)`` with ``a`` the concentration; `rate`
     is what other texts call the scale of the inverse gamma law.
+
+    Examples
+    --------
+    >>> from scipy.stats import invgamma
+    >>> law = InverseGamma(3.0, 4.0)
+    >>> float(invgamma(law.concentration, scale=law.rate).mean())  # rate / (concentration - 1)
+    2.0
     """
 
     arg_constraints = _GAMMA
@@ -218,6 +277,12 @@ class Beta(Distribution):
     ----------
     concentration1, concentration0 : array_like
         Positive; less one they are the powers of x and of 1 - x in the density.
+
+    Examples
+    --------
+    >>> mean, size = 0.75, 8.0  # a share, and of how many trials it is worth
+    >>> Beta(mean * size, (1 - mean) * size)  # that of ones first
+    Beta(concentration1=6.0, concentration0=2.0)
     """
 
     arg_constraints = constrained(concentration1=constraints.positive, concentration0=constraints.positive)
@@ -247,6 +312,11 @@ class Uniform(Distribution):
     ----------
     low, high : array_like, default 0 and 1
         Bounds, finite, `low` below `high`.
+
+    Examples
+    --------
+    >>> Uniform(2.0, 5.0).support.words  # the upper end, not the width
+    'a number between 2 and 5'
     """
 
     arg_constraints = constrained(low=constraints.real, high=constraints.real)

@@ -53,6 +53,16 @@ class Multinomial(Formula):
     ------
     ModelError
         If both or neither of `probs` and `logits` are given.
+    ShapeError
+        If the one given is a scalar.
+
+    Examples
+    --------
+    >>> law = Multinomial(3, np.array([0.5, 0.25, 0.25]))  # the number of trials comes first
+    >>> law.event_dim  # one value is the vector of counts
+    1
+    >>> round(float(np.exp(law.log_density(np.array([3.0, 0.0, 0.0])))), 4)
+    0.125
     """
 
     arg_constraints = constrained(
@@ -107,6 +117,17 @@ class DirichletMultinomial(Formula):
         Parameters of the Dirichlet law, positive.
     total_count : array_like of int, shape (...), default 1
         Number of trials.
+
+    References
+    ----------
+    Mosimann (1962), On the compound multinomial distribution, the multivariate beta distribution, and correlations among
+    proportions, Biometrika 49.
+
+    Examples
+    --------
+    >>> law = DirichletMultinomial(np.ones(3), 3)  # the number of trials comes last; all ten vectors alike
+    >>> round(float(np.exp(law.log_density(np.array([3.0, 0.0, 0.0])))), 4)
+    0.1
     """
 
     arg_constraints = constrained(

@@ -30,6 +30,11 @@ class Geometric(Formula):
     ------
     ModelError
         If both or neither are given.
+
+    Examples
+    --------
+    >>> np.exp([Geometric(0.25).log_density(k) for k in (0.0, 1.0)]).round(4).tolist()  # no failure, or one
+    [0.25, 0.1875]
     """
 
     arg_constraints = constrained(probs=constraints.unit_interval, logits=constraints.real)
@@ -60,6 +65,17 @@ class BetaBinomial(Formula):
         Parameters of the beta law, positive; its mean is the first divided by the sum.
     total_count : array_like of int, default 1
         Number of trials.
+
+    References
+    ----------
+    Skellam (1948), A probability distribution derived from the binomial distribution by regarding the probability of
+    success as variable between the sets of trials, JRSS B 10.
+
+    Examples
+    --------
+    >>> law = BetaBinomial(1.0, 1.0, 4)  # the number of trials comes last; a uniform law of the probability
+    >>> np.exp([law.log_density(k) for k in (0.0, 3.0)]).round(4).tolist()
+    [0.2, 0.2]
     """
 
     arg_constraints = constrained(
@@ -115,6 +131,16 @@ class ZeroInflated(Formula):
     Notes
     -----
     Of an amount the density is with respect to length and a unit mass at zero.
+
+    References
+    ----------
+    Lambert (1992), Zero-inflated Poisson regression, with an application to defects in manufacturing, Technometrics 34.
+
+    Examples
+    --------
+    >>> law = ZeroInflated(NegativeBinomial(3.0, 2.0), gate=0.3)
+    >>> round(float(np.exp(law.log_density(0.0))), 4)  # 0.3 for sure, and 0.16 of the other 0.7
+    0.412
     """
 
     arg_constraints = constrained(gate=constraints.unit_interval, gate_logits=constraints.real)
@@ -166,12 +192,48 @@ def _amount(base):
 
 
 def ZeroInflatedPoisson(gate: Any, rate: Any = 1.0) -> ZeroInflated:
-    """``ZeroInflated(Poisson(rate), gate)``."""
+    """``ZeroInflated(Poisson(rate), gate)``.
+
+    Parameters
+    ----------
+    gate : array_like
+        Probability of a sure zero.
+    rate : array_like, default 1
+        Mean of the other counts, zero or more.
+
+    Returns
+    -------
+    ZeroInflated
+
+    Examples
+    --------
+    >>> ZeroInflatedPoisson(0.3, 4.0)
+    ZeroInflated(base=Poisson(rate=4.0), gate=0.3)
+    """
     return ZeroInflated(Poisson(rate), gate)
 
 
 def ZeroInflatedNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> ZeroInflated:
-    """``ZeroInflated(NegativeBinomial(mean, concentration), gate)``."""
+    """``ZeroInflated(NegativeBinomial(mean, concentration), gate)``.
+
+    Parameters
+    ----------
+    mean : array_like
+        Mean of the other counts, zero or more.
+    concentration : array_like
+        Inverse dispersion of the counts, positive.
+    gate : array_like
+        Probability of a sure zero.
+
+    Returns
+    -------
+    ZeroInflated
+
+    Examples
+    --------
+    >>> ZeroInflatedNegativeBinomial(4.0, 2.0, 0.3)
+    ZeroInflated(base=NegativeBinomial(mean=4.0, concentration=2.0), gate=0.3)
+    """
     return ZeroInflated(NegativeBinomial(mean, concentration), gate)
 
 
@@ -192,6 +254,16 @@ class Hurdle(Formula):
         If not exactly one of `gate` and `gate_logits` is given.
     UnsupportedError
         For another base.
+
+    References
+    ----------
+    Mullahy (1986), Specification and testing of some modified count data models, Journal of Econometrics 33.
+
+    Examples
+    --------
+    >>> law = Hurdle(Poisson(2.0), gate=0.3)
+    >>> round(float(np.exp(law.log_density(0.0))), 4)  # the gate, whatever the base
+    0.3
     """
 
     keeps_bases = True
@@ -236,12 +308,48 @@ class Hurdle(Formula):
 
 
 def HurdlePoisson(gate: Any, rate: Any = 1.0) -> Hurdle:
-    """``Hurdle(Poisson(rate), gate)``."""
+    """``Hurdle(Poisson(rate), gate)``.
+
+    Parameters
+    ----------
+    gate : array_like
+        Probability of zero.
+    rate : array_like, default 1
+        Mean of the counts before zero is excluded, zero or more.
+
+    Returns
+    -------
+    Hurdle
+
+    Examples
+    --------
+    >>> HurdlePoisson(0.3, 4.0)
+    Hurdle(base=Poisson(rate=4.0), gate=0.3)
+    """
     return Hurdle(Poisson(rate), gate)
 
 
 def HurdleNegativeBinomial(mean: Any, concentration: Any, gate: Any) -> Hurdle:
-    """``Hurdle(NegativeBinomial(mean, concentration), gate)``."""
+    """``Hurdle(NegativeBinomial(mean, concentration), gate)``.
+
+    Parameters
+    ----------
+    mean : array_like
+        Mean of the counts before zero is excluded, zero or more.
+    concentration : array_like
+        Inverse dispersion of the counts, positive.
+    gate : array_like
+        Probability of zero.
+
+    Returns
+    -------
+    Hurdle
+
+    Examples
+    --------
+    >>> HurdleNegativeBinomial(4.0, 2.0, 0.3)
+    Hurdle(base=NegativeBinomial(mean=4.0, concentration=2.0), gate=0.3)
+    """
     return Hurdle(NegativeBinomial(mean, concentration), gate)
 
 

@@ -41,6 +41,11 @@ class Bernoulli(Distribution):
     ------
     ModelError
         If both or neither are given.
+
+    Examples
+    --------
+    >>> Bernoulli(0.3), Bernoulli(logits=-0.85)  # log odds go by name
+    (Bernoulli(probs=0.3), Bernoulli(logits=-0.85))
     """
 
     measure = "binary"
@@ -70,6 +75,13 @@ class Categorical(Distribution):
         If both or neither are given.
     ShapeError
         If the parameter is a scalar.
+
+    Examples
+    --------
+    >>> Categorical([0.2, 0.3, 0.5]).support.words
+    'a whole number from 0 to 2'
+    >>> Categorical(logits=np.zeros((4, 3))).num_codes  # four laws of three codes, one a row
+    3
     """
 
     measure = "nominal"
@@ -108,6 +120,13 @@ class Binomial(Distribution):
     ------
     ModelError
         If both or neither of `probs` and `logits` are given.
+
+    Examples
+    --------
+    >>> Binomial(10, 0.3)  # the number of trials comes first
+    Binomial(total_count=10, probs=0.3)
+    >>> Binomial(10, 0.3).support.words
+    'a whole number from 0 to 10'
     """
 
     arg_constraints = constrained(
@@ -137,6 +156,12 @@ class Poisson(Distribution):
     ----------
     rate : array_like
         Mean, zero or more.
+
+    Examples
+    --------
+    >>> hours = np.array([10.0, 50.0])
+    >>> Poisson(0.2 * hours).params["rate"]  # a mean for each row: events an hour times the hours
+    array([ 2., 10.])
     """
 
     arg_constraints = constrained(rate=constraints.nonnegative)
@@ -160,6 +185,15 @@ class NegativeBinomial(Formula):
     With r the concentration and m the mean the log density of k is
     ``log Gamma(k + r) - log Gamma(r) - log k! - r log(1 + m / r) + k log(m / (r + m))``; the first difference is taken
     as one function, which keeps its digits where the two are large.
+
+    Examples
+    --------
+    >>> from scipy.stats import nbinom
+    >>> law, peer = NegativeBinomial(4.0, 2.0), nbinom(2.0, 2.0 / (2.0 + 4.0))
+    >>> round(float(law.log_density(3.0)), 4), round(float(peer.logpmf(3)), 4)
+    (-2.0273, -2.0273)
+    >>> round(float(peer.var()), 9)  # 4 + 4**2 / 2
+    12.0
     """
 
     arg_constraints = constrained(mean=constraints.nonnegative, concentration=constraints.positive)

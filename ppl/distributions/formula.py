@@ -16,6 +16,7 @@ import numpy as np
 from .. import constraints
 from ..constraints import Constraint
 from ..errors import UnsupportedError
+from ..thresholds import LARGEST_SUM
 from .base import Distribution, concrete_constraint
 
 
@@ -159,9 +160,6 @@ def between(low: Any, high: Any, is_discrete: bool = False) -> Constraint:
     return concrete_constraint(constraints.interval, low, high)
 
 
-MANY = 2**16  # values of one law above which no sum over them is taken
-
-
 def finite_values(declared: Distribution) -> range | None:
     """The values of a law of one count whose bounds are known, all rows together; None for other laws.
 
@@ -175,7 +173,7 @@ def finite_values(declared: Distribution) -> range | None:
     if not isinstance(support, constraints.IntegerInterval) or support.upper is None:
         return None
     low, high = int(np.min(support.lower)), int(np.max(support.upper))
-    return range(low, high + 1) if high - low < MANY else None
+    return range(low, high + 1) if high - low < LARGEST_SUM else None
 
 
 def batch_shape(declared: Any) -> tuple[int, ...]:

@@ -9,10 +9,9 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from ..thresholds import UNSQUARED
 from .base import constrained
 from .formula import Formula
-
-_FAR = 1e8  # units of the root of `df`, from which the square would leave one more behind, and may overflow
 
 
 def log_student(z: Any, df: Any) -> Any:
@@ -31,7 +30,7 @@ def log_student(z: Any, df: Any) -> Any:
     -922.179
     """
     length, half = m.abs(z) / m.sqrt(df), 0.5 * df
-    far = length > _FAR
+    far = length > UNSQUARED
     near, beyond = m.where(far, 0.0, length), m.where(far, length, 1.0)
     fall = m.where(far, 2 * m.log(beyond), m.log1p(near * near))
     return m.log_rising(half, 0.5) - (half + 0.5) * fall - 0.5 * m.log(np.pi * df)
@@ -51,6 +50,14 @@ class HalfStudentT(Formula):
     References
     ----------
     Gelman (2006), Prior distributions for variance parameters in hierarchical models, Bayesian Analysis 1.
+
+    Examples
+    --------
+    >>> law = HalfStudentT(3.0, 2.5)
+    >>> law
+    HalfStudentT(df=3.0, scale=2.5)
+    >>> float(law.log_density(-1.0))  # nothing lies below zero
+    -inf
     """
 
     arg_constraints = constrained(df=constraints.positive, scale=constraints.positive)
@@ -79,6 +86,13 @@ class Weibull(Formula):
         Positive; 63% of the law lies below it.
     concentration : array_like
         Shape, positive: the hazard rises over time above 1 and falls below it.
+
+    Examples
+    --------
+    >>> from elboroom.ppl.distributions import Censored
+    >>> law = Weibull(2.0, 1.5)  # the scale comes first
+    >>> float(Censored(law, upper=2.0).log_density(2.0))  # exp(-1), 37%, outlive the scale, whatever the shape
+    -1.0
     """
 
     arg_constraints = constrained(scale=constraints.positive, concentration=constraints.positive)
@@ -107,6 +121,12 @@ class Pareto(Formula):
         Smallest value, positive.
     alpha : array_like
         Tail index, positive; moments of order `alpha` and more do not exist.
+
+    Examples
+    --------
+    >>> law = Pareto(2.0, 3.0)  # values from 2 on
+    >>> np.exp([law.log_density(x) for x in (1.9, 2.0)]).round(4).tolist()  # alpha / scale at the smallest
+    [0.0, 1.5]
     """
 
     arg_constraints = constrained(scale=constraints.positive, alpha=constraints.positive)
@@ -135,6 +155,11 @@ class ChiSquare(Formula):
     ----------
     df : array_like
         Degrees of freedom, positive; the mean.
+
+    Examples
+    --------
+    >>> round(float(ChiSquare(2.0).log_density(4.0)), 4)  # exponential with mean 2: -4 / 2 - log 2
+    -2.6931
     """
 
     arg_constraints = constrained(df=constraints.positive)
@@ -165,6 +190,12 @@ class VonMises(Formula):
     References
     ----------
     Best and Fisher (1979), Efficient simulation of the von Mises distribution, Applied Statistics 28.
+
+    Examples
+    --------
+    >>> law = VonMises(3.0, 4.0)
+    >>> np.exp([law.log_density(x) for x in (2.7, -3.0)]).round(3).tolist()  # -3 is near: the circle closes at pi
+    [0.643, 0.656]
     """
 
     arg_constraints = constrained(loc=constraints.real, concentration=constraints.positive)

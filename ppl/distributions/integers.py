@@ -10,11 +10,10 @@ import numpy as np
 from .. import constraints
 from .. import math as m
 from ..bessel import log_bessel_i
+from ..thresholds import LARGEST_WHOLE
 from .base import constrained
 from .continuous import _check_order
 from .formula import Formula
-
-LARGEST = 2**31 - 1  # of a whole number in single precision's own type
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,6 +24,11 @@ class DiscreteUniform(Formula):
     ----------
     low, high : array_like of int
         Both included.
+
+    Examples
+    --------
+    >>> np.exp([DiscreteUniform(1, 6).log_density(k) for k in (0.0, 6.0)]).round(4).tolist()
+    [0.0, 0.1667]
     """
 
     arg_constraints = constrained(low=constraints.real, high=constraints.real)
@@ -60,10 +64,16 @@ class Skellam(Formula):
     References
     ----------
     Skellam (1946), The frequency distribution of the difference between two Poisson variates, JRSS 109.
+
+    Examples
+    --------
+    >>> law = Skellam(2.0, 1.0)
+    >>> np.exp([law.log_density(k) for k in (-1.0, 0.0, 1.0)]).round(3).tolist()  # a defeat, a draw, a victory by one
+    [0.119, 0.212, 0.238]
     """
 
     arg_constraints = constrained(rate1=constraints.positive, rate2=constraints.positive)
-    support = constraints.integer_interval(-LARGEST, LARGEST)
+    support = constraints.integer_interval(-LARGEST_WHOLE, LARGEST_WHOLE)
     rate1: Any
     rate2: Any
 

@@ -18,6 +18,12 @@ class Dirichlet(Distribution):
     ----------
     concentration : array_like, shape (..., K)
         Positive; the mean is the concentration divided by its sum.
+
+    Examples
+    --------
+    >>> law = Dirichlet([1.0, 1.0, 1.0])  # all shares alike; their number is that of the entries
+    >>> law.support.words, law.event_dim
+    ('probabilities that sum to one', 1)
     """
 
     arg_constraints = constrained(concentration=constraints.independent(constraints.positive, 1))
@@ -40,6 +46,12 @@ class MultivariateNormal(Distribution):
     ------
     ModelError
         If none or several of the three are given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MultivariateNormal(np.zeros(2), np.eye(2))  # second comes the covariance; a factor goes by name
+    MultivariateNormal(loc=<array (2,)>, covariance_matrix=<array (2, 2)>)
     """
 
     arg_constraints = constrained(
@@ -94,6 +106,12 @@ class LKJCholesky(Distribution):
     ----------
     Lewandowski, Kurowicka and Joe (2009), Generating random correlation matrices based on vines and extended
     onion method, Journal of Multivariate Analysis 100.
+
+    Examples
+    --------
+    >>> law = LKJCholesky(3, 2.0)  # the number of rows, then the concentration
+    >>> law.event_dim, law.support.words
+    (2, 'a lower triangular matrix with a positive diagonal and rows of length one')
     """
 
     arg_constraints = constrained(concentration=constraints.positive)

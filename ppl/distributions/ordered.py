@@ -40,6 +40,14 @@ class OrderedLogistic(Formula):
     References
     ----------
     McCullagh (1980), Regression models for ordinal data, JRSS B 42.
+
+    Examples
+    --------
+    >>> def probabilities(predictor):
+    ...     law = OrderedLogistic(predictor, np.array([-1.0, 1.0]))  # two cutpoints, three categories
+    ...     return np.exp([law.log_density(k) for k in (0.0, 1.0, 2.0)]).round(3).tolist()
+    >>> probabilities(0.0), probabilities(1.0)  # a higher predictor, higher categories
+    ([0.269, 0.462, 0.269], [0.119, 0.381, 0.5])
     """
 
     measure = "ordinal"
@@ -86,6 +94,17 @@ class OrderedProbit(Formula):
     ------
     ShapeError
         If `cutpoints` is no vector.
+
+    References
+    ----------
+    McKelvey and Zavoina (1975), A statistical model for the analysis of ordinal level dependent variables, Journal of
+    Mathematical Sociology 4.
+
+    Examples
+    --------
+    >>> law = OrderedProbit(0.0, np.array([-1.0, 1.0]))  # the unit is the latent standard deviation
+    >>> np.exp([law.log_density(k) for k in (0.0, 1.0, 2.0)]).round(3).tolist()
+    [0.159, 0.683, 0.159]
     """
 
     measure = "ordinal"

@@ -59,6 +59,14 @@ class GaussianRandomWalk(Formula):
     ------
     ModelError
         If `num_steps` is not a positive whole number.
+
+    Examples
+    --------
+    >>> GaussianRandomWalk(0.1, num_steps=50).event_shape  # one value is the whole path
+    (50,)
+    >>> near, far = GaussianRandomWalk(0.1), GaussianRandomWalk(0.1, start_scale=5.0)
+    >>> float(near.log_density(np.array([1.0]))) < float(far.log_density(np.array([1.0])))  # one step from 0, or free
+    True
     """
 
     arg_constraints = constrained(

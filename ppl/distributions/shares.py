@@ -27,6 +27,12 @@ class Kumaraswamy(Formula):
     ----------
     Kumaraswamy (1980), A generalized probability density function for double-bounded random processes, Journal
     of Hydrology 46.
+
+    Examples
+    --------
+    >>> law = Kumaraswamy(2.0, 3.0)
+    >>> round(float(law.log_density(0.5)), 4)  # log(a b x**(a - 1) (1 - x**a)**(b - 1))
+    0.5232
     """
 
     arg_constraints = constrained(concentration1=constraints.positive, concentration0=constraints.positive)

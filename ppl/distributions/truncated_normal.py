@@ -9,15 +9,12 @@ import numpy as np
 
 from .. import constraints
 from .. import math as m
+from ..thresholds import DEEP
 from .base import constrained
 from .continuous import Normal, _check_order
 from .formula import Formula
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
-_DEEP = {
-    "float64": -30.0,
-    "float32": -8.0,
-}  # standard deviations; beyond, the mass of a tail has lost its digits
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,7 +103,7 @@ class TruncatedNormal(Formula):
         uniform = only.uniform(shape)
         start = 0.0 if far is None else m.ndtr(far)
         standard = m.ndtri(start + uniform * (m.ndtr(near) - start))
-        limit = _DEEP[str(near.dtype).rpartition(".")[2]]
+        limit = DEEP[str(near.dtype).rpartition(".")[2]]
         deep = m.minimum(near, limit)
         floor = 0.0 if far is None else m.exp(0.5 * (deep * deep - m.square(m.minimum(far, limit))))
         excess = -m.sqrt(deep * deep - 2 * m.log(floor + uniform * (1 - floor)))

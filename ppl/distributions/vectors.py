@@ -33,6 +33,16 @@ class LowRankMultivariateNormal(Formula):
     Notes
     -----
     The cost is linear in D, by the matrix inversion lemma.
+
+    Examples
+    --------
+    >>> from scipy.stats import multivariate_normal
+    >>> loadings, variances = np.array([[1.0], [2.0]]), np.array([0.5, 1.0])
+    >>> law, x = LowRankMultivariateNormal(np.zeros(2), loadings, variances), np.array([1.0, 0.0])
+    >>> round(float(law.log_density(x)), 4)
+    -3.1785
+    >>> round(float(multivariate_normal(cov=loadings @ loadings.T + np.diag(variances)).logpdf(x)), 4)
+    -3.1785
     """
 
     arg_constraints = constrained(
@@ -77,11 +87,22 @@ class ZeroSumNormal(Formula):
     event_shape : int or tuple of int
         Shape of one value; the sum is zero along each of its axes.
 
+    Raises
+    ------
+    ModelError
+        If an axis has fewer than two elements.
+
     Notes
     -----
     Effects of groups measured against their own mean: beside an intercept they are identified, unlike
     independent effects. The density is with respect to the volume of the subspace; with n elements on one
     axis the law has n - 1 dimensions.
+
+    Examples
+    --------
+    >>> law = ZeroSumNormal(2.0, 3)  # the scale, then the number of effects
+    >>> law.event_shape, law.support.words
+    ((3,), 'numbers that sum to zero')
     """
 
     arg_constraints = constrained(scale=constraints.positive)

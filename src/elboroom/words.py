@@ -6,13 +6,13 @@ from collections import Counter
 from typing import Any
 
 from .ppl.names import printable
+from .ppl.thresholds import TERMINAL_ROWS
 
 VERDICTS = {
     "trusted": "trusted: the evidence says that means, spreads and intervals are close to exact.",
     "caution": "caution: usable, but some means or intervals may be noticeably off.",
     "untrusted": "untrusted: nothing establishes that these numbers are right. Do not use them.",
 }
-SHOWN = 12  # quantities that a terminal shows without scrolling
 FITS = {
     True: "yes: data simulated from the model look like the data.",
     False: "no: data simulated from the model differ from the data.",
@@ -52,7 +52,7 @@ def verdict_lines(record: dict[str, Any]) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def summary_lines(posterior: Any, num_rows: int = SHOWN) -> list[str]:
+def summary_lines(posterior: Any, num_rows: int = TERMINAL_ROWS) -> list[str]:
     """The summary table without its reasons, cut after `num_rows` quantities.
 
     Parameters

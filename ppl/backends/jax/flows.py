@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, WIDTHS, Layers
+from ...thresholds import AVERAGED, CLIPPED, SPLINE_BOUND, SPLINE_SLOPE, SPLINE_WIDTHS
+from ..flows import STEEPEST, Layers
 from .arrays import Function, precision
 
 __all__ = ["flow"]
@@ -56,8 +57,10 @@ class Flow(Layers):
 
         transformer = eqx.tree_at(lambda a: a.scale, Affine(), slopes((), STEEPEST))
         if self.kind == "spline":
-            spline = RationalQuadraticSpline(knots=self.knots, interval=BOUND, min_width=WIDTHS)
-            spline = eqx.tree_at(lambda s: s.derivatives, spline, slopes(self.knots + 2, -np.log(LEAST)))
+            spline = RationalQuadraticSpline(knots=self.knots, interval=SPLINE_BOUND, min_width=SPLINE_WIDTHS)
+            spline = eqx.tree_at(
+                lambda s: s.derivatives, spline, slopes(self.knots + 2, -np.log(SPLINE_SLOPE))
+            )
             transformer = Chain([spline, transformer])
         settings = {"transformer": transformer, "dim": self.dim, "nn_width": self.width, "nn_depth": 2}
         settings["nn_activation"] = jax.nn.silu
@@ -111,7 +114,7 @@ class Flow(Layers):
         """
         import optax
 
-        adam, clip = optax.scale_by_adam(), optax.clip_by_global_norm(CLIP)
+        adam, clip = optax.scale_by_adam(), optax.clip_by_global_norm(CLIPPED)
         gradient = jax.vmap(jax.value_and_grad(density.scaled_total), (0, None, None, None))
         fixed = jax.lax.stop_gradient
 
@@ -144,7 +147,7 @@ class Flow(Layers):
             grad = jax.tree_util.tree_map(lambda g: jnp.where(sound, g, 0.0), grad)
             move, inner = adam.update(clip.update(grad, optax.EmptyState())[0], state["adam"])
             params = {k: p - given["rate"] * move[k] for k, p in state["params"].items()}
-            average = {k: KEEP * a + (1 - KEEP) * params[k] for k, a in state["average"].items()}
+            average = {k: AVERAGED * a + (1 - AVERAGED) * params[k] for k, a in state["average"].items()}
             return {"params": params, "average": average, "adam": inner}, (bound, good)
 
         def run(state, inputs, constants):

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from ...errors import BackendError, ElboroomError, explain
+from ...thresholds import LARGEST_FOLDED
 from ...turns import check_process, running, without_warnings
 from ..devices import check_device
 
@@ -306,9 +307,6 @@ def recorded(call, flat):
     return _scripted(graph, flat)
 
 
-_LARGEST_CONSTANT = 2**16  # numbers; what is larger is made again at each call
-
-
 def _fold(graph) -> None:
     """Compute once what no argument enters; nothing, where some operation writes over such a number."""
     nodes = list(graph.graph.nodes)
@@ -325,7 +323,7 @@ def _fold(graph) -> None:
     for number, node in enumerate(found):
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
         known[node] = made = node.target(*args, **kwargs)
-        if not isinstance(made, torch.Tensor) or made.numel() > _LARGEST_CONSTANT:
+        if not isinstance(made, torch.Tensor) or made.numel() > LARGEST_FOLDED:
             continue
         graph.register_buffer(f"_folded{number}", made)
         with graph.graph.inserting_before(node):

@@ -12,15 +12,13 @@ import torch
 
 from ...fingerprints import refuse_changed, shared
 from ...model import structure_key
+from ...thresholds import CACHED, LARGEST_SLOPE
 from ...turns import running
 from ..functions import Functions
 from . import library
 from .arrays import DTYPES, Function, randomness, to_device, unvalidated, viewed
 from .identity import traced
 from .static import on_host
-
-LARGEST_SLOPE = 2**20  # numbers that one gradient reads above which a model is told by its value alone
-CACHED = 2**15  # numbers that fit into a core's nearest cache, with all that is made of them
 
 
 class Density:

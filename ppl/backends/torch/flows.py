@@ -10,8 +10,9 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...errors import MissingBackendError, explain
+from ...thresholds import AVERAGED, CLIPPED, SPLINE_BOUND, SPLINE_SLOPE
 from ...turns import running
-from ..flows import BOUND, CLIP, KEEP, LEAST, STEEPEST, Layers
+from ..flows import STEEPEST, Layers
 from .arrays import DTYPES, Function, randomness, to_device, to_host
 
 __all__ = ["flow"]
@@ -160,11 +161,11 @@ class _Steps:
             sound = all(bool(torch.isfinite(g).all()) for g in found)
             for p, g in zip(params.values(), found, strict=True):
                 p.grad = g if sound else torch.zeros_like(g)
-            torch.nn.utils.clip_grad_norm_(params.values(), CLIP)
+            torch.nn.utils.clip_grad_norm_(params.values(), CLIPPED)
             adam.param_groups[0]["lr"] = float(rate)
             adam.step()
             for k, p in params.items():
-                average[k].mul_(KEEP).add_(p.detach(), alpha=1 - KEEP)
+                average[k].mul_(AVERAGED).add_(p.detach(), alpha=1 - AVERAGED)
         after = {k: p.detach() for k, p in params.items()}
         state = {"params": after, "average": average, "adam": adam.state_dict()}
         return state, (np.array(bounds), np.array(shares))
@@ -203,7 +204,7 @@ def _layer(kind, dim, width, knots):
 
         def univariate(shift, scale, *spline):
             return ComposedTransform(
-                MonotonicRQSTransform(*spline, bound=BOUND, slope=LEAST), affine(shift, scale)
+                MonotonicRQSTransform(*spline, bound=SPLINE_BOUND, slope=SPLINE_SLOPE), affine(shift, scale)
             )
 
         settings = {"univariate": univariate, "shapes": [(), (), (knots,), (knots,), (knots - 1,)]}
