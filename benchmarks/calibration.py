@@ -148,7 +148,8 @@ def misses_a_mode(z, root, centre, shape) -> bool:
 
 def run(kind, dim, seed):
     """One target: the evidence's score and the error of every coordinate."""
-    from elboroom.inference.evidence.outcome import quantity_values, verdicts_of
+    from elboroom.inference.evidence.judging import verdicts_of
+    from elboroom.inference.evidence.quantities import quantity_values
 
     rng = np.random.default_rng([list(KINDS).index(kind), dim, seed])
     root = mixing(rng, dim) if kind != "funnel" else np.eye(dim)

@@ -146,7 +146,7 @@ def ours(model, kwargs, truth, guide, seed, backend):
     law = record_of(posterior).outcome.law
     khat, weights, z = posterior.khat, law.weights, law.z
     if law.kind == "guide":
-        pool = draw_pool(target.value_and_grad, posterior.guide, posterior.params, DRAWS, rng)
+        pool = draw_pool(target.value_and_grad, posterior.guide.at(posterior.params), DRAWS, rng)
         khat, weights, z = pool.khat, pool.weights, pool.z
     weights = np.full(len(z), 1 / len(z)) if weights is None else weights
     sd, quantile = errors(target.constrain(z), weights, truth)

@@ -34,8 +34,9 @@ def bulk(values) -> float:
 
 def ours(model, kwargs, seed, options):
     """A lean fit and chains from it, to the effective size."""
-    from elboroom.inference.engines import natural
-    from elboroom.inference.evidence.outcome import quantity_values
+    from elboroom.inference.engines.loop import STOPPED
+    from elboroom.inference.engines.natural import NaturalGradient
+    from elboroom.inference.evidence.quantities import quantity_values
     from elboroom.inference.mcmc import drawing
 
     import elboroom as er
@@ -47,20 +48,12 @@ def ours(model, kwargs, seed, options):
 
     drawing.needed = needed
     if options.steps:
-        run = natural.natural_gradient
+        own = NaturalGradient.done
 
-        def stopped(*args, callback=None, **settings):
-            calls = []
+        def done(engine, state):
+            return own(engine, state) or (STOPPED if state.num_steps >= options.steps else None)
 
-            def enough():
-                calls.append(1)
-                return len(calls) > options.steps
-
-            return run(*args, callback=enough, **settings)
-
-        from elboroom.inference.ladder import fitting
-
-        fitting.natural_gradient = stopped
+        NaturalGradient.done = done
     program = er.from_numpyro(model)(**kwargs)
     begin = clock()
     posterior = er.fit(program, refine="always", seed=seed, progress=False)

@@ -24,7 +24,7 @@ def fit(folder: str | None, out: str) -> None:
 
     import elboroom as er
 
-    checkpoint.EVERY = 0.5
+    checkpoint.CHECKPOINT_SECONDS = 0.5
     rng = np.random.default_rng(0)
     group = rng.integers(0, 200, 20_000)
     x = rng.standard_normal(20_000)

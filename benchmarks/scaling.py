@@ -150,8 +150,9 @@ def against(mean, sd, answer) -> dict:
 
 def run_structured(kind, size):
     """Starts and structured fit, apart from the evidence, with the guide's exact moments."""
-    from elboroom.guides import Structured
-    from elboroom.inference.engines.sparse_newton import sparse_newton
+    from elboroom.guides import Affine, Structured
+    from elboroom.inference.engines import fit
+    from elboroom.inference.engines.sparse_newton import SparseNewton
     from elboroom.inference.engines.starts import dispersed, loose_fits
 
     program, names, answer = programs(kind, size)
@@ -160,12 +161,12 @@ def run_structured(kind, size):
     target.value_and_grad(np.zeros((1, target.dim)))  # compiled
     before, begin = peak(), time.perf_counter()
     found = loose_fits(target.value_and_grad, dispersed(rng, 3, target.dim), rng)
-    mean, sd = found.mean[found.best], found.sd[found.best]
-    guide = Structured().bind(target, mean, sd)
-    fitted = sparse_newton(target.value_and_grad, guide, mean, sd, rng)
+    start = Affine(found.mean[found.best], found.sd[found.best])
+    guide = Structured().bind_near(target, start)
+    layout, links = guide.structure.layout, guide.structure.links
+    fitted = fit(SparseNewton(target.value_and_grad, rng, layout, links), start).transport
     seconds, rows = time.perf_counter() - begin, target.counter.num_gradients
-    params = guide.init({"mean": fitted.mean, "factor": fitted.factor})
-    mean, sd = guide.marginals(params)
+    mean, sd = fitted.marginals()
     where = np.concatenate([np.arange(target.dim)[target.offsets[n]] for n in names])
     return {
         "dim": target.dim,
@@ -409,9 +410,7 @@ def same_guides():
     from elboroom.guides import Structured
 
     one, other = (Structured().bind(programs(k, 1000)[0].target("jax")) for k in ("groups", "groups-gathers"))
-    same = np.array_equal(one.order.rows, other.order.rows) and np.array_equal(
-        one.order.cols, other.order.cols
-    )
+    same = all(np.array_equal(one.layout[name], other.layout[name]) for name in ("rows", "cols"))
     print(f"plates and gathers give the same guide: {same}")
 
 
