@@ -70,10 +70,8 @@ def _expanded(order, x, length):
 
 
 def _summed(order, x):
-    """The power series; its terms are positive."""
-    half = m.log(0.5 * x)
-    terms = [
-        (order + 2 * k) * half - m.gammaln(k + 1.0 + 0.0 * x) - m.gammaln(order + k + 1.0)
-        for k in range(TERMS)
-    ]
-    return m.logsumexp(m.stack(terms, axis=0), axis=0)
+    """The power series by Horner's rule, from its first term: each of the others is a multiple of the one before."""
+    half, rest = 0.5 * x, 0.0
+    for k in range(TERMS - 1, 0, -1):
+        rest = half * half / (k * (order + k)) * (1.0 + rest)
+    return order * m.log(half) - m.gammaln(order + 1.0) + m.log1p(rest)
