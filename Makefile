@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/elboroom demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup types
 	$(BIN)/ruff format --check $(ROOMS)
