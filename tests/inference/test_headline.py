@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from elboroom.inference.posterior.posterior import Posterior, record_of
 
 import elboroom as er
 
@@ -34,7 +35,8 @@ def doubted(posterior, how_many, reason="symmetric under the signs of theta", **
     for i in range(how_many):
         verdicts[-1 - i], reasons[-1 - i] = "untrusted", reason
     table = posterior.table | {"verdict": verdicts, "reason": reasons}
-    return replace(posterior, table=table, settings=posterior.settings | settings, _groups={})
+    record = record_of(posterior)
+    return Posterior(replace(record, table=table, settings={**record.settings, **settings}))
 
 
 def test_many_untrusted_locals_are_in_the_headline(fitted, tmp_path):
