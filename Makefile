@@ -49,6 +49,7 @@ bench: setup
 	$(BIN)/python benchmarks/backends.py --parity
 	$(BIN)/python benchmarks/language.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/figures.py
 	$(BIN)/python benchmarks/scaling.py --peers --free
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/modes.py

@@ -287,6 +287,8 @@ def cases(options):
         columns = county, *(np.asarray(data[key], float) for key in ("floor_measure", "log_radon"))
         count = levels(county)
         yield "radon, all rows", radon(*columns), None, columns, numpyro_radon(count), pyro_radon, (count,)
+    else:
+        print(f"radon skipped: no reference posteriors in {options.folder} (pass --folder)")
     columns = flights_data()
     counts = [levels(code) for code in columns[:3]]
     title, model = f"flights, {len(columns[0])} rows, batch 1024", numpyro_flights(1024, counts)

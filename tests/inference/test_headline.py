@@ -30,13 +30,13 @@ def fitted():
 
 def doubted(posterior, how_many, reason="symmetric under the signs of theta", **settings):
     """The same posterior with some untrusted locals."""
-    verdicts = ["trusted"] * len(record_of(posterior).table["label"])
+    verdicts = ["trusted"] * len(posterior.table["label"])
     reasons = ["all evidence within its limits"] * len(verdicts)
     for i in range(how_many):
         verdicts[-1 - i], reasons[-1 - i] = "untrusted", reason
+    table = posterior.table | {"verdict": verdicts, "reason": reasons}
     record = record_of(posterior)
-    table = record.table | {"verdict": verdicts, "reason": reasons}
-    return Posterior(replace(record, table=table, settings=record.settings | settings))
+    return Posterior(replace(record, table=table, settings={**record.settings, **settings}))
 
 
 def test_many_untrusted_locals_are_in_the_headline(fitted, tmp_path):
@@ -67,7 +67,7 @@ def test_a_few_untrusted_locals_are_not(fitted):
 def test_the_main_reason_counts_what_differs_in_numbers_only(fitted):
     posterior = doubted(fitted, 12)
     for i in range(10, 19):
-        record_of(posterior).table["reason"][i] = f"chains diverged where it is {i / 10} sds away"
+        posterior.table["reason"][i] = f"chains diverged where it is {i / 10} sds away"
     assert posterior.doubts == (
         "12 of 22 quantities are untrusted; 9 of them: chains diverged where it is … sds away."
     )
