@@ -35,8 +35,9 @@ class Family(Protocol):
 
     A family may also have ``engines``, the names of the engines that fit it, one after the other (see
     ``elboroom.inference.engines``): without, its parameters are fitted on fixed draws, which takes nothing but its
-    transport. And ``recentres``: whether other coordinates of hierarchical sites may be chosen before it is fitted,
-    true where it is left out.
+    transport; ``recentres``, whether other coordinates of hierarchical sites may be chosen before it is fitted, true
+    where it is left out; and ``batches``, of which rows in batches it is fitted on: ``"any"``, ``"whole"`` (those that
+    hold all coordinates) or ``"dense"`` (whole ones, up to a thousand coordinates), on none where it is left out.
     """
 
     name: str

@@ -23,6 +23,7 @@ class FullRank:
 
     name: str = "full-rank"
     engines = ("natural gradient", "polish")
+    batches = "dense"
 
     def bind(self, target) -> Guide:
         """The guide of a target."""

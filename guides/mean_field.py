@@ -28,6 +28,7 @@ class MeanField:
 
     name: str = "mean-field"
     engines = ("mean-field",)
+    batches = "any"
 
     def bind(self, target) -> Guide:
         """The guide of a target."""

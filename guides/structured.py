@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,11 @@ class Structured:
     name: str = "structured"
     sites: Mapping[str, str] | None = None
     engines = ("sparse natural gradient",)
+
+    @property
+    def batches(self) -> str:
+        """See `Family`."""
+        return "whole" if self.sites is None else ""
 
     def bind(self, target) -> Guide:
         """Find the links of a target, tested around the origin; see `bind_near`.
@@ -156,8 +162,8 @@ class Sparsity:
 
 def near(layout: Layout, start: Gaussian) -> Rooted:
     """A Gaussian with these links as it is, and any other without its correlations."""
-    factor = getattr(start, "factor", None)
-    if not isinstance(factor, Factor):
+    factor: Any = getattr(start, "factor", None)
+    if getattr(factor, "layout", None) is not layout:
         factor = Factor.independent(layout, 1.0 / independent(start).scale)
     return Rooted(np.asarray(start.mean, float), factor)
 

@@ -201,15 +201,7 @@ FAMILY_NAMES = {
 ASKS_FOR_A_FAMILY = {
     # A checkpoint says which family was fitted: the same one goes on, another one is made by its name.
     ("inference/ladder/snapshot.py", "family.name != values['family']"),
-    # To be mended: a family could say for itself that it is a last resort, or as rich as it gets.
-    ("inference/ladder/fitting.py", "poorer.name == MeanField.name"),
-    ("inference/batches/view.py", "plan.family.name != MeanField.name"),
-    # To be mended: the family that has one block for each batch is asked for by the user's word.
-    ("inference/batches/view.py", "name == 'structured'"),
 }
-
-# The factor is that of this family, in a file of its own.
-ASKS_FOR_A_CLASS = {("guides/structured.py", "isinstance(factor, Factor)")}
 
 
 def last_word(node: ast.AST) -> str:
@@ -260,7 +252,7 @@ def class_questions(name: str, source: str) -> list[str]:
             asked = [node.cls]
         if any(known.get(last_word(part), name) != name for part in asked):
             found.append(ast.unparse(node))
-    return [text for text in found if (name, text) not in ASKS_FOR_A_CLASS]
+    return found
 
 
 @pytest.mark.parametrize("name", SOURCES)

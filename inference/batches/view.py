@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from ...guides import FullRank, MeanField, Structured
-from ...guides.choose import Plan
+from ...guides import FullRank, MeanField
+from ...guides.choose import Plan, choose
 from ...guides.thresholds import FULL_RANK_LIMIT
 from ...ppl.errors import GuideError, explain
 from ..engines.anchored import stages
@@ -89,7 +88,7 @@ class BatchRows:
     @classmethod
     def of(cls, batches: Batches, plan: Plan) -> BatchRows:
         """For a plan made by `planned`."""
-        rich = plan.auto or plan.family.name != MeanField.name
+        rich = plan.auto or plan.family.batches != MeanField.batches
         sizes = tuple(stages(batches.total, batches.size)) if rich else ()
         return cls(batches, rich, Blocks.of(batches) if whole(batches) else None, sizes)
 
@@ -197,34 +196,22 @@ def planned(guide, batches: Batches) -> Plan:
     GuideError
         For a guide that batches cannot reach.
     """
-    name = str(getattr(guide, "name", guide)).lower().replace("_", "").replace("-", "")
     dim, all_in_each = batches.full.dim, whole(batches)
     words = f"batches of {batches.size} rows of '{batches.rows}'"
     dense = dim <= LARGEST_DENSE
-    choices: tuple[tuple[bool, Callable[[], Plan]], ...] = (
-        (
-            name == "auto" and all_in_each and dim <= FULL_RANK_LIMIT,
-            lambda: Plan(
-                FullRank(), f"{words}, all {dim} coordinates in each: a dense covariance is affordable"
-            ),
-        ),
-        (
-            name == "auto" and all_in_each,  # a structured guide where the links allow it
-            lambda: Plan(
-                FullRank() if dense else MeanField(),
-                f"{words}, {dim} coordinates: "
-                + ("a dense covariance is dear" if dense else "too many for a dense covariance"),
-                auto=True,
-            ),
-        ),
-        (name == "auto", lambda: Plan(MeanField(), f"{words}, each with some of {dim} coordinates")),
-        (name == "meanfield", lambda: Plan(MeanField(), words)),
-        (name == "structured" and all_in_each, lambda: Plan(Structured(), words)),
-        (name == "fullrank" and all_in_each and dense, lambda: Plan(FullRank(), words)),
-    )
-    for holds, plan in choices:
-        if holds:
-            return plan()
+    if guide == "auto":
+        if not all_in_each:
+            return Plan(MeanField(), f"{words}, each with some of {dim} coordinates")
+        if dim <= FULL_RANK_LIMIT:
+            why = f"all {dim} coordinates in each: a dense covariance is affordable"
+            return Plan(FullRank(), f"{words}, {why}")
+        why = "a dense covariance is dear" if dense else "too many for a dense covariance"
+        # a structured guide where the links allow it
+        return Plan(FullRank() if dense else MeanField(), f"{words}, {dim} coordinates: {why}", auto=True)
+    family = choose(guide, batches.full).family
+    holds = {"any": True, "whole": all_in_each, "dense": all_in_each and dense}
+    if holds.get(getattr(family, "batches", ""), False):
+        return Plan(family, words)
     raise GuideError(
         explain(
             "guide",

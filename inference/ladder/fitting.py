@@ -76,7 +76,7 @@ class PoorerFit:
             return None
         poorer = _poorer(state)
         starts = next((rung.elbo for rung in reversed(state.rungs) if rung.name == "starts"), np.nan)
-        better = poorer.name == MeanField.name and state.elbo_trace and state.elbo_trace[-1] > starts
+        better = poorer == MeanField() and state.elbo_trace and state.elbo_trace[-1] > starts
         if state.fitted is not None and (state.plan.next is None or better):
             return None  # not at rest, but better than what comes next
         return "the fit before it found no rest"

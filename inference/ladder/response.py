@@ -10,7 +10,7 @@ from ..engines.response import linear_response
 from ..evidence.coordinates import few_of
 from ..evidence.law import Law
 from ..evidence.stein import MarginalStein
-from ..thresholds import MOST_RESPONSE_GRADIENTS, MOST_RESPONSES
+from ..thresholds import MOST_RESPONSE_GRADIENTS, MOST_RESPONSES, RESPONSE_DRAWS, TYPICAL_STEPS
 from .climb import Line
 from .run import Run
 from .state import State
@@ -39,8 +39,9 @@ class LinearResponse:
         return state.family.name
 
     def price(self, state: State) -> float:
-        """See `Stage.price`: at most."""
-        return float(MOST_RESPONSE_GRADIENTS)
+        """See `Stage.price`: some steps of conjugate gradients for every coordinate, and for one to measure the error."""
+        steps = TYPICAL_STEPS * (len(few_of(state.target)) + 1)
+        return float(min(2 * RESPONSE_DRAWS * steps, MOST_RESPONSE_GRADIENTS))
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""

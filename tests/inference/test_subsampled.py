@@ -54,6 +54,13 @@ def test_guides_that_need_all_coordinates_are_refused_without(guide):
         planned(guide, batches)
 
 
+def test_a_family_per_site_is_refused_on_batches():
+    batches = Batches.of(grouped(20, 4).target(), Minibatch("row", 50))
+    assert planned("structured", batches).family == er.Structured()
+    with pytest.raises(er.GuideError, match="'mean-field' with minibatches"):
+        planned(er.Structured(sites={"mu": "mean-field"}), batches)
+
+
 def test_no_call_reads_all_rows(monkeypatch):
     monkeypatch.setattr(blocks, "DATA_BLOCK", 2**11)
     monkeypatch.setattr(minibatch, "MOST_BLOCKS", 16)  # else the check of the batches would
