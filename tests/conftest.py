@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from elboroom.ppl.model import Model
 
 # Compiled programs of the tests stay out of the user's own cache folder, and a second run is fast.
 os.environ.setdefault(
     "ELBOROOM_CACHE", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiled")
 )
 
+MANY_MAPPINGS = 10_000
+"""Of memory, from which on a module's compiled programs are let go after its tests."""
+
 
 @pytest.fixture
 def rng():
     """A generator with a fixed seed."""
     return np.random.default_rng(20240501)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_go():
+    """Models of a module live as long as the tests, and each keeps what was compiled of it: memory, and mappings of it, of
+    which Linux gives a process 65,530."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS:
+        for value in gc.get_objects():
+            if type(value) is Model:
+                value.compiled.clear()
+        if "jax" in sys.modules:
+            sys.modules["jax"].clear_caches()
+        gc.collect()
