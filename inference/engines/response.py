@@ -155,11 +155,9 @@ def linear_response(
     at first, so that the bounds know of them.
     """
     dim = guide.dim
-    functions = np.asarray(functions)
-    rows = functions
-    if functions.ndim == 1:
-        rows = np.zeros((len(functions), dim))
-        rows[np.arange(len(functions)), functions] = 1.0
+    rows = np.asarray(functions)
+    if rows.ndim == 1:
+        rows = _units(rows, dim)
     product = Curvature.of(density, guide, rng, num_draws)
     right = np.concatenate([guide.whiten(rows), rng.standard_normal((1, dim))])
     size = np.linalg.norm(right, axis=1, keepdims=True)
@@ -204,6 +202,13 @@ def linear_response(
     covariance = right[:-1] @ x[:-1].T + x[:-1] @ rest[:-1].T
     covariance = 0.5 * (covariance + covariance.T) * size[:-1] * size[:-1].T
     return Response(covariance, error[:-1], error[:-1] <= tolerance, num_iterations, product.num_gradients)
+
+
+def _units(coordinates: np.ndarray, dim: int) -> np.ndarray:
+    """Unit vectors, shape ``(K, dim)``."""
+    rows = np.zeros((len(coordinates), dim))
+    rows[np.arange(len(coordinates)), coordinates] = 1.0
+    return rows
 
 
 def _lowest(alpha, beta) -> float:
