@@ -92,7 +92,7 @@ class OtherModes:
 
     def price(self, state: State) -> float:
         """See `Stage.price`: loose fits of some sixty steps on four draws, and what the scouts look at."""
-        return float(2 * _pairs(state) * 60 * 4 + scouts(state))
+        return float(2 * _pairs(state) * 60 * 4 + _few(state))
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -108,10 +108,13 @@ class OtherModes:
 
 
 def scouts(state: State) -> int:
-    """Random places from which narrow modes are looked for; none in many dimensions, where they meet none."""
-    if state.target.dim > FEW_DIMENSIONS:
-        return 0
+    """Random places around a mode from which narrow ones are looked for."""
     return int(np.clip(SCOUTS // state.target.work, FEWEST_SCOUTS, MOST_SCOUTS))
+
+
+def _few(state: State) -> int:
+    """As `scouts`, around the draws; none in many dimensions, where they meet none."""
+    return scouts(state) if state.target.dim <= FEW_DIMENSIONS else 0
 
 
 def _pairs(state: State) -> int:
@@ -142,7 +145,7 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
     leads = np.concatenate([leads, state.ends])
     if state.target.work > LARGEST_SEARCH:
         leads = state.ends[:1]
-    few, evidence = scouts(state), None
+    few, evidence = _few(state), None
     if state.nonlinear and pool.usable:
         evidence = pool.log_evidence - np.log(packed(frame).deviations).sum()
     search = Search(run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop)

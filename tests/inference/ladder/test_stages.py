@@ -355,6 +355,25 @@ def test_both_modes_get_their_masses(one_of_two, run):
     assert "several modes" in [finding.name for finding in state.findings]
 
 
+def test_modes_in_many_dimensions_are_weighed_too(run):
+    """More than random places are sent out for around the draws."""
+
+    @er.model
+    def wide_modes():
+        er.sample("beside", er.Normal(0, 1).expand([25]).to_event(1))
+        x = er.sample("x", er.ImproperUniform(real))
+        er.factor(
+            "modes", er.math.logsumexp(er.math.stack([-0.5 * (x + 6) ** 2, -0.5 * (x - 6) ** 2]), axis=0)
+        )
+
+    state = weighed(at(wide_modes().target(), [*np.zeros(25), 6.0], np.eye(26)), run)
+    away = Elsewhere(np.array([*np.zeros(25), -6.0]), 0.0, 12.0)
+    state, line = Modes().run(replace(state, elsewhere=(away,)), run)
+    assert state.objection is None and "2 Gaussians" in line.reason
+    mass = state.law.weights[state.law.z[:, -1] < 0].sum()
+    assert abs(mass - 0.5) < 4 * np.sqrt(0.25 / state.pool.size)
+
+
 @pytest.mark.parametrize("given", [{"named": True}, {"simple": True}], ids=str)
 def test_modes_that_are_not_weighed_are_an_objection_and_told(one_of_two, run, given):
     state = replace(one_of_two, elsewhere=(Elsewhere(np.array([0.0, -6.0]), -0.8, 24.0),), **given)
