@@ -91,7 +91,7 @@ def test_a_change_point(backend):
 
 def test_fit_and_latent_counts():
     posterior = er.fit(abundance(LAWS["Poisson"][0])(SEEN), progress=False)
-    rate, p = (g.ravel() for g in np.meshgrid(np.linspace(2, 40, 150), np.linspace(0.05, 0.95, 120)))
+    rate, p = (g.ravel() for g in np.meshgrid(np.linspace(2, 40, 75), np.linspace(0.05, 0.95, 120)))
     density = np.array([_exact("Poisson", *point) for point in zip(rate, p, strict=True)])
     weight = np.exp(density - density.max())
     weight /= weight.sum()

@@ -64,7 +64,7 @@ def test_a_categorical_covariate(backend):
 
 def test_fit_and_probabilities_of_what_is_missing():
     posterior = er.fit(binary(X, Y), progress=False)
-    p, b = (g.ravel() for g in np.meshgrid(np.linspace(0.05, 0.95, 120), np.linspace(-0.5, 2.5, 160)))
+    p, b = (g.ravel() for g in np.meshgrid(np.linspace(0.05, 0.95, 60), np.linspace(-0.5, 2.5, 80)))
     density = np.array([_exact(*point)[0] for point in zip(p, b, strict=True)])
     weight = np.exp(density - density.max())
     weight /= weight.sum()
