@@ -330,7 +330,7 @@ def _remembered(record: Record) -> Outcome:
     """What a posterior that was loaded still knows of its fit."""
     mixed = record.law != "mcmc" or record.judgement != "untrusted"
     law = Law(record.law, record.z, slowest=np.inf if mixed else 0.0)
-    objection = record.settings.get("objection")
+    objection = record.settings.get("condemned")
     if objection is None and any(f.name == "symmetry" for f in record.findings):
         objection = FORGOTTEN
     return Outcome(

@@ -85,7 +85,7 @@ def conclude(
             **settings,
             "num_chains": chains,
             "short": chains > 1 and not law.long,
-            "objection": outcome.objection,
+            "condemned": outcome.objection,  # as files have it since 0.1
         },
         fit_record=_fit_record(outcome, len(chosen), law.rhat_shown(values)),
         target=target,

@@ -1,5 +1,6 @@
 """Refinement against known answers: metric, gate, stopping, what the guide got wrong, and bad input."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -387,5 +388,9 @@ def test_what_condemned_a_fit_condemns_it_still_when_it_is_loaded(tmp_path):
         posterior = er.fit(program, guide="full-rank", refine=False, progress=False)
         assert posterior.verdict == "untrusted"
         posterior.save(tmp_path / program.name)
+        saved = json.loads((tmp_path / program.name / "posterior.json").read_text())
+        assert (
+            set(saved["settings"]) >= {"condemned"} and "objection" not in saved["settings"]
+        )  # as 0.1 wrote it
         again = er.load(tmp_path / program.name, program=program).refine(num_draws=400, progress=False)
         assert set(again.summary()["verdict"]) == {"untrusted"}
