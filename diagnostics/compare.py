@@ -168,7 +168,7 @@ def _one_outcome(name: str, posterior: Any) -> tuple[str, Loo]:
 def _check_rows(posteriors: Mapping[str, Any], outcomes: Mapping[str, str]) -> None:
     """Refuse models of other rows than those of the first."""
     first = next(iter(posteriors))
-    rows = np.asarray(posteriors[first].observed_data[outcomes[first]])
+    rows = np.asarray(record_of(posteriors[first]).observed_data[outcomes[first]])
     for name, posterior in posteriors.items():
         other = np.asarray(record_of(posterior).observed_data[outcomes[name]])
         if other.shape != rows.shape or not np.array_equal(other, rows, equal_nan=rows.dtype.kind == "f"):

@@ -78,10 +78,10 @@ def publish(page: Path, content: dict[str, Any], html: str, summary: str) -> Pat
 
 
 def _html(posterior, content) -> str:
-    record = record_of(posterior)
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
+    record = record_of(posterior)
     rank = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
     judged = {record.table["label"][i] for i in record.judged}
     rows = sorted(content["quantities"], key=lambda q: rank[q["verdict"]])
@@ -103,7 +103,7 @@ def _html(posterior, content) -> str:
         predictive=[(name, [Markup(one) for one in some]) for name, some in figures.predictive(posterior)],
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in record.observed_data.items()},
-        law=LAWS[_law(posterior)],
+        law=LAWS[record.shown_law],
         laws=LAWS | {"refined": "chains of NUTS run for this report"},
         sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],
@@ -117,13 +117,6 @@ def _graph(posterior) -> str:
         return "" if posterior.program is None else posterior.program.graph().svg()
     except ImportError:
         return ""
-
-
-def _law(posterior) -> str:
-    """Which of `LAWS` the draws have."""
-    record = record_of(posterior)
-    chains = record.settings.get("num_chains", 1) > 1 and not record.settings.get("short")
-    return "long" if chains else posterior.law
 
 
 def _parted(findings, own: int) -> list[tuple[str, list, list]]:

@@ -175,7 +175,7 @@ def weighed(state: State, pool: Pool) -> State:
 
 
 def _held(state: State, residual) -> State:
-    """Condemned where nothing in model or data holds a direction."""
+    """With an objection where nothing in model or data holds a direction."""
     eig, vec = residual.curvature
     frame, reach = state.frame, FAR * state.reach()
     if not (eig[0] < FLAT_DIRECTION and np.abs(packed(frame).deviations).max() > reach.max()):

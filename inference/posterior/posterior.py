@@ -21,7 +21,7 @@ from ..thresholds import DRAWS_PER_KEPT, RESPONSIBILITY_BLOCK
 from .derive import derived
 from .groups import lazy_tree
 from .predict import predict
-from .record import COLUMNS, Cost, Record
+from .record import Cost, Record, framed
 from .render import html, text
 from .save import save
 
@@ -157,15 +157,12 @@ class Posterior:
         InferenceError
             For names of no quantity.
         """
-        import pandas as pd
-
-        table = self._record.table
-        frame = pd.DataFrame({c: table[c] for c in COLUMNS}, index=pd.Index(table["label"]))
+        frame = framed(self._record.table)
         if var_names is None:
             return frame
         names = [var_names] if isinstance(var_names, str) else list(var_names)
         self._record.known("var_names", names)
-        return frame[[label in names or label.split("[")[0] in names for label in table["label"]]]
+        return frame[[label in names or label.split("[")[0] in names for label in frame.index]]
 
     # -- draws -------------------------------------------------------------------------------------
 

@@ -145,6 +145,12 @@ class Record:
         return self.settings.get("num_chains", 1)
 
     @property
+    def shown_law(self) -> str:
+        """`law`, and ``"long"`` where the draws are a few long chains."""
+        long = self.num_chains > 1 and not self.settings.get("short")
+        return "long" if long else self.law
+
+    @property
     def observed(self) -> dict[str, Site]:
         """Observed sites by name."""
         return {s.name: s for s in self.sites if s.role == "observed"}
@@ -242,6 +248,13 @@ def split(values: np.ndarray, layout) -> dict[str, np.ndarray]:
         out[name] = values[:, start : start + size].reshape(len(values), *shape)
         start += size
     return out
+
+
+def framed(table: Mapping[str, Any]) -> Any:
+    """The summary of all quantities as a ``pandas.DataFrame``."""
+    import pandas as pd
+
+    return pd.DataFrame({c: table[c] for c in COLUMNS}, index=pd.Index(table["label"]))
 
 
 def columns(estimates: Estimates, verdicts: Verdicts) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ppl.names import printable
 from ..thresholds import NUM_ROWS
-from .record import COLUMNS, Record
+from .record import Record, framed
 
 RANK = {"untrusted": 0, "caution": 1, "trusted": 2, None: 3}
 WORDS = {
@@ -28,9 +28,7 @@ COLOURS = {"trusted": "#1a7f37", "caution": "#9a6700", "untrusted": "#cf222e"}
 
 def shown(record: Record) -> tuple[Any, int]:
     """The summary's rows to show, worst verdicts first, and how many were left out."""
-    import pandas as pd
-
-    frame = pd.DataFrame({c: record.table[c] for c in COLUMNS}, index=pd.Index(record.table["label"]))
+    frame = framed(record.table)
     verdicts = list(frame["verdict"])
     judged = set(record.judged)
 
@@ -49,11 +47,7 @@ def shares(record: Record) -> str:
 def head(record: Record) -> tuple[str, str]:
     """Two lines: the verdict in words, and where the draws come from."""
     khat = record.khat
-    law = (
-        "long"
-        if record.settings.get("num_chains", 1) > 1 and not record.settings.get("short")
-        else record.law
-    )
+    law = record.shown_law
     known = f", k̂ {khat:.2f}" if np.isfinite(khat) and law != "long" else ""
     words = WORDS[record.verdict]
     if record.doubts:
