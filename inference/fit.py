@@ -13,6 +13,7 @@ from ..guides import choose
 from ..ppl import interrupts
 from ..ppl.backends import load
 from ..ppl.errors import OutOfMemoryError, in_short
+from ..ppl.fingerprints import looked_at_once
 from ..ppl.model import Program
 from .arguments import check_arguments, start_of, target_of
 from .batches.memory import at_first, fewer, memory_finding
@@ -33,6 +34,7 @@ from .run.checkpoint import Checkpoint
 from .run.watch import Watch
 
 
+@looked_at_once()
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said
 @interrupts.in_words(
     "before the fit had anything to return: call it again, with checkpoint= to go on from the last stage"

@@ -8,6 +8,8 @@ import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -69,6 +71,48 @@ def shared(cache: dict, key: tuple, made, program):
         cache.pop(next(iter(cache)))
     cache[key] = made
     return made
+
+
+_looked_at: ContextVar[set | None] = ContextVar("elboroom_looked_at", default=None)
+
+
+@contextmanager
+def looked_at_once():
+    """Each model is looked at once for changes within the block: while one call runs, nothing changes it.
+
+    Notes
+    -----
+    Also a decorator of a function. Within another such block it does nothing.
+    """
+    token = _looked_at.set(set()) if _looked_at.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _looked_at.reset(token)
+
+
+def verify(density, name: str) -> None:
+    """Look at a model again, unless that was done in this call.
+
+    Parameters
+    ----------
+    density : Density
+        With the fingerprint of the model as it was traced; None where there is none.
+    name : str
+        Of the model.
+
+    Raises
+    ------
+    ModelError
+        Where it has changed since its density was traced.
+    """
+    done = _looked_at.get()
+    if density.fingerprint is None or (done is not None and density in done):
+        return
+    refuse_changed(name, density.fingerprint, density.identity())
+    if done is not None:
+        done.add(density)
 
 
 def refuse_changed(name: str, before: str | None, now: str | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ...guides.family import Guide, draw, log_density
 from ...ppl.backends import load
 from ...ppl.errors import InferenceError, UnsupportedError, explain
+from ...ppl.fingerprints import looked_at_once
 from ...ppl.tree import dataset
 from ..evidence.finding import Finding
 from ..evidence.law import Law
@@ -297,6 +298,7 @@ class Posterior:
 
     # -- beyond ------------------------------------------------------------------------------------
 
+    @looked_at_once()
     def predict(self, new_groups=None, var_names=None, num_draws=None, do=None, seed: int = 0, **new_data):
         """Posterior predictive draws for new rows and new groups.
 
@@ -324,6 +326,7 @@ class Posterior:
         self._record.needs_program("predict")
         return predict(self._record, new_groups, var_names, num_draws, do, seed, new_data)
 
+    @looked_at_once()
     def refine(
         self,
         num_chains: int = 4,
@@ -396,6 +399,7 @@ class Posterior:
         own = {"mean": record["guide_mean"], "sd": record["guide_sd"]}
         return pd.DataFrame(own, index=pd.Index(self._record.table["label"]))
 
+    @looked_at_once()
     def check(self, statistics=None) -> tuple[Finding, ...]:
         """Findings about the model: does it fit the data?
 
@@ -414,6 +418,7 @@ class Posterior:
 
         return check(self, statistics)
 
+    @looked_at_once()
     def report(self, path):
         """Write the report: one self-contained HTML file, and the same as JSON beside it.
 

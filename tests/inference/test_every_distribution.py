@@ -177,7 +177,7 @@ def test_every_law_is_here():
 def test_outcomes(group, tmp_path):
     model, names = model_of(group), set(LAWS[group])
     data = {name: values_of(name) for name in names}
-    posterior = er.fit(model(**data), guide="laplace", num_draws=100, refine=False, progress=False)
+    posterior = er.fit(model(**data), guide="mean-field", num_draws=100, refine=False, progress=False)
     assert np.isfinite(posterior.table["mean"]).all()
     predicted = posterior.predict()["posterior_predictive"]
     likelihood = posterior.draws["log_likelihood"]

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from changing import KINDS, LANGUAGES, Case, X, Y
+from elboroom.inference.posterior.posterior import record_of
 from elboroom.ppl.backends.jax.identity import Unidentified, traced
 from elboroom.ppl.fingerprints import code_hash
 
@@ -76,6 +77,23 @@ def test_what_is_traced_after_the_fit_is_the_fitted_model_or_refused(language):
         posterior.draws["log_likelihood"]
     case.space["S"] = 2.0
     assert np.isfinite(posterior.draws["log_likelihood"]["y"]).all()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_call_looks_at_the_model_once(language, monkeypatch):
+    case, looks = Case("a global", language), []
+    posterior = er.fit(case.program, guide="laplace", num_draws=100, progress=False)
+    kind = type(case.target.density)
+    seen = kind.identity
+    monkeypatch.setattr(kind, "identity", lambda self: looks.append(self) or seen(self))
+    fitted = record_of(posterior).target.density
+    for call in (posterior.predict, posterior.check):
+        looks.clear()
+        call()
+        assert looks.count(fitted) == 1
+    case.change()
+    with pytest.raises(er.ModelError, match="has changed since"):
+        posterior.predict()
 
 
 def test_a_shape_that_follows_a_global_is_seen():

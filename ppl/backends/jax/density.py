@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ...fingerprints import refuse_changed, shared
+from ...fingerprints import shared, verify
 from ...model import structure_key
 from ..functions import Functions
 from . import library
@@ -71,8 +71,7 @@ class Density:
 
     def verify(self) -> None:
         """Refuse to trace more where the model has changed since the first trace."""
-        if self.fingerprint is not None:
-            refuse_changed(self._program.name, self.fingerprint, self.identity())
+        verify(self, self._program.name)
 
     def identity(self) -> str | None:
         """Digest of the traced program with its constants; None where something in it cannot be identified."""

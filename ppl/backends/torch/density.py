@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ...fingerprints import refuse_changed, shared
+from ...fingerprints import shared, verify
 from ...model import structure_key
 from ...thresholds import CACHED, LARGEST_SLOPE
 from ...turns import running
@@ -72,8 +72,7 @@ class Density:
 
     def verify(self) -> None:
         """Refuse to run the model again where it has changed since its density was traced."""
-        if self.fingerprint is not None:
-            refuse_changed(self._program.name, self.fingerprint, self.identity())
+        verify(self, self._program.name)
 
     def identity(self) -> str:
         """Digest of the operations that the model makes, with their constants."""
