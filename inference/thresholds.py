@@ -68,6 +68,78 @@ FAR, COLLINEAR = 1e4, 1e-6
 """Sds of a coordinate, in its prior's unit, from which on nothing holds it; and the eigenvalue of the correlations from
 which on a combination is known a thousand times better than each part."""
 
+# -- groups summed out -----------------------------------------------------------------------------------
+FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
+"""Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
+that stay, in which weights hold. Chosen by hand."""
+PROBES = 2
+"""Random points at which it is seen which terms a group moves."""
+INNER_STEP, INNER_STRIDE, FLATTEST = 1e-4, 3.0, 1e-6
+"""Step of a difference of gradients and longest Newton step, in sds of a group; least curvature, in units of that at the
+mode of reference."""
+NEAR_MODE, MOST_INNER_STEPS = 0.3, 4
+"""Newton step, in sds, at which the centre of a proposal is near enough to a mode; steps after the first."""
+MOST_NEWTON, SETTLED = 50, 1e-6
+"""Newton steps of a search for modes, and the step in sds at which it has ended."""
+FAR_STARTS = (3.0, 10.0, 30.0, 100.0)
+"""Distances, in sds of a group, from which its other modes are looked for."""
+OWN_MODE, NEGLIGIBLE_MODE = 1.0, 12.0
+"""Distance in sds from which another end of a search is another mode, and how far in nats below the first it may lie."""
+OWN_PLACE = 4.0
+"""Distance in sds of a group from its mode up to which a place is its own."""
+LATTICE = 1.2
+"""Step of the lattice of an integral in one dimension, in sds: for a Gaussian its sum is right to 2e-6."""
+INNER_TAIL = 0.1
+"""How heavy the tails of a group's draws are (Hoaglin's h) in two dimensions: those of a law with 10 degrees of freedom."""
+EXACT_GROUP = 1e-7
+"""Departure of a gradient from a line, as a share of it, up to which a group is Gaussian."""
+EXACT_NATS, LAPLACE_NATS = 0.1, 3.0
+"""Nats above Laplace's approximation, of all groups that are Gaussian and of each that is not, from which on an estimate is not
+the integral's but rounding's."""
+LARGEST_INNER = 2**22
+"""Numbers of one call for integrals: 32 MB in double precision, by memory."""
+INNER_DRAWS, MOST_INNER_DRAWS = 8, 128
+"""Draws of the first estimate of an integral, and of the most that is spent on one."""
+INNER_NOISE = 0.1
+"""Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.1) of their effective
+size is left."""
+FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 8000
+"""Draws of what groups share: of the first round, of all at the least, and at the most."""
+WORTH = 0.5
+"""Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust."""
+WATCHED = 64
+"""Groups, those whose draws are worth least, of which the weights are looked at one by one."""
+TAIL_SHARE, TAIL_SCALE, KERNELS, WIDTHS, HELD_BACK = (
+    0.25,
+    1.6,
+    200,
+    (1.0, 0.7, 0.5, 0.35, 0.25),
+    (0.0, 0.3, 0.6, 1.0),
+)
+"""Share of Student t in each kernel and its scale, kernels, their widths as a share of the posterior's, of which 1 is one Gaussian, and how
+far moments are held back to those of the law before."""
+LEAST_HELD = 1e-6
+"""Share of the last law's covariance that is added in any case, so that a few draws span all directions."""
+KERNELS_HELP, MOMENTS = 12, 4000
+"""Dimensions up to which kernels narrower than all are tried; draws by which a law is compared, and its moments known in other
+coordinates."""
+FARTHEST_SCORE = 37.0
+"""Normal score of the least probability in double precision: no value lies beyond."""
+CUT_NEAR = 1e-5
+"""Distance from the cut, in sds of the normal, up to which its density is flat."""
+DEEP = -650.0
+"""Log probability below which a tail is continued by its leading term: double precision holds no smaller one."""
+KNOTS, REGRESSED = 9, 0.15
+"""Knots of a regression's splines between −2.5 and 2.5 sds; its error, in nats, up to which its slopes are those of an
+integral."""
+WILD, NEGLIGIBLE_SHARE = 10.0, 1e-3
+"""Size of a gradient, for a distance of one sd, from which on it is rounding's, and share of the mass that may have such ones."""
+REPEATS = 4
+"""Draws of every group for each θ."""
+BEND_SEEN, BEND_GAIN, BENT_MOST = 2.5, 4.0, 6.0
+"""Standard errors of skew and kurtosis, and gain in log likelihood, from which on a coordinate is bent; largest log of a
+tail's rate (a gamma ratio of shape e^6 is normal)."""
+
 # -- chains ----------------------------------------------------------------------------------------------
 RHAT = 1.01
 """R̂ of chains that have mixed (Vehtari et al. 2021)."""
@@ -350,6 +422,8 @@ LARGE_LOCATION, LARGE_SCALE = 0.5, 1.0
 # -- what is kept of a fit -------------------------------------------------------------------------------
 PROBABILITIES = (0.05, 0.5, 0.95)
 """Quantiles of a summary."""
+STRETCH = 3.0
+"""Standard errors of its probability on both sides of a quantile, over which the density there is taken."""
 LARGEST_GROUP, GROUP_BLOCK = 2**27, 256
 """Numbers of a group of predictions, 1 GiB of doubles, and draws of a call that makes it."""
 NUM_PRIOR_DRAWS = 1000

@@ -378,6 +378,35 @@ class Target:
         return out
 
     @_within_memory
+    def terms(self, z, sums: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+        """The terms that the log density is a sum of, as small as they come.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        sums : mapping of scipy.sparse.csr_array, shapes (m, n), optional
+            Which terms are added up, by site; all results in one array of the name ``""`` then.
+
+        Returns
+        -------
+        dict of numpy.ndarray, shape (B, n) or (B, m)
+            By site, and for the log Jacobian of its transformation: one number per element of the batch.
+        """
+
+        def call(*args):
+            found = {k: np.asarray(v).reshape(len(v), -1) for k, v in self.density.terms(*args).items()}
+            # added up while they are in the cache
+            return found if sums is None else {"": sum(sums[k] @ v.T for k, v in found.items()).T}
+
+        pieces, total = self._batched(call, z, self.data, self.weights)
+        self.counter.num_densities += total
+        return {
+            k: np.concatenate([p[k] for p in pieces])[:total].astype(np.float64, copy=False)
+            for k in pieces[0]
+        }
+
+    @_within_memory
     def per_row(self, z, data=None, weights=None, reduce: str | None = None) -> dict[str, np.ndarray]:
         """Log likelihood per observed row.
 

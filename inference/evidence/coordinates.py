@@ -45,7 +45,7 @@ class Coordinates:
                 kind = 3
             else:
                 index.append(np.arange(size) + target.offsets[name].start)
-                real = getattr(_base(site.constraint), "name", "") in {"real", "real_vector"}
+                real = getattr(base(site.constraint), "name", "") in {"real", "real_vector"}
                 kind = 2 if name in target.centring else 0 if real else 1
             kinds.append(np.full(size, kind))
         return cls(np.concatenate(index), np.concatenate(kinds), few_of(target), mean, sd)
@@ -70,7 +70,8 @@ class Coordinates:
         )
 
 
-def _base(constraint):
+def base(constraint):
+    """A constraint of elements, whatever events they are put together to."""
     while hasattr(constraint, "base"):
         constraint = constraint.base
     return constraint

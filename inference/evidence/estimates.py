@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..thresholds import PROBABILITIES
+from ..thresholds import PROBABILITIES, STRETCH
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,8 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency
         for i, p in enumerate(PROBABILITIES):
             below = grid2[min(int(np.searchsorted(grid, p)), count - 1)]
             se = np.sqrt(below * (1 - p) ** 2 + (total2 - below) * p**2) * factor[j]
-            quantiles[i, j], high, low = np.interp([p, min(p + se, 1.0), max(p - se, 0.0)], mid, x)
-            errors[i, j] = 0.5 * (high - low)
+            # the density there is that of a wider stretch: of few draws between p ± se it would be noise itself
+            reach = max(se, min(STRETCH * se, 0.5 * min(p, 1 - p)))
+            quantiles[i, j], high, low = np.interp([p, min(p + reach, 1.0), max(p - reach, 0.0)], mid, x)
+            errors[i, j] = 0.5 * (high - low) * (se / reach)
     return Estimates(mean, sd, quantiles, mean_se, sd_se, errors)

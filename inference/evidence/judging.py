@@ -20,7 +20,7 @@ from .law import Law
 from .mixing import energy_information
 from .mixture import LocalStein
 from .outcome import Outcome
-from .stein import MarginalStein, directions
+from .stein import MarginalStein, SharedStein, directions
 from .verdicts import POINT_ESTIMATE, Evidence, Verdicts, judge, tail_shapes
 
 SLOW_ENERGY = "the chains move slowly between levels of energy (E-BFMI)"
@@ -160,6 +160,8 @@ def _residuals(outcome: Outcome, values: np.ndarray, found: Estimates, known) ->
     if isinstance(outcome.stein, LocalStein):
         few = outcome.guide.dim <= SEARCHED
         return Residuals(*outcome.stein.of(values), found, "" if few else OTHERS_MISSED)
+    if isinstance(outcome.stein, SharedStein):
+        return Residuals(*outcome.stein.of(values), found)
     if isinstance(outcome.stein, MarginalStein):
         location, scale = outcome.stein.of(known, count)
         if law.weights is not None:

@@ -28,6 +28,8 @@ class Law:
         What NUTS says of each transition.
     superchains : int
         Groups of many chains, next to each other, that began at one point each; 0 for chains without groups.
+    repeats : int
+        Weighted draws, next to each other, that share what their weight is of.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Law:
     slowest: float = np.inf
     stats: dict[str, np.ndarray] | None = None
     superchains: int = 0
+    repeats: int = 1
 
     @property
     def long(self) -> bool:
@@ -46,13 +49,26 @@ class Law:
         return 0 < self.num_chains < FEW_CHAINS
 
     def inefficiency(self, values: np.ndarray):
-        """Draws per effective draw of each column."""
+        """Draws per effective draw of each column, beyond what the weights say."""
         if not self.num_chains:
-            return 1.0
+            return 1.0 if self.repeats == 1 else self._clustered(values)
         chains = values.reshape(self.num_chains, -1, values.shape[1])
         if self.long:
             return len(values) / np.minimum(*effective_sizes(chains))
         return inefficiency(chains)
+
+    def _clustered(self, values: np.ndarray) -> np.ndarray:
+        """Variance of sums over draws that share something, by that of as many independent ones."""
+        assert self.weights is not None
+        centred = values - self.weights @ values
+        square = centred**2 - self.weights @ centred**2
+        found = []
+        for part in (centred, square):
+            part = self.weights[:, None] * part
+            together = part.reshape(-1, self.repeats, part.shape[1]).sum(1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found.append((together**2).sum(0) / (part**2).sum(0))
+        return np.nan_to_num(np.maximum(np.maximum(*found), 1.0), nan=1.0)
 
     def rhat(self, values: np.ndarray) -> np.ndarray:
         """R̂ of each column, nested for superchains; 1 where the spread of many short chains is in `inefficiency` already."""

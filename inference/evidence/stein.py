@@ -61,6 +61,35 @@ class Stein:
         return np.linalg.eigh(0.5 * (matrix + matrix.T))
 
 
+@dataclass(frozen=True, eq=False)
+class SharedStein:
+    """Residuals in the coordinates that groups share, of draws whose groups are drawn given them.
+
+    Attributes
+    ----------
+    residual : Stein or None
+        None where there are no gradients to take it of: then the weights alone speak.
+    x : numpy.ndarray, shape (S, D)
+        The coordinates, at each draw.
+    weights : numpy.ndarray, shape (S,)
+    """
+
+    residual: Stein | None
+    x: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def worst(self) -> tuple[float, float]:
+        """See `Stein.worst`."""
+        return (0.0, 0.0) if self.residual is None else self.residual.worst
+
+    def of(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals of quantities with `values` at the draws, along what they have of the coordinates."""
+        if self.residual is None:
+            return np.zeros(values.shape[1]), np.zeros(values.shape[1])
+        return self.residual.along(directions(self.x, values, self.weights))
+
+
 def stein(x: np.ndarray, h: np.ndarray, weights: np.ndarray) -> Stein:
     """Residuals of weighted draws ``x`` ``(S, dim)`` with frame gradients ``h`` ``(S, dim)``."""
     h = np.where(np.isfinite(h), h, 0.0)

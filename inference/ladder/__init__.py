@@ -4,6 +4,7 @@ from .climb import Line, Stage, climb
 from .directions import Directions
 from .fitting import GuideFit, PoorerFit
 from .flow import FlowForChains, FlowForModes
+from .marginal import SummedOut
 from .modes import Modes
 from .other_modes import OtherModes, Symmetries
 from .response import LinearResponse
@@ -20,6 +21,7 @@ STAGES = (
     PoorerFit(),
     PointEstimate(),
     Weigh(),
+    SummedOut(),
     ShortChains(),
     Directions(),
     Symmetries(),

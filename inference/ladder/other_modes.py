@@ -150,4 +150,5 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
         evidence = pool.log_evidence - np.log(packed(frame).deviations).sum()
     search = Search(run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop)
     found = search.run(run.stream(2), leads, 2 * _pairs(state), few)
-    return [f for f in found if f.among or not at_home(f.z, frame, radius, widest, state.symmetries)]
+    away = [f for f in found if f.among or not at_home(f.z, frame, radius, widest, state.symmetries)]
+    return [f for f in away if f.among or state.covers is None or not state.covers(f.z)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,8 @@ class State:
     stein : Stein, MarginalStein, LocalStein or None
     objection : str or None
         A reason not to trust any quantity.
+    covers : callable or None
+        ``covers(z) -> bool``: whether a place is one that the draws are of, where more is known than distances tell.
     elsewhere : tuple of Elsewhere
         Places with mass that the draws miss.
     unweighed : str
@@ -92,6 +94,7 @@ class State:
     law: Law = None  # type: ignore[assignment]  # there from the stage on that makes it
     stein: Any = None
     objection: str | None = None
+    covers: Callable[[np.ndarray], bool] | None = None
     elsewhere: tuple[Elsewhere, ...] = ()
     unweighed: str = ""
     symmetries: tuple[Symmetry, ...] = ()

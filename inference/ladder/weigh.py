@@ -15,7 +15,7 @@ from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.pool import Pool, draw_pool
 from ..evidence.quantities import quantity_values
-from ..evidence.stein import MarginalStein, marginal_stein, stein
+from ..evidence.stein import MarginalStein, SharedStein, marginal_stein, stein
 from ..evidence.verdicts import POINT_ESTIMATE, monte_carlo
 from ..thresholds import (
     DEAR_POOL,
@@ -27,6 +27,7 @@ from ..thresholds import (
     FLAT_DIRECTION,
     KHAT_EASY,
     KHAT_SHARED,
+    KHAT_TRUSTED,
     LARGEST_BLOCK,
     LARGEST_POOL,
     LEAN_POOL,
@@ -199,6 +200,9 @@ def short(state: State) -> bool:
     """Whether the weighted draws leave something to establish that chains could."""
     pool, residual = state.pool, state.stein
     marginal = isinstance(residual, MarginalStein)
+    if isinstance(residual, SharedStein):
+        location, scale = residual.worst
+        return bool(pool.khat >= KHAT_TRUSTED or location > LOCATION or scale > SCALE)
     if state.law.kind != "psis" or pool.khat >= KHAT_EASY:
         return True
     if pool.size < LEAST_EFFICIENCY * len(pool.z) and not marginal:

@@ -26,8 +26,11 @@ from ..enumeration import (
 from ..errors import UnsupportedError, explain
 from ..running import Record, check_value, is_chain, weighed
 from .library import Draws, Library
+from .wrappers import elements
 
 KEPT = frozenset({"latent", "deterministic"})
+JACOBIAN = "log Jacobian of "
+"""What the name of a site's log Jacobian among the `terms` begins with."""
 
 
 class Functions:
@@ -91,8 +94,8 @@ class Functions:
         return sum(self._library.total(f.value) for f in self._factors(record, roles))
 
     def _latent_from(self, z, weights, jacobian=None, scale=None):
-        """``latent(name, fn)``, the value at coordinates `z`; log Jacobians are appended to `jacobian`."""
-        jacobian, centring = ([] if jacobian is None else jacobian), weights.get(KEY, {})
+        """``latent(name, fn)``, the value at coordinates `z`; log Jacobians are put into `jacobian`, by element."""
+        jacobian, centring = ({} if jacobian is None else jacobian), weights.get(KEY, {})
 
         def latent(name, fn, at=None):
             start, stop, shape = self._offsets[name]
@@ -100,7 +103,7 @@ class Functions:
             if name in centring:
                 x, log_jacobian = place(fn, _element(centring[name], at), u)
                 if at is None:
-                    jacobian.append(log_jacobian)
+                    jacobian[name] = log_jacobian
                 return x
             if self._library.is_real(fn.support):
                 return u
@@ -109,7 +112,7 @@ class Functions:
             if at is None:
                 check_value(self._trace[name], x)
                 change = transform.log_abs_det_jacobian(u, x)
-                jacobian.append(self._library.total(weighed(self._trace[name], change, scale)))
+                jacobian[name] = weighed(self._trace[name], change, scale)
             return x
 
         return latent
@@ -118,7 +121,7 @@ class Functions:
 
     def parts(self, z, data, weights, scale) -> dict:
         """Log prior, likelihood, factors and Jacobian, the densities in some plates scaled."""
-        jacobian: list = []
+        jacobian: dict = {}
         latent, total = self._latent_from(z, weights, jacobian, scale), self._library.total
         record = self._record(latent, data, weights, scale=scale, whole=latent)
         prior = likelihood = factors = zero = self._library.zeros((), self._dtype)
@@ -138,7 +141,7 @@ class Functions:
             "log_prior": prior,
             "log_likelihood": likelihood,
             "log_factors": factors,
-            "log_jacobian": sum(jacobian, zero),
+            "log_jacobian": sum(map(total, jacobian.values()), zero),
         }
 
     def scaled_total(self, z, data, weights, scale):
@@ -148,6 +151,17 @@ class Functions:
     def total(self, z, data, weights):
         """Log density."""
         return self.scaled_total(z, data, weights, {})
+
+    def terms(self, z, data, weights) -> dict:
+        """The terms that the log density is a sum of, as small as they come: by site, and the log Jacobian of each site."""
+        jacobian: dict = {}
+        latent = self._latent_from(z, weights, jacobian)
+        record = self._record(latent, data, weights, whole=latent)
+        if record.discrete:
+            out = {" × ".join(sorted(f.names)): f.value for f in self._factors(record)}
+        else:
+            out = {n.name: _by_element(n) for n in record.nodes.values() if n.role in DENSITIES}
+        return {**out, **{f"{JACOBIAN}{name}": value for name, value in jacobian.items()}}
 
     def score(self, values, z, data, weights) -> dict:
         """Gradient at one point with other values of some data."""
@@ -335,6 +349,12 @@ class Functions:
 
 def _element(value, at):
     return value if at is None else value[at]
+
+
+def _by_element(node):
+    """Log density of a site, of each element of an event whose elements are independent."""
+    law = elements(node.fn) if node.term is None and node.scale is None else None
+    return node.log_prob if law is None else law.log_prob(node.value)
 
 
 def among(values) -> Callable:

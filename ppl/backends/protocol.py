@@ -69,6 +69,8 @@ class Density(Protocol):
         The same with a further last argument ``scale``: plate to a factor on the densities in it, one or one per element.
     parts : Function
         With ``scale``: ``log_prior``, ``log_likelihood``, ``log_factors`` and ``log_jacobian`` by name, shapes (B,).
+    terms : Function
+        The terms that the log density is a sum of, one number per element, by site, and the log Jacobian of each site.
     site_priors : Function
         Log density of each latent site whose term stands alone, by name, shapes (B,).
     per_row : Function
@@ -101,6 +103,7 @@ class Density(Protocol):
     value_and_grad: Any
     scaled_value_and_grad: Any
     parts: Any
+    terms: Any
     site_priors: Any
     per_row: Any
     constrain: Any

@@ -44,6 +44,7 @@ class Density:
         self.scaled_value_and_grad = self._mapped(jax.value_and_grad(fns.scaled_total), scaled)
         self.value = self._mapped(fns.total, one)
         self.parts = self._mapped(fns.parts, scaled)
+        self.terms = self._mapped(fns.terms, one)
         self.site_priors = self._mapped(fns.site_priors, one)
         self.constrain = self._mapped(fns.constrain, one)
         self.unconstrain = self._mapped(fns.unconstrain, one)

@@ -48,6 +48,7 @@ class Density:
         self.scaled_value_and_grad = self._function(_with_gradient(fns.scaled_total), scaled)
         self.value = self._function(fns.total, one)
         self.parts = self._function(fns.parts, scaled)
+        self.terms = self._function(fns.terms, one)
         self.site_priors = self._function(fns.site_priors, one)
         self.constrain = self._function(fns.constrain, one)
         self.unconstrain = self._function(fns.unconstrain, one)

@@ -1,0 +1,196 @@
+"""Groups summed out: importance weights of what they share, where joint weights leave something to establish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ...guides.structure import UnreadLinks, structure
+from ..evidence.coordinates import base
+from ..evidence.estimates import estimate
+from ..evidence.finding import Finding
+from ..evidence.law import Law
+from ..evidence.pool import Pool
+from ..evidence.psis import khat_threshold
+from ..evidence.quantities import quantity_values
+from ..evidence.stein import SharedStein, stein
+from ..evidence.verdicts import monte_carlo
+from ..marginal.groups import Groups, Terms
+from ..marginal.inner import Inner
+from ..marginal.outer import Kernels, Sample, whitened
+from ..marginal.warp import Warp
+from ..thresholds import (
+    ENOUGH_NOISE,
+    FIRST_SHARED,
+    INNER_DRAWS,
+    INNER_NOISE,
+    KHAT_TRUSTED,
+    LARGEST_BLOCK,
+    LEAST_SHARED,
+    MOST_INNER_DRAWS,
+    MOST_SHARED_DRAWS,
+    REPEATS,
+    WORTH,
+)
+from .climb import Line
+from .run import Run
+from .state import State
+from .weigh import measured, short
+
+NOT_SEPARATE = Finding(
+    "groups",
+    "fit",
+    np.nan,
+    np.nan,
+    "ok",
+    "The groups of the model are not as independent as its links say; they were not summed out.",
+)
+
+
+@dataclass(frozen=True)
+class SummedOut:
+    """Draws of what the groups of a hierarchy share, weighted by the integrals over the groups' own coordinates."""
+
+    name = "groups summed out"
+    words = "summing groups out"
+    always = False
+    guarded = False
+    kept = ""
+
+    def wants(self, state: State) -> str | None:
+        """See `Stage.wants`."""
+        open_ = state.extensible and state.pool is not None and short(state)
+        return "the joint weights leave something to establish" if open_ else None
+
+    def guide(self, state: State) -> str:
+        """See `Stage.guide`."""
+        return "marginal + psis"
+
+    def price(self, state: State) -> float:
+        """See `Stage.price`."""
+        return np.nan
+
+    def failed(self, state: State) -> State:
+        """See `Stage.failed`."""
+        return state
+
+    def run(self, state: State, run: Run) -> tuple[State, Line | None]:
+        """See `Stage.run`."""
+        rng = run.stream(11)
+        inner = _inner(state, run, rng)
+        if inner is None:
+            return state, None
+        if isinstance(inner, str):
+            return state, Line(self.guide(state), inner)
+        fits = LARGEST_BLOCK // (MOST_SHARED_DRAWS * state.target.dim)
+        inner = _quiet(replace(inner, repeats=int(np.clip(fits, 1, REPEATS))), _first(state, inner), rng)
+        if inner is None:
+            return state, Line(self.guide(state), "the integrals over the groups are too noisy")
+        sample = _sampled(state, run, inner, rng)
+        words = (
+            f"{len(inner.groups)} groups of {inner.groups.size} summed out, {len(inner.theta)} shared: "
+            f"{len(sample)} draws, effective {sample.size:.0f}"
+        )
+        if not sample.khat < khat_threshold(len(sample)):
+            return state, Line(self.guide(state), words, {"khat": sample.khat})
+        state = _established(state, run, inner, sample)
+        return state, Line(self.guide(state), words, measured(state.pool))
+
+
+def _inner(state: State, run: Run, rng) -> Inner | str | None:
+    """The groups of a target with their modes; why not, where something stands in the way; None where there are none."""
+    target, density = state.target, run.density(state)
+    z, unit = state.best.mean, state.best.marginals()[1]
+    links = getattr(state.guide.structure, "links", None)
+    if links is None:
+        try:
+            own = np.random.default_rng(0)
+            links = structure(target, target.value_and_grad, z, 1 / np.sqrt(state.best.precision), own)
+        except UnreadLinks:
+            return None
+    groups = None if links is None else Groups.of_links(target, links.pattern)
+    if groups is None:
+        return None
+    terms = Terms.tested(target, groups, z, unit, rng)
+    if terms is None:
+        return "some terms of the density see several groups"
+    return Inner.around(target, density, groups, terms, z, unit, rng)
+
+
+def _first(state: State, inner: Inner) -> Kernels:
+    """The guide's own law of what is shared."""
+    shared, best = inner.groups.shared, state.best
+    unit = np.zeros((len(shared), best.dim))
+    unit[np.arange(len(shared)), shared] = 1.0
+    covariance = best.linear(best.whiten(unit))[:, shared]
+    root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
+    positive = np.zeros(best.dim, bool)
+    for site in state.target.sites:
+        positive[state.target.offsets[site.name]] = getattr(base(site.constraint), "name", "") == "positive"
+    return Kernels(Warp.none(len(shared)), best.mean[shared], root, positive[shared])
+
+
+def _quiet(inner: Inner, law: Kernels, rng) -> Inner | None:
+    """With as many draws for each integral as let the weights of θ hardly feel their noise."""
+    if inner.exact:
+        return replace(inner, num_draws=1)
+    theta, draws = law.sample(32, rng), INNER_DRAWS
+    while draws <= MOST_INNER_DRAWS:
+        inner = replace(inner, num_draws=draws)
+        one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
+        apart = one.log_prob - two.log_prob
+        apart = apart[np.isfinite(apart)]
+        if (
+            len(apart) > len(theta) // 2
+            and np.mean(np.minimum(apart**2, 4 * np.median(apart**2) + 1e-300)) / 2 < INNER_NOISE
+        ):
+            return inner
+        draws *= 2
+    return None
+
+
+def _sampled(state: State, run: Run, inner: Inner, rng) -> Sample:
+    """Rounds of draws from laws that follow the weights, and then as many draws as the Monte Carlo errors ask for."""
+    law = _first(state, inner)
+    sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
+    while len(sample) < MOST_SHARED_DRAWS and not run.stop():
+        held = sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
+        if held and len(sample) >= LEAST_SHARED and not _noisy(state, inner, sample):
+            break
+        law = law if held else sample.followed(rng)
+        sample = sample.more(inner.integrals, law, max(FIRST_SHARED, len(sample) // 3), rng)
+    return sample
+
+
+def _noisy(state: State, inner: Inner, sample: Sample) -> bool:
+    law = _law(inner, sample)
+    values, _ = quantity_values(state.target, law.z)
+    noise = monte_carlo(estimate(values, law.weights, law.inefficiency(values)))
+    moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
+    return bool(moving.any() and noise[moving].max() > ENOUGH_NOISE)
+
+
+def _law(inner: Inner, sample: Sample) -> Law:
+    """The joint draws: θ by its weights, and of every group draws given θ."""
+    good = sample.weights > 0
+    u = sample.found.u[good]
+    repeats = u.shape[1]
+    z = inner.groups.joined(np.repeat(sample.theta[good], repeats, 0), u.reshape(-1, *u.shape[2:]))
+    return Law("psis", z, np.repeat(sample.weights[good] / repeats, repeats), repeats=repeats)
+
+
+def _established(state: State, run: Run, inner: Inner, sample: Sample) -> State:
+    """The state with the joint draws; as it is where the terms prove not to be what the density is made of."""
+    good, law = sample.weights > 0, _law(inner, sample)
+    z, log_weights = law.z[:: law.repeats], sample.log_weights[good]
+    value, grad = run.density(state)(z)
+    if not np.allclose(value, sample.found.value[good], rtol=1e-6, atol=1e-4):
+        return state.found(NOT_SEPARATE)
+    pool = Pool(z, state.best.inverse(z)[0], value, grad, log_weights, log_weights, np.ones(len(z), bool))
+    x, h = whitened(sample)
+    residual = None if h is None else stein(x[good], h[good], sample.weights[good])
+    residual = SharedStein(residual, np.repeat(x[good], law.repeats, 0), np.asarray(law.weights))
+    covers = partial(sample.covers, inner, rng=run.rng(12))
+    return replace(state, pool=pool, law=law, stein=residual, covers=covers)

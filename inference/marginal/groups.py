@@ -1,0 +1,175 @@
+"""Which coordinates are independent given the rest, and which terms of the log density belong to each group of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from ..thresholds import FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED, PROBES
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A split of the coordinates: what is shared, and groups that are independent given it.
+
+    Attributes
+    ----------
+    dim : int
+        Number of coordinates.
+    shared : numpy.ndarray of int, shape (D,)
+        Coordinates that stay.
+    members : numpy.ndarray of int, shape (G, k)
+        Coordinates of each group; of one with fewer than k the last are `dim`, a coordinate that there is not.
+    """
+
+    dim: int
+    shared: np.ndarray
+    members: np.ndarray
+
+    @property
+    def there(self) -> np.ndarray:
+        """Which of the members are coordinates, shape ``(G, k)``."""
+        return self.members < self.dim
+
+    @property
+    def size(self) -> int:
+        """Coordinates of the largest group."""
+        return self.members.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def of(self, z: np.ndarray) -> np.ndarray:
+        """Coordinates of every group, shape ``(B, G, k)``; 0 for those that there are not."""
+        return np.concatenate([z, np.zeros((len(z), 1))], 1)[:, self.members]
+
+    def joined(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """All coordinates ``(B, dim)`` from what is shared ``(B, D)`` and the groups' own ``(B, G, k)``."""
+        z = np.empty((len(theta), self.dim + 1))
+        z[:, self.shared] = theta
+        z[:, self.members] = u
+        return z[:, : self.dim]
+
+    @classmethod
+    def of_links(cls, target: Any, pattern) -> Groups | None:
+        """The split that leaves the fewest coordinates shared; None where nothing is independent given few.
+
+        Parameters
+        ----------
+        target : Target
+            With the sites that coordinates belong to.
+        pattern : scipy.sparse array, shape (dim, dim)
+            Nonzero where two coordinates are linked.
+        """
+        found = [
+            s
+            for s in map(lambda kept: _split(target, pattern, kept), _kept(target, pattern))
+            if s is not None
+        ]
+        return min(found, key=lambda s: (len(s.shared), s.size), default=None)
+
+
+def _kept(target, pattern) -> Iterator[np.ndarray]:
+    """What may stay shared: sites one after the other, the smallest first, and those with the most links first."""
+    sizes = np.array([site.size for site in target.sites])
+    site_of = np.repeat(np.arange(len(sizes)), sizes)
+    links = np.bincount(site_of, np.diff(pattern.indptr), len(sizes)) / np.maximum(sizes, 1)
+    for order in (np.argsort(sizes, kind="stable"), np.argsort(-links, kind="stable")):
+        for count in range(len(order)):
+            yield np.isin(site_of, order[:count])
+
+
+def _split(target, pattern, shared: np.ndarray) -> Groups | None:
+    rest = np.flatnonzero(~shared)
+    if shared.sum() > MOST_SHARED or not len(rest):
+        return None
+    count, label = connected_components(pattern[rest][:, rest], directed=False)
+    sizes = np.bincount(label)
+    if count < FEWEST_GROUPS or sizes.max() > LARGEST_TOGETHER:
+        return None
+    members = np.full((count, sizes.max()), target.dim)
+    order = np.argsort(label, kind="stable")
+    place = np.arange(len(rest)) - (np.cumsum(sizes) - sizes)[label[order]]
+    members[label[order], place] = rest[order]
+    return Groups(target.dim, np.flatnonzero(shared), members)
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Log density of each group, and of what is shared, by the terms of the log density.
+
+    Attributes
+    ----------
+    of_group : mapping of scipy.sparse.csr_array, shapes (G + 1, n)
+        By name of a term: one where an element belongs to a group, in the last row where it belongs to none.
+    """
+
+    of_group: Mapping[str, sp.csr_array]
+
+    def of(self, target, z: np.ndarray) -> np.ndarray:
+        """Sums of the terms of each group, and in the last column of all others, shape ``(B, G + 1)``.
+
+        −∞ where they are not finite.
+        """
+        total = target.terms(z, self.of_group)[""]
+        return np.where(np.isfinite(total), total, -np.inf)
+
+    @classmethod
+    def tested(
+        cls, target, groups: Groups, z: np.ndarray, unit: np.ndarray, rng: np.random.Generator
+    ) -> Terms | None:
+        """Find which terms see which group: half of the groups are moved at a time, and after that the other half.
+
+        A term that a group has for itself changes with one of the two halves, each time, and with which says whose it is.
+
+        Parameters
+        ----------
+        target : Target
+            Whose terms they are.
+        groups : Groups
+            Of its coordinates.
+        z, unit : numpy.ndarray, shape (dim,)
+            Where, and on what scale.
+        rng : numpy.random.Generator
+            For the points and the moves.
+
+        Returns
+        -------
+        Terms or None
+            None where some term sees several groups.
+        """
+        number = np.arange(1, len(groups) + 1)
+        bits = (number[:, None] >> np.arange(int(number[-1]).bit_length())) & 1  # (G, bits)
+        halves = np.concatenate([bits, 1 - bits], 1).T.astype(bool)  # (2 bits, G)
+        changed: dict[str, Any] = {}
+        for _ in range(PROBES):
+            at = z + unit * rng.standard_normal(groups.dim)
+            moved = (
+                np.where(rng.random(groups.dim) < 0.5, -1.0, 1.0) * rng.uniform(0.5, 2.0, groups.dim) * unit
+            )
+            u, to = groups.of(at[None])[0], groups.of((at + moved)[None])[0]
+            rows = np.concatenate([u[None], np.where(halves[:, :, None], to, u)])
+            found = target.terms(
+                groups.joined(np.broadcast_to(at[groups.shared], (len(rows), len(groups.shared))), rows)
+            )
+            for name, value in found.items():
+                changed[name] = changed.get(name, False) | (value[1:] != value[:1])
+        of_group = {}
+        for name, seen in changed.items():
+            one, other = seen[: len(halves) // 2], seen[len(halves) // 2 :]
+            alone, none = (one ^ other).all(0), ~(one | other).any(0)
+            if not (alone | none).all():
+                return None
+            which = (one * (1 << np.arange(len(one)))[:, None]).sum(0)
+            row = np.where(alone, which - 1, len(groups))
+            if row.max(initial=0) > len(groups):
+                return None
+            of_group[name] = sp.csr_array(
+                (np.ones(len(row)), (row, np.arange(len(row)))), shape=(len(groups) + 1, len(row))
+            )
+        return cls(of_group)

@@ -1,0 +1,373 @@
+"""The integrals of the groups, given what they share: importance sampling around the mode of each.
+
+All groups are treated at once by gradients of the ordinary log density: given the rest, the gradient in one group's
+coordinates depends on that group alone, so that moving one coordinate of every group gives a column of every block of
+the Hessian. The draws are randomised quasi-Monte Carlo, so that ``p(y | θ)`` is estimated without bias however few there
+are, and one of them, drawn by its weight, is a draw of the group given θ.
+
+References
+----------
+Tran, Scharth, Pitt & Kohn (2013), Importance sampling squared for Bayesian inference in latent variable models.
+Cranley & Patterson (1976), Randomization of number theoretic methods for multiple integration, SIAM J. Numer. Anal. 13.
+Hoaglin (1985), Summarizing shape numerically: the g-and-h distributions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp, ndtri
+from scipy.stats import qmc
+
+from ..thresholds import (
+    EXACT_GROUP,
+    EXACT_NATS,
+    FAR_STARTS,
+    FLATTEST,
+    INNER_STEP,
+    INNER_STRIDE,
+    INNER_TAIL,
+    LAPLACE_NATS,
+    LARGEST_INNER,
+    LATTICE,
+    MOST_INNER_STEPS,
+    MOST_NEWTON,
+    NEAR_MODE,
+    NEGLIGIBLE_MODE,
+    OWN_MODE,
+    SETTLED,
+)
+from .groups import Groups, Terms
+
+Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Normals:
+    """A Gaussian for every group, at each of several θ.
+
+    Attributes
+    ----------
+    centre : numpy.ndarray, shape (B, G, k)
+    root : numpy.ndarray, shape (B, G, k, k)
+        Square root of the covariance.
+    """
+
+    centre: np.ndarray
+    root: np.ndarray
+
+    @property
+    def log_det(self) -> np.ndarray:
+        """Log absolute determinant of the root, shape ``(B, G)``."""
+        return np.linalg.slogdet(self.root)[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Integrals:
+    """What was found at some θ.
+
+    Attributes
+    ----------
+    log_prob : numpy.ndarray, shape (B,)
+        Log of an estimate of the density of θ, all groups integrated out.
+    u : numpy.ndarray, shape (B, R, G, k)
+        Draws of every group given θ.
+    value : numpy.ndarray, shape (B,)
+        Log density of θ and the first of these.
+    efficiency : numpy.ndarray, shape (B, G)
+        Share of the draws behind each integral that its weights leave.
+    profile : numpy.ndarray, shape (B,)
+        Log density of θ and the centres of the draws, near the modes.
+    slope : numpy.ndarray, shape (B, D)
+        Its gradient in θ.
+    """
+
+    log_prob: np.ndarray
+    u: np.ndarray
+    value: np.ndarray
+    efficiency: np.ndarray
+    profile: np.ndarray
+    slope: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Integrals]) -> Integrals:
+        """Those at several sets of θ as one."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """The groups of a target, given what they share.
+
+    Attributes
+    ----------
+    target : Target
+        With `Target.terms`.
+    density : callable
+        ``density(z) -> (log density, gradient)``.
+    groups : Groups
+    terms : Terms
+    theta : numpy.ndarray, shape (D,)
+        Where the modes are known.
+    modes : Normals
+        There, of one row.
+    slope : numpy.ndarray, shape (G, k, D)
+        How they move with θ.
+    exact : bool
+        Whether every group is Gaussian given θ: then one draw gives its integral.
+    num_draws : int
+        Draws for each integral.
+    repeats : int
+        Draws of every group that are kept for each θ.
+    """
+
+    target: Any
+    density: Density
+    groups: Groups
+    terms: Terms
+    theta: np.ndarray
+    modes: Normals
+    slope: np.ndarray
+    exact: bool = False
+    num_draws: int = 8
+    repeats: int = 1
+
+    # -- modes ----------------------------------------------------------------------------------------------
+
+    def _gradient(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return self.groups.of(self.density(self.groups.joined(theta, u))[1])
+
+    def _curvature(self, theta, u, gradient, unit) -> np.ndarray:
+        """Minus the Hessian of every group, each coordinate in a unit ``(G, k)``, shape ``(B, G, k, k)``."""
+        size = self.groups.size
+        moved = np.stack([u + INNER_STEP * unit * (np.arange(size) == j) for j in range(size)])
+        rows = np.broadcast_to(theta, (size, *theta.shape)).reshape(-1, theta.shape[1])
+        change = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(size, *u.shape) - gradient
+        found = -np.moveaxis(unit * change, 0, -1) / INNER_STEP
+        found = 0.5 * (found + found.swapaxes(-1, -2))
+        group, place = np.nonzero(~self.groups.there)  # nothing moves where there is no coordinate
+        found[:, group, place, :] = found[:, group, :, place] = 0.0
+        found[:, group, place, place] = 1.0
+        return found
+
+    def _stepped(self, theta, u, unit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """After a Newton step of every group: where, the step's length in sds, and the root of the covariance there."""
+        gradient = self._gradient(theta, u)
+        curvature = self._curvature(theta, u, gradient, unit)
+        # in units of each θ's own, which may be of other orders
+        own = 1 / np.sqrt(np.maximum(np.abs(np.einsum("bgii->bgi", curvature)), FLATTEST))
+        eig, vec = np.linalg.eigh(curvature * own[..., None] * own[..., None, :])
+        eig, own = np.maximum(np.abs(eig), FLATTEST), own * unit
+        share = np.einsum("bgij,bgi->bgj", vec, own * gradient)
+        length = np.sqrt((share**2 / eig).sum(-1))
+        step = own * np.einsum("bgij,bgj->bgi", vec, share / eig)
+        if not self.exact:
+            size = np.sqrt(((step / unit) ** 2).sum(-1, keepdims=True))
+            step *= np.minimum(1.0, INNER_STRIDE / np.maximum(size, 1e-300))
+        return (
+            u + np.where(self.groups.there, step, 0.0),
+            length,
+            own[..., None] * vec / np.sqrt(eig)[..., None, :],
+        )
+
+    def at(self, theta: np.ndarray) -> Normals:
+        """Gaussians around the modes at some θ ``(B, D)``: near the mode is near enough, the draws have weights."""
+        u = self.modes.centre + np.einsum("gkd,bd->bgk", self.slope, theta - self.theta)
+        u, length, root = self._stepped(theta, u, self.unit)
+        if self.exact:
+            return Normals(u, root)
+        for _ in range(MOST_INNER_STEPS):
+            far = length.max(1) > NEAR_MODE
+            if not far.any():
+                break
+            u[far], length[far], root[far] = self._stepped(theta[far], u[far], self.unit)
+        return Normals(u, root)
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """Sd of every coordinate given θ where the modes are known, shape ``(G, k)``."""
+        return np.sqrt((self.modes.root[0] ** 2).sum(-1))
+
+    def apart(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Distance of every group from its mode given θ, in sds and shape ``(B, G)``."""
+        normals = self.at(theta)
+        x = np.linalg.solve(normals.root, (u - normals.centre)[..., None])[..., 0]
+        return np.linalg.norm(np.where(self.groups.there, x, 0.0), axis=2)
+
+    # -- integrals ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        return qmc.Sobol(self.groups.size, scramble=True, seed=0).random(self.num_draws)
+
+    def _base(self, shape, rng) -> tuple[np.ndarray, np.ndarray]:
+        """Base draws ``(*shape, K, G, k)`` and their log density ``(*shape, K, G)``: at a lattice shifted at random.
+
+        In one dimension the lattice is one of equal steps, whose sum is the integral of a smooth peak to many digits; in
+        several it is one of equal chances, in tails as heavy as is affordable.
+        """
+        size, count = self.groups.size, self.num_draws
+        shift = rng.random((*shape, 1, len(self.groups), size))
+        if size == 1 and not self.exact:
+            x = LATTICE * (np.arange(count)[:, None, None] - 0.5 * count + shift)
+            return x, np.full(x.shape[:-1], -np.log(LATTICE * count))
+        x = ndtri(np.clip((self._points[:, None] + shift) % 1.0, 1e-12, 1 - 1e-12))
+        tail = 0.0 if self.exact else INNER_TAIL / np.sqrt(size / 2)
+        heavy = np.exp(0.5 * tail * x * x)
+        log_q = -0.5 * x * x - 0.5 * np.log(2 * np.pi) - np.log(heavy) - np.log1p(tail * x * x)
+        return x * heavy, np.where(self.groups.there, log_q, 0.0).sum(-1)
+
+    def integrals(self, theta: np.ndarray, rng: np.random.Generator) -> Integrals:
+        """Integrals of all groups at some θ.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (B, D)
+            Where.
+        rng : numpy.random.Generator
+            For the draws: every group at every θ has its own.
+        """
+        each = max(1, LARGEST_INNER // (self.num_draws * self.groups.dim))
+        found = [self._integrals(theta[i : i + each], rng) for i in range(0, len(theta), each)]
+        return Integrals.joined(found)
+
+    def _integrals(self, theta, rng) -> Integrals:
+        groups, count = self.groups, self.num_draws
+        normals = self.at(theta)
+        profile, slope = self.density(groups.joined(theta, normals.centre))
+        x, log_q = self._base((len(theta),), rng)
+        log_q = log_q - normals.log_det[:, None]
+        u = normals.centre[:, None] + np.einsum("bgij,bcgj->bcgi", normals.root, x)
+        u = np.where(groups.there, u, 0.0)
+        flat = groups.joined(np.repeat(theta, count, 0), u.reshape(-1, len(groups), groups.size))
+        parts = self.terms.of(self.target, flat).reshape(len(theta), count, -1)
+        own, rest = parts[:, :, :-1], parts[:, :, -1]
+        log_w = own - log_q
+        with np.errstate(all="ignore"):
+            log_sum = logsumexp(log_w, axis=1)
+            weight = np.exp(log_w - log_sum[:, None])
+        weight = np.where(np.isfinite(log_sum)[:, None], weight, 1 / count)
+        chosen = self._chosen(weight, rng)
+        drawn = np.take_along_axis(u, chosen[..., None], 1)
+        value = np.take_along_axis(own, chosen[:, :1], 1)[:, 0].sum(1) + rest[:, 0]
+        log_prob = rest[:, 0] + (log_sum - np.log(count)).sum(1)
+        # Laplace's approximation is near, unless double precision does not hold a density there, as at an sd of e^-90
+        volume = normals.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
+        above = log_prob - profile - volume
+        held = above < (EXACT_NATS if self.exact else LAPLACE_NATS * len(groups))
+        return Integrals(
+            np.where(held & (np.ptp(rest, 1) == 0), log_prob, -np.inf),
+            drawn,
+            value,
+            1 / (weight**2).sum(1) / count,
+            profile,
+            slope[:, groups.shared],
+        )
+
+    def _chosen(self, weight: np.ndarray, rng) -> np.ndarray:
+        """Which of the draws ``(B, K, G)`` are kept, by their weights, shape ``(B, R, G)``: one of each R-th of the mass."""
+        part = rng.random((len(weight), self.repeats, len(self.groups))).argsort(
+            1
+        )  # in an order of each group's own
+        at = (part + rng.random((len(weight), 1, len(self.groups)))) / self.repeats
+        below = np.cumsum(weight, 1)
+        found = np.stack([(below < at[:, r, None]).sum(1) for r in range(self.repeats)], 1)
+        return np.minimum(found, weight.shape[1] - 1)
+
+    # -- how it is made --------------------------------------------------------------------------------------
+
+    @classmethod
+    def around(cls, target, density, groups, terms, z, unit, rng) -> Inner | str:
+        """With the modes at one point, how they move, and whether the groups are Gaussian.
+
+        Parameters
+        ----------
+        target, density, groups, terms
+            As the attributes.
+        z, unit : numpy.ndarray, shape (dim,)
+            The point, and the scale of each coordinate.
+        rng : numpy.random.Generator
+            For starts of searches, and the test for Gaussians.
+
+        Returns
+        -------
+        Inner or str
+            What stands in the way, in words.
+        """
+        theta, size = z[groups.shared], groups.size
+        scale = groups.of(unit[None])[0]
+        root = np.where(groups.there, scale, 1.0)[None, :, :, None] * np.eye(size)
+        none = np.zeros((len(groups), size, len(theta)))
+        made = cls(target, density, groups, terms, theta, Normals(groups.of(z[None]), root), none)
+        found = made.moded(theta, made.modes.centre)
+        if found is None:
+            return "a group has no mode that Newton's method finds"
+        made = replace(made, modes=found)
+        several = made.several(rng)
+        if several.any():
+            return f"{several.sum()} groups have several modes of their own"
+        made = replace(made, slope=made.moving(unit[groups.shared]))
+        return replace(made, exact=made.gaussian(rng))
+
+    def moded(self, theta, u) -> Normals | None:
+        """The modes at one θ, by Newton steps from ``(1, G, k)`` until nothing moves."""
+        unit, length, root = self.unit, np.full((1, 1), np.inf), self.modes.root
+        for _ in range(MOST_NEWTON):
+            u, length, root = self._stepped(theta[None], u, unit)
+            if length.max() < SETTLED:
+                break
+            unit = np.sqrt((root[0] ** 2).sum(-1))
+        if not (np.isfinite(u).all() and length.max() < NEAR_MODE):
+            return None
+        return Normals(u, self._stepped(theta[None], u, unit)[2])
+
+    def several(self, rng) -> np.ndarray:
+        """Which groups have other modes of any mass, where searches from far away end, shape ``(G,)``."""
+        home, far = self.modes, np.repeat(FAR_STARTS, 2)[:, None, None]
+        away = rng.standard_normal((len(far), *home.centre.shape[1:]))
+        away *= far / np.linalg.norm(np.where(self.groups.there, away, 0.0), axis=2, keepdims=True)
+        away[1::2] = -away[::2]
+        u = home.centre + np.einsum("gij,bgj->bgi", home.root[0], np.where(self.groups.there, away, 0.0))
+        theta = np.broadcast_to(self.theta, (len(u), len(self.theta)))
+        for _ in range(MOST_NEWTON):
+            u, length, _ = self._stepped(theta, u, self.unit)
+            if np.nanmax(length) < NEAR_MODE:
+                break
+        apart = np.linalg.norm(np.linalg.solve(home.root, (u - home.centre)[..., None])[..., 0], axis=2)
+        value = self.terms.of(
+            self.target, self.groups.joined(np.r_[theta, theta[:1]], np.r_[u, home.centre])
+        )[:, :-1]
+        other = (apart > OWN_MODE) & (length < NEAR_MODE) & (value[:-1] > value[-1] - NEGLIGIBLE_MODE)
+        return other.any(0)
+
+    def moving(self, unit: np.ndarray) -> np.ndarray:
+        """Derivative of the modes with respect to θ."""
+        dim, root = len(self.theta), self.modes.root
+        theta = np.concatenate(
+            [self.theta + np.diag(INNER_STEP * unit), self.theta - np.diag(INNER_STEP * unit)]
+        )
+        u = np.broadcast_to(self.modes.centre, (2 * dim, *self.modes.centre.shape[1:]))
+        gradient = self._gradient(theta, u)
+        change = (gradient[:dim] - gradient[dim:]) / (2 * INNER_STEP * unit)[:, None, None]
+        return np.einsum("gij,glj,dgl->gid", root[0], root[0], change)
+
+    def gaussian(self, rng) -> bool:
+        """Whether the gradient of every group is linear in it, here and at another θ."""
+        centre, root = self.modes.centre, self.modes.root
+        for theta in (self.theta, self.theta + 0.5 * rng.standard_normal(len(self.theta))):
+            x = 3.0 * rng.standard_normal((3, *centre.shape[1:]))
+            x[2] = 0.5 * (x[0] + x[1])
+            step = np.einsum("bgij,cgj->cgi", root, x)
+            gradient = self._gradient(
+                np.broadcast_to(theta, (3, len(theta))), np.where(self.groups.there, centre + step, 0.0)
+            )
+            along = np.einsum("bgij,cgi->cgj", root, gradient)
+            if not np.abs(along[2] - 0.5 * (along[0] + along[1])).max() < EXACT_GROUP * (
+                1 + np.abs(along).max()
+            ):
+                return False
+        return True

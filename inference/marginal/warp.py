@@ -1,0 +1,271 @@
+"""Coordinates of θ in which skewed and heavy- or exponential-tailed marginals are normal.
+
+A log standard deviation that may be near zero has an exponential left tail, and beside it a peak of its own: it is the log
+of a normal that is cut off at zero. A logit of a probability near its bound has exponential tails too: the log of a gamma
+ratio (the exponential generalised beta of the second kind) has tails of any rates. The normal scores of the law that fits
+best are the coordinate. Where draws show neither skew nor tails a coordinate is left as it is.
+
+References
+----------
+McDonald & Xu (1995), A generalization of the beta distribution with applications, J. Econometrics 66.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import betainc, betaincinv, betaln, expit, log_ndtr, logit, ndtr, ndtri_exp
+
+from ..thresholds import BEND_GAIN, BEND_SEEN, BENT_MOST, CUT_NEAR, DEEP, FARTHEST_SCORE
+
+
+class Bend(Protocol):
+    """A law of one coordinate, as a map to a standard normal; all over arrays of any shape."""
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Log density."""
+        ...
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """Derivative of the log density."""
+        ...
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """Normal scores."""
+        ...
+
+    def value(self, score: np.ndarray) -> np.ndarray:
+        """Inverse of `score`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LogCut:
+    """The log of a normal cut off at zero."""
+
+    loc: float
+    scale: float
+
+    @classmethod
+    def free_of(cls, p: np.ndarray) -> LogCut:
+        """By two free numbers."""
+        return cls(p[0], np.exp(p[1]))
+
+    @classmethod
+    def starts(cls, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Free numbers to begin a search from."""
+        s = np.exp(x)
+        mean = weights @ s
+        return np.array([mean, np.log(np.sqrt(weights @ (s - mean) ** 2) + 1e-300)])
+
+    @property
+    def _edge(self) -> float:
+        return -self.loc / self.scale
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        b = np.exp(x) / self.scale + self._edge
+        return -0.5 * b * b - 0.5 * np.log(2 * np.pi) - np.log(self.scale) + x - log_ndtr(-self._edge)
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        above = np.exp(x) / self.scale
+        return 1 - (above + self._edge) * above
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        a, log_above = self._edge, x - np.log(self.scale)
+        b = np.exp(log_above) + a
+        near = (
+            -0.5 * a * a - 0.5 * np.log(2 * np.pi) + log_above
+        )  # of the first term, where the difference vanishes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = log_ndtr(b) + np.log(-np.expm1(log_ndtr(a) - log_ndtr(b)))
+        below = np.where(np.exp(np.minimum(log_above, 0.0)) < CUT_NEAR, near, far) - log_ndtr(-a)
+        beyond = log_ndtr(-b) - log_ndtr(-a)
+        return np.where(below < np.log(0.5), ndtri_exp(below), -ndtri_exp(np.minimum(beyond, 0.0)))
+
+    def value(self, score: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        a, log_mass = self._edge, log_ndtr(-self._edge)
+        near = log_ndtr(score) + log_mass + 0.5 * a * a + 0.5 * np.log(2 * np.pi)
+        low = ndtri_exp(np.minimum(np.logaddexp(log_ndtr(a), log_ndtr(score) + log_mass), 0.0))
+        high = -ndtri_exp(log_ndtr(-np.asarray(score)) + log_mass)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = np.log(np.where(score < 0, low, high) - a)
+        return np.log(self.scale) + np.where(np.exp(np.minimum(near, 0.0)) < CUT_NEAR, near, far)
+
+
+@dataclass(frozen=True, eq=False)
+class GammaRatio:
+    """``x = loc + scale log(Ga(a) / Ga(b))``."""
+
+    loc: float
+    scale: float
+    a: float
+    b: float
+
+    @classmethod
+    def free_of(cls, p: np.ndarray) -> GammaRatio:
+        """By four free numbers."""
+        return cls(p[0], np.exp(p[1]), np.exp(p[2]), np.exp(p[3]))
+
+    @classmethod
+    def starts(cls, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Free numbers to begin a search from."""
+        mean = weights @ x
+        sd = np.sqrt(weights @ (x - mean) ** 2)
+        tilt = np.clip(weights @ ((x - mean) / sd) ** 3, -1.5, 1.5)
+        return np.array([mean, np.log(sd), tilt, -tilt])
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        t = (x - self.loc) / self.scale
+        return (
+            self.a * -np.logaddexp(0, -t)
+            - self.b * np.logaddexp(0, t)
+            - betaln(self.a, self.b)
+            - np.log(self.scale)
+        )
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        t = (x - self.loc) / self.scale
+        return (self.a - (self.a + self.b) * expit(t)) / self.scale
+
+    def _log_below(self, t: np.ndarray, a: float, b: float) -> np.ndarray:
+        """Log probability of values below `t`, which is in the lower half: by its series' first term where it is tiny."""
+        with np.errstate(divide="ignore"):
+            found = np.log(betainc(a, b, expit(t)))
+        return np.where(found > DEEP, found, a * np.minimum(t, 0.0) - np.log(a) - betaln(a, b))
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        t = (x - self.loc) / self.scale
+        upper = betainc(self.a, self.b, expit(t)) > 0.5
+        low, high = (
+            ndtri_exp(self._log_below(t, self.a, self.b)),
+            -ndtri_exp(self._log_below(-t, self.b, self.a)),
+        )
+        return np.where(upper, high, low)
+
+    def value(self, score: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        score = np.asarray(score, float)
+        low = _quantile(-np.abs(score), self.a, self.b)
+        high = -_quantile(-np.abs(score), self.b, self.a)
+        return self.loc + self.scale * np.where(score < 0, low, high)
+
+
+def _quantile(score: np.ndarray, a: float, b: float) -> np.ndarray:
+    """Logit of the lower quantile at a score of at most 0."""
+    p = ndtr(score)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = betaincinv(a, b, p)
+        found = logit(x)
+    tail = (log_ndtr(score) + np.log(a) + betaln(a, b)) / a  # of the first term of the series
+    return np.where(x > 1e-290, found, tail)
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """A monotone map of each coordinate; None where it is left as it is."""
+
+    bends: tuple[Bend | None, ...]
+
+    @property
+    def straight(self) -> bool:
+        """Whether nothing is bent."""
+        return all(bend is None for bend in self.bends)
+
+    def _each(self, x: np.ndarray, apply: Callable[[Bend, np.ndarray], np.ndarray]) -> np.ndarray:
+        out = np.array(x, float)
+        for j, bend in enumerate(self.bends):
+            if bend is not None:
+                out[:, j] = apply(bend, out[:, j])
+        return out
+
+    def scores(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates ``(B, D)``, and the log Jacobian of the map to them, shape ``(B,)``."""
+        with np.errstate(all="ignore"):
+            s = self._each(
+                theta, lambda bend, x: np.nan_to_num(np.clip(bend.score(x), -FARTHEST_SCORE, FARTHEST_SCORE))
+            )
+        log_jacobian = np.zeros(len(theta))
+        for j, bend in enumerate(self.bends):
+            if bend is not None:
+                log_jacobian += bend.log_prob(theta[:, j]) + 0.5 * (s[:, j] ** 2 + np.log(2 * np.pi))
+        return s, log_jacobian
+
+    def pulled(self, theta: np.ndarray, scores: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Gradients ``(B, D)`` of a log density as those of the density of the scores."""
+        out = np.array(gradient)  # where the score is the farthest it is no map, and the draws have no weight
+        for j, bend in enumerate(self.bends):
+            if bend is not None:
+                x, s = theta[:, j], scores[:, j]
+                with np.errstate(over="ignore"):
+                    stretch = np.exp(-0.5 * (s**2 + np.log(2 * np.pi)) - bend.log_prob(x))  # dx/ds
+                out[:, j] = np.where(
+                    np.abs(s) < FARTHEST_SCORE, (out[:, j] - bend.slope(x)) * stretch - s, 0.0
+                )
+        return out
+
+    def values(self, scores: np.ndarray) -> np.ndarray:
+        """Inverse of `scores`."""
+        return self._each(scores, lambda bend, s: bend.value(s))
+
+    @classmethod
+    def none(cls, dim: int) -> Warp:
+        """Nothing is bent."""
+        return cls((None,) * dim)
+
+    @classmethod
+    def of(cls, theta: np.ndarray, weights: np.ndarray, positive: np.ndarray) -> Warp:
+        """By weighted draws ``(S, D)``; `positive` are coordinates that are logs of positive quantities."""
+        return cls(tuple(_bend(x, weights, own) for x, own in zip(theta.T, positive, strict=True)))
+
+
+def _bend(x: np.ndarray, weights: np.ndarray, positive: bool) -> Bend | None:
+    """By maximum likelihood, where skew or tails are seen and the likelihood gains by it.
+
+    The log of a positive quantity is bent in any case: its tail towards zero is exponential, and few draws show it.
+    """
+    size = 1 / np.sum(weights**2)
+    mean = weights @ x
+    sd = np.sqrt(weights @ (x - mean) ** 2)
+    if not sd > 0:
+        return None
+    if positive:
+        return max(
+            (_fitted(kind, x, weights, size) for kind in (LogCut, GammaRatio)), key=lambda pair: pair[0]
+        )[1]
+    z = (x - mean) / sd
+    skew, kurtosis = weights @ z**3, weights @ z**4 - 3
+    if abs(skew) < BEND_SEEN * np.sqrt(6 / size) and kurtosis < BEND_SEEN * np.sqrt(24 / size):
+        return None
+    gained, bend = _fitted(GammaRatio, x, weights, size)
+    plain = -0.5 * np.log(2 * np.pi) - 0.5 - np.log(sd) - np.log(size) / size
+    return bend if size * (gained - plain) > BEND_GAIN else None
+
+
+def _fitted(kind, x: np.ndarray, weights: np.ndarray, size: float) -> tuple[float, Bend | None]:
+    """Mean log density of the best law of a kind, and the law."""
+    start = kind.starts(x, weights)
+
+    def loss(p):  # free numbers far from the first say little
+        value = -weights @ np.maximum(kind.free_of(p).log_prob(x), -1e6) + 0.01 / size * np.sum(p[2:] ** 2)
+        return value if np.isfinite(value) else 1e6
+
+    with np.errstate(all="ignore"):
+        found = minimize(loss, start, method="BFGS", options={"maxiter": 200})
+    if (
+        not (np.isfinite(found.x).all() and np.isfinite(found.fun))
+        or np.abs(found.x[2:]).max(initial=0) > BENT_MOST
+    ):
+        return -np.inf, None
+    # Schwarz's price of free numbers
+    return -float(found.fun) - 0.5 * len(start) * np.log(size) / size, kind.free_of(found.x)

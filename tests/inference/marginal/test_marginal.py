@@ -1,0 +1,372 @@
+"""Groups summed out: their integrals against closed forms and quadrature, the weights of what they share against exact answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from elboroom.guides import Affine, FullRank
+from elboroom.guides.choose import Plan
+from elboroom.guides.structure import links
+from elboroom.inference.evidence.law import Law
+from elboroom.inference.ladder import Run, State
+from elboroom.inference.ladder.marginal import SummedOut
+from elboroom.inference.ladder.short_chains import ShortChains
+from elboroom.inference.ladder.weigh import Weigh
+from elboroom.inference.marginal.groups import Groups, Terms
+from elboroom.inference.marginal.inner import Inner, Integrals
+from elboroom.inference.marginal.outer import Kernels, Sample
+from elboroom.inference.marginal.warp import GammaRatio, LogCut, Warp
+from elboroom.inference.run.watch import Watch
+from scipy import stats
+from scipy.integrate import quad
+
+import elboroom as er
+
+RNG = np.random.default_rng(3)
+SCHOOLS = np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
+COUNTS = np.array([3, 0, 7, 2, 5, 1]), np.array([8, 6, 9, 8, 7, 8])
+PUPIL = np.repeat(np.arange(6), 5)
+TESTED = RNG.normal(size=30)
+SCORES = 0.5 * TESTED + RNG.normal(size=6)[PUPIL] + 0.3 * RNG.normal(size=30)
+
+
+@er.model
+def schools(y, sigma):
+    mu = er.sample("mu", er.Normal(0, 5))
+    tau = er.sample("tau", er.HalfCauchy(5))
+    with er.plate("school", len(y)):
+        theta = er.sample("theta", er.Normal(mu, tau))
+        er.observe("y", er.Normal(theta, sigma), y)
+
+
+@er.model
+def herds(y, n):
+    level = er.sample("level", er.Normal(0, 2))
+    scale = er.sample("scale", er.HalfNormal(1))
+    u = er.sample("u", er.Normal(0, scale).expand([len(y)]).to_event(1))
+    with er.plate("herd", len(y)):
+        er.observe("y", er.Binomial(n, logits=level + u), y)
+
+
+@er.model
+def lines(x, pupil, y):
+    """Intercepts and slopes by pupil."""
+    scale = er.sample("scale", er.HalfNormal(1).expand([2]).to_event(1))
+    sigma = er.sample("sigma", er.HalfNormal(1))
+    with er.plate("pupil", er.levels(pupil)):
+        a = er.sample("a", er.Normal(0, scale[0]))
+        b = er.sample("b", er.Normal(0.5, scale[1]))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[pupil] + b[pupil] * x, sigma), y)
+
+
+@er.model
+def doubled(y):
+    """Every group has two modes of its own, the sign of u left open."""
+    scale = er.sample("scale", er.HalfNormal(1))
+    with er.plate("group", len(y)):
+        u = er.sample("u", er.Normal(0, 3 * scale))
+        er.observe("y", er.Normal(u**2, 0.5), y)
+
+
+@er.model
+def summed(y):
+    """One term sees all groups."""
+    scale = er.sample("scale", er.HalfNormal(1))
+    with er.plate("group", 5):
+        u = er.sample("u", er.Normal(0, scale))
+        er.observe("y", er.Normal(u, 1.0), y)
+    er.factor("together", -0.5 * (er.math.sum(u) - 1.0) ** 2)
+
+
+def inner_of(target, z, rng, unit=None):
+    unit = np.ones(target.dim) if unit is None else unit
+    groups = Groups.of_links(target, links(target, 1, 3))
+    terms = Terms.tested(target, groups, z, unit, rng)
+    return Inner.around(target, target.value_and_grad, groups, terms, z, unit, rng)
+
+
+# -- groups and terms ------------------------------------------------------------------------------------
+
+
+def test_what_is_shared_is_the_least_that_leaves_groups_apart():
+    groups = Groups.of_links(*(lambda t: (t, links(t, 1, 3)))(lines(TESTED, PUPIL, SCORES).target()))
+    assert groups.shared.tolist() == [0, 1, 2]
+    assert groups.members.tolist() == [[3 + g, 9 + g] for g in range(6)]
+    z = RNG.normal(size=(4, 15))
+    assert np.array_equal(groups.joined(z[:, groups.shared], groups.of(z)), z)
+
+
+def test_of_crossed_effects_the_larger_is_summed_out():
+    @er.model
+    def crossed(person, item, y):
+        with er.plate("person", er.levels(person)):
+            a = er.sample("a", er.Normal(0, 1))
+        with er.plate("item", er.levels(item)):
+            b = er.sample("b", er.Normal(0, 1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(a[person] + b[item], 1.0), y)
+
+    target = crossed(np.arange(100) % 20, np.arange(100) // 20, RNG.normal(size=100)).target()
+    groups = Groups.of_links(target, links(target, 1, 3))
+    assert len(groups) == 20
+    assert groups.shared.tolist() == list(range(20, 25))
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_terms_add_up_to_the_density_and_each_is_its_groups_own(backend, rng):
+    target = herds(*COUNTS).target(backend)
+    z = rng.normal(size=(3, target.dim))
+    total = sum(value.sum(1) for value in target.terms(z).values())
+    assert total == pytest.approx(target.value_and_grad(z)[0], rel=1e-10)
+
+    groups = Groups.of_links(target, links(target, 1, 3))
+    parts = Terms.tested(target, groups, z[0], np.ones(target.dim), rng).of(target, z)
+    assert parts.sum(1) == pytest.approx(total, rel=1e-10)
+    level, scale, u = z[:, 0], np.exp(z[:, 1]), z[:, 2:]  # of an event: each element is a group's own
+    if "u" in target.centring:
+        pytest.skip("centred otherwise")
+    expected = stats.norm.logpdf(u, 0, scale[:, None]) + stats.binom.logpmf(
+        COUNTS[0], COUNTS[1], 1 / (1 + np.exp(-level[:, None] - u))
+    )
+    assert parts[:, :-1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_term_that_sees_several_groups_is_noticed(rng):
+    target = summed(np.arange(5.0)).target()
+    groups = Groups(6, np.array([0]), np.arange(1, 6)[:, None])
+    assert Terms.tested(target, groups, np.zeros(6), np.ones(6), rng) is None
+
+
+# -- integrals -------------------------------------------------------------------------------------------
+
+
+def test_integrals_of_gaussian_groups_are_exact(rng):
+    target = lines(TESTED, PUPIL, SCORES).target()
+    inner = inner_of(target, 0.1 * rng.normal(size=target.dim), rng)
+    assert inner.exact
+    theta = np.array([[0.2, -0.5, -1.0], [-3.0, 0.3, 0.1], [0.5, -6.0, -0.7]])
+    found = replace(inner, num_draws=1).integrals(theta, rng)
+    for t, value in zip(theta, found.log_prob, strict=True):
+        first, second, sigma = np.exp(t)
+        expected = stats.halfnorm.logpdf(np.exp(t)).sum() + t.sum()
+        for g in range(6):
+            x, y = TESTED[PUPIL == g], SCORES[PUPIL == g]
+            covariance = first**2 + second**2 * np.outer(x, x) + sigma**2 * np.eye(len(x))
+            expected += stats.multivariate_normal.logpdf(y, 0.5 * x, covariance)
+        assert value == pytest.approx(expected, abs=1e-5)
+
+
+def test_integrals_of_counts_are_those_of_quadrature(rng):
+    target = herds(*COUNTS).target().centred({"u": 1.0})
+    inner = inner_of(target, 0.1 * rng.normal(size=target.dim), rng)
+    assert not inner.exact
+    theta = np.array([[-0.5, 0.0], [0.7, -2.0], [-1.5, 0.8]])
+    found = replace(inner, num_draws=16).integrals(theta, rng)
+    for t, value in zip(theta, found.log_prob, strict=True):
+        level, scale = t[0], np.exp(t[1])
+        expected = stats.norm.logpdf(level, 0, 2) + stats.halfnorm.logpdf(scale) + t[1]
+        for y, n in zip(*COUNTS, strict=True):
+            h = lambda u: stats.norm.pdf(u, 0, scale) * stats.binom.pmf(y, n, 1 / (1 + np.exp(-level - u)))  # noqa: B023, E731
+            expected += np.log(quad(h, -9 * scale, 9 * scale, epsabs=1e-13, limit=200)[0])
+        assert value == pytest.approx(expected, abs=1e-3)
+
+
+def test_draws_of_a_group_are_of_its_law_given_what_is_shared(rng):
+    target = herds(*COUNTS).target().centred({"u": 1.0})
+    inner = replace(inner_of(target, 0.1 * rng.normal(size=target.dim), rng), num_draws=12, repeats=4)
+    u = inner.integrals(np.tile([[-0.5, 0.2]], (4000, 1)), rng).u
+    scale = np.exp(0.2)
+    for g, (y, n) in enumerate(zip(*COUNTS, strict=True)):
+        grid = np.linspace(-8, 8, 4001)
+        p = stats.norm.pdf(grid, 0, scale) * stats.binom.pmf(y, n, 1 / (1 + np.exp(0.5 - grid)))
+        p /= p.sum()
+        mean = p @ grid
+        sd = np.sqrt(p @ (grid - mean) ** 2)
+        for r in range(4):  # each of those of one θ is a draw by itself
+            assert abs(u[:, r, g, 0].mean() - mean) < 4 * sd / np.sqrt(4000)
+            assert u[:, r, g, 0].std() == pytest.approx(sd, rel=0.05)
+    flat = u[:, 0, :, 0]
+    assert np.abs(np.corrcoef(flat.T) - np.eye(6)).max() < 0.07  # groups are independent of each other
+
+
+def test_groups_with_modes_of_their_own_are_told(rng):
+    target = doubled(np.array([4.0, 9, 5, 7])).target().centred({"u": 1.0})
+    z = np.concatenate([[0.0], np.sqrt([4.0, 9, 5, 7])])
+    assert inner_of(target, z, rng, np.full(5, 0.1)) == "4 groups have several modes of their own"
+
+
+# -- coordinates of what is shared -------------------------------------------------------------------------
+
+BENDS = (
+    LogCut(1.0, 0.3),
+    LogCut(-0.5, 0.7),
+    GammaRatio(0.3, 0.5, 0.4, 6.0),
+    GammaRatio(-1.0, 2.0, 20.0, 30.0),
+)
+
+
+@pytest.mark.parametrize("bend", BENDS)
+def test_bends_are_maps_to_a_standard_normal(bend):
+    score = np.linspace(-9, 9, 401)
+    x = bend.value(score)
+    assert (np.diff(x) > 0).all()
+    assert bend.score(x) == pytest.approx(score, abs=1e-9)
+    step = 1e-5
+    change = (bend.score(x + step) - bend.score(x - step)) / (2 * step)
+    density = np.log(change) - 0.5 * bend.score(x) ** 2 - 0.5 * np.log(2 * np.pi)
+    assert bend.log_prob(x)[40:-40] == pytest.approx(density[40:-40], abs=1e-4)
+    slope = (bend.log_prob(x + step) - bend.log_prob(x - step)) / (2 * step)
+    assert bend.slope(x)[40:-40] == pytest.approx(slope[40:-40], abs=1e-5, rel=1e-5)
+
+
+def test_a_bend_is_that_of_the_draws(rng):
+    x = np.column_stack([BENDS[0].value(rng.normal(size=3000)), rng.normal(size=3000)])
+    warp = Warp.of(x, np.full(3000, 1 / 3000), np.array([True, False]))
+    assert warp.bends[1] is None
+    scores, log_jacobian = warp.scores(x)
+    assert stats.kstest(scores[:, 0], "norm").pvalue > 0.01
+    assert warp.values(scores) == pytest.approx(x, abs=1e-8)
+    assert log_jacobian == pytest.approx(
+        warp.bends[0].log_prob(x[:, 0]) - stats.norm.logpdf(scores[:, 0]), abs=1e-9
+    )
+    # gradients of the density of scores, where that of x is the bend's own: a standard normal's
+    gradient = np.column_stack([warp.bends[0].slope(x[:, 0]), -x[:, 1]])
+    assert warp.pulled(x, scores, gradient) == pytest.approx(-scores, abs=1e-6)
+
+
+# -- draws of what is shared -------------------------------------------------------------------------------
+
+
+def known(log_prob, slope):
+    """Integrals of a density of θ that is known."""
+
+    def integrals(theta, rng):
+        nothing = np.zeros((len(theta), 1, 0, 0))
+        value = log_prob(theta)
+        return Integrals(value, nothing, value, np.ones((len(theta), 0)), value, slope(theta))
+
+    return integrals
+
+
+@pytest.mark.parametrize("dim", [3, 30])
+def test_laws_follow_the_weights(dim, rng):
+    root = np.linalg.cholesky(np.eye(dim) + 0.5)
+    precision = np.linalg.inv(root @ root.T)
+    integrals = known(
+        lambda t: stats.multivariate_normal.logpdf(t, np.full(dim, 0.4), root @ root.T) + 2.0,
+        lambda t: (0.4 - t) @ precision,
+    )
+    first = Kernels(Warp.none(dim), np.zeros(dim), np.eye(dim), np.zeros(dim, bool))
+    sample = Sample.drawn(integrals, first, 500, rng)
+    for _ in range(3):
+        sample = sample.more(integrals, sample.followed(rng), 500, rng)
+    assert sample.khat < 0.5
+    assert sample.size > 0.5 * len(sample)
+    evidence = np.log(np.mean(np.exp(sample.log_weights)))
+    assert evidence == pytest.approx(2.0, abs=0.1)
+    mean = sample.weights @ sample.theta
+    assert np.abs(mean - 0.4).max() < 4 * np.sqrt(1.5 / sample.size)
+
+
+def test_the_density_of_kernels_is_that_of_their_draws(rng):
+    warp = Warp((LogCut(1.0, 0.5), None))
+    centres = rng.normal(size=(40, 2))
+    law = Kernels(warp, np.zeros(2), np.array([[1.0, 0], [0.4, 0.8]]), np.zeros(2, bool), centres, 0.4)
+    theta = law.sample(40_000, rng)
+    # by importance sampling from them, a density that is known integrates to one
+    log_target = stats.norm.logpdf(theta, [0.0, 0.3], [0.4, 0.7]).sum(1)
+    weights = np.exp(log_target - law.log_prob(theta))
+    assert weights.mean() == pytest.approx(1.0, abs=4 * weights.std() / 200)
+
+
+def test_draws_that_share_something_count_as_fewer(rng):
+    shared, own = np.repeat(rng.normal(size=500), 4), rng.normal(size=2000)
+    law = Law("psis", np.zeros((2000, 1)), np.full(2000, 1 / 2000), repeats=4)
+    found = law.inefficiency(np.column_stack([shared, own, shared + own]))
+    assert found[0] == pytest.approx(4.0)
+    assert 1.0 <= found[1] < 1.4
+    assert found[2] == pytest.approx(2.5, abs=0.5)
+
+
+# -- the stage -----------------------------------------------------------------------------------------------
+
+
+def fitted(target, mean, sd):
+    """A state after a fit that ended at independent normals, and its weights."""
+    best, family = Affine(np.asarray(mean, float), np.diag(np.asarray(sd, float))), FullRank()
+    guide = family.bind(target)
+    state = State(target, Plan(family, ""), best=best, ends=np.zeros((0, target.dim)))
+    run = Run(Watch(progress=False))
+    return Weigh().run(replace(state, family=family, guide=guide, fitted=guide.near(best)), run)[0], run
+
+
+@pytest.fixture(scope="module")
+def eight():
+    """Exact moments of mu, tau and the first school's effect."""
+    y, sigma = SCHOOLS
+    mu, log_tau = np.meshgrid(np.linspace(-20, 25, 901), np.linspace(-9, 5, 1401), indexing="ij")
+    tau = np.exp(log_tau)
+    value = stats.norm.logpdf(mu, 0, 5) + stats.halfcauchy.logpdf(tau, scale=5) + log_tau
+    for one, s in zip(y, sigma, strict=True):
+        value = value + stats.norm.logpdf(one, mu, np.hypot(tau, s))
+    p = np.exp(value - value.max())
+    p /= p.sum()
+    precision = 1 / tau**2 + 1 / sigma[0] ** 2
+    centre = (mu / tau**2 + y[0] / sigma[0] ** 2) / precision
+    moments = [(mu, 0.0), (tau, 0.0), (centre, 1 / precision)]
+    out = []
+    for x, extra in moments:
+        mean = (p * x).sum()
+        out.append((mean, np.sqrt((p * ((x - mean) ** 2 + extra)).sum())))
+    return out
+
+
+def test_eight_schools_are_right_and_trusted(eight):
+    target = schools(*SCHOOLS).target().centred({"theta": 1.0})
+    mean, sd = np.r_[4.4, 1.0, np.full(8, 4.4)], np.r_[3.2, 1.0, np.full(8, 4.5)]
+    state, run = fitted(target, mean, sd)
+    assert SummedOut().wants(state)
+    after, line = SummedOut().run(state, run)
+    assert line.reason.startswith("8 groups of 1 summed out, 2 shared")
+    assert after.pool.khat < 0.5
+    assert ShortChains().wants(after) is None
+    values = target.constrain(after.law.z)
+    columns = np.column_stack([values["mu"], values["tau"], values["theta"][:, 0]])
+    noise = np.sqrt(after.law.inefficiency(columns) / (after.pool.size * after.law.repeats))
+    for x, (exact, spread), se in zip(columns.T, eight, noise, strict=True):
+        found = after.law.weights @ x
+        assert abs(found - exact) < 4 * se * spread
+        # tau's law is heavy-tailed: its sd is hard to know
+        assert np.sqrt(after.law.weights @ (x - found) ** 2) == pytest.approx(spread, rel=0.1)
+    assert after.covers(after.law.z[0])
+    assert not after.covers(after.law.z[0] + np.r_[0, 0, np.full(8, 300.0)])
+
+
+def test_the_same_seed_gives_the_same_draws():
+    target = schools(*SCHOOLS).target().centred({"theta": 1.0})
+    mean, sd = np.r_[4.4, 1.0, np.full(8, 4.4)], np.r_[3.2, 1.0, np.full(8, 4.5)]
+    one, two = (SummedOut().run(*fitted(target, mean, sd))[0].law.z for _ in range(2))
+    assert np.array_equal(one, two)
+
+
+def test_what_has_no_groups_is_left_as_it_is():
+    @er.model
+    def plain(y):
+        b = er.sample("b", er.Normal(0, 1).expand([4]).to_event(1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(er.math.sum(b**3), 1.0), y)
+
+    target = plain(np.ones(6)).target()
+    state, run = fitted(target, np.full(4, 0.5), np.full(4, 0.3))
+    after, line = SummedOut().run(state, run)
+    assert after is state
+    assert line is None
+
+
+def test_groups_that_cannot_be_summed_out_leave_the_ladder_to_go_on():
+    target = doubled(np.array([4.0, 9, 5, 7])).target().centred({"u": 1.0})
+    state, run = fitted(target, np.r_[0.0, np.sqrt([4.0, 9, 5, 7])], np.r_[0.3, np.full(4, 0.1)])
+    after, line = SummedOut().run(state, run)
+    assert after.law is state.law
+    assert "several modes" in line.reason
