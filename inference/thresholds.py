@@ -118,6 +118,8 @@ TAIL_SHARE, TAIL_SCALE, KERNELS, WIDTHS, HELD_BACK = (
 )
 """Share of Student t in each kernel and its scale, kernels, their widths as a share of the posterior's, of which 1 is one Gaussian, and how
 far moments are held back to those of the law before."""
+LEAST_LOG = -1e3
+"""Log density that a law has at the least where laws are compared: one draw out of reach is one."""
 LEAST_HELD = 1e-6
 """Share of the last law's covariance that is added in any case, so that a few draws span all directions."""
 KERNELS_HELP, MOMENTS = 12, 4000
@@ -129,6 +131,8 @@ CUT_NEAR = 1e-5
 """Distance from the cut, in sds of the normal, up to which its density is flat."""
 DEEP = -650.0
 """Log probability below which a tail is continued by its leading term: double precision holds no smaller one."""
+LARGEST_SUMMED = 2**27
+"""Coordinates of all draws of what groups share together with the groups' own: 1 GiB of doubles."""
 KNOTS, REGRESSED = 9, 0.15
 """Knots of a regression's splines between −2.5 and 2.5 sds; its error, in nats, up to which its slopes are those of an
 integral."""

@@ -27,7 +27,7 @@ from ..thresholds import (
     INNER_DRAWS,
     INNER_NOISE,
     KHAT_TRUSTED,
-    LARGEST_BLOCK,
+    LARGEST_SUMMED,
     LEAST_SHARED,
     MOST_INNER_DRAWS,
     MOST_SHARED_DRAWS,
@@ -61,7 +61,10 @@ class SummedOut:
 
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
-        open_ = state.extensible and state.pool is not None and short(state)
+        open_ = (
+            state.extensible and state.pool is not None and state.rows.rich and _most(state) >= LEAST_SHARED
+        )
+        open_ = open_ and short(state)
         return "the joint weights leave something to establish" if open_ else None
 
     def guide(self, state: State) -> str:
@@ -69,8 +72,8 @@ class SummedOut:
         return "marginal + psis"
 
     def price(self, state: State) -> float:
-        """See `Stage.price`."""
-        return np.nan
+        """See `Stage.price`: for each draw the gradients of two coordinates, and values at the points of an integral."""
+        return LEAST_SHARED * (4 + INNER_DRAWS / 2)
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -84,8 +87,8 @@ class SummedOut:
             return state, None
         if isinstance(inner, str):
             return state, Line(self.guide(state), inner)
-        fits = LARGEST_BLOCK // (MOST_SHARED_DRAWS * state.target.dim)
-        inner = _quiet(replace(inner, repeats=int(np.clip(fits, 1, REPEATS))), _first(state, inner), rng)
+        repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
+        inner = _quiet(replace(inner, repeats=repeats), _first(state, inner), rng)
         if inner is None:
             return state, Line(self.guide(state), "the integrals over the groups are too noisy")
         sample = _sampled(state, run, inner, rng)
@@ -155,13 +158,19 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> Sample:
     """Rounds of draws from laws that follow the weights, and then as many draws as the Monte Carlo errors ask for."""
     law = _first(state, inner)
     sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
-    while len(sample) < MOST_SHARED_DRAWS and not run.stop():
+    while len(sample) < _most(state) and not run.stop():
         held = sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
         if held and len(sample) >= LEAST_SHARED and not _noisy(state, inner, sample):
             break
         law = law if held else sample.followed(rng)
-        sample = sample.more(inner.integrals, law, max(FIRST_SHARED, len(sample) // 3), rng)
+        count = min(max(FIRST_SHARED, len(sample) // 3), _most(state) - len(sample))
+        sample = sample.more(inner.integrals, law, count, rng)
     return sample
+
+
+def _most(state: State) -> int:
+    """Draws that fit into memory, with the coordinates of all groups."""
+    return min(MOST_SHARED_DRAWS, LARGEST_SUMMED // state.target.dim)
 
 
 def _noisy(state: State, inner: Inner, sample: Sample) -> bool:
@@ -191,6 +200,6 @@ def _established(state: State, run: Run, inner: Inner, sample: Sample) -> State:
     pool = Pool(z, state.best.inverse(z)[0], value, grad, log_weights, log_weights, np.ones(len(z), bool))
     x, h = whitened(sample)
     residual = None if h is None else stein(x[good], h[good], sample.weights[good])
-    residual = SharedStein(residual, np.repeat(x[good], law.repeats, 0), np.asarray(law.weights))
+    shared = SharedStein(residual, np.repeat(x[good], law.repeats, 0), np.asarray(law.weights))
     covers = partial(sample.covers, inner, rng=run.rng(12))
-    return replace(state, pool=pool, law=law, stein=residual, covers=covers)
+    return replace(state, pool=pool, law=law, stein=shared, covers=covers)

@@ -32,6 +32,7 @@ from ..thresholds import (
     KERNELS_HELP,
     KNOTS,
     LEAST_HELD,
+    LEAST_LOG,
     MOMENTS,
     NEGLIGIBLE_SHARE,
     OWN_PLACE,
@@ -139,10 +140,10 @@ class Kernels:
             return replace(law, centres=centre + np.sqrt(1 - width**2) * centred[chosen], width=width)
 
         def fit(law: Kernels, own: np.ndarray) -> float:
-            return own @ np.maximum(law.log_prob(x), -1e3)
+            return float(own @ np.maximum(law.log_prob(x), LEAST_LOG))
 
         def held_out(held: float, width: float) -> float:
-            return np.mean([fit(made(x, one, held, width), other) for one, other in (parts, parts[::-1])])
+            return 0.5 * sum(fit(made(x, one, held, width), other) for one, other in (parts, parts[::-1]))
 
         held = max(HELD_BACK, key=lambda share: held_out(share, 1.0))
         widths = WIDTHS if theta.shape[1] <= KERNELS_HELP else WIDTHS[:1]
