@@ -87,8 +87,11 @@ OWN_MODE, NEGLIGIBLE_MODE = 1.0, 12.0
 """Distance in sds from which another end of a search is another mode, and how far in nats below the first it may lie."""
 OWN_PLACE = 4.0
 """Distance in sds of a group from its mode up to which a place is its own."""
-LATTICE = 1.2
-"""Step of the lattice of an integral in one dimension, in sds: for a Gaussian its sum is right to 2e-6."""
+LATTICE, BENT = 1.0, 0.3
+"""Step of the lattice of an integral in one dimension, and how its points spread: the t-th lies ``sinh(BENT t) / BENT`` sds from
+the mode."""
+EDGES_HELD = 1e-4
+"""Share of an integral that the outermost points of its lattice may hold: beyond them there is no more."""
 INNER_TAIL = 0.1
 """How heavy the tails of a group's draws are (Hoaglin's h) in two dimensions: those of a law with 10 degrees of freedom."""
 EXACT_GROUP = 1e-7
@@ -98,13 +101,15 @@ EXACT_NATS, LAPLACE_NATS = 0.1, 3.0
 the integral's but rounding's."""
 LARGEST_INNER = 2**22
 """Numbers of one call for integrals: 32 MB in double precision, by memory."""
-INNER_DRAWS, MOST_INNER_DRAWS = 8, 128
+INNER_DRAWS, MOST_INNER_DRAWS = 10, 160
 """Draws of the first estimate of an integral, and of the most that is spent on one."""
 INNER_NOISE = 0.1
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.1) of their effective
 size is left."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 8000
 """Draws of what groups share: of the first round, of all at the least, and at the most."""
+TRIED_SHARED, WATCHED = 64, 32
+"""Draws at which the noise of the integrals is seen; groups, those whose draws are worth least, whose weights' tails are."""
 WORTH = 0.5
 """Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust."""
 WATCHED = 64

@@ -22,16 +22,19 @@ from ..marginal.inner import Inner
 from ..marginal.outer import Kernels, Sample, whitened
 from ..marginal.warp import Warp
 from ..thresholds import (
+    EDGES_HELD,
     ENOUGH_NOISE,
     FIRST_SHARED,
     INNER_DRAWS,
     INNER_NOISE,
+    KHAT_LIMIT,
     KHAT_TRUSTED,
     LARGEST_SUMMED,
     LEAST_SHARED,
     MOST_INNER_DRAWS,
     MOST_SHARED_DRAWS,
     REPEATS,
+    TRIED_SHARED,
     WORTH,
 )
 from .climb import Line
@@ -90,7 +93,9 @@ class SummedOut:
         repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
         inner = _quiet(replace(inner, repeats=repeats), _first(state, inner), rng)
         if inner is None:
-            return state, Line(self.guide(state), "the integrals over the groups are too noisy")
+            return state, Line(
+                self.guide(state), "the integrals over the groups are too noisy, or their tails too heavy"
+            )
         sample = _sampled(state, run, inner, rng)
         words = (
             f"{len(inner.groups)} groups of {inner.groups.size} summed out, {len(inner.theta)} shared: "
@@ -98,6 +103,10 @@ class SummedOut:
         )
         if not sample.khat < khat_threshold(len(sample)):
             return state, Line(self.guide(state), words, {"khat": sample.khat})
+        if (sample.weights @ sample.found.edges).max() > 4 * EDGES_HELD:
+            return state, Line(
+                self.guide(state), f"{words}; groups have tails that the integrals do not reach"
+            )
         state = _established(state, run, inner, sample)
         return state, Line(self.guide(state), words, measured(state.pool))
 
@@ -136,20 +145,19 @@ def _first(state: State, inner: Inner) -> Kernels:
 
 
 def _quiet(inner: Inner, law: Kernels, rng) -> Inner | None:
-    """With as many draws for each integral as let the weights of θ hardly feel their noise."""
+    """With as many draws for each integral as let the weights of θ hardly feel their noise, and as reach its tails."""
     if inner.exact:
         return replace(inner, num_draws=1)
-    theta, draws = law.sample(32, rng), INNER_DRAWS
+    theta, draws = law.sample(TRIED_SHARED, rng), INNER_DRAWS
     while draws <= MOST_INNER_DRAWS:
         inner = replace(inner, num_draws=draws)
         one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
-        apart = one.log_prob - two.log_prob
+        apart = (one.log_prob - two.log_prob) ** 2
         apart = apart[np.isfinite(apart)]
-        if (
-            len(apart) > len(theta) // 2
-            and np.mean(np.minimum(apart**2, 4 * np.median(apart**2) + 1e-300)) / 2 < INNER_NOISE
-        ):
-            return inner
+        known = len(apart) > len(theta) // 2
+        if known and np.minimum(apart, 4 * np.median(apart)).mean() < 2 * INNER_NOISE:
+            if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta, rng) < KHAT_LIMIT:
+                return inner
         draws *= 2
     return None
 

@@ -80,7 +80,7 @@ def _kept(target, pattern) -> Iterator[np.ndarray]:
     site_of = np.repeat(np.arange(len(sizes)), sizes)
     links = np.bincount(site_of, np.diff(pattern.indptr), len(sizes)) / np.maximum(sizes, 1)
     for order in (np.argsort(sizes, kind="stable"), np.argsort(-links, kind="stable")):
-        for count in range(len(order)):
+        for count in range(1, len(order)):
             yield np.isin(site_of, order[:count])
 
 

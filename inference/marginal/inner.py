@@ -23,7 +23,9 @@ import numpy as np
 from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 
+from ..evidence.psis import smooth
 from ..thresholds import (
+    BENT,
     EXACT_GROUP,
     EXACT_NATS,
     FAR_STARTS,
@@ -40,6 +42,7 @@ from ..thresholds import (
     NEGLIGIBLE_MODE,
     OWN_MODE,
     SETTLED,
+    WATCHED,
 )
 from .groups import Groups, Terms
 
@@ -78,8 +81,8 @@ class Integrals:
         Draws of every group given θ.
     value : numpy.ndarray, shape (B,)
         Log density of θ and the first of these.
-    efficiency : numpy.ndarray, shape (B, G)
-        Share of the draws behind each integral that its weights leave.
+    edges : numpy.ndarray, shape (B, G)
+        Share of each integral that the outermost points of its lattice hold; 0 where there is none.
     profile : numpy.ndarray, shape (B,)
         Log density of θ and the centres of the draws, near the modes.
     slope : numpy.ndarray, shape (B, D)
@@ -89,7 +92,7 @@ class Integrals:
     log_prob: np.ndarray
     u: np.ndarray
     value: np.ndarray
-    efficiency: np.ndarray
+    edges: np.ndarray
     profile: np.ndarray
     slope: np.ndarray
 
@@ -207,14 +210,15 @@ class Inner:
     def _base(self, shape, rng) -> tuple[np.ndarray, np.ndarray]:
         """Base draws ``(*shape, K, G, k)`` and their log density ``(*shape, K, G)``: at a lattice shifted at random.
 
-        In one dimension the lattice is one of equal steps, whose sum is the integral of a smooth peak to many digits; in
-        several it is one of equal chances, in tails as heavy as is affordable.
+        In one dimension the lattice is one of equal steps, whose sum is the integral of a smooth peak to many digits, in a
+        coordinate whose hyperbolic sine reaches far into tails; in several it is one of equal chances, in tails as heavy as
+        is affordable.
         """
         size, count = self.groups.size, self.num_draws
         shift = rng.random((*shape, 1, len(self.groups), size))
         if size == 1 and not self.exact:
-            x = LATTICE * (np.arange(count)[:, None, None] - 0.5 * count + shift)
-            return x, np.full(x.shape[:-1], -np.log(LATTICE * count))
+            t = LATTICE * (np.arange(count)[:, None, None] - 0.5 * count + shift)
+            return np.sinh(BENT * t) / BENT, -np.log(LATTICE * count * np.cosh(BENT * t[..., 0]))
         x = ndtri(np.clip((self._points[:, None] + shift) % 1.0, 1e-12, 1 - 1e-12))
         tail = 0.0 if self.exact else INNER_TAIL / np.sqrt(size / 2)
         heavy = np.exp(0.5 * tail * x * x)
@@ -235,18 +239,22 @@ class Inner:
         found = [self._integrals(theta[i : i + each], rng) for i in range(0, len(theta), each)]
         return Integrals.joined(found)
 
-    def _integrals(self, theta, rng) -> Integrals:
+    def _weighed(self, theta, normals: Normals, rng) -> tuple[np.ndarray, ...]:
+        """Draws ``(B, K, G, k)``, log densities of groups and of what is shared there, and log weights ``(B, K, G)``."""
         groups, count = self.groups, self.num_draws
-        normals = self.at(theta)
-        profile, slope = self.density(groups.joined(theta, normals.centre))
         x, log_q = self._base((len(theta),), rng)
-        log_q = log_q - normals.log_det[:, None]
         u = normals.centre[:, None] + np.einsum("bgij,bcgj->bcgi", normals.root, x)
         u = np.where(groups.there, u, 0.0)
         flat = groups.joined(np.repeat(theta, count, 0), u.reshape(-1, len(groups), groups.size))
         parts = self.terms.of(self.target, flat).reshape(len(theta), count, -1)
         own, rest = parts[:, :, :-1], parts[:, :, -1]
-        log_w = own - log_q
+        return u, own, rest, own - log_q + normals.log_det[:, None]
+
+    def _integrals(self, theta, rng) -> Integrals:
+        groups, count = self.groups, self.num_draws
+        normals = self.at(theta)
+        profile, slope = self.density(groups.joined(theta, normals.centre))
+        u, own, rest, log_w = self._weighed(theta, normals, rng)
         with np.errstate(all="ignore"):
             log_sum = logsumexp(log_w, axis=1)
             weight = np.exp(log_w - log_sum[:, None])
@@ -263,10 +271,21 @@ class Inner:
             np.where(held & (np.ptp(rest, 1) == 0), log_prob, -np.inf),
             drawn,
             value,
-            1 / (weight**2).sum(1) / count,
+            weight[:, 0] + weight[:, -1]
+            if groups.size == 1 and not self.exact
+            else np.zeros((len(theta), len(groups))),
             profile,
             slope[:, groups.shared],
         )
+
+    def heaviest(self, theta: np.ndarray, rng: np.random.Generator) -> float:
+        """Largest k̂ of the weights of a group's draws, of the groups whose draws are worth least."""
+        if self.exact or self.groups.size == 1:
+            return -np.inf
+        log_w = self._weighed(theta, self.at(theta), rng)[-1]
+        log_w = log_w - logsumexp(log_w, axis=1, keepdims=True)
+        worth = 1 / np.exp(logsumexp(2 * log_w, axis=1)).mean(0)
+        return max(smooth(log_w[:, :, g].ravel())[1] for g in np.argsort(worth)[:WATCHED])
 
     def _chosen(self, weight: np.ndarray, rng) -> np.ndarray:
         """Which of the draws ``(B, K, G)`` are kept, by their weights, shape ``(B, R, G)``: one of each R-th of the mass."""

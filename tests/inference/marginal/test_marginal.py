@@ -17,6 +17,7 @@ from elboroom.inference.marginal.inner import Inner, Integrals
 from elboroom.inference.marginal.outer import Kernels, Sample
 from elboroom.inference.marginal.warp import GammaRatio, LogCut, Warp
 from elboroom.inference.run.watch import Watch
+from elboroom.inference.thresholds import EDGES_HELD
 from scipy import stats
 from scipy.integrate import quad
 
@@ -162,7 +163,7 @@ def test_integrals_of_counts_are_those_of_quadrature(rng):
     inner = inner_of(target, 0.1 * rng.normal(size=target.dim), rng)
     assert not inner.exact
     theta = np.array([[-0.5, 0.0], [0.7, -2.0], [-1.5, 0.8]])
-    found = replace(inner, num_draws=16).integrals(theta, rng)
+    found = replace(inner, num_draws=20).integrals(theta, rng)
     for t, value in zip(theta, found.log_prob, strict=True):
         level, scale = t[0], np.exp(t[1])
         expected = stats.norm.logpdf(level, 0, 2) + stats.halfnorm.logpdf(scale) + t[1]
@@ -244,7 +245,7 @@ def known(log_prob, slope):
     def integrals(theta, rng):
         nothing = np.zeros((len(theta), 1, 0, 0))
         value = log_prob(theta)
-        return Integrals(value, nothing, value, np.ones((len(theta), 0)), value, slope(theta))
+        return Integrals(value, nothing, value, np.zeros((len(theta), 0)), value, slope(theta))
 
     return integrals
 
@@ -370,3 +371,35 @@ def test_groups_that_cannot_be_summed_out_leave_the_ladder_to_go_on():
     after, line = SummedOut().run(state, run)
     assert after.law is state.law
     assert "several modes" in line.reason
+
+
+@er.model
+def heavy(group, y):
+    """Effects with tails that outcomes hardly cut off."""
+    level = er.sample("level", er.Normal(0, 3))
+    scale = er.sample("scale", er.HalfNormal(2))
+    with er.plate("group", er.levels(group)):
+        u = er.sample("u", er.StudentT(3.0, 0.0, scale))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Bernoulli(logits=level + u[group]), y)
+
+
+def test_draws_reach_the_tails_of_their_groups(rng):
+    """All outcomes of half of the groups are ones: their effects have the tail of their law."""
+    target = heavy(np.repeat(np.arange(10), 6), np.repeat([1, 0] * 5, 6)).target().centred({"u": 1.0})
+    inner = inner_of(target, np.r_[0.1, 0.7, [2.5, -2.5] * 5], rng, np.r_[1.0, 0.5, np.full(10, 1.5)])
+    theta = np.tile([[0.3, 0.5]], (1000, 1))
+    assert replace(inner, num_draws=10).integrals(theta, rng).edges.mean() > 10 * EDGES_HELD
+    found = replace(inner, num_draws=40).integrals(theta, rng)
+    assert found.edges.mean() < EDGES_HELD
+    x = np.sinh(np.linspace(-9, 9, 20001))
+    p = (
+        stats.t.pdf(x, 3, 0, np.exp(0.5))
+        / (1 + np.exp(-np.clip(0.3 + x, -700, 700))) ** 6
+        * np.cosh(np.arcsinh(x))
+    )
+    below = np.cumsum(p) / p.sum()
+    u = found.u[:, 0, ::2, 0].ravel()
+    for q in (0.05, 0.5, 0.95, 0.995):
+        share = np.mean(u < x[np.searchsorted(below, q)])
+        assert share == pytest.approx(q, abs=4 * np.sqrt(q * (1 - q) / len(u)))
