@@ -74,8 +74,8 @@ FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 that stay, in which weights hold. Chosen by hand."""
 PROBES = 2
 """Random points at which it is seen which terms a group moves."""
-INNER_STEP, INNER_STRIDE, FLATTEST = 1e-4, 3.0, 1e-6
-"""Step of a difference of gradients and longest Newton step, in sds of a group; least curvature, in units of that at the
+INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
+"""Step of a difference of gradients, in double and in single precision, and longest Newton step, in sds of a group; least curvature, in units of that at the
 mode of reference."""
 NEAR_MODE, MOST_INNER_STEPS = 0.3, 4
 """Newton step, in sds, at which the centre of a proposal is near enough to a mode; steps after the first."""
@@ -141,6 +141,8 @@ LARGEST_SUMMED = 2**27
 KNOTS, REGRESSED = 9, 0.15
 """Knots of a regression's splines between −2.5 and 2.5 sds; its error, in nats, up to which its slopes are those of an
 integral."""
+SAME_DENSITY = 1e-5
+"""Difference, and share, up to which the density at a draw is that of its terms: rounding, in either precision of its sums."""
 WILD, NEGLIGIBLE_SHARE = 10.0, 1e-3
 """Size of a gradient, for a distance of one sd, from which on it is rounding's, and share of the mass that may have such ones."""
 REPEATS = 4

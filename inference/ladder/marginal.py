@@ -33,7 +33,9 @@ from ..thresholds import (
     LEAST_SHARED,
     MOST_INNER_DRAWS,
     MOST_SHARED_DRAWS,
+    NEGLIGIBLE_SHARE,
     REPEATS,
+    SAME_DENSITY,
     TRIED_SHARED,
     WORTH,
 )
@@ -45,8 +47,8 @@ from .weigh import measured, short
 NOT_SEPARATE = Finding(
     "groups",
     "fit",
-    np.nan,
-    np.nan,
+    None,
+    None,
     "ok",
     "The groups of the model are not as independent as its links say; they were not summed out.",
 )
@@ -203,7 +205,8 @@ def _established(state: State, run: Run, inner: Inner, sample: Sample) -> State:
     good, law = sample.weights > 0, _law(inner, sample)
     z, log_weights = law.z[:: law.repeats], sample.log_weights[good]
     value, grad = run.density(state)(z)
-    if not np.allclose(value, sample.found.value[good], rtol=1e-6, atol=1e-4):
+    apart = ~np.isclose(value, sample.found.value[good], rtol=SAME_DENSITY, atol=SAME_DENSITY)
+    if sample.weights[good][apart].sum() > NEGLIGIBLE_SHARE:
         return state.found(NOT_SEPARATE)
     pool = Pool(z, state.best.inverse(z)[0], value, grad, log_weights, log_weights, np.ones(len(z), bool))
     x, h = whitened(sample)

@@ -31,6 +31,7 @@ from ..thresholds import (
     FAR_STARTS,
     FLATTEST,
     INNER_STEP,
+    INNER_STEP_SINGLE,
     INNER_STRIDE,
     INNER_TAIL,
     LAPLACE_NATS,
@@ -41,6 +42,7 @@ from ..thresholds import (
     NEAR_MODE,
     NEGLIGIBLE_MODE,
     OWN_MODE,
+    SAME_DENSITY,
     SETTLED,
     WATCHED,
 )
@@ -144,13 +146,18 @@ class Inner:
     def _gradient(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         return self.groups.of(self.density(self.groups.joined(theta, u))[1])
 
+    @property
+    def step(self) -> float:
+        """Step of a difference of gradients, in sds."""
+        return INNER_STEP if self.target.dtype == np.float64 else INNER_STEP_SINGLE
+
     def _curvature(self, theta, u, gradient, unit) -> np.ndarray:
         """Minus the Hessian of every group, each coordinate in a unit ``(G, k)``, shape ``(B, G, k, k)``."""
         size = self.groups.size
-        moved = np.stack([u + INNER_STEP * unit * (np.arange(size) == j) for j in range(size)])
+        moved = np.stack([u + self.step * unit * (np.arange(size) == j) for j in range(size)])
         rows = np.broadcast_to(theta, (size, *theta.shape)).reshape(-1, theta.shape[1])
         change = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(size, *u.shape) - gradient
-        found = -np.moveaxis(unit * change, 0, -1) / INNER_STEP
+        found = -np.moveaxis(unit * change, 0, -1) / self.step
         found = 0.5 * (found + found.swapaxes(-1, -2))
         group, place = np.nonzero(~self.groups.there)  # nothing moves where there is no coordinate
         found[:, group, place, :] = found[:, group, :, place] = 0.0
@@ -267,8 +274,9 @@ class Inner:
         volume = normals.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
         above = log_prob - profile - volume
         held = above < (EXACT_NATS if self.exact else LAPLACE_NATS * len(groups))
+        same = np.ptp(rest, 1) <= SAME_DENSITY * (1 + np.abs(rest[:, 0]))
         return Integrals(
-            np.where(held & (np.ptp(rest, 1) == 0), log_prob, -np.inf),
+            np.where(held & same, log_prob, -np.inf),
             drawn,
             value,
             weight[:, 0] + weight[:, -1]
@@ -367,11 +375,11 @@ class Inner:
         """Derivative of the modes with respect to θ."""
         dim, root = len(self.theta), self.modes.root
         theta = np.concatenate(
-            [self.theta + np.diag(INNER_STEP * unit), self.theta - np.diag(INNER_STEP * unit)]
+            [self.theta + np.diag(self.step * unit), self.theta - np.diag(self.step * unit)]
         )
         u = np.broadcast_to(self.modes.centre, (2 * dim, *self.modes.centre.shape[1:]))
         gradient = self._gradient(theta, u)
-        change = (gradient[:dim] - gradient[dim:]) / (2 * INNER_STEP * unit)[:, None, None]
+        change = (gradient[:dim] - gradient[dim:]) / (2 * self.step * unit)[:, None, None]
         return np.einsum("gij,glj,dgl->gid", root[0], root[0], change)
 
     def gaussian(self, rng) -> bool:
