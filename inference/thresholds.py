@@ -77,17 +77,17 @@ PROBES = 2
 INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
 """Step of a difference of gradients, in double and in single precision, and longest Newton step, in sds of a group; least curvature, in units of that at the
 mode of reference."""
-NEAR_MODE, MOST_INNER_STEPS = 0.3, 4
+NEAR_MODE, MOST_INNER_STEPS = 1.0, 4
 """Newton step, in sds, at which the centre of a proposal is near enough to a mode; steps after the first."""
-MOST_NEWTON, SETTLED = 50, 1e-6
-"""Newton steps of a search for modes, and the step in sds at which it has ended."""
+MOST_NEWTON, SETTLED, MODE_FOUND = 50, 1e-6, 0.3
+"""Newton steps of a search for modes, the step in sds at which it has ended, and the last one up to which it has found one."""
 FAR_STARTS = (3.0, 10.0, 30.0, 100.0)
 """Distances, in sds of a group, from which its other modes are looked for."""
 OWN_MODE, NEGLIGIBLE_MODE = 1.0, 12.0
 """Distance in sds from which another end of a search is another mode, and how far in nats below the first it may lie."""
 OWN_PLACE = 4.0
 """Distance in sds of a group from its mode up to which a place is its own."""
-LATTICE, BENT = 1.0, 0.3
+LATTICE, BENT = 1.2, 0.3
 """Step of the lattice of an integral in one dimension, and how its points spread: the t-th lies ``sinh(BENT t) / BENT`` sds from
 the mode."""
 EDGES_HELD = 1e-4
@@ -101,7 +101,7 @@ EXACT_NATS, LAPLACE_NATS = 0.1, 3.0
 the integral's but rounding's."""
 LARGEST_INNER = 2**22
 """Numbers of one call for integrals: 32 MB in double precision, by memory."""
-INNER_DRAWS, MOST_INNER_DRAWS = 10, 160
+INNER_DRAWS, MOST_INNER_DRAWS = 8, 128
 """Draws of the first estimate of an integral, and of the most that is spent on one."""
 INNER_NOISE = 0.1
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.1) of their effective

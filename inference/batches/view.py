@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -26,10 +26,15 @@ class View(Protocol):
     ----------
     rich : bool
         Whether any guide can be fitted, rather than independent coordinates alone.
+    at_once : bool
+        Whether one call reads all rows.
     """
 
     @property
     def rich(self) -> bool: ...
+
+    @property
+    def at_once(self) -> bool: ...
 
     def value_and_grad(
         self, target, z: np.ndarray, batch: int | None = None
@@ -50,7 +55,7 @@ class View(Protocol):
 class AllRows:
     """All rows at once."""
 
-    rich = True
+    rich = at_once = True
 
     def value_and_grad(self, target, z, batch=None):
         """See `View.value_and_grad`."""
@@ -84,6 +89,8 @@ class BatchRows:
     rich: bool
     all: Blocks | None
     sizes: tuple[int, ...] = ()
+
+    at_once: ClassVar[bool] = False
 
     @classmethod
     def of(cls, batches: Batches, plan: Plan) -> BatchRows:
@@ -173,7 +180,7 @@ class SomeRows:
     rows: Blocks
     whole: BatchRows
 
-    rich = True
+    rich, at_once = True, False
 
     def value_and_grad(self, target, z, batch=None):
         """See `View.value_and_grad`."""

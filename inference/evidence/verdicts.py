@@ -157,6 +157,7 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
             SCALE_CAUTION,
             "an error of {:.2f} in its variance is not excluded (Stein residual)",
         ),
+        (e.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
         (
             e.drift[j],
             CHAIN_DRIFT,
@@ -172,7 +173,6 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
         (e.rhat[j], RHAT - 1, RHAT_CAUTION, "the chains disagree (R̂ − 1 is {:.3f})"),
         (e.missed[j], MISSED_AT_DIVERGENCES, np.inf, "chains diverged where it is {:.1f} sds away"),
         (e.obstructed[j], 0.5, np.inf, e.words),
-        (e.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
         (noise[j], 1.0, MONTE_CARLO_SHARE, "Monte Carlo error is {:.1f} times what the promise allows"),
     ]
 

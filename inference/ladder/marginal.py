@@ -67,7 +67,10 @@ class SummedOut:
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
         open_ = (
-            state.extensible and state.pool is not None and state.rows.rich and _most(state) >= LEAST_SHARED
+            state.extensible
+            and state.pool is not None
+            and state.rows.at_once
+            and _most(state) >= LEAST_SHARED
         )
         open_ = open_ and short(state)
         return "the joint weights leave something to establish" if open_ else None

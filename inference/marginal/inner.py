@@ -37,6 +37,7 @@ from ..thresholds import (
     LAPLACE_NATS,
     LARGEST_INNER,
     LATTICE,
+    MODE_FOUND,
     MOST_INNER_STEPS,
     MOST_NEWTON,
     NEAR_MODE,
@@ -348,7 +349,7 @@ class Inner:
             if length.max() < SETTLED:
                 break
             unit = np.sqrt((root[0] ** 2).sum(-1))
-        if not (np.isfinite(u).all() and length.max() < NEAR_MODE):
+        if not (np.isfinite(u).all() and length.max() < MODE_FOUND):
             return None
         return Normals(u, self._stepped(theta[None], u, unit)[2])
 
@@ -362,13 +363,13 @@ class Inner:
         theta = np.broadcast_to(self.theta, (len(u), len(self.theta)))
         for _ in range(MOST_NEWTON):
             u, length, _ = self._stepped(theta, u, self.unit)
-            if np.nanmax(length) < NEAR_MODE:
+            if np.nanmax(length) < MODE_FOUND:
                 break
         apart = np.linalg.norm(np.linalg.solve(home.root, (u - home.centre)[..., None])[..., 0], axis=2)
         value = self.terms.of(
             self.target, self.groups.joined(np.r_[theta, theta[:1]], np.r_[u, home.centre])
         )[:, :-1]
-        other = (apart > OWN_MODE) & (length < NEAR_MODE) & (value[:-1] > value[-1] - NEGLIGIBLE_MODE)
+        other = (apart > OWN_MODE) & (length < MODE_FOUND) & (value[:-1] > value[-1] - NEGLIGIBLE_MODE)
         return other.any(0)
 
     def moving(self, unit: np.ndarray) -> np.ndarray:

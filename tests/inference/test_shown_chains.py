@@ -17,6 +17,7 @@ def shares(y):
     with er.plate("unit", len(y)):
         p = er.sample("p", er.Beta(1 + k * share, 1 + k * (1 - share)))
         er.observe("y", er.Binomial(20, p), y)
+    er.factor("together", -0.5 * (er.math.sum(p) - 4.0) ** 2)  # the units cannot be summed out one by one
 
 
 @pytest.fixture(scope="module")
