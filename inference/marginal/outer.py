@@ -33,6 +33,7 @@ from ..thresholds import (
     KNOTS,
     LEAST_HELD,
     LEAST_LOG,
+    MISSED_MASS,
     MOMENTS,
     NEGLIGIBLE_SHARE,
     OWN_PLACE,
@@ -272,7 +273,8 @@ class Sample:
     def covers(self, inner: Inner, z: np.ndarray, rng: np.random.Generator) -> bool:
         """Whether a place ``(dim,)`` is one that the draws are of.
 
-        It is where θ has no larger weight than draws of θ have, and every group lies where its draws given θ do.
+        A place that holds a hundredth of the mass, and where fewer than one of the draws lies, has a weight of more than a
+        hundredth of their number. Every group has to lie where its draws given θ do, besides.
         """
         theta = z[inner.groups.shared][None]
         log_weight = inner.integrals(theta, rng).log_prob - self._mixture(
@@ -280,7 +282,7 @@ class Sample:
         )
         evidence = logsumexp(self.log_weights) - np.log(len(self))
         return bool(
-            log_weight[0] < evidence + HEAVY_WEIGHT
+            log_weight[0] < evidence + max(HEAVY_WEIGHT, np.log(MISSED_MASS * len(self)))
             and inner.apart(theta, inner.groups.of(z[None])).max() < OWN_PLACE
         )
 
