@@ -75,8 +75,8 @@ that stay, in which weights hold. Chosen by hand."""
 PROBES = 2
 """Random points at which it is seen which terms a group moves."""
 INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
-"""Step of a difference of gradients, in double and in single precision, and longest Newton step, in sds of a group; least curvature, in units of that at the
-mode of reference."""
+"""Step of a difference of gradients, in double and in single precision, and longest Newton step, in sds of a group; least
+curvature, in units of that at the mode of reference."""
 NEAR_MODE, MOST_INNER_STEPS = 1.0, 4
 """Newton step, in sds, at which the centre of a proposal is near enough to a mode; steps after the first."""
 MOST_NEWTON, SETTLED, MODE_FOUND = 50, 1e-6, 0.3
@@ -108,8 +108,8 @@ INNER_NOISE = 0.1
 size is left."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 8000
 """Draws of what groups share: of the first round, of all at the least, and at the most."""
-TRIED_SHARED, WATCHED = 64, 32
-"""Draws at which the noise of the integrals is seen; groups, those whose draws are worth least, whose weights' tails are."""
+TRIED_SHARED = 64
+"""Draws at which the noise of the integrals is seen."""
 WORTH = 0.5
 """Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust."""
 WATCHED = 64
@@ -121,8 +121,8 @@ TAIL_SHARE, TAIL_SCALE, KERNELS, WIDTHS, HELD_BACK = (
     (1.0, 0.7, 0.5, 0.35, 0.25),
     (0.0, 0.3, 0.6, 1.0),
 )
-"""Share of Student t in each kernel and its scale, kernels, their widths as a share of the posterior's, of which 1 is one Gaussian, and how
-far moments are held back to those of the law before."""
+"""Share of the one wide Student t and its scale, kernels, their widths as a share of the posterior's, of which 1 is one
+Gaussian, and how far moments are held back to those of the law before."""
 LEAST_LOG = -1e3
 """Log density that a law has at the least where laws are compared: one draw out of reach is one."""
 LEAST_HELD = 1e-6

@@ -33,7 +33,7 @@ class Outcome:
     khat : float
     elbo : tuple of float
         The bound in nats and its standard error.
-    stein : Stein, MarginalStein, LocalStein or None
+    stein : Stein, SharedStein, MarginalStein, LocalStein or None
         Residuals of the draws.
     frame : Gaussian or None
         The coordinates that they are of.

@@ -17,15 +17,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ...guides.transport import Affine, standard_normal, student_t
 from ..thresholds import TAIL_DF
-from .psis import effective_size, khat_threshold, smooth
+from .psis import Weighted, smooth
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class Pool(Weighted):
     """Draws with weights.
 
     Attributes
@@ -50,33 +49,9 @@ class Pool:
     from_guide: np.ndarray
 
     @cached_property
-    def _smoothed(self) -> tuple[np.ndarray, float]:
-        return smooth(self.log_weights)
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Pareto-smoothed and normalised, shape ``(S,)``."""
-        return self._smoothed[0]
-
-    @property
-    def khat(self) -> float:
-        """k̂ of the weights."""
-        return self._smoothed[1]
-
-    @property
-    def usable(self) -> bool:
-        """Whether the weights are reliable at this number of draws."""
-        return self.khat < khat_threshold(len(self.z))
-
-    @cached_property
     def guide_khat(self) -> float:
         """k̂ of the draws of q alone."""
         return smooth(self.log_ratio[self.from_guide])[1]
-
-    @property
-    def size(self) -> float:
-        """Effective sample size of the weights."""
-        return effective_size(self.weights)
 
     @property
     def elbo(self) -> tuple[float, float]:
@@ -86,11 +61,6 @@ class Pool:
             return -np.inf, np.nan
         return float(ratio.mean()), float(ratio.std() / np.sqrt(len(ratio)))
 
-    @property
-    def log_evidence(self) -> float:
-        """Log integral of the density, from the weights."""
-        return float(logsumexp(self.log_weights) - np.log(len(self.log_weights)))
-
     def joined(self, other: Pool) -> Pool:
         """Both pools as one."""
         names = ("z", "eps", "log_density", "grad", "log_weights", "log_ratio", "from_guide")
@@ -98,14 +68,18 @@ class Pool:
 
     def around(self) -> Affine:
         """The frame in which the draws have mean zero and unit covariance: weighted where their weights hold."""
-        weights = self.weights if self.usable else self.from_guide / self.from_guide.sum()
-        mean = weights @ self.z
-        centred = self.z - mean
-        covariance = (weights[:, None] * centred).T @ centred
-        unit = np.sqrt(np.diag(covariance))
-        floor = 1e-10 * np.eye(len(mean))
-        root = np.linalg.cholesky(covariance / unit[:, None] / unit + floor)
-        return Affine(mean, unit[:, None] * root)
+        return framed(self.z, self.weights if self.usable else self.from_guide / self.from_guide.sum())
+
+
+def framed(z: np.ndarray, weights: np.ndarray) -> Affine:
+    """The frame in which weighted draws ``(S, dim)`` have mean zero and unit covariance."""
+    mean = weights @ z
+    centred = z - mean
+    covariance = (weights[:, None] * centred).T @ centred
+    unit = np.sqrt(np.diag(covariance))
+    floor = 1e-10 * np.eye(len(mean))
+    root = np.linalg.cholesky(covariance / unit[:, None] / unit + floor)
+    return Affine(mean, unit[:, None] * root)
 
 
 def draw_pool(density, law: Any, num_draws: int, rng: np.random.Generator) -> Pool:

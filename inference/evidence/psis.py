@@ -12,12 +12,13 @@ import importlib
 import importlib.util
 import sys
 import threading
-from functools import cache
+from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ...ppl.interrupts import deferred
 from ..thresholds import KHAT_LIMIT
@@ -112,6 +113,46 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     if not np.isfinite(weights).all() or np.isnan(khat):
         weights, khat = np.exp(log_weights), np.inf
     return weights / weights.sum(), float(khat)
+
+
+class Weighted:
+    """What smoothing says of log importance weights.
+
+    Attributes
+    ----------
+    log_weights : numpy.ndarray, shape (S,)
+    """
+
+    log_weights: np.ndarray
+
+    @cached_property
+    def _smoothed(self) -> tuple[np.ndarray, float]:
+        return smooth(self.log_weights)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Pareto-smoothed and normalised, shape ``(S,)``."""
+        return self._smoothed[0]
+
+    @property
+    def khat(self) -> float:
+        """k̂ of the weights."""
+        return self._smoothed[1]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the weights are reliable at this number of draws."""
+        return self.khat < khat_threshold(len(self.log_weights))
+
+    @property
+    def size(self) -> float:
+        """Effective sample size of the weights."""
+        return effective_size(self.weights)
+
+    @property
+    def log_evidence(self) -> float:
+        """Log integral of the density, from the weights."""
+        return float(logsumexp(self.log_weights) - np.log(len(self.log_weights)))
 
 
 def tail_index(values: np.ndarray) -> float:

@@ -74,6 +74,12 @@ def monte_carlo(estimates: Estimates) -> np.ndarray:
     return np.nan_to_num(ratios.max(0), nan=np.inf, posinf=np.inf)
 
 
+def largest_noise(values: np.ndarray, estimates: Estimates) -> float:
+    """Largest of `monte_carlo` among the quantities with `values` ``(S, Q)`` that are no constants; 0 where all are."""
+    moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
+    return float(monte_carlo(estimates)[moving].max(initial=0.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known of Q quantities beside their estimates.

@@ -13,10 +13,9 @@ from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.pool import Pool
-from ..evidence.psis import khat_threshold
 from ..evidence.quantities import quantity_values
 from ..evidence.stein import SharedStein, stein
-from ..evidence.verdicts import monte_carlo
+from ..evidence.verdicts import largest_noise
 from ..marginal.groups import Groups, Terms
 from ..marginal.inner import Inner
 from ..marginal.outer import Kernels, Sample, whitened
@@ -106,7 +105,7 @@ class SummedOut:
             f"{len(inner.groups)} groups of {inner.groups.size} summed out, {len(inner.theta)} shared: "
             f"{len(sample)} draws, effective {sample.size:.0f}"
         )
-        if not sample.khat < khat_threshold(len(sample)):
+        if not sample.usable:
             return state, Line(self.guide(state), words, {"khat": sample.khat})
         if (sample.weights @ sample.found.edges).max() > 4 * EDGES_HELD:
             return state, Line(
@@ -189,9 +188,8 @@ def _most(state: State) -> int:
 def _noisy(state: State, inner: Inner, sample: Sample) -> bool:
     law = _law(inner, sample)
     values, _ = quantity_values(state.target, law.z)
-    noise = monte_carlo(estimate(values, law.weights, law.inefficiency(values)))
-    moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-    return bool(moving.any() and noise[moving].max() > ENOUGH_NOISE)
+    found = estimate(values, law.weights, law.inefficiency(values))
+    return largest_noise(values, found) > ENOUGH_NOISE
 
 
 def _law(inner: Inner, sample: Sample) -> Law:

@@ -13,7 +13,7 @@ from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.mixture import Mixed, gather, missed, weigh
 from ..evidence.quantities import quantity_values
-from ..evidence.verdicts import monte_carlo
+from ..evidence.verdicts import largest_noise
 from ..thresholds import (
     CHAIN_DRIFT,
     DRAWS_PER_KEPT,
@@ -141,9 +141,8 @@ def _grown(state: State, run: Run, mixed: Mixed, rng) -> Mixed:
     density, least = run.density(state), min(DRAWS_PER_KEPT * state.num_draws, LARGEST_POOL)
     while mixed.pool.usable and len(mixed.pool.z) < LARGEST_POOL and not run.stop():
         values, _ = quantity_values(state.target, mixed.pool.z)
-        noise = monte_carlo(estimate(values, mixed.pool.weights))
-        moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-        enough = len(mixed.pool.z) >= least and noise[moving].max(initial=0.0) < ENOUGH_NOISE
+        noise = largest_noise(values, estimate(values, mixed.pool.weights))
+        enough = len(mixed.pool.z) >= least and noise < ENOUGH_NOISE
         if enough or values.size > LARGEST_BLOCK:
             break
         mixed = mixed.enlarged(density, rng)

@@ -56,7 +56,7 @@ class State:
     pool : Pool or None
     law : Law or None
         Where draws come from so far.
-    stein : Stein, MarginalStein, LocalStein or None
+    stein : Stein, SharedStein, MarginalStein, LocalStein or None
     objection : str or None
         A reason not to trust any quantity.
     covers : callable or None

@@ -16,7 +16,7 @@ from ..evidence.law import Law
 from ..evidence.pool import Pool, draw_pool
 from ..evidence.quantities import quantity_values
 from ..evidence.stein import MarginalStein, SharedStein, marginal_stein, stein
-from ..evidence.verdicts import POINT_ESTIMATE, monte_carlo
+from ..evidence.verdicts import POINT_ESTIMATE, largest_noise
 from ..thresholds import (
     DEAR_POOL,
     DEAREST,
@@ -217,9 +217,7 @@ def enlarged(state: State, run: Run, rng: np.random.Generator) -> State:
     least = min(DRAWS_PER_KEPT * state.num_draws, LARGEST_POOL, DEAREST // target.work)
     while len(state.pool.z) < LARGEST_POOL and not run.stop():
         values, _ = quantity_values(target, state.law.z)
-        noise = monte_carlo(estimate(values, state.law.weights))
-        moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-        quiet = not moving.any() or noise[moving].max() < ENOUGH_NOISE
+        quiet = largest_noise(values, estimate(values, state.law.weights)) < ENOUGH_NOISE
         count = len(state.pool.z)
         if (count >= least and quiet) or values.shape[1] * count > LARGEST_BLOCK:
             break

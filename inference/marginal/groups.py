@@ -66,12 +66,8 @@ class Groups:
         pattern : scipy.sparse array, shape (dim, dim)
             Nonzero where two coordinates are linked.
         """
-        found = [
-            s
-            for s in map(lambda kept: _split(target, pattern, kept), _kept(target, pattern))
-            if s is not None
-        ]
-        return min(found, key=lambda s: (len(s.shared), s.size), default=None)
+        found = (_split(target, pattern, kept) for kept in _kept(target, pattern))
+        return min((s for s in found if s is not None), key=lambda s: (len(s.shared), s.size), default=None)
 
 
 def _kept(target, pattern) -> Iterator[np.ndarray]:

@@ -71,6 +71,10 @@ class Normals:
         """Log absolute determinant of the root, shape ``(B, G)``."""
         return np.linalg.slogdet(self.root)[1]
 
+    def apart(self, u: np.ndarray) -> np.ndarray:
+        """Distance of every group from its centre, in sds and shape ``(B, G)``."""
+        return np.linalg.norm(np.linalg.solve(self.root, (u - self.centre)[..., None])[..., 0], axis=2)
+
 
 @dataclass(frozen=True, eq=False)
 class Integrals:
@@ -202,12 +206,6 @@ class Inner:
     def unit(self) -> np.ndarray:
         """Sd of every coordinate given θ where the modes are known, shape ``(G, k)``."""
         return np.sqrt((self.modes.root[0] ** 2).sum(-1))
-
-    def apart(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Distance of every group from its mode given θ, in sds and shape ``(B, G)``."""
-        normals = self.at(theta)
-        x = np.linalg.solve(normals.root, (u - normals.centre)[..., None])[..., 0]
-        return np.linalg.norm(np.where(self.groups.there, x, 0.0), axis=2)
 
     # -- integrals ------------------------------------------------------------------------------------------
 
@@ -365,7 +363,7 @@ class Inner:
             u, length, _ = self._stepped(theta, u, self.unit)
             if np.nanmax(length) < MODE_FOUND:
                 break
-        apart = np.linalg.norm(np.linalg.solve(home.root, (u - home.centre)[..., None])[..., 0], axis=2)
+        apart = home.apart(u)
         value = self.terms.of(
             self.target, self.groups.joined(np.r_[theta, theta[:1]], np.r_[u, home.centre])
         )[:, :-1]

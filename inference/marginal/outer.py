@@ -23,7 +23,8 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from ...guides.transport import standard_normal, student_t
-from ..evidence.psis import effective_size, smooth
+from ..evidence.pool import framed
+from ..evidence.psis import Weighted
 from ..thresholds import (
     FARTHEST_SCORE,
     HEAVY_WEIGHT,
@@ -81,14 +82,26 @@ class Kernels:
         return max(TAIL_DF, 0.5 * dim), 1 + (TAIL_SCALE - 1) * min(1.0, TAIL_DF / dim)
 
     def sample(self, num_draws: int, rng: np.random.Generator) -> np.ndarray:
-        """Independent draws, shape ``(num_draws, D)``."""
+        """Independent draws, shape ``(num_draws, D)``, of what double precision holds of the law.
+
+        Raises
+        ------
+        ArithmeticError
+            Where it holds nothing of it.
+        """
         eps = rng.standard_normal((num_draws, len(self.mean)))
         df, scale = self._tail
         heavy = scale / np.sqrt(rng.chisquare(df, num_draws) / df)
         centres = self.mean[None] if self.centres is None else self.centres
         own = centres[rng.integers(len(centres), size=num_draws)] + self.width * eps @ self.root.T
         wide = self.mean + (heavy[:, None] * eps) @ self.root.T
-        return self.warp.values(np.where((rng.random(num_draws) < TAIL_SHARE)[:, None], wide, own))
+        with np.errstate(all="ignore"):
+            theta = self.warp.values(np.where((rng.random(num_draws) < TAIL_SHARE)[:, None], wide, own))
+        there = np.isfinite(theta).all(1)
+        if not there.any():
+            raise ArithmeticError("a law of what groups share has no finite draws")
+        theta[~there] = theta[rng.choice(np.flatnonzero(there), (~there).sum())]
+        return theta
 
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
         """Log density, shape ``(B,)``."""
@@ -182,7 +195,7 @@ class Kernels:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class Sample(Weighted):
     """Draws of θ with what was found at each, and the laws that they came from.
 
     Attributes
@@ -251,25 +264,6 @@ class Sample:
         found = self.found.log_prob - self._mixture(self.log_laws)
         return np.where(np.isfinite(found), found, -np.inf)
 
-    @cached_property
-    def _smoothed(self) -> tuple[np.ndarray, float]:
-        return smooth(self.log_weights)
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Pareto-smoothed and normalised, shape ``(S,)``."""
-        return self._smoothed[0]
-
-    @property
-    def khat(self) -> float:
-        """k̂ of the weights."""
-        return self._smoothed[1]
-
-    @property
-    def size(self) -> float:
-        """Effective sample size."""
-        return effective_size(self.weights)
-
     def covers(self, inner: Inner, z: np.ndarray, rng: np.random.Generator) -> bool:
         """Whether a place ``(dim,)`` is one that the draws are of.
 
@@ -280,10 +274,9 @@ class Sample:
         log_weight = inner.integrals(theta, rng).log_prob - self._mixture(
             np.stack([q.log_prob(theta) for q, _ in self.laws])
         )
-        evidence = logsumexp(self.log_weights) - np.log(len(self))
         return bool(
-            log_weight[0] < evidence + max(HEAVY_WEIGHT, np.log(MISSED_MASS * len(self)))
-            and inner.apart(theta, inner.groups.of(z[None])).max() < OWN_PLACE
+            log_weight[0] < self.log_evidence + max(HEAVY_WEIGHT, np.log(MISSED_MASS * len(self)))
+            and inner.at(theta).apart(inner.groups.of(z[None])).max() < OWN_PLACE
         )
 
 
@@ -294,15 +287,13 @@ def whitened(sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
     densities there; None where no regression tells it. (The mean of the gradients at draws of the groups would be exact, but
     has no variance where an sd that is shared comes near zero.)
     """
-    (warp, weights), theta = (sample.laws[-1][0].warp, sample.weights), sample.theta
+    warp, weights, theta = sample.laws[-1][0].warp, sample.weights, sample.theta
     scores = warp.scores(theta)[0]
-    centred = scores - weights @ scores
-    covariance = (weights[:, None] * centred).T @ centred
-    root = np.linalg.cholesky(covariance + 1e-12 * np.diag(np.diag(covariance)))
-    x = solve_triangular(root, centred.T, lower=True).T
+    frame = framed(scores, weights)
+    x = frame.inverse(scores)[0]
     added = sample.found.log_prob - sample.found.profile
     good = np.isfinite(added) & np.isfinite(sample.found.slope).all(1) & (weights > 0)
-    gradient = warp.pulled(theta, scores, np.where(good[:, None], sample.found.slope, 0.0)) @ root
+    gradient = frame.whiten(warp.pulled(theta, scores, np.where(good[:, None], sample.found.slope, 0.0)))
     slopes = _slopes(x, np.where(good, added, 0.0), weights * good)
     if slopes is None:
         return x, None

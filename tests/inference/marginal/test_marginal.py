@@ -7,7 +7,9 @@ import pytest
 from elboroom.guides import Affine, FullRank
 from elboroom.guides.choose import Plan
 from elboroom.guides.structure import links
+from elboroom.inference.evidence.judging import verdicts_of
 from elboroom.inference.evidence.law import Law
+from elboroom.inference.evidence.stein import SharedStein, stein
 from elboroom.inference.ladder import Run, State
 from elboroom.inference.ladder.marginal import SummedOut
 from elboroom.inference.ladder.short_chains import ShortChains
@@ -405,3 +407,51 @@ def test_draws_reach_the_tails_of_their_groups(rng):
     for q in (0.05, 0.5, 0.95, 0.995):
         share = np.mean(u < x[np.searchsorted(below, q)])
         assert share == pytest.approx(q, abs=4 * np.sqrt(q * (1 - q) / len(u)))
+
+
+# -- what is wrong is not trusted ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shift", "width"), [(6.0, 1.0), (0.0, 0.15), (-4.0, 0.4)])
+def test_a_wrong_guide_is_mended_or_not_trusted(shift, width, eight):
+    target = schools(*SCHOOLS).target().centred({"theta": 1.0})
+    sd = np.r_[3.2, 1.0, np.full(8, 4.5)]
+    state, run = fitted(target, np.r_[4.4, 1.0, np.full(8, 4.4)] + shift * sd, width * sd)
+    after, _ = SummedOut().run(state, run)
+    if after.law is state.law or ShortChains().wants(after):
+        return
+    values = target.constrain(after.law.z)
+    columns = np.column_stack([values["mu"], values["tau"], values["theta"][:, 0]])
+    found, verdicts = verdicts_of(after.outcome(), columns, np.random.default_rng(0))
+    for mean, off, (exact, spread), verdict in zip(
+        found.mean, found.sd, eight, verdicts.verdict, strict=True
+    ):
+        if verdict == "trusted":
+            assert abs(mean - exact) < 0.15 * spread
+            assert abs(off / spread - 1) < 0.15
+
+
+def test_terms_of_other_groups_are_noticed(monkeypatch):
+    """Whatever the probes say, the density at the joint draws has to be that of the terms."""
+    target = herds(*COUNTS).target().centred({"u": 1.0})
+    right = Terms.tested
+
+    def swapped(*args):
+        of_group = dict(right(*args).of_group)
+        of_group["y"] = of_group["y"][[1, 2, 3, 4, 5, 0, 6]]
+        return Terms(of_group)
+
+    monkeypatch.setattr(Terms, "tested", swapped)
+    state, run = fitted(target, np.r_[-0.5, 0.0, np.zeros(6)] + 0.01, np.r_[0.5, 0.5, np.full(6, 0.7)])
+    after, _ = SummedOut().run(state, run)
+    assert after.law is state.law
+    assert after.stein is state.stein
+
+
+def test_a_residual_speaks_of_weights_that_are_wrong(rng):
+    """Draws whose weights were those of a density 0.6 sds away."""
+    x = rng.normal(size=(4000, 2))
+    residual = SharedStein(stein(x, 0.6 - x, np.full(4000, 1 / 4000)), x, np.full(4000, 1 / 4000))
+    location, _ = residual.of(np.column_stack([x[:, 0], x[:, 0] + x[:, 1], rng.normal(size=4000)]))
+    assert (location[:2] > 0.5).all()
+    assert residual.worst[0] > 0.5
