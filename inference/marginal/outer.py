@@ -259,7 +259,7 @@ class Sample(Weighted):
         return logsumexp(log_laws + share[:, None], axis=0)
 
     @cached_property
-    def log_weights(self) -> np.ndarray:
+    def log_weights(self) -> np.ndarray:  # type: ignore[override]  # computed, and never set
         """Against the mixture of all laws, shape ``(S,)``."""
         found = self.found.log_prob - self._mixture(self.log_laws)
         return np.where(np.isfinite(found), found, -np.inf)
