@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/blame.py
 	$(BIN)/python benchmarks/real.py
+	$(BIN)/python benchmarks/hierarchy.py --r
 	$(BIN)/python benchmarks/svi.py --torch
 	$(BIN)/python benchmarks/flows.py --peers
 	$(BIN)/python benchmarks/flights.py

@@ -197,25 +197,34 @@ def spent() -> float:
     )
 
 
-def environment(cache: str) -> dict:
-    """One thread, and compilation kept in a folder."""
-    return {
-        **os.environ,
-        "ELBOROOM_CACHE": cache,
+def environment(cache: str, jax: bool = True) -> dict:
+    """One thread, and compilation kept in a folder: elboroom's own, and that of JAX unless it is left out."""
+    jax_cache = {
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return {
+        **os.environ,
+        "ELBOROOM_CACHE": cache,
+        **(jax_cache if jax else {}),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     }
 
 
-def worker(file: str, cache: str, *arguments) -> dict:
-    """What a benchmark prints as its last line, in JSON, in a process of its own on one thread."""
+def pinned(file: str, *arguments) -> list:
+    """The command that runs a benchmark in a process of its own, on one core where that can be asked for."""
     command = [sys.executable, file, *map(str, arguments)]
     if shutil.which("taskset"):
         command = ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[-1]), *command]
+    return command
+
+
+def worker(file: str, cache: str, *arguments) -> dict:
+    """What a benchmark prints as its last line, in JSON, in a process of its own on one thread."""
+    command = pinned(file, *arguments)
     done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=1800)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
@@ -224,15 +233,8 @@ def worker(file: str, cache: str, *arguments) -> dict:
 
 def timed(folder: Path, name: str, method: str, cache: str) -> dict:
     """One method in a process of its own, on one thread."""
-    env = environment(cache)
-    if method == "elboroom":  # it brings its own cache
-        for key in list(env):
-            if key.startswith("JAX_"):
-                del env[key]
-    command = [sys.executable, __file__, "--folder", str(folder), "--only", name, "--worker", method]
-    if shutil.which("taskset"):
-        core = sorted(os.sched_getaffinity(0))[-1]
-        command = ["taskset", "-c", str(core), *command]
+    env = environment(cache, jax=method != "elboroom")  # which brings its own cache
+    command = pinned(__file__, "--folder", folder, "--only", name, "--worker", method)
     begin = spent()
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     whole = spent() - begin
