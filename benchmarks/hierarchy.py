@@ -32,8 +32,11 @@ from pathlib import Path
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import numpy as np
-from hierarchy_models import PAIRS
+from hierarchy_dense import DENSE
+from hierarchy_models import GROUPED
 from posteriordb import PROMISE, environment, imported, pinned
+
+PAIRS = {**GROUPED, **DENSE}
 
 LEVELS = {"q5": 0.05, "q95": 0.95}
 
