@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -37,6 +38,8 @@ from hierarchy_models import GROUPED
 from posteriordb import PROMISE, environment, imported, pinned
 
 PAIRS = {**GROUPED, **DENSE}
+
+PACKAGES = ("lme4", "glmmTMB", "rstanarm")
 
 LEVELS = {"q5": 0.05, "q95": 0.95}
 
@@ -208,6 +211,47 @@ def known(name, options) -> dict:
     return found
 
 
+def in_r(pair, options) -> dict:
+    """Seconds of R's packages for a mixed model with the same likelihood, or why there are none."""
+    if not pair.r:
+        return {}
+    data = pair.data()
+    columns, words = {}, {}
+    for name, value in data.items():
+        value = np.asarray(value)
+        parts = (
+            {f"{name}{i}": column for i, column in enumerate(value.T)} if value.ndim == 2 else {name: value}
+        )
+        columns.update(parts)
+        words[name] = " + ".join(parts)
+    columns["row"] = np.arange(len(data["y"]))
+    lines = [f"{k} <- c({', '.join(map(repr, v.tolist()))})" for k, v in columns.items()]
+    whole = [k for k, v in columns.items() if len(v) == len(data["y"])]
+    lines.append(f"rows <- data.frame({', '.join(f'{k} = {k}' for k in whole)})")
+    family, formula = pair.r
+    out = {}
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / "data.R"
+        code.write_text("\n".join(lines))
+        for package in PACKAGES:
+            command = ["Rscript", str(Path(__file__).with_suffix(".R")), str(code)]
+            command += [family, formula.format(**words), package]
+            try:
+                done = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    timeout=4 * options.limit,
+                    env=environment(folder),
+                )
+            except subprocess.TimeoutExpired:
+                out[package] = f"ended after {4 * options.limit} s"
+                continue
+            last = (done.stderr.strip().splitlines() or ["?"])[-1]
+            out[package] = float(done.stdout.split()[-1]) if done.returncode == 0 else last
+    return out
+
+
 def measured(name, options) -> dict:
     """Both methods, cold and warm, against the reference."""
     out: dict = {"name": name}
@@ -218,6 +262,8 @@ def measured(name, options) -> dict:
             if not options.cold and "failed" not in found:
                 out[method]["warm"] = spawned(name, method, cache, options, options.limit)
     out["truth"] = known(name, options)
+    if options.r:
+        out["r"] = in_r(PAIRS[name], options)
     return out
 
 
@@ -249,6 +295,8 @@ def described(row, options) -> str:
         line += f" | NUTS off {row['peer']['mean']:.2f} {row['peer']['sd']:.2f}, {diverged} divergent"
     if "failed" not in truth and doubts(truth):
         line += f" | reference in doubt: {doubts(truth)}"
+    for package, found in row.get("r", {}).items():
+        line += f" | {package} {found if isinstance(found, str) else f'{found:.1f} s'}"
     failed = [
         f"\n    {method} {kind}: {found['failed']}"
         for method in ("ours", "nuts")
@@ -311,6 +359,9 @@ def main():
         resource.setrlimit(resource.RLIMIT_CPU, (end, end + 5))
         print(json.dumps(METHODS[options.worker](PAIRS[names[0]], options)))
         return
+    if options.r and not shutil.which("Rscript"):
+        print("lme4, glmmTMB and rstanarm are skipped: there is no Rscript")
+        options.r = False
     rows = []
     for name in names:
         row = measured(name, options)
