@@ -72,8 +72,9 @@ which on a combination is known a thousand times better than each part."""
 FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 """Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
 that stay, in which weights hold. Chosen by hand."""
-PROBES = 2
-"""Random points at which it is seen which terms a group moves."""
+PROBES, LINKED = 2, 1e-5
+"""Random points at which it is seen which coordinates are linked, and which terms a group moves; and second derivative, in sds of
+both, from which on two coordinates are."""
 INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
 """Step of a difference of gradients, in double and in single precision, and longest Newton step, in sds of a group; least
 curvature, in units of that at the mode of reference."""
@@ -87,27 +88,30 @@ OWN_MODE, NEGLIGIBLE_MODE = 1.0, 12.0
 """Distance in sds from which another end of a search is another mode, and how far in nats below the first it may lie."""
 OWN_PLACE = 4.0
 """Distance in sds of a group from its mode up to which a place is its own."""
-LATTICE, BENT = 1.2, 0.3
-"""Step of the lattice of an integral in one dimension, and how its points spread: the t-th lies ``sinh(BENT t) / BENT`` sds from
-the mode."""
+LATTICE, LATTICE_REACH, BENT = 1.2, 12.5, 0.3
+"""Step of the lattice of an integral in one dimension, and its length where its points are so few that it has a longer one; and
+how its points spread: the t-th lies ``sinh(BENT t) / BENT`` sds from the mode."""
 EDGES_HELD = 1e-4
 """Share of an integral that the outermost points of its lattice may hold: beyond them there is no more."""
 INNER_TAIL = 0.1
 """How heavy the tails of a group's draws are (Hoaglin's h) in two dimensions: those of a law with 10 degrees of freedom."""
 EXACT_GROUP = 1e-7
 """Departure of a gradient from a line, as a share of it, up to which a group is Gaussian."""
-EXACT_NATS, LAPLACE_NATS = 0.1, 3.0
-"""Nats above Laplace's approximation, of all groups that are Gaussian and of each that is not, from which on an estimate is not
-the integral's but rounding's."""
+EXACT_NEAR, EXACT_NATS = 1e3, 0.1
+"""Distance in sds from which the peak of a Gaussian is known to ten digits, and nats that a draw may be off it."""
+LAPLACE_NATS = 3.0
+"""Nats above Laplace's approximation, of each group, from which on an estimate is not the integral's but rounding's."""
 LARGEST_INNER = 2**22
 """Numbers of one call for integrals: 32 MB in double precision, by memory."""
-INNER_DRAWS, MOST_INNER_DRAWS = 8, 128
-"""Draws of the first estimate of an integral, and of the most that is spent on one."""
+INNER_POINTS, INNER_DRAWS = (8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
+"""Numbers of points of an integral, in one dimension and in several."""
 INNER_NOISE = 0.1
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.1) of their effective
 size is left."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 8000
 """Draws of what groups share: of the first round, of all at the least, and at the most."""
+SLACK = 1.1
+"""Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
 TRIED_SHARED = 64
 """Draws at which the noise of the integrals is seen."""
 WORTH = 0.5
@@ -115,7 +119,7 @@ WORTH = 0.5
 WATCHED = 64
 """Groups, those whose draws are worth least, of which the weights are looked at one by one."""
 TAIL_SHARE, TAIL_SCALE, KERNELS, WIDTHS, HELD_BACK = (
-    0.25,
+    0.1,
     1.6,
     200,
     (1.0, 0.7, 0.5, 0.35, 0.25),
@@ -123,6 +127,11 @@ TAIL_SHARE, TAIL_SCALE, KERNELS, WIDTHS, HELD_BACK = (
 )
 """Share of the one wide Student t and its scale, kernels, their widths as a share of the posterior's, of which 1 is one
 Gaussian, and how far moments are held back to those of the law before."""
+CONTROLS, CONTROLS_SHARE = (-1.645, 1.645, 0.0, -0.7, 0.7), 0.125
+"""Levels of each coordinate, in sds of a law, whose probabilities under it are known, those first that matter most; and share of
+the draws that there may be such probabilities."""
+FUNNEL_SEEN, FARTHEST_FUNNEL = 2.5, 4.0
+"""Standard errors from which on a scale follows another coordinate, and how many sds of that it does at the most."""
 LEAST_LOG = -1e3
 """Log density that a law has at the least where laws are compared: one draw out of reach is one."""
 LEAST_HELD = 1e-6
@@ -134,6 +143,9 @@ FARTHEST_SCORE = 37.0
 """Normal score of the least probability in double precision: no value lies beyond."""
 CUT_NEAR = 1e-5
 """Distance from the cut, in sds of the normal, up to which its density is flat."""
+GUARD, GUARDED, HALVINGS = 0.02, 5.0, 60
+"""Share of draws that guard the tail of a positive quantity towards zero, and sds of it from zero up to which they do; halvings
+of an interval until it is rounding's."""
 DEEP = -650.0
 """Log probability below which a tail is continued by its leading term: double precision holds no smaller one."""
 LARGEST_SUMMED = 2**27
@@ -433,6 +445,8 @@ LARGE_LOCATION, LARGE_SCALE = 0.5, 1.0
 # -- what is kept of a fit -------------------------------------------------------------------------------
 PROBABILITIES = (0.05, 0.5, 0.95)
 """Quantiles of a summary."""
+LEAST_INEFFICIENT = 1e-2
+"""Share of the variance that is left of an estimate, at the least, where others are known."""
 STRETCH = 3.0
 """Standard errors of its probability on both sides of a quantile, over which the density there is taken."""
 LARGEST_GROUP, GROUP_BLOCK = 2**27, 256

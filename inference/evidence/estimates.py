@@ -40,8 +40,9 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency
         Values of Q quantities at S draws.
     weights : numpy.ndarray, shape (S,), optional
         Normalised; equal by default.
-    inefficiency : float or numpy.ndarray, shape (Q,)
-        Ratio of draws to effective draws, for correlated ones: errors grow by its square root.
+    inefficiency : float or numpy.ndarray, shape (Q,) or (4, Q)
+        Ratio of draws to effective draws, for correlated ones: errors grow by its square root. One for all, or one each for
+        means, sds, lower and upper quantiles.
     """
     values = np.asarray(values, np.float64)
     count = len(values)
@@ -51,14 +52,14 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency
     square = centred**2
     variance = w @ square
     sd = np.sqrt(variance)
-    factor = np.sqrt(inefficiency)
+    factor = np.sqrt(np.broadcast_to(inefficiency, (4, values.shape[1])))
     w2 = w**2
-    mean_se = np.sqrt(w2 @ square) * factor
+    mean_se = np.sqrt(w2 @ square) * factor[0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        sd_se = np.sqrt(w2 @ (square - variance) ** 2) / (2 * sd) * factor
+        sd_se = np.sqrt(w2 @ (square - variance) ** 2) / (2 * sd) * factor[1]
     quantiles = np.empty((3, values.shape[1]))
     errors = np.empty_like(quantiles)
-    factor = np.broadcast_to(factor, (values.shape[1],))
+    factor = np.stack([factor[2], factor[2:].max(0), factor[3]])
     total2 = w2.sum()
     grid, grid2 = np.cumsum(w), np.cumsum(w2)
     for j, x in enumerate(np.ascontiguousarray(values.T)):
@@ -71,7 +72,7 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency
         mid = grid - 0.5 * own
         for i, p in enumerate(PROBABILITIES):
             below = grid2[min(int(np.searchsorted(grid, p)), count - 1)]
-            se = np.sqrt(below * (1 - p) ** 2 + (total2 - below) * p**2) * factor[j]
+            se = np.sqrt(below * (1 - p) ** 2 + (total2 - below) * p**2) * factor[i, j]
             # the density there is that of a wider stretch: of few draws between p ± se it would be noise itself
             reach = max(se, min(STRETCH * se, 0.5 * min(p, 1 - p)))
             quantiles[i, j], high, low = np.interp([p, min(p + reach, 1.0), max(p - reach, 0.0)], mid, x)

@@ -81,7 +81,7 @@ def verdicts_of(
     """
     law, count = outcome.law, values.shape[1]
     inefficiency = law.inefficiency(values)
-    found = estimate(values, law.weights, inefficiency)
+    found = estimate(values, law.weights, law.inefficiencies(values))
     zero, drift = np.zeros(count), law.drift(values, inefficiency)
     location, scale, missed, moved = zero, zero, zero, np.full(count, np.inf)
     khat, obstacle = outcome.khat if law.kind != "mcmc" else None, ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..thresholds import FEW_CHAINS, FEWEST_SHOWN, MOST_SHOWN
+from ..thresholds import FEW_CHAINS, FEWEST_SHOWN, LEAST_INEFFICIENT, MOST_SHOWN, PROBABILITIES
 from .chains import inefficiency
 from .mixing import effective_sizes, nested_rhat, split_rhat
 
@@ -30,6 +30,8 @@ class Law:
         Groups of many chains, next to each other, that began at one point each; 0 for chains without groups.
     repeats : int
         Weighted draws, next to each other, that share what their weight is of.
+    basis : numpy.ndarray, shape (S / repeats, C), optional
+        Orthonormal functions of what is shared, under which the weights are calibrated: no noise along them is left.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Law:
     stats: dict[str, np.ndarray] | None = None
     superchains: int = 0
     repeats: int = 1
+    basis: np.ndarray | None = None
 
     @property
     def long(self) -> bool:
@@ -51,24 +54,37 @@ class Law:
     def inefficiency(self, values: np.ndarray):
         """Draws per effective draw of each column, beyond what the weights say."""
         if not self.num_chains:
-            return 1.0 if self.repeats == 1 else self._clustered(values)
+            independent = self.repeats == 1 and self.basis is None
+            return 1.0 if independent else self._clustered(values).max(0)
         chains = values.reshape(self.num_chains, -1, values.shape[1])
         if self.long:
             return len(values) / np.minimum(*effective_sizes(chains))
         return inefficiency(chains)
 
+    def inefficiencies(self, values: np.ndarray) -> np.ndarray:
+        """`inefficiency` for means, sds, and lower and upper quantiles, shape ``(4, Q)``."""
+        if not self.num_chains and (self.repeats > 1 or self.basis is not None):
+            return self._clustered(values)
+        return np.broadcast_to(self.inefficiency(values), (4, values.shape[1]))
+
     def _clustered(self, values: np.ndarray) -> np.ndarray:
-        """Variance of sums over draws that share something, by that of as many independent ones."""
+        """Variance of sums over draws that share something, by that of as many independent ones, shape ``(4, Q)``."""
         assert self.weights is not None
         centred = values - self.weights @ values
-        square = centred**2 - self.weights @ centred**2
+        low, high = (
+            values < edge for edge in np.quantile(values, [PROBABILITIES[0], PROBABILITIES[-1]], axis=0)
+        )
         found = []
-        for part in (centred, square):
-            part = self.weights[:, None] * part
+        for part in (centred, centred**2, low, high):
+            part = self.weights[:, None] * (part - self.weights @ part)
             together = part.reshape(-1, self.repeats, part.shape[1]).sum(1)
+            left = (together**2).sum(0)
+            if self.basis is not None:
+                count, controls = self.basis.shape
+                left = (left - ((self.basis.T @ together) ** 2).sum(0)) * count / (count - controls)
             with np.errstate(divide="ignore", invalid="ignore"):
-                found.append((together**2).sum(0) / (part**2).sum(0))
-        return np.nan_to_num(np.maximum(np.maximum(*found), 1.0), nan=1.0)
+                found.append(np.nan_to_num(left / (part**2).sum(0), nan=1.0))
+        return np.maximum(found, 1.0 if self.basis is None else LEAST_INEFFICIENT)
 
     def rhat(self, values: np.ndarray) -> np.ndarray:
         """R̂ of each column, nested for superchains; 1 where the spread of many short chains is in `inefficiency` already."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import scipy.sparse as sp
 
 from ...guides.structure import UnreadLinks, structure
 from ..evidence.coordinates import base
@@ -26,15 +27,18 @@ from ..thresholds import (
     FIRST_SHARED,
     INNER_DRAWS,
     INNER_NOISE,
+    INNER_POINTS,
     KHAT_LIMIT,
     KHAT_TRUSTED,
     LARGEST_SUMMED,
     LEAST_SHARED,
-    MOST_INNER_DRAWS,
+    LINKED,
     MOST_SHARED_DRAWS,
     NEGLIGIBLE_SHARE,
+    PROBES,
     REPEATS,
     SAME_DENSITY,
+    SLACK,
     TRIED_SHARED,
     WORTH,
 )
@@ -80,7 +84,7 @@ class SummedOut:
 
     def price(self, state: State) -> float:
         """See `Stage.price`: for each draw the gradients of two coordinates, and values at the points of an integral."""
-        return LEAST_SHARED * (4 + INNER_DRAWS / 2)
+        return LEAST_SHARED * (4 + INNER_DRAWS[0] / 2)
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -126,13 +130,28 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
             links = structure(target, target.value_and_grad, z, 1 / np.sqrt(state.best.precision), own)
         except UnreadLinks:
             return None
-    groups = None if links is None else Groups.of_links(target, links.pattern)
+    groups = None if links is None else Groups.of_links(target, _tight(links, density, z, unit, rng))
     if groups is None:
         return None
+    shared = groups.shared
+    groups = replace(groups, shared=shared[np.argsort(~_positive(target)[shared], kind="stable")])
     terms = Terms.tested(target, groups, z, unit, rng)
     if terms is None:
         return "some terms of the density see several groups"
     return Inner.around(target, density, groups, terms, z, unit, rng)
+
+
+def _tight(links, density, z, unit, rng):
+    """The pattern of those links that a Hessian shows: where the analysis cannot tell, it supposes too many."""
+    if links.block is not None:
+        return links.pattern
+    points = z + unit * rng.standard_normal((PROBES, len(z)))
+    found = links.hessian(density, points, unit).tocoo()
+    seen = np.abs(found.data) * unit[found.row] * unit[found.col] > LINKED
+    one, other = found.row[seen], found.col[seen]
+    own = np.arange(len(z))
+    rows, cols = np.concatenate([one, other, own]), np.concatenate([other, one, own])
+    return sp.csr_array((np.ones(len(rows)), (rows, cols)), shape=found.shape)
 
 
 def _first(state: State, inner: Inner) -> Kernels:
@@ -142,18 +161,24 @@ def _first(state: State, inner: Inner) -> Kernels:
     unit[np.arange(len(shared)), shared] = 1.0
     covariance = best.linear(best.whiten(unit))[:, shared]
     root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
-    positive = np.zeros(best.dim, bool)
-    for site in state.target.sites:
-        positive[state.target.offsets[site.name]] = getattr(base(site.constraint), "name", "") == "positive"
-    return Kernels(Warp.none(len(shared)), best.mean[shared], root, positive[shared])
+    few = int(_positive(state.target)[shared].sum())
+    return Kernels(Warp.none(len(shared)), best.mean[shared], root, np.zeros((few, len(shared))))
+
+
+def _positive(target) -> np.ndarray:
+    """Which coordinates are logs of positive quantities, shape ``(dim,)``."""
+    found = np.zeros(target.dim, bool)
+    for site in target.sites:
+        found[target.offsets[site.name]] = getattr(base(site.constraint), "name", "") == "positive"
+    return found
 
 
 def _quiet(inner: Inner, law: Kernels, rng) -> Inner | None:
     """With as many draws for each integral as let the weights of θ hardly feel their noise, and as reach its tails."""
     if inner.exact:
-        return replace(inner, num_draws=1)
-    theta, draws = law.sample(TRIED_SHARED, rng), INNER_DRAWS
-    while draws <= MOST_INNER_DRAWS:
+        return inner
+    theta = law.sample(TRIED_SHARED, rng)
+    for draws in INNER_POINTS if inner.groups.size == 1 else INNER_DRAWS:
         inner = replace(inner, num_draws=draws)
         one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
         apart = (one.log_prob - two.log_prob) ** 2
@@ -162,7 +187,6 @@ def _quiet(inner: Inner, law: Kernels, rng) -> Inner | None:
         if known and np.minimum(apart, 4 * np.median(apart)).mean() < 2 * INNER_NOISE:
             if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta, rng) < KHAT_LIMIT:
                 return inner
-        draws *= 2
     return None
 
 
@@ -171,11 +195,15 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> Sample:
     law = _first(state, inner)
     sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
     while len(sample) < _most(state) and not run.stop():
-        held = sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
-        if held and len(sample) >= LEAST_SHARED and not _noisy(state, inner, sample):
-            break
+        held = len(sample) > FIRST_SHARED and sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
+        count = len(sample) / 3
+        if held and len(sample) >= LEAST_SHARED:
+            more = (_noise(state, inner, sample) / ENOUGH_NOISE) ** 2
+            if more < 1:
+                break
+            count = len(sample) * min(SLACK * more - 1, 1.0)
+        count = int(min(max(FIRST_SHARED, count), _most(state) - len(sample)))
         law = law if held else sample.followed(rng)
-        count = min(max(FIRST_SHARED, len(sample) // 3), _most(state) - len(sample))
         sample = sample.more(inner.integrals, law, count, rng)
     return sample
 
@@ -185,25 +213,26 @@ def _most(state: State) -> int:
     return min(MOST_SHARED_DRAWS, LARGEST_SUMMED // state.target.dim)
 
 
-def _noisy(state: State, inner: Inner, sample: Sample) -> bool:
+def _noise(state: State, inner: Inner, sample: Sample) -> float:
     law = _law(inner, sample)
     values, _ = quantity_values(state.target, law.z)
-    found = estimate(values, law.weights, law.inefficiency(values))
-    return largest_noise(values, found) > ENOUGH_NOISE
+    found = estimate(values, law.weights, law.inefficiencies(values))
+    return largest_noise(values, found)
 
 
 def _law(inner: Inner, sample: Sample) -> Law:
     """The joint draws: θ by its weights, and of every group draws given θ."""
-    good = sample.weights > 0
+    good = sample.calibrated > 0
     u = sample.found.u[good]
     repeats = u.shape[1]
     z = inner.groups.joined(np.repeat(sample.theta[good], repeats, 0), u.reshape(-1, *u.shape[2:]))
-    return Law("psis", z, np.repeat(sample.weights[good] / repeats, repeats), repeats=repeats)
+    weights = np.repeat(sample.calibrated[good] / repeats, repeats)
+    return Law("psis", z, weights, repeats=repeats, basis=sample.basis[good])
 
 
 def _established(state: State, run: Run, inner: Inner, sample: Sample) -> State:
     """The state with the joint draws; as it is where the terms prove not to be what the density is made of."""
-    good, law = sample.weights > 0, _law(inner, sample)
+    good, law = sample.calibrated > 0, _law(inner, sample)
     z, log_weights = law.z[:: law.repeats], sample.log_weights[good]
     value, grad = run.density(state)(z)
     apart = ~np.isclose(value, sample.found.value[good], rtol=SAME_DENSITY, atol=SAME_DENSITY)
@@ -211,7 +240,7 @@ def _established(state: State, run: Run, inner: Inner, sample: Sample) -> State:
         return state.found(NOT_SEPARATE)
     pool = Pool(z, state.best.inverse(z)[0], value, grad, log_weights, log_weights, np.ones(len(z), bool))
     x, h = whitened(sample)
-    residual = None if h is None else stein(x[good], h[good], sample.weights[good])
+    residual = None if h is None else stein(x[good], h[good], sample.calibrated[good])
     shared = SharedStein(residual, np.repeat(x[good], law.repeats, 0), np.asarray(law.weights))
     covers = partial(sample.covers, inner, rng=run.rng(12))
     return replace(state, pool=pool, law=law, stein=shared, covers=covers)

@@ -22,7 +22,7 @@ class Groups:
     dim : int
         Number of coordinates.
     shared : numpy.ndarray of int, shape (D,)
-        Coordinates that stay.
+        Coordinates that stay, in an order of any kind.
     members : numpy.ndarray of int, shape (G, k)
         Coordinates of each group; of one with fewer than k the last are `dim`, a coordinate that there is not.
     """

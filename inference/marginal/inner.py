@@ -28,8 +28,10 @@ from ..thresholds import (
     BENT,
     EXACT_GROUP,
     EXACT_NATS,
+    EXACT_NEAR,
     FAR_STARTS,
     FLATTEST,
+    INNER_DRAWS,
     INNER_STEP,
     INNER_STEP_SINGLE,
     INNER_STRIDE,
@@ -37,6 +39,7 @@ from ..thresholds import (
     LAPLACE_NATS,
     LARGEST_INNER,
     LATTICE,
+    LATTICE_REACH,
     MODE_FOUND,
     MOST_INNER_STEPS,
     MOST_NEWTON,
@@ -143,7 +146,7 @@ class Inner:
     modes: Normals
     slope: np.ndarray
     exact: bool = False
-    num_draws: int = 8
+    num_draws: int = INNER_DRAWS[0]
     repeats: int = 1
 
     # -- modes ----------------------------------------------------------------------------------------------
@@ -193,10 +196,8 @@ class Inner:
         """Gaussians around the modes at some θ ``(B, D)``: near the mode is near enough, the draws have weights."""
         u = self.modes.centre + np.einsum("gkd,bd->bgk", self.slope, theta - self.theta)
         u, length, root = self._stepped(theta, u, self.unit)
-        if self.exact:
-            return Normals(u, root)
         for _ in range(MOST_INNER_STEPS):
-            far = length.max(1) > NEAR_MODE
+            far = length.max(1) > (EXACT_NEAR if self.exact else NEAR_MODE)
             if not far.any():
                 break
             u[far], length[far], root[far] = self._stepped(theta[far], u[far], self.unit)
@@ -223,8 +224,9 @@ class Inner:
         size, count = self.groups.size, self.num_draws
         shift = rng.random((*shape, 1, len(self.groups), size))
         if size == 1 and not self.exact:
-            t = LATTICE * (np.arange(count)[:, None, None] - 0.5 * count + shift)
-            return np.sinh(BENT * t) / BENT, -np.log(LATTICE * count * np.cosh(BENT * t[..., 0]))
+            step = max(LATTICE, LATTICE_REACH / count)
+            t = step * (np.arange(count)[:, None, None] - 0.5 * count + shift)
+            return np.sinh(BENT * t) / BENT, -np.log(step * count * np.cosh(BENT * t[..., 0]))
         x = ndtri(np.clip((self._points[:, None] + shift) % 1.0, 1e-12, 1 - 1e-12))
         tail = 0.0 if self.exact else INNER_TAIL / np.sqrt(size / 2)
         heavy = np.exp(0.5 * tail * x * x)
@@ -260,6 +262,18 @@ class Inner:
         groups, count = self.groups, self.num_draws
         normals = self.at(theta)
         profile, slope = self.density(groups.joined(theta, normals.centre))
+        slope = slope[:, groups.shared]
+        volume = normals.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
+        none = np.zeros((len(theta), len(groups)))
+        if self.exact:  # the density is known from its peak
+            x = rng.standard_normal((len(theta), self.repeats, *normals.centre.shape[1:]))
+            drawn = normals.centre[:, None] + np.einsum("bgij,brgj->brgi", normals.root, x)
+            drawn = np.where(groups.there, drawn, 0.0)
+            value = self.terms.of(self.target, groups.joined(theta, drawn[:, 0])).sum(1)
+            off = value - profile + 0.5 * np.where(groups.there, x[:, 0] ** 2, 0.0).sum((1, 2))
+            # double precision does not hold a peak everywhere, as at an sd of e^-90
+            log_prob = np.where(np.abs(off) < EXACT_NATS, profile + volume, -np.inf)
+            return Integrals(log_prob, drawn, value, none, profile, slope)
         u, own, rest, log_w = self._weighed(theta, normals, rng)
         with np.errstate(all="ignore"):
             log_sum = logsumexp(log_w, axis=1)
@@ -269,21 +283,11 @@ class Inner:
         drawn = np.take_along_axis(u, chosen[..., None], 1)
         value = np.take_along_axis(own, chosen[:, :1], 1)[:, 0].sum(1) + rest[:, 0]
         log_prob = rest[:, 0] + (log_sum - np.log(count)).sum(1)
-        # Laplace's approximation is near, unless double precision does not hold a density there, as at an sd of e^-90
-        volume = normals.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
-        above = log_prob - profile - volume
-        held = above < (EXACT_NATS if self.exact else LAPLACE_NATS * len(groups))
+        # Laplace's approximation is near, unless double precision does not hold a density there
+        held = log_prob - profile - volume < LAPLACE_NATS * len(groups)
         same = np.ptp(rest, 1) <= SAME_DENSITY * (1 + np.abs(rest[:, 0]))
-        return Integrals(
-            np.where(held & same, log_prob, -np.inf),
-            drawn,
-            value,
-            weight[:, 0] + weight[:, -1]
-            if groups.size == 1 and not self.exact
-            else np.zeros((len(theta), len(groups))),
-            profile,
-            slope[:, groups.shared],
-        )
+        edges = weight[:, 0] + weight[:, -1] if groups.size == 1 else none
+        return Integrals(np.where(held & same, log_prob, -np.inf), drawn, value, edges, profile, slope)
 
     def heaviest(self, theta: np.ndarray, rng: np.random.Generator) -> float:
         """Largest k̂ of the weights of a group's draws, of the groups whose draws are worth least."""

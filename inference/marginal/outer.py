@@ -8,7 +8,8 @@ of them came from, so that a later law mends the weights of earlier draws.
 References
 ----------
 West (1993), Approximating posterior distributions by mixtures, JRSS B 55. Cornuet, Marin, Mira & Robert (2012), Adaptive
-multiple importance sampling, Scandinavian J. Statistics 39.
+multiple importance sampling, Scandinavian J. Statistics 39. Owen & Zhou (2000), Safe and effective importance sampling, JASA
+95.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from functools import cached_property
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr, softmax, stdtr
 
 from ...guides.transport import standard_normal, student_t
 from ..evidence.pool import framed
 from ..evidence.psis import Weighted
 from ..thresholds import (
+    CONTROLS,
+    CONTROLS_SHARE,
+    FARTHEST_FUNNEL,
     FARTHEST_SCORE,
+    FUNNEL_SEEN,
     HEAVY_WEIGHT,
     HELD_BACK,
     KERNELS,
@@ -51,7 +56,11 @@ from .warp import Warp
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """A mixture of equal normal kernels, and a share of one wide Student t, in coordinates of a warp.
+    """A mixture of equal normal kernels and of one wide Student t, whose scales may follow a few of its coordinates.
+
+    In coordinates of the warp a draw is ``mean + root b``. The first P coordinates are logs of positive quantities; of the
+    others ``b_j = a_j exp(Σ_i funnel_ij a_i)``, so that what a shared sd scales is wider where the sd is larger. `a` is of the
+    mixture.
 
     Attributes
     ----------
@@ -60,10 +69,10 @@ class Kernels:
         Of all, in coordinates of the warp.
     root : numpy.ndarray, shape (D, D)
         Lower-triangular root of the covariance of all.
-    positive : numpy.ndarray of bool, shape (D,)
-        Coordinates that are logs of positive quantities.
+    funnel : numpy.ndarray, shape (P, D)
+        How log scales follow the first coordinates; 0 for these themselves.
     centres : numpy.ndarray, shape (J, D), optional
-        Of the kernels; one at the mean by default.
+        Of the kernels; one at 0 by default.
     width : float
         Of a kernel, as a share of all.
     """
@@ -71,15 +80,23 @@ class Kernels:
     warp: Warp
     mean: np.ndarray
     root: np.ndarray
-    positive: np.ndarray
+    funnel: np.ndarray
     centres: np.ndarray | None = None
     width: float = 1.0
 
     @property
-    def _tail(self) -> tuple[float, float]:
-        """Degrees of freedom and scale of the heavy part: in many dimensions its radius would miss the mass."""
-        dim = len(self.mean)
-        return max(TAIL_DF, 0.5 * dim), 1 + (TAIL_SCALE - 1) * min(1.0, TAIL_DF / dim)
+    def _blocks(self) -> list[tuple[slice, float, float]]:
+        """Where the heavy part has a t of its own, its degrees of freedom and its scale.
+
+        In many dimensions its radius would miss the mass; what scales the others has the heaviest tails.
+        """
+        few, dim = len(self.funnel), len(self.mean)
+        parts = [slice(0, few), slice(few, dim)] if 0 < few < dim else [slice(0, dim)]
+        sizes = [part.stop - part.start for part in parts]
+        return [
+            (part, max(TAIL_DF, 0.5 * size), 1 + (TAIL_SCALE - 1) * min(1.0, TAIL_DF / size))
+            for part, size in zip(parts, sizes, strict=True)
+        ]
 
     def sample(self, num_draws: int, rng: np.random.Generator) -> np.ndarray:
         """Independent draws, shape ``(num_draws, D)``, of what double precision holds of the law.
@@ -90,35 +107,85 @@ class Kernels:
             Where it holds nothing of it.
         """
         eps = rng.standard_normal((num_draws, len(self.mean)))
-        df, scale = self._tail
-        heavy = scale / np.sqrt(rng.chisquare(df, num_draws) / df)
-        centres = self.mean[None] if self.centres is None else self.centres
-        own = centres[rng.integers(len(centres), size=num_draws)] + self.width * eps @ self.root.T
-        wide = self.mean + (heavy[:, None] * eps) @ self.root.T
+        heavy, own = eps.copy(), self.width * eps
+        for part, df, scale in self._blocks:
+            heavy[:, part] *= scale / np.sqrt(rng.chisquare(df, (num_draws, 1)) / df)
+        if self.centres is not None:
+            own = own + self.centres[rng.integers(len(self.centres), size=num_draws)]
+        a = np.where((rng.random(num_draws) < TAIL_SHARE)[:, None], heavy, own)
         with np.errstate(all="ignore"):
-            theta = self.warp.values(np.where((rng.random(num_draws) < TAIL_SHARE)[:, None], wide, own))
+            b = a * np.exp(self._log_scale(a))
+            theta = self.warp.values(self.mean + b @ self.root.T)
         there = np.isfinite(theta).all(1)
         if not there.any():
             raise ArithmeticError("a law of what groups share has no finite draws")
         theta[~there] = theta[rng.choice(np.flatnonzero(there), (~there).sum())]
         return theta
 
+    def _log_scale(self, a: np.ndarray) -> np.ndarray:
+        return np.clip(a[:, : len(self.funnel)], -FARTHEST_FUNNEL, FARTHEST_FUNNEL) @ self.funnel
+
+    def standard(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates `a` ``(B, D)`` of scores, and the log Jacobian of the map to them, shape ``(B,)``."""
+        b = solve_triangular(self.root, (scores - self.mean).T, lower=True).T
+        log_scale = self._log_scale(b)
+        return b * np.exp(-log_scale), -log_scale.sum(1) - np.log(np.diag(self.root)).sum()
+
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
         """Log density, shape ``(B,)``."""
         scores, log_jacobian = self.warp.scores(theta)
-        a = solve_triangular(self.root, (scores - self.mean).T, lower=True)
-        df, scale = self._tail
-        wide = student_t(a.T / scale, df) - len(a) * np.log(scale)
+        a, inner_jacobian = self.standard(scores)
+        dim = a.shape[1]
+        wide = sum(
+            student_t(a[:, part] / scale, df) - (part.stop - part.start) * np.log(scale)
+            for part, df, scale in self._blocks
+        )
         if self.centres is None:
-            own = standard_normal(a.T)
+            own = standard_normal(a)
         else:
-            b = solve_triangular(self.root, (self.centres - self.mean).T, lower=True)
-            square = np.maximum((a**2).sum(0)[:, None] - 2 * a.T @ b + (b**2).sum(0), 0.0) / self.width**2
-            own = logsumexp(-0.5 * square, axis=1) - np.log(len(self.centres))
-            own = own - len(a) * (np.log(self.width) + 0.5 * np.log(2 * np.pi))
-        found = np.logaddexp(own + np.log1p(-TAIL_SHARE), wide + np.log(TAIL_SHARE))
-        found = found - np.log(np.diag(self.root)).sum()
+            square = (a**2).sum(1)[:, None] - 2 * a @ self.centres.T + (self.centres**2).sum(1)
+            own = logsumexp(-0.5 * np.maximum(square, 0.0) / self.width**2, axis=1) - np.log(
+                len(self.centres)
+            )
+            own = own - dim * (np.log(self.width) + 0.5 * np.log(2 * np.pi))
+        found = np.logaddexp(own + np.log1p(-TAIL_SHARE), wide + np.log(TAIL_SHARE)) + inner_jacobian
         return np.where(np.isfinite(scores).all(1), found + log_jacobian, -np.inf)
+
+    def controls(self, theta: np.ndarray) -> np.ndarray:
+        """Functions of draws of this law whose means under it are 0, shape ``(B, len(CONTROLS) * D)``.
+
+        They say whether a coordinate lies below some level, less the probability of that given the first P coordinates.
+        """
+        scores = self.warp.scores(theta)[0]
+        a, few, dim = self.standard(scores)[0], len(self.funnel), len(self.mean)
+        heavy = {part.start: (df, scale) for part, df, scale in self._blocks}
+        centres = np.zeros((1, dim)) if self.centres is None else self.centres
+        prior = np.r_[np.full(len(centres), (1 - TAIL_SHARE) / len(centres)), TAIL_SHARE]
+        chance = np.broadcast_to(
+            prior, (len(theta), len(prior))
+        )  # of each part of the mixture, given the first
+        if 0 < few < dim:
+            first, (df, scale) = a[:, :few], heavy[0]
+            square = ((first[:, None] - centres[:, :few]) ** 2).sum(-1) / self.width**2
+            own = -0.5 * square - few * (np.log(self.width) + 0.5 * np.log(2 * np.pi))
+            wide = student_t(first / scale, df) - few * np.log(scale)
+            chance = softmax(np.c_[own, wide] + np.log(prior), axis=1)
+        stretch, found = np.exp(self._log_scale(a)), np.empty((len(CONTROLS), len(theta), dim))
+        for j, row in enumerate(self.root):
+            part = slice(0, few) if j < few else slice(few, dim)
+            df, scale = heavy[part.start]
+            weight = prior if j < few else chance
+            known = self.mean[j] + (0.0 if j < few else a[:, :few] @ row[:few])
+            along = stretch[:, part] * row[part]
+            middle = np.reshape(known, (-1, 1)) + along @ centres[:, part].T
+            sd = np.sqrt((along**2).sum(1))
+            for k, level in enumerate(CONTROLS):
+                edge = self.mean[j] + level * np.linalg.norm(row)
+                below = ndtr((edge - middle) / (self.width * sd[:, None]))
+                far = stdtr(df, (edge - known) / (scale * sd))
+                mean = (weight[..., :-1] * below).sum(-1) + weight[..., -1] * far
+                found[k, :, j] = (scores[:, j] < edge) - mean
+        return np.moveaxis(found, 0, 1).reshape(len(theta), -1)
 
     def following(
         self, theta: np.ndarray, weights: np.ndarray, gradient: np.ndarray, rng: np.random.Generator
@@ -129,46 +196,49 @@ class Kernels:
         of the draws best where it is made of the other. In many dimensions a Gaussian whose gradients are those of the
         draws is better than one of their moments: see `_by_gradients`.
         """
-        warp = Warp.of(theta, weights, self.positive)
+        positive = np.arange(theta.shape[1]) < len(self.funnel)
+        warp = Warp.of(theta, weights, positive)
         scores = warp.scores(theta)[0]
+        pulled = warp.pulled(theta, scores, gradient)
         before = warp.scores(self.sample(MOMENTS, rng))[0]
         before = before[np.isfinite(before).all(1)]
         plain, few = Warp.none(theta.shape[1]), rng.permutation(len(theta))[:MOMENTS]
-        x, w = scores[few], weights[few]
+        x, w, g = scores[few], weights[few], pulled[few]
         w = np.maximum(w, 1e-12 / len(w))
         half = np.argsort(np.argsort(-w)) % 2 == 0  # each has its share of the large ones
         parts = [w * part / (w @ part) for part in (half, ~half)]
 
-        def made(x, own, held: float, width: float) -> Kernels:
+        def made(x, own, g, held: float, width: float) -> Kernels:
             mean = own @ x
             centred = x - mean
             last = np.atleast_2d(np.cov(before.T, ddof=0))
             covariance = (1 - held) * (own[:, None] * centred).T @ centred + (held + LEAST_HELD) * last
             centre = (1 - held) * mean + held * before.mean(0)
             root = np.linalg.cholesky(covariance)
-            law = Kernels(plain, centre, root, self.positive)
+            law = Kernels(plain, centre, root, np.zeros_like(self.funnel)).funnelled(x, own, g)
             if width == 1:
                 return law
             place = (rng.random() + np.arange(KERNELS)) / KERNELS
             chosen = np.minimum(np.searchsorted(np.cumsum(own), place), len(own) - 1)
-            return replace(law, centres=centre + np.sqrt(1 - width**2) * centred[chosen], width=width)
+            a = law.standard(x)[0]
+            return replace(law, centres=np.sqrt(1 - width**2) * (a - own @ a)[chosen], width=width)
 
         def fit(law: Kernels, own: np.ndarray) -> float:
             return float(own @ np.maximum(law.log_prob(x), LEAST_LOG))
 
         def held_out(held: float, width: float) -> float:
-            return 0.5 * sum(fit(made(x, one, held, width), other) for one, other in (parts, parts[::-1]))
+            return 0.5 * sum(fit(made(x, one, g, held, width), other) for one, other in (parts, parts[::-1]))
 
         held = max(HELD_BACK, key=lambda share: held_out(share, 1.0))
         widths = WIDTHS if theta.shape[1] <= KERNELS_HELP else WIDTHS[:1]
         width = max(widths, key=lambda width: held_out(held, width))
         best, whole = held_out(held, width), w / w.sum()
-        smooth = self._by_gradients(scores, weights, warp.pulled(theta, scores, gradient))
+        smooth = self._by_gradients(scores, weights, pulled)
         # what is bent has the safer tails
         own = fit(self, whole) if warp.straight and self.warp.straight else -np.inf
         if smooth is not None and fit(smooth, whole) > max(best, own):
             return replace(smooth, warp=warp)
-        return self if own > best else replace(made(scores, weights, held, width), warp=warp)
+        return self if own > best else replace(made(scores, weights, pulled, held, width), warp=warp)
 
     def _by_gradients(self, scores, weights, gradient) -> Kernels | None:
         """The Gaussian whose gradient is the regression of these on the scores; None where there is none.
@@ -189,9 +259,43 @@ class Kernels:
         if not eig[0] > 1e-9 * eig[-1]:
             return None
         covariance = (vec / eig) @ vec.T
-        return Kernels(
-            Warp.none(dim), mean + covariance @ found[0], np.linalg.cholesky(covariance), self.positive
+        law = Kernels(
+            Warp.none(dim),
+            mean + covariance @ found[0],
+            np.linalg.cholesky(covariance),
+            np.zeros_like(self.funnel),
         )
+        return law.funnelled(scores, weights, gradient)
+
+    def funnelled(self, scores, weights, gradient) -> Kernels:
+        """With scales that follow the first coordinates as gradients of weighted draws tell.
+
+        Where ``b_j`` has the scale ``exp(γ a_i)``, its gradient is ``-b_j exp(-2 γ a_i)``: its product with ``b_j`` falls by
+        ``2 γ`` a unit. What is within two standard errors of nothing is nothing.
+        """
+        few = len(self.funnel)
+        if not few:
+            return self
+        b = self.standard(scores)[0]
+        g = gradient @ self.root
+        good = np.isfinite(g).all(1)
+        own = np.where(good, np.minimum(weights, 4 / len(weights)), 0.0)
+        own = own / own.sum()
+        funnel = np.zeros_like(self.funnel)
+        for j in range(few, b.shape[1]):
+            design = np.c_[np.ones(len(b)), b[:, :few]] * b[:, j, None]
+            inverse = np.linalg.pinv((own[:, None] * design).T @ design)
+            residual = np.where(good, g[:, j] + b[:, j], 0.0)
+            slope = inverse @ (design.T @ (own * residual))
+            influence = inverse @ (design * (own * (residual - design @ slope))[:, None]).T
+            se = np.sqrt((influence**2).sum(1))
+            found, noise = 0.5 * slope[1:], 0.5 * se[1:]
+            funnel[:, j] = np.where(np.abs(found) > FUNNEL_SEEN * noise, found, 0.0)
+        law = replace(self, funnel=funnel)
+        a = law.standard(scores)[0][:, few:]
+        root = self.root.copy()
+        root[:, few:] *= np.sqrt(own @ a**2 / (own @ b[:, few:] ** 2))
+        return replace(law, root=root)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,18 +311,22 @@ class Sample(Weighted):
         Each with how many draws came from it.
     log_laws : numpy.ndarray, shape (len(laws), S)
         Log density of each law at each draw.
+    controls : numpy.ndarray, shape (S, C)
+        Functions of each draw whose means are 0 under the law that it came from.
     """
 
     theta: np.ndarray
     found: Integrals
     laws: tuple[tuple[Kernels, int], ...]
     log_laws: np.ndarray
+    controls: np.ndarray
 
     @classmethod
     def drawn(cls, integrals: Callable[..., Integrals], law: Kernels, count: int, rng) -> Sample:
         """From one law."""
         theta = law.sample(count, rng)
-        return cls(theta, integrals(theta, rng), ((law, count),), law.log_prob(theta)[None])
+        found = integrals(theta, rng)
+        return cls(theta, found, ((law, count),), law.log_prob(theta)[None], law.controls(theta))
 
     def more(self, integrals: Callable[..., Integrals], law: Kernels, count: int, rng) -> Sample:
         """With draws of one more law, or of the last one again."""
@@ -233,8 +341,31 @@ class Sample(Weighted):
             own = np.concatenate([law.log_prob(self.theta), law.log_prob(theta)])
             log_laws, laws = np.concatenate([log_laws, own[None]]), (*laws, (law, count))
         return replace(
-            self, theta=np.concatenate([self.theta, theta]), found=both, laws=laws, log_laws=log_laws
+            self,
+            theta=np.concatenate([self.theta, theta]),
+            found=both,
+            laws=laws,
+            log_laws=log_laws,
+            controls=np.concatenate([self.controls, law.controls(theta)]),
         )
+
+    @cached_property
+    def basis(self) -> np.ndarray:
+        """Orthonormal basis of the controls, of as many as the draws tell, shape ``(S, C)``."""
+        count = self.controls.shape[1]
+        used = self.controls[:, : min(count, int(CONTROLS_SHARE * len(self)))]
+        left, size, _ = np.linalg.svd(used, full_matrices=False)
+        return left[:, size > 1e-6 * size[0]] if used.size else used
+
+    @cached_property
+    def calibrated(self) -> np.ndarray:
+        """The weights under which the controls have the means that are known, shape ``(S,)``.
+
+        A posterior mean is then the mean of a regression on the controls, whose noise alone is left (Owen & Zhou 2000).
+        """
+        ones = np.ones(len(self))
+        found = self.weights * np.maximum(ones - self.basis @ (self.basis.T @ ones), 0.0)
+        return found / found.sum()
 
     def followed(self, rng: np.random.Generator) -> Kernels:
         """The next law, of kernels around the weighted draws; the last again where none is better."""
@@ -287,7 +418,7 @@ def whitened(sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
     densities there; None where no regression tells it. (The mean of the gradients at draws of the groups would be exact, but
     has no variance where an sd that is shared comes near zero.)
     """
-    warp, weights, theta = sample.laws[-1][0].warp, sample.weights, sample.theta
+    warp, weights, theta = sample.laws[-1][0].warp.unguarded, sample.weights, sample.theta
     scores = warp.scores(theta)[0]
     frame = framed(scores, weights)
     x = frame.inverse(scores)[0]

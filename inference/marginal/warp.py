@@ -1,7 +1,8 @@
 """Coordinates of θ in which skewed and heavy- or exponential-tailed marginals are normal.
 
 A log standard deviation that may be near zero has an exponential left tail, and beside it a peak of its own: it is the log
-of a normal that is cut off at zero. A logit of a probability near its bound has exponential tails too: the log of a gamma
+of a normal that is cut off at zero. One that few groups tell has an exponential right tail: it is the log of the root of an
+inverse gamma. A logit of a probability near its bound has exponential tails too: the log of a gamma
 ratio (the exponential generalised beta of the second kind) has tails of any rates. The normal scores of the law that fits
 best are the coordinate. Where draws show neither skew nor tails a coordinate is left as it is.
 
@@ -18,9 +19,33 @@ from typing import Protocol
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import betainc, betaincinv, betaln, expit, log_ndtr, logit, ndtr, ndtri_exp
+from scipy.special import (
+    betainc,
+    betaincinv,
+    betaln,
+    expit,
+    gammainc,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
+    gammaln,
+    log_ndtr,
+    logit,
+    ndtr,
+    ndtri_exp,
+)
 
-from ..thresholds import BEND_GAIN, BEND_SEEN, BENT_MOST, CUT_NEAR, DEEP, FARTHEST_SCORE
+from ..thresholds import (
+    BEND_GAIN,
+    BEND_SEEN,
+    BENT_MOST,
+    CUT_NEAR,
+    DEEP,
+    FARTHEST_SCORE,
+    GUARD,
+    GUARDED,
+    HALVINGS,
+)
 
 
 class Bend(Protocol):
@@ -101,6 +126,58 @@ class LogCut:
 
 
 @dataclass(frozen=True, eq=False)
+class LogInverse:
+    """``x = loc - log(Ga(a) / a) / 2``: the log of an sd that `a` times two independent values tell."""
+
+    loc: float
+    a: float
+
+    @classmethod
+    def free_of(cls, p: np.ndarray) -> LogInverse:
+        """By two free numbers."""
+        return cls(p[0], np.exp(p[1]))
+
+    @classmethod
+    def starts(cls, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Free numbers to begin a search from."""
+        mean = weights @ x
+        return np.array([mean, -np.log(4 * (weights @ (x - mean) ** 2) + 1e-300)])
+
+    def _log_gamma(self, x: np.ndarray) -> np.ndarray:
+        return np.log(self.a) - 2 * (x - self.loc)
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        y = self._log_gamma(x)
+        return self.a * y - np.exp(y) - gammaln(self.a) + np.log(2)
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        return 2 * (np.exp(self._log_gamma(x)) - self.a)
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        y = self._log_gamma(x)
+        g = np.exp(y)
+        with np.errstate(divide="ignore"):
+            beyond = np.log(gammainc(self.a, g))
+            below = np.log(gammaincc(self.a, g))
+        # by its series' first term where it is tiny
+        beyond = np.where(beyond > DEEP, beyond, self.a * y - gammaln(self.a + 1))
+        return np.where(beyond < np.log(0.5), -ndtri_exp(beyond), ndtri_exp(below))
+
+    def value(self, score: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        score = np.asarray(score, float)
+        with np.errstate(divide="ignore"):
+            high = np.log(gammaincinv(self.a, ndtr(-score)))
+            low = np.log(gammainccinv(self.a, ndtr(score)))
+        tail = (log_ndtr(-score) + gammaln(self.a + 1)) / self.a
+        y = np.where(score < 0, low, np.where(high > DEEP, high, tail))
+        return self.loc - 0.5 * (y - np.log(self.a))
+
+
+@dataclass(frozen=True, eq=False)
 class GammaRatio:
     """``x = loc + scale log(Ga(a) / Ga(b))``."""
 
@@ -172,6 +249,67 @@ def _quantile(score: np.ndarray, a: float, b: float) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
+class Guarded:
+    """A law of the log of a positive quantity, beside a share of one whose tail towards zero is that of a flat density.
+
+    Attributes
+    ----------
+    law : Bend
+    edge : float
+        Below it the second has the density ``exp(x - edge)``.
+    """
+
+    law: Bend
+    edge: float
+
+    @classmethod
+    def around(cls, law: Bend) -> Guarded:
+        """With the edge an sd below the middle."""
+        return cls(law, float(law.value(np.array(-1.0))))
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        guard = np.where(x < self.edge, np.log(GUARD) + x - self.edge, -np.inf)
+        return np.logaddexp(np.log1p(-GUARD) + self.law.log_prob(x), guard)
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        own = np.exp(np.log1p(-GUARD) + self.law.log_prob(x) - self.log_prob(x))
+        return own * self.law.slope(x) + (1 - own)
+
+    def _log_below(self, x: np.ndarray) -> np.ndarray:
+        own = np.log1p(-GUARD) + log_ndtr(self.law.score(x))
+        return np.logaddexp(own, np.log(GUARD) + np.minimum(x - self.edge, 0.0))
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        beyond = np.log1p(-GUARD) + log_ndtr(-self.law.score(x))
+        return np.where(x < self.edge, ndtri_exp(self._log_below(x)), -ndtri_exp(beyond))
+
+    def value(self, score: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        score = np.asarray(score, float)
+        below = log_ndtr(score)
+        far = below < self._log_below(np.asarray(self.edge))
+        beyond = np.where(far, np.log(0.5), log_ndtr(-score) - np.log1p(-GUARD))
+        found = self.law.value(-ndtri_exp(beyond))
+
+        def least(log_share):  # where one of the two alone has this probability below
+            own = self.law.value(ndtri_exp(np.minimum(log_share - np.log1p(-GUARD), -1e-300)))
+            return np.minimum(own, self.edge + np.minimum(log_share - np.log(GUARD), 0.0))
+
+        if not far.any():
+            return found
+        low, high = least(below[far] - np.log(2)), least(below[far])
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            above = self._log_below(middle) > below[far]
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        found[far] = high
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class Warp:
     """A monotone map of each coordinate; None where it is left as it is."""
 
@@ -181,6 +319,11 @@ class Warp:
     def straight(self) -> bool:
         """Whether nothing is bent."""
         return all(bend is None for bend in self.bends)
+
+    @property
+    def unguarded(self) -> Warp:
+        """The map of which coordinates with a guard are left as they are: there is an edge in theirs."""
+        return Warp(tuple(None if isinstance(bend, Guarded) else bend for bend in self.bends))
 
     def _each(self, x: np.ndarray, apply: Callable[[Bend, np.ndarray], np.ndarray]) -> np.ndarray:
         out = np.array(x, float)
@@ -207,11 +350,10 @@ class Warp:
         for j, bend in enumerate(self.bends):
             if bend is not None:
                 x, s = theta[:, j], scores[:, j]
-                with np.errstate(over="ignore"):
+                with np.errstate(over="ignore", invalid="ignore"):
                     stretch = np.exp(-0.5 * (s**2 + np.log(2 * np.pi)) - bend.log_prob(x))  # dx/ds
-                out[:, j] = np.where(
-                    np.abs(s) < FARTHEST_SCORE, (out[:, j] - bend.slope(x)) * stretch - s, 0.0
-                )
+                    slope = (out[:, j] - bend.slope(x)) * stretch - s
+                out[:, j] = np.where(np.abs(s) < FARTHEST_SCORE, slope, 0.0)
         return out
 
     def values(self, scores: np.ndarray) -> np.ndarray:
@@ -240,9 +382,12 @@ def _bend(x: np.ndarray, weights: np.ndarray, positive: bool) -> Bend | None:
     if not sd > 0:
         return None
     if positive:
-        return max(
-            (_fitted(kind, x, weights, size) for kind in (LogCut, GammaRatio)), key=lambda pair: pair[0]
-        )[1]
+        fits = (_fitted(kind, x, weights, size) for kind in (LogCut, LogInverse, GammaRatio))
+        best = max(fits, key=lambda pair: pair[0])[1]
+        s = np.exp(x)
+        middle = weights @ s
+        near = middle < GUARDED * np.sqrt(weights @ (s - middle) ** 2)
+        return Guarded.around(best) if best is not None and near else best
     z = (x - mean) / sd
     skew, kurtosis = weights @ z**3, weights @ z**4 - 3
     if abs(skew) < BEND_SEEN * np.sqrt(6 / size) and kurtosis < BEND_SEEN * np.sqrt(24 / size):
