@@ -65,7 +65,7 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"flow"``, ``"laplace"``,
         ``"delta"``, a family object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
         different families are independent. With a guide named by the user nothing richer is tried. None for
-        chains of NUTS alone.
+        chains alone.
     backend : {"jax", "torch"}, optional
         JAX by default, and PyTorch for a Pyro model.
     device : {"auto", "cpu", "gpu"}
@@ -81,7 +81,7 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     quantities : sequence of str, optional
         Names of the quantities that ``posterior.verdict`` judges; by default globals and deterministics.
     refine : {"auto", "always", False}
-        Whether chains of NUTS follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
+        Whether chains follow, see `Posterior.refine`: ``"auto"`` where a quantity that is judged is not
         *trusted* and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
         Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all coordinates,

@@ -104,7 +104,7 @@ def _html(posterior, content) -> str:
         elbo=Markup(figures.elbo(posterior)),
         sizes={name: int(getattr(value, "size", 0)) for name, value in record.observed_data.items()},
         law=LAWS[record.shown_law],
-        laws=LAWS | {"refined": "chains of NUTS run for this report"},
+        laws=LAWS | {"refined": "chains run for this report"},
         sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],
         trail_columns=["name", "guide", "elbo", "khat", "num_gradients", "seconds", "verdict", "reason"],

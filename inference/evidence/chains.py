@@ -147,28 +147,39 @@ class Moved:
 
 def transition(density, place: Place, step: float, rng: np.random.Generator) -> Moved:
     """Leapfrog steps of all chains in lockstep, and Metropolis's choice."""
-    (count, dim), frame = place.x.shape, place.frame
+    count, dim = place.x.shape
     length = np.ceil(rng.uniform(*TRAJECTORIES) * TRAJECTORY / step)
     steps = np.clip(length, 1, MOST_LEAPFROGS).astype(int)
     jitter = step * rng.uniform(*STEP_JITTER, (count, 1))
     p = rng.standard_normal((count, dim))
     energy = place.value - 0.5 * (p**2).sum(1)
-    there = place
-    p = p + 0.5 * jitter * there.grad
-    for i in range(steps):
-        there = Place.at(density, frame, there.x + jitter * p)
-        p = p + (1.0 if i < steps - 1 else 0.5) * jitter * there.grad
+    there, p = trajectory(density, place, p, jitter, int(steps))
     change = there.value - 0.5 * (p**2).sum(1) - energy
     change = np.where(np.isnan(change), -np.inf, change)
-    taken = np.log(rng.uniform(size=count)) < change
-    moved = Place(
-        frame,
+    moved = chosen(place, there, change, rng)
+    accept = float(np.exp(np.minimum(change, 0.0)).mean())
+    return Moved(moved, accept, change < -DIVERGENT_ENERGY, int(steps))
+
+
+def trajectory(density, place: Place, p: np.ndarray, step, num_steps: int) -> tuple[Place, np.ndarray]:
+    """Where leapfrog steps lead from places and momenta ``(N, dim)``; steps of one size, or ``(N, 1)``."""
+    there = place
+    p = p + 0.5 * step * there.grad
+    for i in range(num_steps):
+        there = Place.at(density, place.frame, there.x + step * p)
+        p = p + (1.0 if i < num_steps - 1 else 0.5) * step * there.grad
+    return there, p
+
+
+def chosen(place: Place, there: Place, change: np.ndarray, rng: np.random.Generator) -> Place:
+    """Metropolis's choice between two places, by the log ratio ``(N,)`` of their densities with momenta."""
+    taken = np.log(rng.uniform(size=len(change))) < change
+    return Place(
+        place.frame,
         np.where(taken[:, None], there.x, place.x),
         np.where(taken, there.value, place.value),
         np.where(taken[:, None], there.grad, place.grad),
     )
-    accept = float(np.exp(np.minimum(change, 0.0)).mean())
-    return Moved(moved, accept, change < -DIVERGENT_ENERGY, int(steps))
 
 
 def short_chains(  # noqa: PLR0913, PLR0917  settings with defaults

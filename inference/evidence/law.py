@@ -25,7 +25,7 @@ class Law:
     slowest : float
         Autocorrelation times that the chains have moved along their slowest direction.
     stats : dict of numpy.ndarray, shape (num_chains, T)
-        What NUTS says of each transition.
+        What the sampler says of each transition.
     superchains : int
         Groups of many chains, next to each other, that began at one point each; 0 for chains without groups.
     repeats : int
@@ -111,7 +111,7 @@ class Law:
         return np.maximum.reduce([shift, spread, tails, np.zeros_like(shift)])
 
     def resample(self, num_draws: int, rng) -> np.ndarray:
-        """Indices of draws that have this law, each of equal weight, in random order; of NUTS's chains in theirs."""
+        """Indices of draws that have this law, each of equal weight, in random order; of long or grouped chains in theirs."""
         count = len(self.z)
         if self.long or self.superchains:  # chain by chain, in their order
             each = count // self.num_chains

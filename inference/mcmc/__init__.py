@@ -1,1 +1,1 @@
-"""Chains of NUTS, from where a fit ended."""
+"""Chains from where a fit ended."""

@@ -54,7 +54,7 @@ def _disputed(before: Record, after: Record) -> dict:
     for i in np.flatnonzero((apart > MEAN) | (spread > SD)):
         if table["verdict"][i] == "trusted":
             table["verdict"][i] = "caution"
-            table["reason"][i] = "chains of NUTS, themselves not established, say otherwise"
+            table["reason"][i] = "chains, themselves not established, say otherwise"
     return table
 
 

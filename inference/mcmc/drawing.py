@@ -1,4 +1,4 @@
-"""Chains of NUTS drawn until it is enough, in the coordinates in which an answer costs less.
+"""Chains drawn until it is enough, in the coordinates in which an answer costs less.
 
 Chains begin in the coordinates that the fit offers. Where an answer there is dear, pilots in the metric of the
 draws say what chains from nothing would take and what an effective draw costs; the cheapest coordinates are kept.
@@ -28,7 +28,8 @@ from ..thresholds import (
     TAIL,
     TRIED,
 )
-from .nuts import Chains, spread
+from .metric import spread
+from .nuts import Chains
 
 
 class Drawing:
@@ -164,7 +165,7 @@ class Drawing:
             if place is None or (rivals and place.scale.ndim == 1):
                 continue
             words = f"in the {'metric' if dense else 'sds'} of the first draws"
-            rival = Chains(own.target, place, True, chunk=own.chunk, why=words)
+            rival = Chains(own.target, place, True, own.kernel, chunk=own.chunk, why=words)
             rivals.append(rival)
             rival.begin(start, self.rng)
             rival.adapt(self.rng, self.watch.stop)

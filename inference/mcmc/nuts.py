@@ -1,4 +1,4 @@
-"""Chains of NUTS: where they run, where they begin, and what a pilot says they will cost.
+"""Chains: where they run, where they begin, and what a pilot says they will cost.
 
 References
 ----------
@@ -30,9 +30,8 @@ from ..thresholds import (
     HARDLY_MOVED,
     LARGE_LOCATION,
     LARGE_SCALE,
-    LARGEST_METRIC,
+    LOCKSTEP_WARMUP,
     LONG_WARMUP,
-    MANY_ENOUGH,
     MEETING,
     NUTS_CALL,
     PILOT,
@@ -42,15 +41,18 @@ from ..thresholds import (
     TOGETHER,
     WARMUP,
 )
+from .hmc import Lockstep, first_step
+from .metric import spread
 
 
 @dataclass
 class Chains:
-    """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what NUTS says of each."""
+    """Chains under way: draws ``(C, T, dim)`` of the target's coordinates and what the sampler says of each."""
 
     target: Any
     place: Affine | Spline
     gated: bool
+    kernel: str = "nuts"
     own: bool = False  # whether the metric was theirs to find, as that of chains from nothing is
     accept: float = ACCEPT[0]
     chunk: int = NUTS_CALL
@@ -69,7 +71,9 @@ class Chains:
 
     @property
     def sampler(self):
-        """The backend's, in this metric."""
+        """The backend's, or the one in lockstep, in this metric."""
+        if self.kernel == "hmc":
+            return Lockstep(self.target, self.place, self.to_warm, not self.gated, self.superchains)
         if self.gated:
             return self.target.sampler(WARMUP, None, self.place.layers)
         metric = "dense" if self.target.dim <= FREE_METRIC else "diagonal"
@@ -78,7 +82,9 @@ class Chains:
     @property
     def to_warm(self) -> int:
         """Iterations of a warm-up."""
-        return WARMUP if self.gated else LONG_WARMUP
+        if self.gated:
+            return WARMUP
+        return LOCKSTEP_WARMUP if self.superchains and self.kernel == "hmc" else LONG_WARMUP
 
     def warmed(self, start: np.ndarray, rng, stop) -> None:
         """Begin at `start`, shape ``(C, dim)``, and adapt."""
@@ -89,7 +95,7 @@ class Chains:
         """Stand at `start`, shape ``(C, dim)``, with nothing adapted."""
         place, (value, grad) = self.place, self.target.value_and_grad(start)
         x = place.inverse(start)[0]
-        step = 0.5 / self.target.dim**0.25 if self.gated else 0.1
+        step = first_step(self.target.dim) if self.gated else 0.1
         value = value + place.forward(x)[1] - place.log_det  # the sampler's has no constant either
         grad = place.pullback(x, grad)
         seeds, own = rng.integers(0, 2**31, len(start)), self.target
@@ -116,22 +122,23 @@ class Chains:
 
     @property
     def pace(self) -> float:
-        """Seconds of a gradient, with what NUTS does around it."""
+        """Seconds of a gradient, with what the sampler does around it."""
         return self.seconds / max(self.num_gradients, 1)
 
     def _points(self, x: np.ndarray) -> np.ndarray:
         return self.place.forward(x.reshape(-1, x.shape[2]))[0].reshape(x.shape)
 
     def _chunk(self):
-        clock, begin = self.target.density.clock, time.perf_counter()
-        compiled = clock["compile"]
+        clock, counter, begin = self.target.density.clock, self.target.counter, time.perf_counter()
+        compiled, counted = clock["compile"], counter.num_gradients
         self.state, found = self.sampler.run(self.state, self.chunk)
         count = int(found["num_steps"].sum())
         self.seconds += time.perf_counter() - begin - (clock["compile"] - compiled)
         self.num_gradients += count
         self.iterations += self.chunk
-        self.target.counter.num_gradients += count
-        self.target.counter.num_densities += count
+        if counter.num_gradients == counted:  # within the backend nothing is counted
+            counter.num_gradients += count
+            counter.num_densities += count
         return found
 
     def extended(self, count: int, stop) -> None:
@@ -195,21 +202,23 @@ class Chains:
 
     @property
     def joined(self) -> dict[str, np.ndarray]:
-        """NUTS's statistics, ``(C, T)`` each."""
+        """The sampler's statistics, ``(C, T)`` each."""
         return {name: np.concatenate([s[name] for s in self.stats], 1) for name in self.stats[0]}
 
 
-def begun(target, outcome: Outcome) -> Chains:
+def begun(target, outcome: Outcome, kernel: str = "nuts") -> Chains:
     """Chains in the frame that the evidence allows."""
     law, fitted = outcome.law, outcome.fitted
     why = _unsettled(outcome)
     if why is None and getattr(fitted, "layers", None) is not None and outcome.usable:
-        return Chains(target, fitted, True, why="in the flow's base coordinates")
+        return Chains(target, fitted, True, kernel, why="in the flow's base coordinates")
     affine = spread(law.z, law.weights) if why is None else None
     if affine is None:
         why = why or "a metric of their own, as the fit has no spread"
-        return Chains(target, Affine(*target.units), False, own=True, why=why)
-    return Chains(target, affine, True, why=f"in the fit's {'sds' if affine.scale.ndim == 1 else 'metric'}")
+        return Chains(target, Affine(*target.units), False, kernel, own=True, why=why)
+    return Chains(
+        target, affine, True, kernel, why=f"in the fit's {'sds' if affine.scale.ndim == 1 else 'metric'}"
+    )
 
 
 def _unsettled(outcome: Outcome) -> str | None:
@@ -227,21 +236,6 @@ def _unsettled(outcome: Outcome) -> str | None:
         if location > LARGE_LOCATION or scale > LARGE_SCALE:
             return "a metric of their own, as the fit's residuals are large"
     return None
-
-
-def spread(z: np.ndarray, weights: np.ndarray | None = None, largest: int = LARGEST_METRIC) -> Affine | None:
-    """The frame of draws ``(S, dim)``: dense up to `largest` dimensions where they are many enough for it; None where they
-    have no spread."""
-    dim, weights = z.shape[1], np.full(len(z), 1 / len(z)) if weights is None else weights
-    mean = weights @ z
-    centred = z - mean
-    try:
-        if dim <= largest and 1 / np.sum(weights**2) >= MANY_ENOUGH * dim:
-            return Affine(mean, np.linalg.cholesky((centred * weights[:, None]).T @ centred))
-        sd = np.sqrt(weights @ centred**2)
-        return Affine(mean, sd) if np.isfinite(sd).all() and (sd > 0).all() else None
-    except np.linalg.LinAlgError:
-        return None
 
 
 def starts(target, outcome, num_chains, rng) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Refinement: chains of NUTS that start where the fit ended, until every judged quantity is known well enough.
+"""Refinement: chains that start where the fit ended, until every judged quantity is known well enough.
 
 Where the evidence speaks for the fit, its covariance becomes the metric and the warm-up only sets the step size, or
 chains run in the base coordinates of its flow; an unsettled fit gives starting points and nothing else, since a wrong
@@ -42,6 +42,8 @@ from ..thresholds import (
     BFMI,
     DIVERGENT,
     FEW_CHAINS,
+    LOCKSTEP_CHAINS,
+    LONG_CHAINS,
     MOST_CHAINS,
     PILOT,
     RHAT,
@@ -52,6 +54,7 @@ from ..thresholds import (
 from .drawing import Drawing
 from .nuts import begun, least_seconds, starts
 
+KERNELS = ("auto", "nuts", "hmc")
 NOT_RUN = "no chain was run"
 FORGOTTEN = (
     "its posterior is symmetric, and what is loaded cannot tell which quantities that moves: fit it again"
@@ -63,33 +66,37 @@ SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energ
 @deferred(answered=True)
 def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit adds
     record: Record,
-    num_chains: int = 4,
+    num_chains: int | None = None,
     num_draws: int | None = None,
     max_seconds: float | None = None,
     seed: int | None = None,
     progress: bool = True,
     checkpoint=None,
+    kernel: str = "auto",
     affordable: float | None = None,
     outcome: Outcome | None = None,
 ) -> Record:
-    """Chains of NUTS from where a fit ended, see `Posterior.refine`.
+    """Chains from where a fit ended, see `Posterior.refine`.
 
     Parameters
     ----------
     record : Record
         Of a posterior with its program and the fitted data.
-    num_chains, num_draws, max_seconds, seed, progress, checkpoint
+    num_chains, num_draws, max_seconds, seed, progress, checkpoint, kernel
         See `Posterior.refine`.
     affordable : float, optional
         Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
     outcome : Outcome, optional
         What is known of the fit, in place of what the posterior holds.
     """
-    _check(record, num_chains, num_draws, max_seconds, seed)
+    kernel = _kernel(record, kernel)
+    if num_chains is None:
+        num_chains = LONG_CHAINS if kernel == "nuts" else LOCKSTEP_CHAINS
+    _check(record, kernel, num_chains, num_draws, max_seconds, seed)
     begin, watch = time.perf_counter(), Watch(max_seconds, progress)
     outcome = outcome or record.outcome or _remembered(record)
     rng = np.random.default_rng([record.seed if seed is None else seed, 31])
-    chains = begun(record.target, outcome)
+    chains = begun(record.target, outcome, kernel)
     chains.superchains = SUPERCHAINS if num_chains >= FEW_CHAINS else 0
     made = _Refining(record, outcome, rng, begin)
     start = starts(record.target, outcome, chains.superchains or num_chains, rng)
@@ -119,7 +126,7 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
 def _run(drawing: Drawing, watch: Watch, chains, start, affordable, max_seconds) -> str:
     """Draw, where a pilot says that it is affordable; why it ended."""
     try:
-        with watch.showing("refining with NUTS"):
+        with watch.showing(f"refining with {chains.kernel.upper()}"):
             least = least_seconds(chains, start)
             limit = min(np.inf if one is None else one for one in (affordable, max_seconds))
             if least > max(2 * limit, PILOT):  # twice, since chains in lockstep may be that much faster
@@ -170,7 +177,9 @@ class _Refining:
         off = "" if errors is None else f"; {errors[2]}"
         reason = f"{law.num_chains} chains × {len(law.z) // law.num_chains} draws after {chains.num_warmup}, "
         reason += f"{chains.why}: {words}{off}"
-        rung = Rung("refine", "nuts", num_gradients=self.num_gradients, seconds=self.seconds, reason=reason)
+        rung = Rung(
+            "refine", chains.kernel, num_gradients=self.num_gradients, seconds=self.seconds, reason=reason
+        )
         own = [f for f in record.findings if f.name not in SHORT_CHAINS]
         moved = replace(
             outcome,
@@ -196,7 +205,7 @@ class _Refining:
 
 
 def sampled(program, target, seed: int, settings: dict, findings=(), start_z=None, **options) -> Record:
-    """The posterior by chains of NUTS alone, from dispersed points.
+    """The posterior by chains alone, from dispersed points.
 
     Parameters
     ----------
@@ -227,7 +236,8 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
     return refine(none, outcome=replace(outcome, objection=None), **options)
 
 
-def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
+def _kernel(record: Record, kernel: str) -> str:
+    """The kernel that is asked for: by itself NUTS where the backend compiles it, else HMC in lockstep."""
     record.needs_program("refine")
     if record.target is None:
         raise InferenceError(
@@ -235,6 +245,13 @@ def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
                 "refine", "the program bound to the data that were fitted", "other data", "fit these data"
             )
         )
+    if kernel not in KERNELS:
+        raise UnsupportedError(explain("kernel", f"one of {KERNELS}", repr(kernel)[:80], "choose one"))
+    by_itself = "nuts" if record.target.lockstep else "hmc"
+    return by_itself if kernel == "auto" else kernel
+
+
+def _check(record: Record, kernel: str, num_chains, num_draws, max_seconds, seed) -> None:
     for name, value, least in (("num_chains", num_chains, 1), ("num_draws", num_draws, SHORTEST_CHAIN)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and (not whole or value < least):
@@ -242,13 +259,13 @@ def _check(record: Record, num_chains, num_draws, max_seconds, seed) -> None:
     if num_chains >= FEW_CHAINS and (num_chains % SUPERCHAINS or num_chains > MOST_CHAINS):
         few = f"fewer than {FEW_CHAINS}, or a multiple of {SUPERCHAINS} up to {MOST_CHAINS}"
         raise InferenceError(explain("num_chains", few, repr(num_chains), "choose another number"))
-    if num_chains >= FEW_CHAINS and not record.target.lockstep:
+    if num_chains >= FEW_CHAINS and kernel == "nuts" and not record.target.lockstep:
         raise UnsupportedError(
             explain(
                 "num_chains",
-                f"fewer than {FEW_CHAINS} on this backend, whose chains run one after the other",
+                f"fewer than {FEW_CHAINS} of NUTS on this backend, where they run one after the other",
                 repr(num_chains),
-                "use fewer chains, or fit with backend='jax'",
+                "use fewer chains, or kernel='hmc'",
             )
         )
     natural = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0
@@ -296,7 +313,7 @@ def _findings(law: Law, values: np.ndarray, record: Record) -> Iterator[Finding]
             law.divergent,
             DIVERGENT,
             "caution",
-            f"{law.divergent:.1%} of NUTS's transitions diverged: a region of high curvature is not explored. A "
+            f"{law.divergent:.1%} of the chains' transitions diverged: a region of high curvature is not explored. A "
             "non-centred parametrisation often mends it.",
         )
     known = energy_information(stats["energy"])

@@ -187,7 +187,7 @@ def _computed(target, z) -> dict[str, np.ndarray]:
 
 
 def _thinned(law: Law, count: int) -> dict[str, np.ndarray]:
-    """NUTS's statistics of the draws that are kept, chain by chain."""
+    """The sampler's statistics of the draws that are kept, chain by chain."""
     rows = law.resample(count, None)
     return {f"stats/{name}": value.ravel()[rows] for name, value in (law.stats or {}).items()}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...guides.family import Guide, draw, log_density
 from ...ppl.backends import load
-from ...ppl.errors import InferenceError, UnsupportedError, explain
+from ...ppl.errors import InferenceError, explain
 from ...ppl.fingerprints import looked_at_once
 from ...ppl.tree import dataset
 from ..evidence.finding import Finding
@@ -329,15 +329,15 @@ class Posterior:
     @looked_at_once()
     def refine(
         self,
-        num_chains: int = 4,
+        num_chains: int | None = None,
         num_draws: int | None = None,
         max_seconds: float | None = None,
-        kernel: str = "nuts",
+        kernel: str = "auto",
         seed: int | None = None,
         checkpoint=None,
         progress: bool = True,
     ) -> Posterior:
-        """Chains of NUTS that start at draws of this posterior, and the posterior that they give.
+        """Chains that start at draws of this posterior, and the posterior that they give.
 
         They run until effective sizes of bulk and tails pass 400, R̂ is below 1.01 and the Monte Carlo error of every
         judged quantity is a quarter of what *trusted* promises; nothing waits for a quantity whose tails are too heavy
@@ -346,15 +346,17 @@ class Posterior:
 
         Parameters
         ----------
-        num_chains : int
-            Up to 31, of which one alone is never trusted; or many short ones on JAX, a multiple of 16: these begin at
-            16 points and are judged by nested R̂. Several devices share them out.
+        num_chains : int, optional
+            Up to 31, of which one alone is never trusted; or many short ones, a multiple of 16: these begin at 16 points
+            and are judged by nested R̂. By default 4 of NUTS, 64 of HMC. On JAX several devices share out those of NUTS.
         num_draws : int, optional
             Draws of each chain, four or more, in place of the rule above.
         max_seconds : float, optional
             Chains end there; the draws so far are returned.
-        kernel : {"nuts"}
-            The only one.
+        kernel : {"auto", "nuts", "hmc"}
+            NUTS of the backend's library; or Hamiltonian Monte Carlo whose chains take their steps together, as many at a
+            time as one call of the density takes (ChEES). By itself NUTS on JAX, which compiles it; HMC on PyTorch, where
+            NUTS runs a chain after the other and step by step.
         seed : int, optional
             That of the fit by default.
         checkpoint : str or path, optional
@@ -374,13 +376,12 @@ class Posterior:
 
         References
         ----------
-        Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Vehtari et al. (2021), Bayesian Analysis 16.
-        Margossian et al. (2024), Nested R̂, Bayesian Analysis.
+        Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15. Hoffman, Radul & Sountsov (2021), An adaptive-MCMC
+        scheme for setting trajectory lengths in Hamiltonian Monte Carlo, AISTATS. Vehtari et al. (2021), Bayesian Analysis
+        16. Margossian et al. (2024), Nested R̂, Bayesian Analysis.
         """
-        if kernel != "nuts":
-            raise UnsupportedError(explain("kernel", "'nuts'", repr(kernel), "leave it at its default"))
-        record = self._record
-        return Posterior(refine(record, num_chains, num_draws, max_seconds, seed, progress, checkpoint))
+        given = num_chains, num_draws, max_seconds, seed, progress, checkpoint, kernel
+        return Posterior(refine(self._record, *given))
 
     @property
     def guide_errors(self):

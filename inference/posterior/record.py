@@ -141,7 +141,7 @@ class Record:
 
     @property
     def num_chains(self) -> int:
-        """Chains that the draws are shown as: those of NUTS, superchains of short ones, one of independent draws."""
+        """Chains that the draws are shown as: those of a refinement, superchains of short ones, one of independent draws."""
         return self.settings.get("num_chains", 1)
 
     @property

@@ -57,11 +57,11 @@ def heavy(data):
     er.factor("data", 0.0 * er.math.sum(x) * data[0])
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_it_keeps_what_it_promises_in_the_fits_metric(backend):
+@pytest.mark.parametrize(("backend", "num_chains", "num_draws"), [("jax", 4, 800), ("torch", 64, 50)])
+def test_it_keeps_what_it_promises_in_the_fits_metric(backend, num_chains, num_draws):
     posterior = er.fit(scales(CENTRE), backend=backend, refine=False, progress=False)
-    refined = posterior.refine(num_draws=800 if backend == "jax" else 300, progress=False)
-    assert refined.law == "mcmc" and refined.draws["posterior"].sizes["chain"] == 4
+    refined = posterior.refine(num_draws=num_draws, progress=False)
+    assert refined.law == "mcmc" and refined.draws["posterior"].sizes["chain"] == num_chains
     steps = refined.draws["sample_stats"]["num_steps"].values
     assert steps.mean() < 8  # a metric in another order, or none, takes hundreds
     table = refined.summary()
@@ -150,9 +150,12 @@ def modes():
     er.factor("data", er.math.logaddexp(near, far))
 
 
-@pytest.mark.parametrize(("num_chains", "num_draws"), [(4, 300), (64, 40), (1024, 20)])
-def test_chains_in_modes_of_their_own_are_not_trusted(num_chains, num_draws):
-    posterior = er.fit(modes(), guide="full-rank", refine=False, progress=False)
+@pytest.mark.parametrize(
+    ("backend", "num_chains", "num_draws"),
+    [("jax", 4, 300), ("jax", 64, 40), ("jax", 1024, 20), ("torch", None, 40)],
+)
+def test_chains_in_modes_of_their_own_are_not_trusted(backend, num_chains, num_draws):
+    posterior = er.fit(modes(), backend=backend, guide="full-rank", refine=False, progress=False)
     law = record_of(posterior).outcome.law
     law = replace(law, z=np.where(np.arange(len(law.z))[:, None] % 2, 15.0, -15.0) + 0.1 * law.z)
     # what a search of the fit has found is not what is tested
@@ -284,8 +287,12 @@ def test_dear_chains_can_be_broken_off_after_every_iteration(monkeypatch):
     assert chains.num_warmup == 3
 
 
-def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
-    posterior = er.fit(pair(0.9), refine=False, progress=False)
+@pytest.mark.parametrize(
+    ("backend", "num_chains", "call", "warm"),
+    [("jax", 4, nuts.NUTS_CALL, 1), ("torch", 64, nuts.SHORT_CALL, 5)],
+)
+def test_budgets_and_interrupts_keep_what_there_is(monkeypatch, backend, num_chains, call, warm):
+    posterior = er.fit(pair(0.9), backend=backend, refine=False, progress=False)
     none = posterior.refine(max_seconds=0, progress=False)
     assert none.z is posterior.z and none.trail[-1].reason == "ended before the first draws"
     one = posterior.refine(num_chains=1, num_draws=130, progress=False)
@@ -294,13 +301,13 @@ def test_budgets_and_interrupts_keep_what_there_is(monkeypatch):
 
     def interrupted(self):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == warm + 3:
             raise KeyboardInterrupt
         return chunk(self)
 
     monkeypatch.setattr(nuts.Chains, "_chunk", interrupted)
     part = posterior.refine(progress=False)
-    assert len(part.z) == 4 * 2 * nuts.NUTS_CALL and "interrupted" in part.trail[-1].reason
+    assert len(part.z) == num_chains * 2 * call and "interrupted" in part.trail[-1].reason
 
 
 def test_a_start_where_the_density_is_not_finite_is_drawn_again():

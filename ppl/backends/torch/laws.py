@@ -297,3 +297,16 @@ class Poisson(dist.Poisson):
 
     def log_prob(self, value):
         return super().log_prob(value.to(self.rate.dtype))
+
+
+class StudentT(dist.StudentT):
+    """Pyro's, whose own chi-square law checks its parameter whatever it is told, which no recording survives."""
+
+    def __init__(self, df, loc, scale, validate_args=None):
+        self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
+        self._chi2 = dist.Chi2(self.df, validate_args=False)
+        torch.distributions.Distribution.__init__(self, self.df.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        df, loc, scale = (part.expand(batch_shape) for part in (self.df, self.loc, self.scale))
+        return StudentT(df, loc, scale, validate_args=False)

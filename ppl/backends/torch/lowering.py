@@ -69,7 +69,7 @@ ROWS: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
         distributions.MultivariateNormal: _multivariate_normal,
         distributions.Normal: _row(dist.Normal),
         distributions.Poisson: _row(laws.Poisson),
-        distributions.StudentT: _row(dist.StudentT),
+        distributions.StudentT: _row(laws.StudentT),
         distributions.Uniform: _row(dist.Uniform),
     }
 )

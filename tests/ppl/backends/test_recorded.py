@@ -58,6 +58,21 @@ def test_a_static_argument_is_a_finding():
     assert [f.quantity for f in posterior.findings if f.name == "static argument"] == ["x"]
 
 
+def test_students_t_is_recorded_with_parameters_of_any_kind():
+    @er.model
+    def tails(y, sd):
+        df, mu = er.sample("df", er.Gamma(2.0, 0.1)), er.sample("mu", er.Normal(0, 5))
+        with er.plate("row", len(y)):
+            x = er.sample("x", er.StudentT(4.0, mu, 1.0))
+            er.observe("y", er.StudentT(df, x, sd), y)
+
+    program, z = tails(FIRST, SECOND), np.linspace(-1, 1, 12).reshape(2, 6)
+    ours, other = program.target("torch"), program.target("jax")
+    for found, expected in zip(ours.value_and_grad(z), other.value_and_grad(z), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert not ours.density.looped
+
+
 def test_a_model_that_cannot_be_mapped_is_looped_and_says_so():
     @er.model
     def branching(y):
