@@ -11,7 +11,8 @@ processor, imports excluded and compilation included. NUTS runs four chains in l
 The truth is a long NUTS with a target of 0.95, which `--reference` keeps in a folder: errors of means are in its sds,
 those of sds are shares. A trusted quantity is false where it lies outside its promise by more than twice the reference's
 own Monte Carlo error. A reference whose R-hat reaches 1.01, that has fewer than 400 effective draws of some
-quantity or one divergence in a thousand, is not to be trusted itself; false trusts against it are counted apart.
+quantity or one divergence in a thousand, is not to be trusted itself; false trusts against it are counted apart. Of a quantity whose
+draws have a tail k̂ above 0.5, and so no variance, only quantiles are compared.
 
 ``--r`` adds seconds of lme4 or glmmTMB and of rstanarm (four chains of 2,000) for the models that they can express; the
 priors of the latter are its own.
@@ -40,6 +41,9 @@ from posteriordb import PROMISE, environment, imported, pinned
 PAIRS = {**GROUPED, **DENSE}
 
 PACKAGES = ("lme4", "glmmTMB", "rstanarm")
+
+HEAVY = 0.5
+"""Tail k̂ above which a quantity has no variance: its quantiles alone are compared."""
 
 LEVELS = {"q5": 0.05, "q95": 0.95}
 
@@ -104,7 +108,11 @@ def summarised(chains) -> dict:
 
 def columns(draws) -> dict:
     """The same for each of a site's quantities: draws are chains × draws × quantities."""
+    from arviz_stats.base import array_stats
     from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+
+    def heaviness(x):
+        return array_stats.pareto_khat(x, chain_axis=1, draw_axis=0)
 
     flat = draws.reshape(-1, draws.shape[-1])
     mean, sd = flat.mean(0), flat.std(0)
@@ -120,6 +128,7 @@ def columns(draws) -> dict:
         "sd_error": square.std((0, 1)) / np.sqrt(square_size) / (2 * scale**2),
         "rhat": np.where(fixed, 1.0, split_gelman_rubin(draws)),
         "size": np.minimum(size, square_size),
+        "tail": [0.0 if f else float(heaviness(x)) for f, x in zip(fixed, draws.T, strict=True)],
     }
     for name, level in LEVELS.items():
         out[name] = np.quantile(flat, level, axis=0)
@@ -136,17 +145,20 @@ def columns(draws) -> dict:
 
 def errors(rows, truth) -> dict:
     """Error of every quantity that both know, in the promise's units, with the reference's own and the verdict."""
-    found = {k: [] for k in (*PROMISE, *(f"{k}_error" for k in PROMISE), "verdict", "name")}
+    found = {k: [] for k in (*PROMISE, *(f"{k}_error" for k in PROMISE), "verdict", "name", "heavy")}
     for site in truth.keys() & rows.keys():
         known, given = ({k: np.array(v) for k, v in side[site].items()} for side in (truth, rows))
         if known["mean"].shape != given["mean"].shape:
             raise ValueError(f"'{site}' has {given['mean'].size} quantities for {known['mean'].size}")
         free = known["sd"] > 0
-        sd = known["sd"][free]
+        heavy = known["tail"][free] > HEAVY
+        normal_spread = (known["q95"] - known["q5"])[free] / 3.29
+        sd = np.where(heavy, normal_spread, known["sd"][free])
         for k in PROMISE:
             off = given[k][free] / sd - 1 if k == "sd" else (given[k][free] - known[k][free]) / sd
-            found[k].extend(np.abs(off))
+            found[k].extend(np.where(heavy & (k in ("mean", "sd")), 0.0, np.abs(off)))
             found[f"{k}_error"].extend(known[f"{k}_error"][free])
+        found["heavy"].extend(heavy)
         found["verdict"].extend(given.get("verdict", np.full(free.shape, ""))[free])
         found["name"].extend(f"{site}[{i}]" for i in np.flatnonzero(free))
     return {k: np.array(v) for k, v in found.items()}
@@ -160,6 +172,7 @@ def judged(fit, truth) -> dict:
     counts = {v: int((found["verdict"] == v).sum()) for v in ("trusted", "caution", "untrusted")}
     return {
         **counts,
+        "heavy": int(found["heavy"].sum()),
         "false": found["name"][trusted & beyond].tolist(),
         "mean": float(found["mean"].max()),
         "sd": float(found["sd"].max()),
@@ -288,7 +301,9 @@ def described(row, options) -> str:
         found = row["judged"]
         line += (
             f" | {found['trusted']}/{found['caution']}/{found['untrusted']} trusted/caution/untrusted, "
-            f"off {found['mean']:.2f} {found['sd']:.2f}, false {len(found['false'])} {found['false'][:4] or ''}"
+            f"{found['heavy']} of heavy tails, "
+            * bool(found["heavy"])
+            + f"off {found['mean']:.2f} {found['sd']:.2f}, false {len(found['false'])} {found['false'][:4] or ''}"
         )
     if "peer" in row:
         diverged = row["nuts"]["cold"]["diverged"]
