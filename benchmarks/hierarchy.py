@@ -128,7 +128,7 @@ def columns(draws) -> dict:
         "sd_error": square.std((0, 1)) / np.sqrt(square_size) / (2 * scale**2),
         "rhat": np.where(fixed, 1.0, split_gelman_rubin(draws)),
         "size": np.minimum(size, square_size),
-        "tail": [0.0 if f else float(heaviness(x)) for f, x in zip(fixed, draws.T, strict=True)],
+        "tail": np.array([0.0 if f else heaviness(x) for f, x in zip(fixed, draws.T, strict=True)]),
     }
     for name, level in LEVELS.items():
         out[name] = np.quantile(flat, level, axis=0)
