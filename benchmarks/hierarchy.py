@@ -299,11 +299,10 @@ def described(row, options) -> str:
         line += f" | {fit['law']} k̂ {fit['khat']:.2f}"
     if "judged" in row:
         found = row["judged"]
+        heavy = f"{found['heavy']} of heavy tails, " if found["heavy"] else ""
         line += (
-            f" | {found['trusted']}/{found['caution']}/{found['untrusted']} trusted/caution/untrusted, "
-            f"{found['heavy']} of heavy tails, "
-            * bool(found["heavy"])
-            + f"off {found['mean']:.2f} {found['sd']:.2f}, false {len(found['false'])} {found['false'][:4] or ''}"
+            f" | {found['trusted']}/{found['caution']}/{found['untrusted']} trusted/caution/untrusted, {heavy}"
+            f"off {found['mean']:.2f} {found['sd']:.2f}, false {len(found['false'])} {found['false'][:4] or ''}"
         )
     if "peer" in row:
         diverged = row["nuts"]["cold"]["diverged"]
