@@ -31,6 +31,7 @@ from ..thresholds import (
     EXACT_NEAR,
     FAR_STARTS,
     FLATTEST,
+    HALVINGS,
     INNER_DRAWS,
     INNER_STEP,
     INNER_STEP_SINGLE,
@@ -178,7 +179,11 @@ class Inner:
         curvature = self._curvature(theta, u, gradient, unit)
         # in units of each θ's own, which may be of other orders
         own = 1 / np.sqrt(np.maximum(np.abs(np.einsum("bgii->bgi", curvature)), FLATTEST))
-        eig, vec = np.linalg.eigh(curvature * own[..., None] * own[..., None, :])
+        scaled = curvature * own[..., None] * own[..., None, :]
+        group, place = np.nonzero(~self.groups.there)  # last of all, and apart: the others' trace is below
+        scaled[:, group, place, place] = self.groups.size + 1.0
+        eig, vec = np.linalg.eigh(scaled)
+        eig[:, group, place] = 1.0
         eig, own = np.maximum(np.abs(eig), FLATTEST), own * unit
         share = np.einsum("bgij,bgi->bgj", vec, own * gradient)
         length = np.sqrt((share**2 / eig).sum(-1))
@@ -361,17 +366,24 @@ class Inner:
         away = rng.standard_normal((len(far), *home.centre.shape[1:]))
         away *= far / np.linalg.norm(np.where(self.groups.there, away, 0.0), axis=2, keepdims=True)
         away[1::2] = -away[::2]
-        u = home.centre + np.einsum("gij,bgj->bgi", home.root[0], np.where(self.groups.there, away, 0.0))
-        theta = np.broadcast_to(self.theta, (len(u), len(self.theta)))
+        away = np.einsum("gij,bgj->bgi", home.root[0], np.where(self.groups.there, away, 0.0))
+        theta = np.broadcast_to(self.theta, (len(far), len(self.theta)))
+
+        def heights(u):
+            return self.terms.of(self.target, self.groups.joined(theta, u))[:, :-1]
+
+        for _ in range(HALVINGS):  # one group whose density is 0 in double precision would hide all others
+            lost = ~np.isfinite(heights(home.centre + away))
+            if not lost.any():
+                break
+            away[lost] *= 0.5
+        u = home.centre + away
         for _ in range(MOST_NEWTON):
             u, length, _ = self._stepped(theta, u, self.unit)
             if np.nanmax(length) < MODE_FOUND:
                 break
-        apart = home.apart(u)
-        value = self.terms.of(
-            self.target, self.groups.joined(np.r_[theta, theta[:1]], np.r_[u, home.centre])
-        )[:, :-1]
-        other = (apart > OWN_MODE) & (length < MODE_FOUND) & (value[:-1] > value[-1] - NEGLIGIBLE_MODE)
+        apart, above = home.apart(u), heights(u) - heights(np.broadcast_to(home.centre, u.shape))
+        other = (apart > OWN_MODE) & (length < MODE_FOUND) & (above > -NEGLIGIBLE_MODE)
         return other.any(0)
 
     def moving(self, unit: np.ndarray) -> np.ndarray:

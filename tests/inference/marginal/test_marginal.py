@@ -83,6 +83,17 @@ def summed(y):
     er.factor("together", -0.5 * (er.math.sum(u) - 1.0) ** 2)
 
 
+@er.model
+def nested(group, y):
+    """A level for each group and one for each of its rows: groups of two, three and five coordinates."""
+    scale = er.sample("scale", er.HalfNormal(1).expand([2]).to_event(1))
+    with er.plate("group", er.levels(group)):
+        a = er.sample("a", er.Normal(0, scale[0]))
+    with er.plate("row", len(y)):
+        e = er.sample("e", er.Normal(0, scale[1]))
+        er.observe("y", er.Normal(a[group] + e, 0.5), y)
+
+
 def inner_of(target, z, rng, unit=None):
     unit = np.ones(target.dim) if unit is None else unit
     groups = Groups.of_links(target, links(target, 1, 3))
@@ -159,6 +170,30 @@ def test_integrals_of_gaussian_groups_are_exact(rng):
             covariance = first**2 + second**2 * np.outer(x, x) + sigma**2 * np.eye(len(x))
             expected += stats.multivariate_normal.logpdf(y, 0.5 * x, covariance)
         assert value == pytest.approx(expected, abs=1e-5)
+
+
+def test_integrals_of_groups_of_unequal_sizes_are_right(rng):
+    """As formulas, and as averages over draws: of coordinates that there are not nothing is drawn and nothing weighed."""
+    group, y = np.array([0, 1, 1, 2, 2, 2, 2, 3]), rng.normal(size=8)
+    target = nested(group, y).target()
+    inner = inner_of(target, 0.1 * rng.normal(size=target.dim), rng)
+    assert inner.exact
+    assert inner.groups.there.sum(1).tolist() == [2, 3, 5, 2]
+    theta = np.array([[0.2, -0.5], [-3.0, 0.3], [0.5, -6.0]])
+    formula = inner.integrals(theta, rng).log_prob
+    drawn = replace(inner, exact=False, num_draws=128).integrals(np.repeat(theta, 200, 0), rng)
+    for t, value, values in zip(theta, formula, drawn.log_prob.reshape(3, 200), strict=True):
+        first, second = np.exp(t)
+        expected = stats.halfnorm.logpdf(np.exp(t)).sum() + t.sum()
+        for g in range(4):
+            n = (group == g).sum()
+            covariance = first**2 * np.ones((n, n)) + (second**2 + 0.25) * np.eye(n)
+            expected += stats.multivariate_normal.logpdf(y[group == g], np.zeros(n), covariance)
+        assert value == pytest.approx(expected, abs=1e-5)
+        ratio = np.exp(values - expected)
+        assert ratio.mean() == pytest.approx(1.0, abs=4 * ratio.std() / np.sqrt(200))
+        assert ratio.std() < 0.3
+    assert not inner.several(rng).any()
 
 
 def test_integrals_of_counts_are_those_of_quadrature(rng):
