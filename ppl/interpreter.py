@@ -34,6 +34,18 @@ class Interpreter(Protocol):
     def scan(self, step: Any, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]:
         """Last carry and stacked outputs of a recursion, see `elboroom.scan`."""
 
+    def odeint(
+        self,
+        field: Any,
+        y0: Any,
+        times: Any,
+        args: tuple,
+        each: tuple[bool, ...],
+        tolerance: Any,
+        stiff: bool,
+    ) -> Any:
+        """Solutions of shape (*systems, T, n), see `elboroom.odeint`; `each` says which arrays have an axis of systems."""
+
 
 _running: ContextVar[Interpreter | None] = ContextVar("elboroom_interpreter", default=None)
 

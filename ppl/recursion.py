@@ -21,30 +21,37 @@ def without_sites(step: Callable) -> Callable:
     outer = running_interpreter()
 
     def run(carry, x):
-        with interpreting(_NoSites(getattr(outer, "asarray", None))):
+        with interpreting(NoSites("er.scan", _SCANNED, outer)):
             return step(carry, x)
 
     return run
 
 
-class _NoSites:
-    """An interpreter that refuses every word; its arrays are those of the one around it."""
+class NoSites:
+    """An interpreter that refuses every word; its arrays are those of the one around it.
 
-    def __init__(self, asarray: Callable[[Any], Any] | None):
-        self.asarray = asarray
+    Parameters
+    ----------
+    where, remedy : str
+        Which word's function it is, and what to do instead, for the message.
+    outer : Interpreter or None
+        The one around it.
+    """
+
+    def __init__(self, where: str, remedy: str, outer: Any):
+        self._where, self._remedy = where, remedy
+        self.asarray = getattr(outer, "asarray", None)
 
     def __getattr__(self, word: str) -> Any:
         raise ModelError(
-            explain(
-                "er.scan",
-                "a step free of sites",
-                f"'{word}' inside it",
-                "declare the innovations before the scan, in a plate, and pass them as xs",
-            )
+            explain(self._where, "a function free of sites", f"'{word}' inside it", self._remedy)
         )
 
 
-def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]:
+_SCANNED = "declare the innovations before the scan, in a plate, and pass them as xs"
+
+
+def scan_in_python(step: Callable, init: Any, xs: Any, length: int | None = None) -> tuple[Any, Any]:
     """`elboroom.scan` as a loop, for libraries that run eagerly; its parameters are described there.
 
     Raises

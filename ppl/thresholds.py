@@ -139,6 +139,23 @@ DEEP = {"float64": -30.0, "float32": -8.0}
 """Standard deviations below which the mass of a normal tail, 5e-198 and 6e-16 there, is no longer inverted, by precision.
 Chosen by hand: further out it loses its digits."""
 
+# -- differential equations -------------------------------------------------------------------------------
+
+RTOL, ATOL = 1e-6, 1e-8
+"""What a step may be wrong by, relative to the solution and beside it: errors of the log density stay far below one, and
+gradients smooth. Chosen by hand."""
+MAX_STEPS = 2000
+"""Steps of one solution at most: some thirty times those of an easy one, so that a draw from far out costs no more. Chosen
+by hand."""
+STEPS_PER_TIME = 100
+"""The same of NumPyro models that solve with JAX's own word, for each of their times where these are many. Chosen by hand."""
+CAUTION, SHRUNK, GROWN = 0.9, 0.2, 10.0
+"""Share of the size that would just do which is tried next, and bounds on its change. Hairer, Nørsett and Wanner (1993),
+section II.4; bounds as in SciPy."""
+STEP_GUESSED, FIRST_STEP, SLIGHT = 0.01, 1e-6, 1e-5
+"""Share of its own size by which a solution moves in a first guess of a step, the guess where nothing moves, and below what
+size nothing does. Hairer, Nørsett and Wanner (1993), section II.4."""
+
 # -- random numbers --------------------------------------------------------------------------------------
 
 PRIOR_STREAM = 31

@@ -347,6 +347,7 @@ def test_foreign_underscores_are_seen(source, found):
 # -- a number with a meaning stands in the room's thresholds.py ------------------------------------------
 
 NUMBERS = {
+    "ppl/steps.py": "coefficients of RODAS (Hairer and Wanner 1996, section IV.7)",
     "ppl/bessel.py": "coefficients of Debye's expansion and of the power series (DLMF 10.41.10, 10.25.2)",
     "ppl/incomplete.py": "the stretch of a Gauss-Legendre rule, by the rounding of double precision",
     "ppl/files.py": "codes of operating systems, and the length of a SHA-256 checksum",

@@ -17,6 +17,7 @@ _NAMES = {
     "ppl.model": ("Model", "Program", "model"),
     "ppl.foreign": ("from_numpyro", "from_pyro"),
     "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample", "scan"),
+    "ppl.odes": ("odeint",),
     "ppl.graph": ("ModelGraph",),
     "ppl.target": ("Target",),
     "ppl.distributions": (

@@ -25,6 +25,7 @@ from .control import enter
 from .lowering import lower
 from .masks import Part
 from .missing import Missing
+from .odes import odeint, replacing
 from .transforms import transform_of
 
 
@@ -200,6 +201,9 @@ class Words(interpreter.Words):
     def scan(self, step, init, xs, length):
         return scan(step, init, xs, length)
 
+    def odeint(self, *equation):
+        return odeint(*equation)
+
 
 def scan(step, init, xs, length=None):
     """`elboroom.scan`: the first carry takes the shape and type that the steps give it."""
@@ -233,7 +237,8 @@ def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
     seed = numpyro.handlers.seed(rng_seed=jax.random.key(0) if draws is None else draws.key)
     with running(), seed, Handler(run):
         if program.model.language == "numpyro":
-            program.model.fn(*positional, **keywords)
+            with replacing():
+                program.model.fn(*positional, **keywords)
         else:
             with interpreting(Words(run, program, leaves)):
                 program.model.fn(*positional, **keywords)

@@ -20,6 +20,7 @@ from . import rules
 from .codes import code_problems
 from .host import Unknown
 from .indices import called, index_checks, is_literal, scope_of
+from .odes import looking
 
 
 def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], labelled=()) -> Analysis:
@@ -56,7 +57,8 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], la
     (AxisAccess(how='gathered', axis=0, label='county'),)
     """
     shapes = {k: jax.ShapeDtypeStruct(np.shape(v), v.dtype) for k, v in data.items()}
-    closed, outputs = jax.make_jaxpr(fn, return_shape=True)(dict(values), shapes)
+    with looking():
+        closed, outputs = jax.make_jaxpr(fn, return_shape=True)(dict(values), shapes)
     names = [("latent", k) for k in sorted(values)] + [("data", k) for k in sorted(data)]
     walk = _Walk()
     states = [

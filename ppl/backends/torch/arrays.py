@@ -116,6 +116,10 @@ class Leaving(RuntimeError):
     """Numbers of a tensor were asked for."""
 
 
+class Looping(RuntimeError):
+    """How often something is done depends on numbers: what is recorded would do it as often as the first time."""
+
+
 _COPIES = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 _VALUES = _COPIES | {torch.Tensor.item, torch.Tensor.__float__}
 _NUMBERS = _COPIES | {getattr(torch.Tensor, f"__{n}__") for n in ("float", "int", "bool", "index")}
@@ -259,6 +263,8 @@ class Function:
 
         try:
             return recorded(call, flat)
+        except Looping:
+            return call
         except Exception as error:  # whatever the model does that cannot be recorded
             if not untraceable(error):
                 raise

@@ -28,6 +28,7 @@ from .lowering import lower
 from .masks import Part, visible
 from .missing import Missing, filled
 from .namespace import asarray
+from .odes import odeint
 from .provenance import scan
 from .transforms import transform_to
 
@@ -96,6 +97,9 @@ class Words(interpreter.Words):
 
     def scan(self, step, init, xs, length):
         return scan(step, init, xs, length)
+
+    def odeint(self, *equation):
+        return odeint(*equation)
 
 
 class Handler(Messenger):
