@@ -162,10 +162,11 @@ _OUT: Any = (None, 0)  # values are those of all tangents
 
 def _push(fn, given, tangents):
     """Values of a function, and its derivatives along several tangents on a new second axis."""
-    along: Any = torch.func.vmap(
-        lambda tangents: torch.func.jvp(fn, given, tangents), in_dims=1, out_dims=_OUT
-    )
-    values, changes = along(tangents)
+
+    def one(tangents: Any) -> Any:
+        return torch.func.jvp(fn, given, tangents)
+
+    values, changes = torch.func.vmap(one, in_dims=1, out_dims=_OUT)(tangents)
     return values, map_arrays(lambda change: change.movedim(0, 1), changes)
 
 
