@@ -48,6 +48,7 @@ bench: setup
 	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/backends.py --parity
 	$(BIN)/python benchmarks/language.py
+	$(BIN)/python benchmarks/odes.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/figures.py
 	$(BIN)/python benchmarks/scaling.py --peers --free

@@ -13,6 +13,7 @@ import torch
 from ...fingerprints import shared, verify
 from ...model import structure_key
 from ...thresholds import CACHED, LARGEST_SLOPE
+from ...turns import running
 from ..functions import Functions
 from . import library
 from .arrays import DTYPES, Function, randomness, to_device, unvalidated, viewed
@@ -61,9 +62,8 @@ class Density:
         self.score = self._function(fns.score, scaled)
 
     def _function(self, fn, in_dims, random=False) -> Function:
-        fn = unvalidated()(
-            fn
-        )  # a user's own distributions check what they are given, and so do laws inside laws
+        if self._program.model.language == "pyro":  # a user's own distributions check what they are given
+            fn = unvalidated()(fn)
         return Function(fn, in_dims, self.dtype, self.clock, random, self.verify)
 
     def rebind(self, program) -> None:
@@ -82,7 +82,7 @@ class Density:
         weights = {k: to_device(v, self.dtype) for k, v in self._trace.weights.items()}
         draws = (fns.prior, None), (partial(fns.predict, z), None), (fns.constrain, z)
         total = self._slope if self._work <= LARGEST_SLOPE else fns.total
-        with unvalidated():
+        with unvalidated() if self._program.model.language == "pyro" else running():
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (fns.total, z)), draws)]
         self.branches = any(leaving for _, leaving in found)
         return "-".join(digest[:24] for digest, _ in found)

@@ -120,7 +120,7 @@ class _Equation:
     def solve(self, *arrays):
         """Paths after the first time, and how they change, each time first."""
         times = arrays[1]
-        code = _code(_Form(self, arrays))
+        code = _code(_form(self, arrays))
         size, state = code(self.begin, *arrays)
         if times.shape[1] == 1:
             return map_arrays(lambda y: y.new_zeros(0, *y.shape), state[0])
@@ -174,32 +174,17 @@ def _where(live, new, old):
     return torch.where(live.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-class _Form:
-    """What the operations of an equation are made of: equal for equations whose code is the same.
-
-    Parameters
-    ----------
-    equation : _Equation
-    arrays : tuple of torch.Tensor
-        Their shapes count; the numbers of constants in the field do.
-    """
-
-    def __init__(self, equation, arrays):
-        y0, times, *rest = arrays
-        size = len(rest) - sum(len(moved) for moved, directed in equation.along if directed)
-        traced = make_fx(equation.field)(times[:, 0], y0, tuple(rest[:size]))
-        constants = [getattr(traced, node.target) for node in traced.graph.nodes if node.op == "get_attr"]
-        if any(torch._C._functorch.is_functorch_wrapped_tensor(c) for c in constants):  # noqa: SLF001  no public name
-            raise ModelError(explain(*_CLOSED))
-        shapes = tuple((tuple(a.shape), a.dtype) for a in arrays)
-        content = tuple(array_bytes(c.detach().numpy()) for c in constants)
-        self._key = traced.code, content, shapes, equation.along, *equation.settings[1:]
-
-    def __hash__(self):
-        return hash(self._key)
-
-    def __eq__(self, other):
-        return isinstance(other, _Form) and self._key == other._key
+def _form(equation, arrays):
+    """What the operations of an equation are made of, to be compared: its code, its constants and the shapes of its arrays."""
+    y0, times, *rest = arrays
+    size = len(rest) - sum(len(moved) for moved, directed in equation.along if directed)
+    traced = make_fx(equation.field)(times[:, 0], y0, tuple(rest[:size]))
+    constants = [getattr(traced, node.target) for node in traced.graph.nodes if node.op == "get_attr"]
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(c) for c in constants):  # noqa: SLF001  no public name
+        raise ModelError(explain(*_CLOSED))
+    shapes = tuple((tuple(a.shape), a.dtype) for a in arrays)
+    content = tuple(array_bytes(c.detach().numpy()) for c in constants)
+    return traced.code, content, shapes, equation.along, *equation.settings[1:]
 
 
 @lru_cache(maxsize=KEPT_DENSITIES)
