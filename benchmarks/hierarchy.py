@@ -1,7 +1,7 @@
 """Hierarchies, series and dense latents on real data: elboroom beside NumPyro's NUTS, and beside R where it is there.
 
-    python benchmarks/hierarchy.py [--only NAME …] [--seed 0] [--cold | --warm] [--no-refine] [--limit 600]
-        [--reference FOLDER] [--draws 10000] [--r]
+    python benchmarks/hierarchy.py [--only NAME …] [--seed 0] [--cold | --warm] [--no-refine] [--alone]
+        [--limit 600] [--reference FOLDER] [--draws 10000] [--r]
 
 Every timed method runs in a process of its own on one thread: first with an empty compilation cache, then again with
 the one that this left (`--cold` leaves out the second, `--warm` does not show the first). Seconds are those of the
@@ -266,9 +266,9 @@ def in_r(pair, options) -> dict:
 
 
 def measured(name, options) -> dict:
-    """Both methods, cold and warm, against the reference."""
-    out: dict = {"name": name}
-    for method in ("ours", "nuts"):
+    """Each method, cold and warm, against the reference."""
+    out: dict = {"name": name, "ours": {}, "nuts": {}}
+    for method in ("ours",) if options.alone else ("ours", "nuts"):
         with tempfile.TemporaryDirectory() as cache:
             found = spawned(name, method, cache, options, options.limit)
             out[method] = {"cold": found}
@@ -358,6 +358,7 @@ def main():
     timing.add_argument("--cold", action="store_true", help="with an empty cache only")
     timing.add_argument("--warm", action="store_true", help="show times with a full cache only")
     parser.add_argument("--no-refine", action="store_true", help="fits without chains after them")
+    parser.add_argument("--alone", action="store_true", help="fits without NUTS beside them")
     parser.add_argument("--limit", type=int, default=600, help="seconds of the processor for a fit")
     parser.add_argument("--reference", type=Path, help="folder that keeps the long runs")
     parser.add_argument("--draws", type=int, default=10_000, help="of each of four chains of a reference")
@@ -381,7 +382,7 @@ def main():
         row = measured(name, options)
         if "failed" not in row["truth"]:
             for method, key in (("ours", "judged"), ("nuts", "peer")):
-                if "failed" not in row[method]["cold"]:
+                if "failed" not in row[method].get("cold", {"failed": ""}):
                     row[key] = judged(row[method]["cold"], row["truth"])
         rows.append(row)
         print(described(row, options), flush=True)
