@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/refine.py
 	$(BIN)/python benchmarks/refine.py --gate
+	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/price.py
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/checks.py

@@ -5,7 +5,7 @@
 
 The same posteriors, declared in ``tests/models``, in float64. Every method runs in a process of its own on one
 thread, with an empty compilation cache. Seconds are those of the fit alone, with the libraries that it uses imported
-before; elboroom fits twice in its process, the second time with everything compiled; "refined" is a lean fit and NUTS on
+before; elboroom fits twice in its process, the second time with everything compiled; "refined" is a lean fit and chains on
 PyTorch. Behind the time stands that of the processor, which is the one to compare (``--clock cpu``) where other programs run beside. A method that runs out of time is reported as
 a lower bound. Errors are against reference draws, in reference standard deviations.
 
@@ -144,7 +144,7 @@ METHODS = {
 TITLES = {
     "jax": "elboroom on JAX",
     "torch": "elboroom on PyTorch",
-    "refined": "  refined by NUTS",
+    "refined": "  refined by chains",
     "autonormal": "Pyro AutoNormal",
     "nuts": "Pyro NUTS",
 }

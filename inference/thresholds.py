@@ -440,8 +440,8 @@ SUPERCHAINS, MOST_CHAINS = 16, 8192
 AFFORDABLE, TIMES = 60.0, 10.0
 """Seconds, or times the fit's, that refinement by itself may take."""
 LONG_CHAINS, LOCKSTEP_CHAINS = 4, 64
-"""Chains of NUTS; and of HMC in lockstep, four from each of 16 points (benchmarks/refine.py: 32 need more warm-up for each
-effective draw, and with 128 the gradients of most models cost twice as much)."""
+"""Chains of NUTS; and of HMC in lockstep, four from each of 16 points: pairs leave nested R̂ above its limit
+for twice as long, and with eight the warm-up, which each pays, costs most. Chosen by hand on five posteriors."""
 LOCKSTEP_WARMUP, METRICS = 200, (0.05, 0.1, 0.2, 0.4, 0.8)
 """Warm-up of many chains without a metric, and the shares of a warm-up after which one is taken: windows that double
 (Stan Reference Manual, chapter 15), whose draws are those of all chains."""
@@ -449,7 +449,7 @@ LENGTH, LENGTHS, LENGTH_RATE, LENGTH_DECAY = 2.0, (0.1, 10.0), 0.05, 0.95
 """Longest trajectory at first, in sds, and its bounds; step of its log, and memory of the slope's square (Hoffman, Radul &
 Sountsov 2021 take 0.025 for longer warm-ups, and 0.95)."""
 SHORTEST_SHARE, LONGEST_PATH = 0.3, 1000
-"""Share of the longest that each trajectory takes at least (of 0, 0.3 and 0.5 the best in the mean, benchmarks/refine.py);
+"""Share of the longest that each trajectory takes at least, chosen by hand: 0, 0.3 and 0.5 are about as good;
 leapfrog steps at most (Hoffman, Radul & Sountsov 2021)."""
 LARGE_LOCATION, LARGE_SCALE = 0.5, 1.0
 """Residuals of a fit whose metric is not kept: what *caution* promises."""

@@ -178,12 +178,12 @@ def slope(x: np.ndarray, there: np.ndarray, p: np.ndarray, accept: np.ndarray) -
 
     The proposals' weights are their probabilities of acceptance (Hoffman, Radul & Sountsov 2021, section 3.1).
     """
-    weights = np.where(np.isfinite(there).all(1) & np.isfinite(p).all(1), accept, 0.0)
-    if weights.sum() <= 0:
+    taken = accept > 0  # of what ended where nothing is finite there is none
+    if not taken.any():
         return 0.0
-    weights /= weights.sum()
-    taken = weights > 0
-    x, there, p, weights = x - x.mean(0), there[taken], p[taken], weights[taken]
+    weights = accept[taken] / accept[taken].sum()
+    x, there, p = (x - x.mean(0))[taken], there[taken], p[taken]
     there = there - weights @ there
-    farther = (there**2).sum(1) - (x[taken] ** 2).sum(1)
-    return float(weights @ (farther * (there * p).sum(1)))
+    farther = (there**2).sum(1) - (x**2).sum(1)
+    found = float(weights @ (farther * (there * p).sum(1)))
+    return found if np.isfinite(found) else 0.0
