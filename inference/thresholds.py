@@ -441,7 +441,7 @@ AFFORDABLE, TIMES = 60.0, 10.0
 """Seconds, or times the fit's, that refinement by itself may take."""
 LONG_CHAINS, LOCKSTEP_CHAINS = 4, 64
 """Chains of NUTS; and of HMC in lockstep, four from each of 16 points: pairs leave nested R̂ above its limit
-for twice as long, and with eight the warm-up, which each pays, costs most. Chosen by hand on five posteriors."""
+for twice as long, and with eight the warm-up, which each pays, costs most. Chosen by hand on three posteriors."""
 LOCKSTEP_WARMUP, METRICS = 200, (0.05, 0.1, 0.2, 0.4, 0.8)
 """Warm-up of many chains without a metric, and the shares of a warm-up after which one is taken: windows that double
 (Stan Reference Manual, chapter 15), whose draws are those of all chains."""
