@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -130,19 +131,32 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
             links = structure(target, target.value_and_grad, z, 1 / np.sqrt(state.best.precision), own)
         except UnreadLinks:
             return None
-    groups = None if links is None else Groups.of_links(target, _tight(links, density, z, unit, rng))
-    if groups is None:
+    if links is None:
         return None
-    shared = groups.shared
-    groups = replace(groups, shared=shared[np.argsort(~_positive(target)[shared], kind="stable")])
-    terms = Terms.tested(target, groups, z, unit, rng)
-    if terms is None:
-        return "some terms of the density see several groups"
-    return Inner.around(target, density, groups, terms, z, unit, rng)
+    found = False
+    for groups in _groups(state, links, density, z, unit, rng):
+        found = True
+        terms = Terms.tested(target, groups, z, unit, rng)
+        if terms is not None:
+            return Inner.around(target, density, groups, terms, z, unit, rng)
+    return "some terms of the density see several groups" if found else None
+
+
+def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
+    """Splits by the links, and by those alone that a Hessian shows: the logs of positive quantities come first in each."""
+    positive = _positive(state.target)
+    for pattern in (lambda: links.pattern, lambda: _tight(links, density, z, unit, rng)):
+        groups = Groups.of_links(state.target, pattern())
+        if groups is not None:
+            shared = groups.shared
+            yield replace(groups, shared=shared[np.argsort(~positive[shared], kind="stable")])
 
 
 def _tight(links, density, z, unit, rng):
-    """The pattern of those links that a Hessian shows: where the analysis cannot tell, it supposes too many."""
+    """The pattern of those links that a Hessian shows: where the analysis cannot tell, it supposes too many.
+
+    A covariate that is centred within the groups can hide one that is there.
+    """
     if links.block is not None:
         return links.pattern
     points = z + unit * rng.standard_normal((PROBES, len(z)))
