@@ -72,6 +72,12 @@ which on a combination is known a thousand times better than each part."""
 FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 """Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
 that stay, in which weights hold. Chosen by hand."""
+LARGEST_ALONE, MEMBERS_FOR_EACH = 512, 8
+"""Coordinates of a group that others need not be beside, by the cost of its Cholesky factors, and for each coordinate that stays
+the least of them. Chosen by hand."""
+MOST_EIGEN, MOST_COLOURED, BAND_SHARE = 8, 20_000, 0.125
+"""Coordinates of a group up to which its Hessian is treated by eigenvalues; those of all groups up to which links are
+coloured; width of a band, as a share of its length, up to which it is treated as one. By cost."""
 PROBES, LINKED = 2, 1e-5
 """Random points at which it is seen which coordinates are linked, and which terms a group moves; and second derivative, in sds of
 both, from which on two coordinates are."""
@@ -80,7 +86,7 @@ INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
 curvature, in units of that at the mode of reference."""
 NEAR_MODE, MOST_INNER_STEPS = 1.0, 4
 """Newton step, in sds, at which the centre of a proposal is near enough to a mode; steps after the first."""
-MOST_NEWTON, SETTLED, MODE_FOUND = 50, 1e-6, 0.3
+MOST_NEWTON, STANDING, MODE_FOUND = 50, 1e-6, 0.3
 """Newton steps of a search for modes, the step in sds at which it has ended, and the last one up to which it has found one."""
 FAR_STARTS = (3.0, 10.0, 30.0, 100.0)
 """Distances, in sds of a group, from which its other modes are looked for."""
@@ -105,17 +111,18 @@ LARGEST_INNER = 2**22
 """Numbers of one call for integrals: 32 MB in double precision, by memory."""
 INNER_POINTS, INNER_DRAWS = (8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 """Numbers of points of an integral, in one dimension and in several."""
-INNER_NOISE = 0.1
+INNER_NOISE, ROUGH_NOISE = 0.1, 1.0
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.1) of their effective
-size is left."""
+size is left; and that up to which they show where they lie."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 8000
 """Draws of what groups share: of the first round, of all at the least, and at the most."""
 SLACK = 1.1
 """Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
 TRIED_SHARED = 64
 """Draws at which the noise of the integrals is seen."""
-WORTH = 0.5
-"""Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust."""
+WORTH, ROUGH_WORTH = 0.5, 0.25
+"""Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust; and that from
+which one is found, where the integrals are noisy."""
 WATCHED = 64
 """Groups, those whose draws are worth least, of which the weights are looked at one by one."""
 TAIL_SHARE, TAIL_SCALE, KERNELS, WIDTHS, HELD_BACK = (

@@ -38,6 +38,8 @@ from ..thresholds import (
     NEGLIGIBLE_SHARE,
     PROBES,
     REPEATS,
+    ROUGH_NOISE,
+    ROUGH_WORTH,
     SAME_DENSITY,
     SLACK,
     TRIED_SHARED,
@@ -100,12 +102,11 @@ class SummedOut:
         if isinstance(inner, str):
             return state, Line(self.guide(state), inner)
         repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
-        inner = _quiet(replace(inner, repeats=repeats), _first(state, inner), rng)
-        if inner is None:
+        sample, inner = _sampled(state, run, replace(inner, repeats=repeats), rng)
+        if sample is None:
             return state, Line(
                 self.guide(state), "the integrals over the groups are too noisy, or their tails too heavy"
             )
-        sample = _sampled(state, run, inner, rng)
         words = (
             f"{len(inner.groups)} groups of {inner.groups.size} summed out, {len(inner.theta)} shared: "
             f"{len(sample)} draws, effective {sample.size:.0f}"
@@ -187,39 +188,57 @@ def _positive(target) -> np.ndarray:
     return found
 
 
-def _quiet(inner: Inner, law: Kernels, rng) -> Inner | None:
-    """With as many draws for each integral as let the weights of θ hardly feel their noise, and as reach its tails."""
+def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
+    """With as many draws for each integral as give its log no more than such a variance, and as reach its tails."""
     if inner.exact:
         return inner
     theta = law.sample(TRIED_SHARED, rng)
     for draws in INNER_POINTS if inner.groups.size == 1 else INNER_DRAWS:
+        if draws < inner.num_draws:
+            continue
         inner = replace(inner, num_draws=draws)
         one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
         apart = (one.log_prob - two.log_prob) ** 2
         apart = apart[np.isfinite(apart)]
         known = len(apart) > len(theta) // 2
-        if known and np.minimum(apart, 4 * np.median(apart)).mean() < 2 * INNER_NOISE:
+        if known and np.minimum(apart, 4 * np.median(apart)).mean() < 2 * noise:
             if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta, rng) < KHAT_LIMIT:
                 return inner
     return None
 
 
-def _sampled(state: State, run: Run, inner: Inner, rng) -> Sample:
-    """Rounds of draws from laws that follow the weights, and then as many draws as the Monte Carlo errors ask for."""
-    law = _first(state, inner)
+def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, Inner]:
+    """Rounds of draws from laws that follow the weights, and then as many draws as the Monte Carlo errors ask for.
+
+    The first rounds only look for a law: their integrals may be noisy, and then those draws go.
+    """
+    law, most = _first(state, inner), _most(state)
+    rough = _quiet(inner, law, ROUGH_NOISE, rng)
+    if rough is None:
+        return None, inner
+    inner, settled = rough, inner.exact
     sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
-    while len(sample) < _most(state) and not run.stop():
-        held = len(sample) > FIRST_SHARED and sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
+    while len(sample) < most and not run.stop():
+        several = len(sample) > FIRST_SHARED or settled
+        if not settled and several and sample.khat < KHAT_LIMIT and sample.size > ROUGH_WORTH * len(sample):
+            law, settled = sample.followed(rng), True
+            fine = _quiet(inner, law, INNER_NOISE, rng)
+            if fine is None:
+                return None, inner
+            if fine.num_draws > inner.num_draws:
+                inner = fine
+                sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
+        held = several and sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
         count = len(sample) / 3
         if held and len(sample) >= LEAST_SHARED:
             more = (_noise(state, inner, sample) / ENOUGH_NOISE) ** 2
             if more < 1:
                 break
             count = len(sample) * min(SLACK * more - 1, 1.0)
-        count = int(min(max(FIRST_SHARED, count), _most(state) - len(sample)))
+        count = int(min(max(FIRST_SHARED, count), most - len(sample)))
         law = law if held else sample.followed(rng)
         sample = sample.more(inner.integrals, law, count, rng)
-    return sample
+    return sample, inner
 
 
 def _most(state: State) -> int:

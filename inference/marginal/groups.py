@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from ..thresholds import FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED, PROBES
+from ..thresholds import (
+    FEWEST_GROUPS,
+    LARGEST_ALONE,
+    LARGEST_TOGETHER,
+    MEMBERS_FOR_EACH,
+    MOST_SHARED,
+    PROBES,
+)
+from ..evidence.coordinates import base
+from .columns import Columns
+
+VALUES = ("real", "real_vector", "zero_sum")
+"""Constraints of elements that are linear in their coordinates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +38,19 @@ class Groups:
         Coordinates that stay, in an order of any kind.
     members : numpy.ndarray of int, shape (G, k)
         Coordinates of each group; of one with fewer than k the last are `dim`, a coordinate that there is not.
+    pattern : scipy.sparse array, shape (dim, dim)
+        Nonzero where two coordinates are linked.
     """
 
     dim: int
     shared: np.ndarray
     members: np.ndarray
+    pattern: Any
+
+    @cached_property
+    def columns(self) -> Columns:
+        """How the Hessians of the groups are read."""
+        return Columns.of(self.members, self.pattern)
 
     @property
     def there(self) -> np.ndarray:
@@ -40,6 +61,11 @@ class Groups:
     def size(self) -> int:
         """Coordinates of the largest group."""
         return self.members.shape[1]
+
+    @property
+    def large(self) -> bool:
+        """Whether the groups are few, or large ones."""
+        return len(self) < FEWEST_GROUPS or self.size > LARGEST_TOGETHER
 
     def __len__(self) -> int:
         return len(self.members)
@@ -59,6 +85,8 @@ class Groups:
     def of_links(cls, target: Any, pattern) -> Groups | None:
         """The split that leaves the fewest coordinates shared; None where nothing is independent given few.
 
+        Where nothing falls apart, a single group may be a chain, or one that many coordinates are in for each that is shared.
+
         Parameters
         ----------
         target : Target
@@ -66,16 +94,21 @@ class Groups:
         pattern : scipy.sparse array, shape (dim, dim)
             Nonzero where two coordinates are linked.
         """
-        found = (_split(target, pattern, kept) for kept in _kept(target, pattern))
-        return min((s for s in found if s is not None), key=lambda s: (len(s.shared), s.size), default=None)
+        found = [s for kept in _kept(target, pattern) if (s := _split(target, pattern, kept)) is not None]
+        apart = [s for s in found if not s.large]
+        if apart:
+            return min(apart, key=lambda s: (len(s.shared), s.size))
+        return min(found, key=lambda s: (s.columns.width is None, len(s.shared)), default=None)
 
 
 def _kept(target, pattern) -> Iterator[np.ndarray]:
-    """What may stay shared: sites one after the other, the smallest first, and those with the most links first."""
+    """What may stay shared: sites one after the other, the smallest first, or those with the most links, or bounded ones."""
     sizes = np.array([site.size for site in target.sites])
     site_of = np.repeat(np.arange(len(sizes)), sizes)
     links = np.bincount(site_of, np.diff(pattern.indptr), len(sizes)) / np.maximum(sizes, 1)
-    for order in (np.argsort(sizes, kind="stable"), np.argsort(-links, kind="stable")):
+    bounded = np.array([not _unbounded(target)[target.offsets[site.name]].all() for site in target.sites])
+    by_bounds = np.lexsort((sizes, ~bounded))
+    for order in (np.argsort(sizes, kind="stable"), np.argsort(-links, kind="stable"), by_bounds):
         for count in range(1, len(order)):
             yield np.isin(site_of, order[:count])
 
@@ -86,13 +119,23 @@ def _split(target, pattern, shared: np.ndarray) -> Groups | None:
         return None
     count, label = connected_components(pattern[rest][:, rest], directed=False)
     sizes = np.bincount(label)
-    if count < FEWEST_GROUPS or sizes.max() > LARGEST_TOGETHER:
-        return None
     members = np.full((count, sizes.max()), target.dim)
     order = np.argsort(label, kind="stable")
     place = np.arange(len(rest)) - (np.cumsum(sizes) - sizes)[label[order]]
     members[label[order], place] = rest[order]
-    return Groups(target.dim, np.flatnonzero(shared), members)
+    found = Groups(target.dim, np.flatnonzero(shared), members, pattern)
+    if found.large:
+        few = sizes.max() <= LARGEST_ALONE and len(rest) >= MEMBERS_FOR_EACH * shared.sum()
+        return found if few and _unbounded(target)[rest].all() else None
+    return found
+
+
+def _unbounded(target) -> np.ndarray:
+    """Which coordinates are values themselves, shape ``(dim,)``: the log of a scale bends all that it scales."""
+    found = np.zeros(target.dim, bool)
+    for site in target.sites:
+        found[target.offsets[site.name]] = getattr(base(site.constraint), "name", "") in VALUES
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,42 +42,20 @@ from ..thresholds import (
     LATTICE,
     LATTICE_REACH,
     MODE_FOUND,
+    MOST_EIGEN,
     MOST_INNER_STEPS,
     MOST_NEWTON,
     NEAR_MODE,
     NEGLIGIBLE_MODE,
     OWN_MODE,
     SAME_DENSITY,
-    SETTLED,
+    STANDING,
     WATCHED,
 )
 from .groups import Groups, Terms
+from .roots import Banded, Dense, Normals
 
 Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True, eq=False)
-class Normals:
-    """A Gaussian for every group, at each of several θ.
-
-    Attributes
-    ----------
-    centre : numpy.ndarray, shape (B, G, k)
-    root : numpy.ndarray, shape (B, G, k, k)
-        Square root of the covariance.
-    """
-
-    centre: np.ndarray
-    root: np.ndarray
-
-    @property
-    def log_det(self) -> np.ndarray:
-        """Log absolute determinant of the root, shape ``(B, G)``."""
-        return np.linalg.slogdet(self.root)[1]
-
-    def apart(self, u: np.ndarray) -> np.ndarray:
-        """Distance of every group from its centre, in sds and shape ``(B, G)``."""
-        return np.linalg.norm(np.linalg.solve(self.root, (u - self.centre)[..., None])[..., 0], axis=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,42 +138,49 @@ class Inner:
         """Step of a difference of gradients, in sds."""
         return INNER_STEP if self.target.dtype == np.float64 else INNER_STEP_SINGLE
 
-    def _curvature(self, theta, u, gradient, unit) -> np.ndarray:
-        """Minus the Hessian of every group, each coordinate in a unit ``(G, k)``, shape ``(B, G, k, k)``."""
-        size = self.groups.size
-        moved = np.stack([u + self.step * unit * (np.arange(size) == j) for j in range(size)])
-        rows = np.broadcast_to(theta, (size, *theta.shape)).reshape(-1, theta.shape[1])
-        change = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(size, *u.shape) - gradient
-        found = -np.moveaxis(unit * change, 0, -1) / self.step
-        found = 0.5 * (found + found.swapaxes(-1, -2))
-        group, place = np.nonzero(~self.groups.there)  # nothing moves where there is no coordinate
-        found[:, group, place, :] = found[:, group, :, place] = 0.0
-        found[:, group, place, place] = 1.0
-        return found
+    def _root(self, theta, u, gradient, unit) -> Dense | Banded:
+        """Roots of the covariances by minus the Hessians, each coordinate in a unit ``(G, k)`` for the differences."""
+        columns, there = self.groups.columns, self.groups.there
+        moved = u + self.step * unit * columns.moved[:, None]
+        rows = np.broadcast_to(theta, (len(moved), *theta.shape)).reshape(-1, theta.shape[1])
+        change = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(moved.shape) - gradient
+        change *= -unit / self.step
+        group, one, other = columns.group, columns.one, columns.other
+        found = change[columns.move, :, group, columns.row]  # (P, B)
+        # in units of each θ's own, which may be of other orders
+        own = np.ones((*there.shape, len(theta)))
+        same = one == other
+        own[group[same], one[same]] = 1 / np.sqrt(np.maximum(np.abs(found[same]), FLATTEST))
+        found *= own[group, one] * own[group, other]
+        size = there.shape[1]
+        own = np.moveaxis(own, -1, 0) * unit
+        if columns.width is not None:
+            at = np.argsort(columns.order, 1)
+            first, second = at[group, one], at[group, other]
+            band = np.zeros((size, columns.width + 1, len(theta), len(there)))
+            band[:, 0] = 1.0
+            band[first, second - first, :, group] = found
+            return Banded.of(band, columns.order).scaled(own)
+        curvature = np.zeros((len(theta), len(there), size, size))
+        curvature[:, :, np.arange(size), np.arange(size)] = 1.0
+        curvature[:, group, one, other] = curvature[:, group, other, one] = found.T
+        return Dense.of(curvature, there, columns.order).scaled(own)
 
-    def _stepped(self, theta, u, unit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _stepped(self, theta, u, unit) -> tuple[np.ndarray, np.ndarray, Dense | Banded]:
         """After a Newton step of every group: where, the step's length in sds, and the root of the covariance there."""
         gradient = self._gradient(theta, u)
-        curvature = self._curvature(theta, u, gradient, unit)
-        # in units of each θ's own, which may be of other orders
-        own = 1 / np.sqrt(np.maximum(np.abs(np.einsum("bgii->bgi", curvature)), FLATTEST))
-        scaled = curvature * own[..., None] * own[..., None, :]
-        group, place = np.nonzero(~self.groups.there)  # last of all, and apart: the others' trace is below
-        scaled[:, group, place, place] = self.groups.size + 1.0
-        eig, vec = np.linalg.eigh(scaled)
-        eig[:, group, place] = 1.0
-        eig, own = np.maximum(np.abs(eig), FLATTEST), own * unit
-        share = np.einsum("bgij,bgi->bgj", vec, own * gradient)
-        length = np.sqrt((share**2 / eig).sum(-1))
-        step = own * np.einsum("bgij,bgj->bgi", vec, share / eig)
+        root = self._root(theta, u, gradient, unit)
+        share = root.share(gradient[:, None])
+        length, step = np.sqrt((share[:, 0] ** 2).sum(-1)), root.spread(share)[:, 0]
         if not self.exact:
             size = np.sqrt(((step / unit) ** 2).sum(-1, keepdims=True))
-            step *= np.minimum(1.0, INNER_STRIDE / np.maximum(size, 1e-300))
-        return (
-            u + np.where(self.groups.there, step, 0.0),
-            length,
-            own[..., None] * vec / np.sqrt(eig)[..., None, :],
-        )
+            step *= np.minimum(1.0, self.stride / np.maximum(size, 1e-300))
+        return u + np.where(self.groups.there, step, 0.0), length, root
+
+    @property
+    def stride(self) -> float:
+        """Longest step of a group, in sds."""
+        return INNER_STRIDE * max(1.0, np.sqrt(self.groups.size / MOST_EIGEN))
 
     def at(self, theta: np.ndarray) -> Normals:
         """Gaussians around the modes at some θ ``(B, D)``: near the mode is near enough, the draws have weights."""
@@ -205,13 +190,14 @@ class Inner:
             far = length.max(1) > (EXACT_NEAR if self.exact else NEAR_MODE)
             if not far.any():
                 break
-            u[far], length[far], root[far] = self._stepped(theta[far], u[far], self.unit)
+            u[far], length[far], better = self._stepped(theta[far], u[far], self.unit)
+            root = root.replaced(far, better)
         return Normals(u, root)
 
     @cached_property
     def unit(self) -> np.ndarray:
         """Sd of every coordinate given θ where the modes are known, shape ``(G, k)``."""
-        return np.sqrt((self.modes.root[0] ** 2).sum(-1))
+        return self.modes.root.sds[0]
 
     # -- integrals ------------------------------------------------------------------------------------------
 
@@ -256,23 +242,23 @@ class Inner:
         """Draws ``(B, K, G, k)``, log densities of groups and of what is shared there, and log weights ``(B, K, G)``."""
         groups, count = self.groups, self.num_draws
         x, log_q = self._base((len(theta),), rng)
-        u = normals.centre[:, None] + np.einsum("bgij,bcgj->bcgi", normals.root, x)
+        u = normals.centre[:, None] + normals.root.spread(x)
         u = np.where(groups.there, u, 0.0)
         flat = groups.joined(np.repeat(theta, count, 0), u.reshape(-1, len(groups), groups.size))
         parts = self.terms.of(self.target, flat).reshape(len(theta), count, -1)
         own, rest = parts[:, :, :-1], parts[:, :, -1]
-        return u, own, rest, own - log_q + normals.log_det[:, None]
+        return u, own, rest, own - log_q + normals.root.log_det[:, None]
 
     def _integrals(self, theta, rng) -> Integrals:
         groups, count = self.groups, self.num_draws
         normals = self.at(theta)
         profile, slope = self.density(groups.joined(theta, normals.centre))
         slope = slope[:, groups.shared]
-        volume = normals.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
+        volume = normals.root.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
         none = np.zeros((len(theta), len(groups)))
         if self.exact:  # the density is known from its peak
             x = rng.standard_normal((len(theta), self.repeats, *normals.centre.shape[1:]))
-            drawn = normals.centre[:, None] + np.einsum("bgij,brgj->brgi", normals.root, x)
+            drawn = normals.centre[:, None] + normals.root.spread(x)
             drawn = np.where(groups.there, drawn, 0.0)
             value = self.terms.of(self.target, groups.joined(theta, drawn[:, 0])).sum(1)
             off = value - profile + 0.5 * np.where(groups.there, x[:, 0] ** 2, 0.0).sum((1, 2))
@@ -289,7 +275,7 @@ class Inner:
         value = np.take_along_axis(own, chosen[:, :1], 1)[:, 0].sum(1) + rest[:, 0]
         log_prob = rest[:, 0] + (log_sum - np.log(count)).sum(1)
         # Laplace's approximation is near, unless double precision does not hold a density there
-        held = log_prob - profile - volume < LAPLACE_NATS * len(groups)
+        held = log_prob - profile - volume < LAPLACE_NATS * max(len(groups), groups.there.sum() / MOST_EIGEN)
         same = np.ptp(rest, 1) <= SAME_DENSITY * (1 + np.abs(rest[:, 0]))
         edges = weight[:, 0] + weight[:, -1] if groups.size == 1 else none
         return Integrals(np.where(held & same, log_prob, -np.inf), drawn, value, edges, profile, slope)
@@ -335,7 +321,7 @@ class Inner:
         """
         theta, size = z[groups.shared], groups.size
         scale = groups.of(unit[None])[0]
-        root = np.where(groups.there, scale, 1.0)[None, :, :, None] * np.eye(size)
+        root = Dense(np.where(groups.there, scale, 1.0)[None, :, :, None] * np.eye(size))
         none = np.zeros((len(groups), size, len(theta)))
         made = cls(target, density, groups, terms, theta, Normals(groups.of(z[None]), root), none)
         found = made.moded(theta, made.modes.centre)
@@ -353,9 +339,9 @@ class Inner:
         unit, length, root = self.unit, np.full((1, 1), np.inf), self.modes.root
         for _ in range(MOST_NEWTON):
             u, length, root = self._stepped(theta[None], u, unit)
-            if length.max() < SETTLED:
+            if length.max() < STANDING:
                 break
-            unit = np.sqrt((root[0] ** 2).sum(-1))
+            unit = root.sds[0]
         if not (np.isfinite(u).all() and length.max() < MODE_FOUND):
             return None
         return Normals(u, self._stepped(theta[None], u, unit)[2])
@@ -366,7 +352,7 @@ class Inner:
         away = rng.standard_normal((len(far), *home.centre.shape[1:]))
         away *= far / np.linalg.norm(np.where(self.groups.there, away, 0.0), axis=2, keepdims=True)
         away[1::2] = -away[::2]
-        away = np.einsum("gij,bgj->bgi", home.root[0], np.where(self.groups.there, away, 0.0))
+        away = home.root.spread(np.where(self.groups.there, away, 0.0)[None])[0]
         theta = np.broadcast_to(self.theta, (len(far), len(self.theta)))
 
         def heights(u):
@@ -395,7 +381,7 @@ class Inner:
         u = np.broadcast_to(self.modes.centre, (2 * dim, *self.modes.centre.shape[1:]))
         gradient = self._gradient(theta, u)
         change = (gradient[:dim] - gradient[dim:]) / (2 * self.step * unit)[:, None, None]
-        return np.einsum("gij,glj,dgl->gid", root[0], root[0], change)
+        return np.moveaxis(root.spread(root.share(change[None]))[0], 0, -1)
 
     def gaussian(self, rng) -> bool:
         """Whether the gradient of every group is linear in it, here and at another θ."""
@@ -403,11 +389,11 @@ class Inner:
         for theta in (self.theta, self.theta + 0.5 * rng.standard_normal(len(self.theta))):
             x = 3.0 * rng.standard_normal((3, *centre.shape[1:]))
             x[2] = 0.5 * (x[0] + x[1])
-            step = np.einsum("bgij,cgj->cgi", root, x)
+            step = root.spread(x[None])[0]
             gradient = self._gradient(
                 np.broadcast_to(theta, (3, len(theta))), np.where(self.groups.there, centre + step, 0.0)
             )
-            along = np.einsum("bgij,cgi->cgj", root, gradient)
+            along = root.share(gradient[None])[0]
             if not np.abs(along[2] - 0.5 * (along[0] + along[1])).max() < EXACT_GROUP * (
                 1 + np.abs(along).max()
             ):

@@ -1,0 +1,143 @@
+"""How the Hessians of all groups are read from few differences of gradients.
+
+References
+----------
+Gebremedhin, Manne & Pothen (2005), What color is your Jacobian? Graph coloring for computing derivatives, SIAM Review 47.
+Cuthill & McKee (1969), Reducing the bandwidth of sparse symmetric matrices, Proceedings of the ACM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from ..thresholds import BAND_SHARE, LARGEST_TOGETHER, MOST_COLOURED, MOST_EIGEN
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Moves of coordinates, and where the second derivative of each pair of a group is then read.
+
+    Attributes
+    ----------
+    moved : numpy.ndarray of bool, shape (C, G, k)
+        What is moved at a time.
+    group, one, other : numpy.ndarray of int, shape (P,)
+        Pairs of linked coordinates of the groups, `one` not above `other` in their order.
+    row, move : numpy.ndarray of int, shape (P,)
+        Whose gradient tells of a pair, and at which move.
+    order : numpy.ndarray of int, shape (G, k)
+        Coordinates as they are eliminated.
+    width : int or None
+        How far apart in this order linked ones lie, at most, where long groups are bands.
+    """
+
+    moved: np.ndarray
+    group: np.ndarray
+    one: np.ndarray
+    other: np.ndarray
+    row: np.ndarray
+    move: np.ndarray
+    order: np.ndarray
+    width: int | None
+
+    @classmethod
+    def of(cls, members: np.ndarray, pattern) -> Columns:
+        """For groups ``(G, k)`` of the coordinates of a pattern, which are its rows; those past the last are not there."""
+        there = members < pattern.shape[0]
+        count, size = members.shape
+        if size <= MOST_EIGEN or there.sum() > MOST_COLOURED:
+            return cls._each(there)
+        rest, (group, place) = members[there], np.nonzero(there)
+        among = sp.csr_array(pattern[rest][:, rest])
+        colour = colours(among)
+        if colour is None:
+            return cls._each(there)
+        order, width = _order(among, group, place, there)
+        at = np.empty_like(order)
+        np.put_along_axis(at, order, np.broadcast_to(np.arange(size), order.shape), 1)
+        found = (among + sp.eye_array(len(rest))).tocoo()
+        position = at[group, place]
+        lower = position[found.row] <= position[found.col]
+        one, other = found.row[lower], found.col[lower]
+        seen = _seen(among, colour)
+        straight = (seen[one, colour[other]] == 1) | (one == other)
+        moved = np.zeros((colour.max() + 1, count, size), bool)
+        moved[colour, group, place] = True
+        return cls(
+            moved,
+            group[one],
+            place[one],
+            place[other],
+            np.where(straight, place[one], place[other]),
+            np.where(straight, colour[other], colour[one]),
+            order,
+            width if size > LARGEST_TOGETHER and width <= BAND_SHARE * size else None,
+        )
+
+    @classmethod
+    def _each(cls, there) -> Columns:
+        """One coordinate of every group after the other."""
+        count, size = there.shape
+        place = np.arange(size)
+        moved = np.broadcast_to(place[:, None, None] == place, (size, count, size))
+        linked = np.triu(np.ones((size, size), bool)) & there[:, None] & there[:, :, None]
+        group, one, other = np.nonzero(linked)
+        order = np.argsort(there, axis=1, kind="stable")
+        return cls(moved, group, one, other, one, other, order, None)
+
+
+def _order(among, group, place, there) -> tuple[np.ndarray, int]:
+    """An order of every group ``(G, k)`` in which linked coordinates are near, what is not there first; how near."""
+    wanted = reverse_cuthill_mckee(sp.csr_matrix(among), symmetric_mode=True)
+    rank = np.full(there.shape, -1)
+    rank[group[wanted], place[wanted]] = np.arange(len(wanted))
+    order = np.argsort(rank, axis=1, kind="stable")
+    at = np.empty(len(wanted), int)
+    at[wanted] = np.arange(len(wanted))
+    found = among.tocoo()
+    return order, int(np.abs(at[found.row] - at[found.col]).max(initial=0))
+
+
+def _seen(among, colour) -> np.ndarray:
+    """How many linked coordinates of each colour every one has beside itself, shape ``(n, C)``."""
+    found = among.tocoo()
+    apart = found.row != found.col
+    seen = np.zeros((among.shape[0], colour.max() + 1), int)
+    np.add.at(seen, (found.row[apart], colour[found.col[apart]]), 1)
+    return seen
+
+
+def colours(pattern) -> np.ndarray | None:
+    """Colours such that of two linked coordinates one has no other of the other's colour beside it; None where too many.
+
+    A star colouring, greedily, those with the most links first: a chain takes three, a tree as many as it is deep.
+    """
+    count = pattern.shape[0]
+    degree = np.diff(pattern.indptr)
+    if degree.mean() > BAND_SHARE * count:
+        return None
+    near = [set(pattern.indices[a:b]) - {i} for i, (a, b) in enumerate(zip(pattern.indptr, pattern.indptr[1:]))]
+    colour = np.full(count, -1)
+    seen = np.zeros((count, 1), int)  # coloured neighbours of each colour
+    for v in np.argsort(-degree, kind="stable"):
+        taken = np.zeros(seen.shape[1], bool)
+        for u in near[v]:
+            own = colour[u]
+            if own < 0:
+                continue
+            taken[own] = True
+            twice = seen[v, own] > 1
+            for w in near[u]:
+                if w != v and colour[w] >= 0 and (twice or seen[w, own] > 1):
+                    taken[colour[w]] = True
+        free = np.flatnonzero(~taken)
+        if not len(free):
+            free = [seen.shape[1]]
+            seen = np.column_stack([seen, np.zeros(count, int)])
+        colour[v] = free[0]
+        seen[list(near[v]), free[0]] += 1
+    return colour
