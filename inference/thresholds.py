@@ -75,6 +75,8 @@ that stay, in which weights hold. Chosen by hand."""
 LARGEST_ALONE, MEMBERS_FOR_EACH = 512, 8
 """Coordinates of a group that others need not be beside, by the cost of its Cholesky factors, and for each coordinate that stays
 the least of them. Chosen by hand."""
+DEAR_MOVES = 16
+"""Gradients of a Hessian from which on they are taken beside one another, what they share once: a function more to compile."""
 MOST_EIGEN, MOST_COLOURED, BAND_SHARE = 8, 20_000, 0.125
 """Coordinates of a group up to which its Hessian is treated by eigenvalues; those of all groups up to which links are
 coloured; width of a band, as a share of its length, up to which it is treated as one. By cost."""

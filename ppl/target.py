@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -435,6 +435,36 @@ class Target:
                 value = value.sum(axis=1 + dims.index(reduce))
             out[name] = value
         return out
+
+    @_within_memory
+    def moved_gradients(self, z, names: Sequence[str], u) -> np.ndarray:
+        """Gradients in the coordinates of some sites, at several values of these beside the same others.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        names : sequence of str
+            Sites that are moved.
+        u : numpy.ndarray, shape (B, M, n)
+            Their coordinates, in the order of `names`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, M, n)
+            Float64.
+        """
+        z, u = np.asarray(z, self.dtype), np.asarray(u, self.dtype)
+        stops = np.cumsum([self.offsets[name].stop - self.offsets[name].start for name in names])[:-1]
+        batch, out = max(1, self.batch // u.shape[1]), []
+        for start in range(0, len(z), batch):
+            at = np.minimum(np.arange(start, start + batch), len(z) - 1)
+            own = dict(zip(names, np.split(u[at], stops, 2), strict=True))
+            found = self.density.moved(z[at], own, self.data, self.weights)
+            found = np.concatenate([np.asarray(found[name], np.float64) for name in names], 2)
+            out.append(found[: len(z) - start])
+        self.counter.num_gradients += u.shape[0] * u.shape[1]
+        return np.concatenate(out)
 
     @_within_memory
     def hessian_vector(self, z, v) -> np.ndarray:

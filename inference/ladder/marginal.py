@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
-from ...guides.structure import UnreadLinks, structure
+from ...guides.structure import Structure, UnreadLinks, structure
 from ..evidence.coordinates import base
 from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
@@ -31,6 +31,7 @@ from ..thresholds import (
     INNER_POINTS,
     KHAT_LIMIT,
     KHAT_TRUSTED,
+    LARGEST_ALONE,
     LARGEST_SUMMED,
     LEAST_SHARED,
     LINKED,
@@ -132,6 +133,8 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
             links = structure(target, target.value_and_grad, z, 1 / np.sqrt(state.best.precision), own)
         except UnreadLinks:
             return None
+    if links is None and target.dim <= LARGEST_ALONE:
+        links = Structure.dense(target.dim)
     if links is None:
         return None
     found = False

@@ -26,6 +26,7 @@ from scipy.stats import qmc
 from ..evidence.psis import smooth
 from ..thresholds import (
     BENT,
+    DEAR_MOVES,
     EXACT_GROUP,
     EXACT_NATS,
     EXACT_NEAR,
@@ -133,6 +134,17 @@ class Inner:
     def _gradient(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         return self.groups.of(self.density(self.groups.joined(theta, u))[1])
 
+    def _beside(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Gradients at many u ``(M, B, G, k)`` beside every θ: what depends on θ alone is computed once."""
+        groups, target = self.groups, self.target
+        rest = np.sort(groups.members[groups.there])
+        names = [site.name for site in target.sites if np.isin(target.offsets[site.name].start, rest)]
+        where = np.concatenate([np.arange(groups.dim)[target.offsets[name]] for name in names])
+        z = groups.joined(np.tile(theta, (len(u), 1)), u.reshape(-1, *u.shape[2:])).reshape(*u.shape[:2], -1)
+        found = np.zeros((*u.shape[:2], groups.dim))
+        found[..., where] = target.moved_gradients(z[0], names, z[..., where].swapaxes(0, 1)).swapaxes(0, 1)
+        return groups.of(found.reshape(-1, groups.dim)).reshape(u.shape)
+
     @property
     def step(self) -> float:
         """Step of a difference of gradients, in sds."""
@@ -142,9 +154,12 @@ class Inner:
         """Roots of the covariances by minus the Hessians, each coordinate in a unit ``(G, k)`` for the differences."""
         columns, there = self.groups.columns, self.groups.there
         moved = u + self.step * unit * columns.moved[:, None]
-        rows = np.broadcast_to(theta, (len(moved), *theta.shape)).reshape(-1, theta.shape[1])
-        change = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(moved.shape) - gradient
-        change *= -unit / self.step
+        if len(moved) >= DEAR_MOVES:
+            gradients = self._beside(theta, moved)
+        else:
+            rows = np.broadcast_to(theta, (len(moved), *theta.shape)).reshape(-1, theta.shape[1])
+            gradients = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(moved.shape)
+        change = (gradients - gradient) * (-unit / self.step)
         group, one, other = columns.group, columns.one, columns.other
         found = change[columns.move, :, group, columns.row]  # (P, B)
         # in units of each θ's own, which may be of other orders

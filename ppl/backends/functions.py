@@ -6,6 +6,7 @@ Density and its parts, values and coordinates, rows, predictions: written once, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,18 @@ from .wrappers import elements
 KEPT = frozenset({"latent", "deterministic"})
 JACOBIAN = "log Jacobian of "
 """What the name of a site's log Jacobian among the `terms` begins with."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """Coordinates, those of some sites in arrays of their own, by where they begin."""
+
+    whole: Any
+    own: dict
+
+    def __getitem__(self, where: slice):
+        found = self.own.get(where.start)
+        return self.whole[where] if found is None else found
 
 
 class Functions:
@@ -166,6 +179,19 @@ class Functions:
     def score(self, values, z, data, weights) -> dict:
         """Gradient at one point with other values of some data."""
         return {"score": self._library.grad(lambda z: self.total(z, {**data, **values}, weights))(z)}
+
+    def moved(self, z, own, data, weights) -> dict:
+        """Gradients in the coordinates of some sites at several values of these, shapes ``(M, n)`` by site.
+
+        What depends on the other sites alone is computed once.
+        """
+        given = {self._offsets[name][0]: name for name in own}
+
+        def total(own):
+            at = _Pieces(z, {start: own[name] for start, name in given.items()})
+            return self.total(at, data, weights)
+
+        return self._library.vmap(self._library.grad(total))(own)
 
     def hessian_vector(self, z, v, data, weights):
         """Hessian of the log density times a vector."""

@@ -60,6 +60,10 @@ class Library(Protocol):
         """Gradient in the first argument, a tree of arrays."""
         ...
 
+    def vmap(self, fn: Callable, /) -> Callable:
+        """A function of one argument, a tree of arrays, mapped over the first axis of each."""
+        ...
+
     def jvp(self, fn: Callable, at: Any, along: Any, /) -> Any:
         """Derivative of a function at a point along a direction."""
         ...

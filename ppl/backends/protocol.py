@@ -88,6 +88,9 @@ class Density(Protocol):
         ``prior(seeds, data, weights)``: draws of all sites from the prior.
     responsibilities : Function
         Posterior probability of each value of each discrete site, by name, shapes (B, count, *shape).
+    moved : Function
+        ``moved(z, own, data, weights)``: gradients in the coordinates of some sites, by name, at several values of these beside
+        each row, shapes (B, M, n).
     hessian_vector : Function
         ``hessian_vector(z, v, data, weights)``: Hessian of the log density at each row times the same row of ``v``.
     score : Function
@@ -113,6 +116,7 @@ class Density(Protocol):
     predict_values: Any
     prior: Any
     responsibilities: Any
+    moved: Any
     hessian_vector: Any
     score: Any
 

@@ -56,6 +56,7 @@ class Density:
         self.predict_values = self._mapped(fns.predict_values, two)
         self.prior = self._mapped(fns.prior, one)
         self.responsibilities = self._mapped(fns.responsibilities, one)
+        self.moved = self._mapped(fns.moved, two)
         self.hessian_vector = self._mapped(fns.hessian_vector, two)
         self.fingerprint: str | None = None
 

@@ -13,6 +13,7 @@ run = Run
 asarray = jnp.asarray
 total = jnp.sum
 grad = jax.grad
+vmap = jax.vmap
 transform = transform_of
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "scan",
     "total",
     "transform",
+    "vmap",
     "zeros",
 ]
 

@@ -58,6 +58,7 @@ class Density:
         self.predict_values = self._function(fns.predict_values, two, True)
         self.prior = self._function(fns.prior, one, True)
         self.responsibilities = self._function(fns.responsibilities, one)
+        self.moved = self._function(fns.moved, two)
         self.hessian_vector = self._function(fns.hessian_vector, two)
         self.score = self._function(fns.score, scaled)
 

@@ -18,6 +18,7 @@ from .transforms import is_real, transform_to
 name = "torch"
 run = Run
 grad = torch.func.grad
+vmap = torch.func.vmap
 
 __all__ = [
     "asarray",
@@ -31,6 +32,7 @@ __all__ = [
     "scan",
     "total",
     "transform",
+    "vmap",
     "zeros",
 ]
 
