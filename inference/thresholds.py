@@ -77,9 +77,10 @@ LARGEST_ALONE, MEMBERS_FOR_EACH = 512, 8
 the least of them. Chosen by hand."""
 DEAR_MOVES = 16
 """Gradients of a Hessian from which on they are taken beside one another, what they share once: a function more to compile."""
-MOST_EIGEN, MOST_COLOURED, BAND_SHARE = 8, 20_000, 0.125
+MOST_EIGEN, MOST_COLOURED, DENSELY_LINKED, MOST_FILLED = 8, 20_000, 0.125, 0.35
 """Coordinates of a group up to which its Hessian is treated by eigenvalues; those of all groups up to which links are
-coloured; width of a band, as a share of its length, up to which it is treated as one. By cost."""
+coloured, and share of all others that one is linked with up to which they are; share of the elements of a Cholesky factor up to
+which it is treated as sparse. By cost."""
 PROBES, LINKED = 2, 1e-5
 """Random points at which it is seen which coordinates are linked, and which terms a group moves; and second derivative, in sds of
 both, from which on two coordinates are."""
@@ -113,16 +114,16 @@ LARGEST_INNER = 2**22
 """Numbers of one call for integrals: 32 MB in double precision, by memory."""
 INNER_POINTS, INNER_DRAWS = (8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 """Numbers of points of an integral, in one dimension and in several."""
-INNER_NOISE, ROUGH_NOISE = 0.1, 1.0
-"""Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.1) of their effective
+INNER_NOISE, ROUGH_NOISE = 0.3, 1.0
+"""Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.3) of their effective
 size is left; and that up to which they show where they lie."""
-FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 8000
-"""Draws of what groups share: of the first round, of all at the least, and at the most."""
+FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 32_000
+"""Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
 SLACK = 1.1
 """Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
-TRIED_SHARED = 64
-"""Draws at which the noise of the integrals is seen."""
-WORTH, ROUGH_WORTH = 0.5, 0.25
+TRIED_SHARED, UNHEARD = 64, 5.0
+"""Draws at which the noise of the integrals is seen, and nats below the middle one's from which a weight makes no difference."""
+WORTH, ROUGH_WORTH = 0.5, 0.15
 """Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust; and that from
 which one is found, where the integrals are noisy."""
 WATCHED = 64

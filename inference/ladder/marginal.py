@@ -36,6 +36,7 @@ from ..thresholds import (
     LEAST_SHARED,
     LINKED,
     MOST_SHARED_DRAWS,
+    MOST_SHARED_TRIED,
     NEGLIGIBLE_SHARE,
     PROBES,
     REPEATS,
@@ -44,6 +45,7 @@ from ..thresholds import (
     SAME_DENSITY,
     SLACK,
     TRIED_SHARED,
+    UNHEARD,
     WORTH,
 )
 from .climb import Line
@@ -59,6 +61,10 @@ NOT_SEPARATE = Finding(
     "ok",
     "The groups of the model are not as independent as its links say; they were not summed out.",
 )
+
+
+BOUNDED = ("positive", "nonnegative", "unit_interval", "interval", "greater_than", "less_than")
+"""Constraints of single elements that have a bound."""
 
 
 @dataclass(frozen=True)
@@ -147,13 +153,13 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
 
 
 def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
-    """Splits by the links, and by those alone that a Hessian shows: the logs of positive quantities come first in each."""
-    positive = _positive(state.target)
+    """Splits by the links, and by those alone that a Hessian shows: in each positive quantities come first, then bounded ones."""
+    last = 2 - _bounded(state.target).astype(int) - _positive(state.target)
     for pattern in (lambda: links.pattern, lambda: _tight(links, density, z, unit, rng)):
         groups = Groups.of_links(state.target, pattern())
         if groups is not None:
             shared = groups.shared
-            yield replace(groups, shared=shared[np.argsort(~positive[shared], kind="stable")])
+            yield replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
 
 
 def _tight(links, density, z, unit, rng):
@@ -179,15 +185,25 @@ def _first(state: State, inner: Inner) -> Kernels:
     unit[np.arange(len(shared)), shared] = 1.0
     covariance = best.linear(best.whiten(unit))[:, shared]
     root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
-    few = int(_positive(state.target)[shared].sum())
-    return Kernels(Warp.none(len(shared)), best.mean[shared], root, np.zeros((few, len(shared))))
+    bounded, positive = _bounded(state.target)[shared].sum(), int(_positive(state.target)[shared].sum())
+    funnel = np.zeros((bounded, len(shared)))
+    return Kernels(Warp.none(len(shared)), best.mean[shared], root, funnel, positive=positive)
 
 
 def _positive(target) -> np.ndarray:
     """Which coordinates are logs of positive quantities, shape ``(dim,)``."""
+    return _named(target, ("positive",))
+
+
+def _bounded(target) -> np.ndarray:
+    """Which coordinates are of quantities with a bound, shape ``(dim,)``: what they scale follows them."""
+    return _named(target, BOUNDED)
+
+
+def _named(target, names: tuple[str, ...]) -> np.ndarray:
     found = np.zeros(target.dim, bool)
     for site in target.sites:
-        found[target.offsets[site.name]] = getattr(base(site.constraint), "name", "") == "positive"
+        found[target.offsets[site.name]] = getattr(base(site.constraint), "name", "") in names
     return found
 
 
@@ -201,10 +217,10 @@ def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
             continue
         inner = replace(inner, num_draws=draws)
         one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
-        apart = (one.log_prob - two.log_prob) ** 2
-        apart = apart[np.isfinite(apart)]
-        known = len(apart) > len(theta) // 2
-        if known and np.minimum(apart, 4 * np.median(apart)).mean() < 2 * noise:
+        apart, level = one.log_prob - two.log_prob, one.log_prob - law.log_prob(theta)
+        known = np.isfinite(apart)
+        heard = known & (level > np.median(level[known]) - UNHEARD if known.any() else False)
+        if known.sum() > len(theta) // 2 and (apart[heard] ** 2).mean() < 2 * noise:
             if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta, rng) < KHAT_LIMIT:
                 return inner
     return None
@@ -219,19 +235,19 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
     rough = _quiet(inner, law, ROUGH_NOISE, rng)
     if rough is None:
         return None, inner
-    inner, settled = rough, inner.exact
+    inner, settled, followed = rough, inner.exact, False
     sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
     while len(sample) < most and not run.stop():
-        several = len(sample) > FIRST_SHARED or settled
-        if not settled and several and sample.khat < KHAT_LIMIT and sample.size > ROUGH_WORTH * len(sample):
+        found = followed and sample.khat < KHAT_LIMIT and sample.size > ROUGH_WORTH * len(sample)
+        if found and not settled:
             law, settled = sample.followed(rng), True
             fine = _quiet(inner, law, INNER_NOISE, rng)
             if fine is None:
                 return None, inner
-            if fine.num_draws > inner.num_draws:
+            if fine.num_draws > inner.num_draws or len(sample) > LEAST_SHARED:
                 inner = fine
                 sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
-        held = several and sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
+        held = found and sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
         count = len(sample) / 3
         if held and len(sample) >= LEAST_SHARED:
             more = (_noise(state, inner, sample) / ENOUGH_NOISE) ** 2
@@ -239,9 +255,22 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
                 break
             count = len(sample) * min(SLACK * more - 1, 1.0)
         count = int(min(max(FIRST_SHARED, count), most - len(sample)))
-        law = law if held else sample.followed(rng)
+        if not held:
+            if settled and len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _noisy(inner):
+                # a few integrals far too large have the tails of bad laws
+                inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
+                sample = Sample.drawn(inner.integrals, sample.followed(rng), FIRST_SHARED, rng)
+                continue
+            if len(sample) >= MOST_SHARED_TRIED:
+                break
+            law, followed = sample.followed(rng), True
         sample = sample.more(inner.integrals, law, count, rng)
     return sample, inner
+
+
+def _noisy(inner: Inner) -> bool:
+    """Whether more draws of groups could make the integrals better."""
+    return not inner.exact and inner.groups.size > 1 and inner.num_draws in INNER_DRAWS[:2]
 
 
 def _most(state: State) -> int:

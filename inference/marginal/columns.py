@@ -8,13 +8,15 @@ Cuthill & McKee (1969), Reducing the bandwidth of sparse symmetric matrices, Pro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from ..thresholds import BAND_SHARE, LARGEST_TOGETHER, MOST_COLOURED, MOST_EIGEN
+from ..thresholds import DENSELY_LINKED, MOST_COLOURED, MOST_EIGEN, MOST_FILLED
+from .roots import Elimination
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,8 @@ class Columns:
         Whose gradient tells of a pair, and at which move.
     order : numpy.ndarray of int, shape (G, k)
         Coordinates as they are eliminated.
-    width : int or None
-        How far apart in this order linked ones lie, at most, where long groups are bands.
+    elimination : Elimination or None
+        What sparse factors are made of, where they are sparse.
     """
 
     moved: np.ndarray
@@ -42,11 +44,28 @@ class Columns:
     row: np.ndarray
     move: np.ndarray
     order: np.ndarray
-    width: int | None
+    elimination: Elimination | None
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of all roots at one θ."""
+        count, size = self.order.shape
+        each = size**2 if self.elimination is None else size + self.elimination.start[-1]
+        return count * int(each)
 
     @classmethod
-    def of(cls, members: np.ndarray, pattern) -> Columns:
-        """For groups ``(G, k)`` of the coordinates of a pattern, which are its rows; those past the last are not there."""
+    def of(cls, members: np.ndarray, pattern, site: np.ndarray) -> Columns:
+        """For groups ``(G, k)`` of the coordinates of a pattern, which are its rows; those past the last are not there.
+
+        Parameters
+        ----------
+        members : numpy.ndarray of int, shape (G, k)
+            Coordinates of each group.
+        pattern : scipy.sparse array, shape (dim, dim)
+            Nonzero where two coordinates are linked.
+        site : numpy.ndarray of int, shape (dim,)
+            Which site a coordinate is of.
+        """
         there = members < pattern.shape[0]
         count, size = members.shape
         if size <= MOST_EIGEN or there.sum() > MOST_COLOURED:
@@ -56,13 +75,20 @@ class Columns:
         colour = colours(among)
         if colour is None:
             return cls._each(there)
-        order, width = _order(among, group, place, there)
-        at = np.empty_like(order)
-        np.put_along_axis(at, order, np.broadcast_to(np.arange(size), order.shape), 1)
-        found = (among + sp.eye_array(len(rest))).tocoo()
-        position = at[group, place]
-        lower = position[found.row] <= position[found.col]
-        one, other = found.row[lower], found.col[lower]
+        links = among.tocoo()
+        position, elimination = np.zeros(len(rest), int), None
+        for rank in _orders(among, site[rest]):
+            order = np.full(there.shape, -1)
+            order[group, place] = rank
+            order = np.argsort(order, axis=1, kind="stable")  # what is not there first
+            at = np.argsort(order, 1)[group, place]
+            made = Elimination.of(order, at[links.row], at[links.col])
+            if elimination is None or made.share < elimination.share:
+                position, elimination = at, made
+        assert elimination is not None
+        linked = sp.csr_array(among + sp.eye_array(len(rest))).tocoo()
+        lower = position[linked.row] <= position[linked.col]
+        one, other = linked.row[lower], linked.col[lower]
         seen = _seen(among, colour)
         straight = (seen[one, colour[other]] == 1) | (one == other)
         moved = np.zeros((colour.max() + 1, count, size), bool)
@@ -74,8 +100,8 @@ class Columns:
             place[other],
             np.where(straight, place[one], place[other]),
             np.where(straight, colour[other], colour[one]),
-            order,
-            width if size > LARGEST_TOGETHER and width <= BAND_SHARE * size else None,
+            elimination.order,
+            elimination if elimination.share <= MOST_FILLED else None,
         )
 
     @classmethod
@@ -90,16 +116,15 @@ class Columns:
         return cls(moved, group, one, other, one, other, order, None)
 
 
-def _order(among, group, place, there) -> tuple[np.ndarray, int]:
-    """An order of every group ``(G, k)`` in which linked coordinates are near, what is not there first; how near."""
-    wanted = reverse_cuthill_mckee(sp.csr_matrix(among), symmetric_mode=True)
-    rank = np.full(there.shape, -1)
-    rank[group[wanted], place[wanted]] = np.arange(len(wanted))
-    order = np.argsort(rank, axis=1, kind="stable")
-    at = np.empty(len(wanted), int)
-    at[wanted] = np.arange(len(wanted))
-    found = among.tocoo()
-    return order, int(np.abs(at[found.row] - at[found.col]).max(initial=0))
+def _orders(among, site) -> Iterator[np.ndarray]:
+    """Ranks by which coordinates may be eliminated: neighbours one after the other, and sites with the fewest links first."""
+    along = np.empty(len(site), int)
+    along[reverse_cuthill_mckee(sp.csr_matrix(among), symmetric_mode=True)] = np.arange(len(site))
+    yield along
+    links = np.bincount(site, np.diff(among.indptr)) / np.maximum(np.bincount(site), 1)
+    by_site = np.empty(len(site), int)
+    by_site[np.lexsort((along, links[site]))] = np.arange(len(site))
+    yield by_site
 
 
 def _seen(among, colour) -> np.ndarray:
@@ -118,9 +143,10 @@ def colours(pattern) -> np.ndarray | None:
     """
     count = pattern.shape[0]
     degree = np.diff(pattern.indptr)
-    if degree.mean() > BAND_SHARE * count:
+    if degree.mean() > DENSELY_LINKED * count:
         return None
-    near = [set(pattern.indices[a:b]) - {i} for i, (a, b) in enumerate(zip(pattern.indptr, pattern.indptr[1:]))]
+    starts, ends = pattern.indptr[:-1], pattern.indptr[1:]
+    near = [set(pattern.indices[a:b]) - {i} for i, (a, b) in enumerate(zip(starts, ends, strict=True))]
     colour = np.full(count, -1)
     seen = np.zeros((count, 1), int)  # coloured neighbours of each colour
     for v in np.argsort(-degree, kind="stable"):

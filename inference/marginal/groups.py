@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from ..evidence.coordinates import base
 from ..thresholds import (
     FEWEST_GROUPS,
     LARGEST_ALONE,
@@ -19,7 +20,6 @@ from ..thresholds import (
     MOST_SHARED,
     PROBES,
 )
-from ..evidence.coordinates import base
 from .columns import Columns
 
 VALUES = ("real", "real_vector", "zero_sum")
@@ -40,17 +40,20 @@ class Groups:
         Coordinates of each group; of one with fewer than k the last are `dim`, a coordinate that there is not.
     pattern : scipy.sparse array, shape (dim, dim)
         Nonzero where two coordinates are linked.
+    site : numpy.ndarray of int, shape (dim,)
+        Which site a coordinate is of.
     """
 
     dim: int
     shared: np.ndarray
     members: np.ndarray
     pattern: Any
+    site: np.ndarray
 
     @cached_property
     def columns(self) -> Columns:
         """How the Hessians of the groups are read."""
-        return Columns.of(self.members, self.pattern)
+        return Columns.of(self.members, self.pattern, self.site)
 
     @property
     def there(self) -> np.ndarray:
@@ -98,7 +101,7 @@ class Groups:
         apart = [s for s in found if not s.large]
         if apart:
             return min(apart, key=lambda s: (len(s.shared), s.size))
-        return min(found, key=lambda s: (s.columns.width is None, len(s.shared)), default=None)
+        return min(found, key=lambda s: (s.columns.elimination is None, len(s.shared)), default=None)
 
 
 def _kept(target, pattern) -> Iterator[np.ndarray]:
@@ -123,7 +126,8 @@ def _split(target, pattern, shared: np.ndarray) -> Groups | None:
     order = np.argsort(label, kind="stable")
     place = np.arange(len(rest)) - (np.cumsum(sizes) - sizes)[label[order]]
     members[label[order], place] = rest[order]
-    found = Groups(target.dim, np.flatnonzero(shared), members, pattern)
+    site = np.repeat(np.arange(len(target.sites)), [site.size for site in target.sites])
+    found = Groups(target.dim, np.flatnonzero(shared), members, pattern, site)
     if found.large:
         few = sizes.max() <= LARGEST_ALONE and len(rest) >= MEMBERS_FOR_EACH * shared.sum()
         return found if few and _unbounded(target)[rest].all() else None
@@ -131,10 +135,12 @@ def _split(target, pattern, shared: np.ndarray) -> Groups | None:
 
 
 def _unbounded(target) -> np.ndarray:
-    """Which coordinates are values themselves, shape ``(dim,)``: the log of a scale bends all that it scales."""
+    """Which coordinates are values of many, shape ``(dim,)``: the log of a scale bends all that it scales."""
     found = np.zeros(target.dim, bool)
     for site in target.sites:
-        found[target.offsets[site.name]] = getattr(base(site.constraint), "name", "") in VALUES
+        found[target.offsets[site.name]] = (
+            site.size > 1 and getattr(base(site.constraint), "name", "") in VALUES
+        )
     return found
 
 

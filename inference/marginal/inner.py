@@ -54,7 +54,7 @@ from ..thresholds import (
     WATCHED,
 )
 from .groups import Groups, Terms
-from .roots import Banded, Dense, Normals
+from .roots import Dense, Normals, Sparse
 
 Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -150,7 +150,7 @@ class Inner:
         """Step of a difference of gradients, in sds."""
         return INNER_STEP if self.target.dtype == np.float64 else INNER_STEP_SINGLE
 
-    def _root(self, theta, u, gradient, unit) -> Dense | Banded:
+    def _root(self, theta, u, gradient, unit) -> Dense | Sparse:
         """Roots of the covariances by minus the Hessians, each coordinate in a unit ``(G, k)`` for the differences."""
         columns, there = self.groups.columns, self.groups.there
         moved = u + self.step * unit * columns.moved[:, None]
@@ -169,19 +169,21 @@ class Inner:
         found *= own[group, one] * own[group, other]
         size = there.shape[1]
         own = np.moveaxis(own, -1, 0) * unit
-        if columns.width is not None:
-            at = np.argsort(columns.order, 1)
+        how = columns.elimination
+        if how is not None:
+            at = np.argsort(how.order, 1)
             first, second = at[group, one], at[group, other]
-            band = np.zeros((size, columns.width + 1, len(theta), len(there)))
-            band[:, 0] = 1.0
-            band[first, second - first, :, group] = found
-            return Banded.of(band, columns.order).scaled(own)
+            diagonal = np.ones((size, len(theta), len(there)))
+            lower = np.zeros((how.start[-1], len(theta), len(there)))
+            diagonal[first[same], :, group[same]] = found[same]
+            lower[how.place[first[~same], second[~same]], :, group[~same]] = found[~same]
+            return Sparse.of(how, diagonal, lower).scaled(own)
         curvature = np.zeros((len(theta), len(there), size, size))
         curvature[:, :, np.arange(size), np.arange(size)] = 1.0
         curvature[:, group, one, other] = curvature[:, group, other, one] = found.T
         return Dense.of(curvature, there, columns.order).scaled(own)
 
-    def _stepped(self, theta, u, unit) -> tuple[np.ndarray, np.ndarray, Dense | Banded]:
+    def _stepped(self, theta, u, unit) -> tuple[np.ndarray, np.ndarray, Dense | Sparse]:
         """After a Newton step of every group: where, the step's length in sds, and the root of the covariance there."""
         gradient = self._gradient(theta, u)
         root = self._root(theta, u, gradient, unit)
@@ -233,7 +235,13 @@ class Inner:
             step = max(LATTICE, LATTICE_REACH / count)
             t = step * (np.arange(count)[:, None, None] - 0.5 * count + shift)
             return np.sinh(BENT * t) / BENT, -np.log(step * count * np.cosh(BENT * t[..., 0]))
-        x = ndtri(np.clip((self._points[:, None] + shift) % 1.0, 1e-12, 1 - 1e-12))
+        if (
+            size > MOST_EIGEN
+        ):  # where a draw's weight is odd around the mode, that of its mirror image makes up for it
+            x = rng.standard_normal((*shape, count // 2, len(self.groups), size))
+            x = np.concatenate([x, -x], -3)
+        else:
+            x = ndtri(np.clip((self._points[:, None] + shift) % 1.0, 1e-12, 1 - 1e-12))
         tail = 0.0 if self.exact else INNER_TAIL / np.sqrt(size / 2)
         heavy = np.exp(0.5 * tail * x * x)
         log_q = -0.5 * x * x - 0.5 * np.log(2 * np.pi) - np.log(heavy) - np.log1p(tail * x * x)
@@ -249,7 +257,7 @@ class Inner:
         rng : numpy.random.Generator
             For the draws: every group at every θ has its own.
         """
-        each = max(1, LARGEST_INNER // (self.num_draws * self.groups.dim))
+        each = max(1, LARGEST_INNER // max(self.num_draws * self.groups.dim, self.groups.columns.numbers))
         found = [self._integrals(theta[i : i + each], rng) for i in range(0, len(theta), each)]
         return Integrals.joined(found)
 

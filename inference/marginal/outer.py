@@ -58,7 +58,7 @@ from .warp import Warp
 class Kernels:
     """A mixture of equal normal kernels and of one wide Student t, whose scales may follow a few of its coordinates.
 
-    In coordinates of the warp a draw is ``mean + root b``. The first P coordinates are logs of positive quantities; of the
+    In coordinates of the warp a draw is ``mean + root b``. The first P coordinates are of bounded quantities; of the
     others ``b_j = a_j exp(Σ_i funnel_ij a_i)``, so that what a shared sd scales is wider where the sd is larger. `a` is of the
     mixture.
 
@@ -75,6 +75,8 @@ class Kernels:
         Of the kernels; one at 0 by default.
     width : float
         Of a kernel, as a share of all.
+    positive : int, optional
+        How many of the first P coordinates, the first of them, are logs of positive quantities; all by default.
     """
 
     warp: Warp
@@ -83,6 +85,7 @@ class Kernels:
     funnel: np.ndarray
     centres: np.ndarray | None = None
     width: float = 1.0
+    positive: int | None = None
 
     @property
     def _blocks(self) -> list[tuple[slice, float, float]]:
@@ -196,7 +199,7 @@ class Kernels:
         of the draws best where it is made of the other. In many dimensions a Gaussian whose gradients are those of the
         draws is better than one of their moments: see `_by_gradients`.
         """
-        positive = np.arange(theta.shape[1]) < len(self.funnel)
+        positive = np.arange(theta.shape[1]) < (len(self.funnel) if self.positive is None else self.positive)
         warp = Warp.of(theta, weights, positive)
         scores = warp.scores(theta)[0]
         pulled = warp.pulled(theta, scores, gradient)
@@ -237,8 +240,9 @@ class Kernels:
         # what is bent has the safer tails
         own = fit(self, whole) if warp.straight and self.warp.straight else -np.inf
         if smooth is not None and fit(smooth, whole) > max(best, own):
-            return replace(smooth, warp=warp)
-        return self if own > best else replace(made(scores, weights, pulled, held, width), warp=warp)
+            return replace(smooth, warp=warp, positive=self.positive)
+        law = made(scores, weights, pulled, held, width)
+        return self if own > best else replace(law, warp=warp, positive=self.positive)
 
     def _by_gradients(self, scores, weights, gradient) -> Kernels | None:
         """The Gaussian whose gradient is the regression of these on the scores; None where there is none.

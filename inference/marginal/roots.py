@@ -1,4 +1,4 @@
-"""Square roots of the covariances of groups, from their curvatures: as matrices, or along bands."""
+"""Square roots of the covariances of groups, from their curvatures: as matrices, or by sparse factors."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Dense:
         Parameters
         ----------
         curvature : numpy.ndarray, shape (B, G, k, k)
+            With ones on the diagonals of coordinates that there are not.
         there : numpy.ndarray of bool, shape (G, k)
             Which coordinates there are.
         order : numpy.ndarray of int, shape (G, k)
@@ -72,10 +73,6 @@ class Dense:
         """With every coordinate ``own`` times as large, shape ``(B, G, k)``."""
         return Dense(own[..., None] * self.matrix)
 
-    def rows(self, which: Any) -> Dense:
-        """Those at some of the θ."""
-        return Dense(self.matrix[which])
-
     def replaced(self, which: Any, other: Dense) -> Dense:
         """With those at some of the θ of another."""
         matrix = self.matrix.copy()
@@ -104,100 +101,153 @@ def _eigen(curvature, there) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Banded:
-    """Cholesky factors of the curvatures of long groups, whose coordinates are linked with their neighbours alone.
+class Elimination:
+    """What a Cholesky factor of every group is made of, whatever its numbers: a chain's is a band, a tree's has no fill.
 
     Attributes
     ----------
-    lower : numpy.ndarray, shape (k, w + 1, B, G)
-        ``lower[j, i]`` is the factor's element in column j and row ``j + i``.
-    own : numpy.ndarray, shape (B, G, k)
-        Scale of every coordinate.
     order : numpy.ndarray of int, shape (G, k)
-        Coordinates as they follow one another; the last belongs to the first base coordinate.
+        Coordinates as they are eliminated; the last belongs to the first base coordinate.
+    below : tuple of numpy.ndarray of int
+        Of each column, the rows below its diagonal that are not zero in some group.
+    start : numpy.ndarray of int, shape (k + 1,)
+        Where each column's begin, of all elements below diagonals.
+    place : numpy.ndarray of int, shape (k, k)
+        Where ``place[column, row]`` is among them; -1 for what is zero.
     """
 
-    lower: np.ndarray
-    own: np.ndarray
     order: np.ndarray
+    below: tuple[np.ndarray, ...]
+    start: np.ndarray
+    place: np.ndarray
 
     @classmethod
-    def of(cls, band: np.ndarray, order: np.ndarray) -> Banded:
-        """From minus the Hessians in the form of `lower`, which is overwritten; pivots that are not positive are turned."""
-        size, width = len(band), band.shape[1] - 1
+    def of(cls, order: np.ndarray, one: np.ndarray, other: np.ndarray) -> Elimination:
+        """From an order, and the columns and rows of what is linked in it."""
+        size = order.shape[1]
+        linked = np.zeros((size, size), bool)
+        linked[np.minimum(one, other), np.maximum(one, other)] = True
+        np.fill_diagonal(linked, False)
+        below = []
         for j in range(size):
-            pivot = np.sqrt(np.maximum(np.abs(band[j, 0]), FLATTEST))
-            band[j, 0] = pivot
-            below = min(width, size - 1 - j)
-            band[j, 1:] /= pivot
-            for i in range(1, below + 1):
-                band[j + i, : below + 1 - i] -= band[j, i] * band[j, i : below + 1]
-        return cls(band, np.ones((*band.shape[2:], size)), order)
+            rows = np.flatnonzero(linked[j])
+            below.append(rows)
+            linked[rows[:, None], rows] |= rows[:, None] < rows
+        start = np.concatenate([[0], np.cumsum([len(rows) for rows in below])])
+        place = np.full((size, size), -1)
+        for j, rows in enumerate(below):
+            place[j, rows] = np.arange(start[j], start[j + 1])
+        return cls(order, tuple(below), start, place)
+
+    @property
+    def share(self) -> float:
+        """Elements of a factor beside those of a full one."""
+        size = len(self.below)
+        return self.start[-1] / max(1, size * (size - 1) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Sparse Cholesky factors of the curvatures, of all groups and θ at once.
+
+    Attributes
+    ----------
+    how : Elimination
+    diagonal : numpy.ndarray, shape (k, B, G)
+    lower : numpy.ndarray, shape (n, B, G)
+        Elements below the diagonals.
+    own : numpy.ndarray, shape (B, G, k)
+        Scale of every coordinate.
+    """
+
+    how: Elimination
+    diagonal: np.ndarray
+    lower: np.ndarray
+    own: np.ndarray
+
+    @classmethod
+    def of(cls, how: Elimination, diagonal: np.ndarray, lower: np.ndarray) -> Sparse:
+        """From minus the Hessians in their place, written over; pivots that are not positive are turned."""
+        for j, rows in enumerate(how.below):
+            pivot = np.sqrt(np.maximum(np.abs(diagonal[j]), FLATTEST))
+            diagonal[j] = pivot
+            column = lower[how.start[j] : how.start[j + 1]]
+            column /= pivot
+            for a, i in enumerate(rows):
+                diagonal[i] -= column[a] ** 2
+                if a + 1 < len(rows):
+                    lower[how.place[i, rows[a + 1 :]]] -= column[a] * column[a + 1 :]
+        return cls(how, diagonal, lower, np.ones((*diagonal.shape[1:], len(diagonal))))
 
     @property
     def log_det(self) -> np.ndarray:
         """Log absolute determinant, shape ``(B, G)``."""
-        return np.log(self.own).sum(-1) - np.log(self.lower[:, 0]).sum(0)
+        return np.log(self.own).sum(-1) - np.log(self.diagonal).sum(0)
 
     @property
     def sds(self) -> np.ndarray:
-        """Scale of every coordinate given its neighbours, shape ``(B, G, k)``."""
-        squares = np.zeros(self.lower.shape[:1] + self.lower.shape[2:])
-        for i in range(self.lower.shape[1]):
-            squares[i:] += self.lower[: len(squares) - i, i] ** 2
-        return self.own * self._back(np.moveaxis(1 / np.sqrt(squares), 0, -1))
+        """Scale of every coordinate given all others of its group, shape ``(B, G, k)``."""
+        squares = self.diagonal**2
+        for j, rows in enumerate(self.how.below):
+            squares[rows] += self.lower[self.how.start[j] : self.how.start[j + 1]] ** 2
+        return self.own * self._back(1 / np.sqrt(squares))
 
     def _along(self, v) -> np.ndarray:
-        """``(B, C, G, k)`` as ``(k, B, C, G)`` along the band."""
+        """``(B, C, G, k)`` as ``(k, B, C, G)`` in the order of elimination."""
+        order = self.how.order
         v = np.broadcast_to(v, (max(len(v), len(self.own)), *v.shape[1:]))
-        return np.moveaxis(v[..., np.arange(len(self.order))[:, None], self.order], -1, 0).copy()
+        return np.moveaxis(v[..., np.arange(len(order))[:, None], order], -1, 0).copy()
 
-    def _back(self, v) -> np.ndarray:
-        """``(..., G, k)`` in the order of the coordinates."""
-        found = np.empty_like(v)
-        found[..., np.arange(len(self.order))[:, None], self.order] = v
+    def _back(self, y) -> np.ndarray:
+        """``(k, ..., G)`` in the order of elimination as ``(..., G, k)`` in that of the coordinates."""
+        found = np.empty((*y.shape[1:], len(y)))
+        found[..., np.arange(len(self.how.order))[:, None], self.how.order] = np.moveaxis(y, 0, -1)
         return found
+
+    def _columns(self, backwards: bool = False):
+        """Each column: its number, its rows below the diagonal and their elements, and the diagonal, for ``(B, C, G)``."""
+        how = self.how
+        for j in reversed(range(len(how.below))) if backwards else range(len(how.below)):
+            lower = self.lower[how.start[j] : how.start[j + 1], :, None]
+            yield j, how.below[j], lower, self.diagonal[j][:, None]
 
     def spread(self, x: np.ndarray) -> np.ndarray:
         """See `Dense.spread`."""
         x = np.broadcast_to(x, (max(len(x), len(self.own)), *x.shape[1:]))
-        y, lower = np.moveaxis(x, -1, 0)[::-1].copy(), self.lower[:, :, :, None]
-        for j in range(len(y) - 1, -1, -1):
-            for i in range(1, min(self.lower.shape[1], len(y) - j)):
-                y[j] -= lower[j, i] * y[j + i]
-            y[j] /= lower[j, 0]
-        return self.own[:, None] * self._back(np.moveaxis(y, 0, -1))
+        y = np.moveaxis(x, -1, 0)[::-1].copy()
+        for j, rows, lower, diagonal in self._columns(backwards=True):
+            if len(rows):
+                y[j] -= (lower * y[rows]).sum(0)
+            y[j] /= diagonal
+        return self.own[:, None] * self._back(y)
 
     def share(self, v: np.ndarray) -> np.ndarray:
         """See `Dense.share`."""
-        y, lower = self._along(v * self.own[:, None]), self.lower[:, :, :, None]
-        for j in range(len(y)):
-            for i in range(1, min(self.lower.shape[1], j + 1)):
-                y[j] -= lower[j - i, i] * y[j - i]
-            y[j] /= lower[j, 0]
+        y = self._along(v * self.own[:, None])
+        for j, rows, lower, diagonal in self._columns():
+            y[j] /= diagonal
+            if len(rows):
+                y[rows] -= lower * y[j]
         return np.moveaxis(y[::-1], 0, -1)
 
     def white(self, v: np.ndarray) -> np.ndarray:
         """See `Dense.white`."""
-        y, lower = self._along(v / self.own[:, None]), self.lower[:, :, :, None]
-        found = lower[:, 0] * y
-        for i in range(1, self.lower.shape[1]):
-            found[: len(y) - i] += lower[: len(y) - i, i] * y[i:]
+        y = self._along(v / self.own[:, None])
+        found = self.diagonal[:, :, None] * y
+        for j, rows, lower, _ in self._columns():
+            if len(rows):
+                found[j] += (lower * y[rows]).sum(0)
         return np.moveaxis(found[::-1], 0, -1)
 
-    def scaled(self, own: np.ndarray) -> Banded:
+    def scaled(self, own: np.ndarray) -> Sparse:
         """See `Dense.scaled`."""
-        return Banded(self.lower, own * self.own, self.order)
+        return Sparse(self.how, self.diagonal, self.lower, own * self.own)
 
-    def rows(self, which: Any) -> Banded:
-        """See `Dense.rows`."""
-        return Banded(self.lower[:, :, which], self.own[which], self.order)
-
-    def replaced(self, which: Any, other: Banded) -> Banded:
+    def replaced(self, which: Any, other: Sparse) -> Sparse:
         """See `Dense.replaced`."""
-        lower, own = self.lower.copy(), self.own.copy()
-        lower[:, :, which], own[which] = other.lower, other.own
-        return Banded(lower, own, self.order)
+        diagonal, lower, own = self.diagonal.copy(), self.lower.copy(), self.own.copy()
+        diagonal[:, which], lower[:, which], own[which] = other.diagonal, other.lower, other.own
+        return Sparse(self.how, diagonal, lower, own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,15 +257,13 @@ class Normals:
     Attributes
     ----------
     centre : numpy.ndarray, shape (B, G, k)
-    root : Dense or Banded
+    root : Dense or Sparse
         Square root of the covariance.
     """
 
     centre: np.ndarray
-    root: Dense | Banded
+    root: Dense | Sparse
 
     def apart(self, u: np.ndarray) -> np.ndarray:
         """Distance of every group from the centre at one θ, in sds and shape ``(B, G)``."""
         return np.linalg.norm(self.root.white((u - self.centre)[None])[0], axis=2)
-
-

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from elboroom.guides import Affine, FullRank
 from elboroom.guides.choose import Plan
 from elboroom.guides.structure import links
@@ -149,7 +150,7 @@ def test_terms_add_up_to_the_density_and_each_is_its_groups_own(backend, rng):
 
 def test_a_term_that_sees_several_groups_is_noticed(rng):
     target = summed(np.arange(5.0)).target()
-    groups = Groups(6, np.array([0]), np.arange(1, 6)[:, None])
+    groups = Groups(6, np.array([0]), np.arange(1, 6)[:, None], sp.eye_array(6), np.zeros(6, int))
     assert Terms.tested(target, groups, np.zeros(6), np.ones(6), rng) is None
 
 
