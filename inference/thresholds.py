@@ -27,6 +27,8 @@ MOST_UNTRUSTED = 0.05
 # -- importance weights ----------------------------------------------------------------------------------
 KHAT_TRUSTED = 0.5
 """k̂ up to which weights have a finite variance (Vehtari et al. 2024, section 3)."""
+EVEN_WEIGHT = 2.0
+"""Largest weight, in means, up to which weights are as good as even: k̂ is then that of a bounded tail."""
 KHAT_LIMIT = 0.7
 """k̂ from which on no practical number of draws makes estimates reliable (Vehtari et al. 2024, section 3.2.4)."""
 KHAT_SHARED = 1.0

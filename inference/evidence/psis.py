@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ...ppl.interrupts import deferred
-from ..thresholds import KHAT_LIMIT
+from ..thresholds import EVEN_WEIGHT, KHAT_LIMIT
 
 _lock = threading.RLock()
 
@@ -90,8 +90,13 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     Returns
     -------
     tuple
-        Weights that sum to one, shape ``(S,)``, and k̂: ``−inf`` for constant weights, ``inf`` where no
-        ratio is finite.
+        Weights that sum to one, shape ``(S,)``, and k̂: ``−inf`` for constant weights, no more than 0 where no weight is
+        much larger than their mean, ``inf`` where no ratio is finite.
+
+    Notes
+    -----
+    k̂ is the shape of a tail, whatever its scale: that of weights which all lie between 0.9 and 1.2 may be anything, and
+    says nothing of an average.
     """
     log_weights = np.where(np.isnan(log_weights), -np.inf, np.asarray(log_weights, np.float64))
     top = log_weights.max()
@@ -112,6 +117,8 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     weights = np.exp(np.asarray(smoothed) - np.max(smoothed)) * finite
     if not np.isfinite(weights).all() or np.isnan(khat):
         weights, khat = np.exp(log_weights), np.inf
+    elif finite.all() and np.exp(log_weights).mean() * EVEN_WEIGHT > 1:
+        khat = min(khat, 0.0)
     return weights / weights.sum(), float(khat)
 
 

@@ -227,45 +227,56 @@ def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
 
 
 def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, Inner]:
-    """Rounds of draws from laws that follow the weights, and then as many draws as the Monte Carlo errors ask for.
+    """Draws from a law that follows the weights, as many as the Monte Carlo errors ask for; None where integrals are noise.
 
     The first rounds only look for a law: their integrals may be noisy, and then those draws go.
     """
-    law, most = _first(state, inner), _most(state)
+    law = _first(state, inner)
     rough = _quiet(inner, law, ROUGH_NOISE, rng)
     if rough is None:
         return None, inner
-    inner, settled, followed = rough, inner.exact, False
-    sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
+    sample = Sample.drawn(rough.integrals, law, FIRST_SHARED, rng)
+    while len(sample) == FIRST_SHARED or not _holds(sample, KHAT_LIMIT, ROUGH_WORTH):
+        if len(sample) >= MOST_SHARED_TRIED or run.stop():
+            return sample, rough
+        count = max(FIRST_SHARED, len(sample) // 3)
+        sample = sample.more(rough.integrals, sample.followed(rng), count, rng)
+    law = sample.followed(rng)
+    fine = _quiet(rough, law, INNER_NOISE, rng)
+    if fine is None:
+        return None, inner
+    if fine.num_draws > rough.num_draws or (_noisy(rough) and len(sample) > LEAST_SHARED):
+        sample = Sample.drawn(fine.integrals, law, FIRST_SHARED, rng)
+    return _grown(state, run, fine, sample, law, rng)
+
+
+def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, rng) -> tuple[Sample, Inner]:
+    """With more draws, of a law that follows the weights where those are not even enough."""
+    most = _most(state)
     while len(sample) < most and not run.stop():
-        found = followed and sample.khat < KHAT_LIMIT and sample.size > ROUGH_WORTH * len(sample)
-        if found and not settled:
-            law, settled = sample.followed(rng), True
-            fine = _quiet(inner, law, INNER_NOISE, rng)
-            if fine is None:
-                return None, inner
-            if fine.num_draws > inner.num_draws or len(sample) > LEAST_SHARED:
-                inner = fine
-                sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
-        held = found and sample.khat < KHAT_TRUSTED and sample.size > WORTH * len(sample)
-        count = len(sample) / 3
+        held, count = _holds(sample, KHAT_TRUSTED, WORTH), len(sample) / 3
         if held and len(sample) >= LEAST_SHARED:
             more = (_noise(state, inner, sample) / ENOUGH_NOISE) ** 2
             if more < 1:
                 break
             count = len(sample) * min(SLACK * more - 1, 1.0)
-        count = int(min(max(FIRST_SHARED, count), most - len(sample)))
         if not held:
-            if settled and len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _noisy(inner):
+            law = sample.followed(rng)
+            if len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _noisy(inner):
                 # a few integrals far too large have the tails of bad laws
                 inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
-                sample = Sample.drawn(inner.integrals, sample.followed(rng), FIRST_SHARED, rng)
+                sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
                 continue
             if len(sample) >= MOST_SHARED_TRIED:
                 break
-            law, followed = sample.followed(rng), True
+        count = int(min(max(FIRST_SHARED, count), most - len(sample)))
         sample = sample.more(inner.integrals, law, count, rng)
     return sample, inner
+
+
+def _holds(sample: Sample, khat: float, worth: float) -> bool:
+    """Whether weights are even enough."""
+    return sample.khat < khat and sample.size > worth * len(sample)
 
 
 def _noisy(inner: Inner) -> bool:

@@ -160,10 +160,8 @@ def colours(pattern) -> np.ndarray | None:
             for w in near[u]:
                 if w != v and colour[w] >= 0 and (twice or seen[w, own] > 1):
                     taken[colour[w]] = True
-        free = np.flatnonzero(~taken)
-        if not len(free):
-            free = [seen.shape[1]]
-            seen = np.column_stack([seen, np.zeros(count, int)])
-        colour[v] = free[0]
-        seen[list(near[v]), free[0]] += 1
+        if taken.all():
+            taken, seen = np.append(taken, False), np.column_stack([seen, np.zeros(count, int)])
+        colour[v] = np.argmin(taken)
+        seen[list(near[v]), colour[v]] += 1
     return colour

@@ -73,7 +73,7 @@ class Dense:
         """With every coordinate ``own`` times as large, shape ``(B, G, k)``."""
         return Dense(own[..., None] * self.matrix)
 
-    def replaced(self, which: Any, other: Dense) -> Dense:
+    def replaced(self, which: Any, other: Any) -> Dense:
         """With those at some of the θ of another."""
         matrix = self.matrix.copy()
         matrix[which] = other.matrix
@@ -243,7 +243,7 @@ class Sparse:
         """See `Dense.scaled`."""
         return Sparse(self.how, self.diagonal, self.lower, own * self.own)
 
-    def replaced(self, which: Any, other: Sparse) -> Sparse:
+    def replaced(self, which: Any, other: Any) -> Sparse:
         """See `Dense.replaced`."""
         diagonal, lower, own = self.diagonal.copy(), self.lower.copy(), self.own.copy()
         diagonal[:, which], lower[:, which], own[which] = other.diagonal, other.lower, other.own
