@@ -119,7 +119,7 @@ INNER_POINTS, INNER_DRAWS = (8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 INNER_NOISE, ROUGH_NOISE = 0.3, 1.0
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.3) of their effective
 size is left; and that up to which they show where they lie."""
-FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 32_000
+FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 16_000
 """Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
 SLACK = 1.1
 """Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
@@ -142,7 +142,7 @@ Gaussian, and how far moments are held back to those of the law before."""
 CONTROLS, CONTROLS_SHARE = (-1.645, 1.645, 0.0, -0.7, 0.7), 0.125
 """Levels of each coordinate, in sds of a law, whose probabilities under it are known, those first that matter most; and share of
 the draws that there may be such probabilities."""
-FUNNEL_SEEN, FARTHEST_FUNNEL = 2.5, 4.0
+FUNNEL_SEEN, FARTHEST_FUNNEL = 2.5, 2.0
 """Standard errors from which on a scale follows another coordinate, and how many sds of that it does at the most."""
 LEAST_LOG = -1e3
 """Log density that a law has at the least where laws are compared: one draw out of reach is one."""
@@ -451,6 +451,8 @@ SUPERCHAINS, MOST_CHAINS = 16, 8192
 """Groups of many short chains that begin at one point (Margossian et al. 2024); chains."""
 AFFORDABLE, TIMES = 60.0, 10.0
 """Seconds, or times the fit's, that refinement by itself may take."""
+LEAST_MENDED = 4000
+"""Effective draws of weights from which on chains of their usual length, 4 × 1,000 draws, have no less noise."""
 LONG_CHAINS, LOCKSTEP_CHAINS = 4, 64
 """Chains of NUTS; and of HMC in lockstep, four from each of 16 points: pairs leave nested R̂ above its limit
 for twice as long, and with eight the warm-up, which each pays, costs most. Chosen by hand on three posteriors."""

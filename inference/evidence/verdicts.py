@@ -60,6 +60,10 @@ def worst(verdicts) -> str:
     return max(known, key=ORDER.index) if known else "untrusted"
 
 
+NOISE = "Monte Carlo error"
+"""How a reason begins that more draws would mend."""
+
+
 def monte_carlo(estimates: Estimates) -> np.ndarray:
     """Largest Monte Carlo error of each quantity, as a multiple of a quarter of its promise."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -179,7 +183,7 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
         (e.rhat[j], RHAT - 1, RHAT_CAUTION, "the chains disagree (R̂ − 1 is {:.3f})"),
         (e.missed[j], MISSED_AT_DIVERGENCES, np.inf, "chains diverged where it is {:.1f} sds away"),
         (e.obstructed[j], 0.5, np.inf, e.words),
-        (noise[j], 1.0, MONTE_CARLO_SHARE, "Monte Carlo error is {:.1f} times what the promise allows"),
+        (noise[j], 1.0, MONTE_CARLO_SHARE, f"{NOISE} is {{:.1f}} times what the promise allows"),
     ]
 
 

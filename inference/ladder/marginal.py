@@ -153,13 +153,23 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
 
 
 def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
-    """Splits by the links, and by those alone that a Hessian shows: in each positive quantities come first, then bounded ones."""
+    """Splits by the links, and by those alone that a Hessian shows; large groups are the last.
+
+    In what is shared positive quantities come first, then bounded ones.
+    """
     last = 2 - _bounded(state.target).astype(int) - _positive(state.target)
+    large = []
     for pattern in (lambda: links.pattern, lambda: _tight(links, density, z, unit, rng)):
         groups = Groups.of_links(state.target, pattern())
-        if groups is not None:
-            shared = groups.shared
-            yield replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
+        if groups is None:
+            continue
+        shared = groups.shared
+        groups = replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
+        if groups.large:
+            large.append(groups)
+        else:
+            yield groups
+    yield from large
 
 
 def _tight(links, density, z, unit, rng):
@@ -291,9 +301,22 @@ def _most(state: State) -> int:
 
 def _noise(state: State, inner: Inner, sample: Sample) -> float:
     law = _law(inner, sample)
-    values, _ = quantity_values(state.target, law.z)
+    values, layout = quantity_values(state.target, law.z)
+    values = values[:, _free(state.target, layout)]
     found = estimate(values, law.weights, law.inefficiencies(values))
     return largest_noise(values, found)
+
+
+def _free(target, layout) -> np.ndarray:
+    """Which quantities no others of their site tell: the diagonal of a correlation's Cholesky factor is what its rows leave."""
+    factors = {site.name for site in target.sites if base(site.constraint).name == "corr_cholesky"}
+    told = [
+        np.broadcast_to(np.eye(shape[-1], dtype=bool), shape).ravel()
+        if name in factors
+        else np.zeros(np.prod(shape, dtype=int), bool)
+        for name, shape in layout
+    ]
+    return ~np.concatenate(told)
 
 
 def _law(inner: Inner, sample: Sample) -> Law:

@@ -9,11 +9,11 @@ import numpy as np
 from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
 from ..evidence.quantities import quantity_values
-from ..evidence.verdicts import ORDER
+from ..evidence.verdicts import NOISE, ORDER
 from ..posterior.make import with_line
 from ..posterior.record import Record
 from ..run.trail import Trail
-from ..thresholds import AFFORDABLE, MEAN, SD, TIMES
+from ..thresholds import AFFORDABLE, KHAT_TRUSTED, LEAST_MENDED, MEAN, SD, TIMES
 from .refine import refine
 
 
@@ -69,6 +69,10 @@ def _hopeless(record: Record) -> str | None:
     short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:]]
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"
+    pool = outcome.pool
+    if pool is not None and outcome.law.kind == "psis" and outcome.khat < KHAT_TRUSTED:
+        if pool.size > LEAST_MENDED and all(reason.startswith(NOISE) for reason in short):
+            return "not run: the weights have more effective draws than chains would"
     return None
 
 
