@@ -142,7 +142,7 @@ Gaussian, and how far moments are held back to those of the law before."""
 CONTROLS, CONTROLS_SHARE = (-1.645, 1.645, 0.0, -0.7, 0.7), 0.125
 """Levels of each coordinate, in sds of a law, whose probabilities under it are known, those first that matter most; and share of
 the draws that there may be such probabilities."""
-FUNNEL_SEEN, FARTHEST_FUNNEL = 2.5, 2.0
+FUNNEL_SEEN, FARTHEST_FUNNEL = 2.5, 1.5
 """Standard errors from which on a scale follows another coordinate, and how many sds of that it does at the most."""
 LEAST_LOG = -1e3
 """Log density that a law has at the least where laws are compared: one draw out of reach is one."""
@@ -162,6 +162,8 @@ DEEP = -650.0
 """Log probability below which a tail is continued by its leading term: double precision holds no smaller one."""
 LARGEST_SUMMED = 2**27
 """Coordinates of all draws of what groups share together with the groups' own: 1 GiB of doubles."""
+BINS, OUTERMOST = 200, 20
+"""Bins that draws are put together to where a law of one coordinate is fitted to them, and those on either side that stay alone."""
 KNOTS, REGRESSED = 9, 0.15
 """Knots of a regression's splines between −2.5 and 2.5 sds; its error, in nats, up to which its slopes are those of an
 integral."""
@@ -451,6 +453,8 @@ SUPERCHAINS, MOST_CHAINS = 16, 8192
 """Groups of many short chains that begin at one point (Margossian et al. 2024); chains."""
 AFFORDABLE, TIMES = 60.0, 10.0
 """Seconds, or times the fit's, that refinement by itself may take."""
+FEW_SHORT = 0.01
+"""Share of the quantities that may be at caution without chains for them alone, which take longer than all the rest."""
 LEAST_MENDED = 4000
 """Effective draws of weights from which on chains of their usual length, 4 × 1,000 draws, have no less noise."""
 LONG_CHAINS, LOCKSTEP_CHAINS = 4, 64

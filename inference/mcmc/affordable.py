@@ -13,7 +13,7 @@ from ..evidence.verdicts import NOISE, ORDER
 from ..posterior.make import with_line
 from ..posterior.record import Record
 from ..run.trail import Trail
-from ..thresholds import AFFORDABLE, KHAT_TRUSTED, LEAST_MENDED, MEAN, SD, TIMES
+from ..thresholds import AFFORDABLE, FEW_SHORT, KHAT_TRUSTED, LEAST_MENDED, MEAN, SD, TIMES
 from .refine import refine
 
 
@@ -67,6 +67,9 @@ def _hopeless(record: Record) -> str | None:
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
     short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:]]
+    verdicts = {table["verdict"][i] for i in record.judged}
+    if len(short) <= FEW_SHORT * len(record.judged) and "untrusted" not in verdicts:
+        return f"not run: {len(short)} of {len(record.judged)} quantities are at caution, the others trusted"
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"
     pool = outcome.pool
