@@ -67,14 +67,15 @@ def _hopeless(record: Record) -> str | None:
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
     short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:]]
-    verdicts = {table["verdict"][i] for i in record.judged}
-    if len(short) <= FEW_SHORT * len(record.judged) and "untrusted" not in verdicts:
-        return f"not run: {len(short)} of {len(record.judged)} quantities are at caution, the others trusted"
+    noise = all(reason.startswith(NOISE) for reason in short)
+    slight = noise or all(table["verdict"][i] != "untrusted" for i in record.judged)
+    if slight and len(short) <= FEW_SHORT * len(record.judged):
+        return f"not run: {len(short)} of {len(record.judged)} quantities fall short, the others are trusted"
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"
     pool = outcome.pool
     if pool is not None and outcome.law.kind == "psis" and outcome.khat < KHAT_TRUSTED:
-        if pool.size > LEAST_MENDED and all(reason.startswith(NOISE) for reason in short):
+        if pool.size > LEAST_MENDED and noise:
             return "not run: the weights have more effective draws than chains would"
     return None
 
