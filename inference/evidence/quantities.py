@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .coordinates import base
+
 
 def quantity_values(target, z) -> tuple[np.ndarray, list]:
     """Values of every scalar quantity at unconstrained draws.
@@ -22,3 +24,18 @@ def quantity_values(target, z) -> tuple[np.ndarray, list]:
         layout.append((site.name, value.shape[1:]))
         columns.append(value.reshape(len(z), -1).astype(np.float64))
     return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
+
+
+def free_of(target, layout) -> np.ndarray:
+    """Which quantities no others of their site tell, shape ``(Q,)``.
+
+    The diagonal of a correlation's Cholesky factor is what its rows leave.
+    """
+    factors = {site.name for site in target.sites if base(site.constraint).name == "corr_cholesky"}
+    told = [
+        np.broadcast_to(np.eye(shape[-1]) > 0, shape).ravel()
+        if name in factors
+        else np.zeros(int(np.prod(shape)), bool)
+        for name, shape in layout
+    ]
+    return ~np.concatenate(told)

@@ -15,7 +15,7 @@ from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.pool import Pool
-from ..evidence.quantities import quantity_values
+from ..evidence.quantities import free_of, quantity_values
 from ..evidence.stein import SharedStein, stein
 from ..evidence.verdicts import largest_noise
 from ..marginal.groups import Groups, Terms
@@ -302,21 +302,9 @@ def _most(state: State) -> int:
 def _noise(state: State, inner: Inner, sample: Sample) -> float:
     law = _law(inner, sample)
     values, layout = quantity_values(state.target, law.z)
-    values = values[:, _free(state.target, layout)]
+    values = values[:, free_of(state.target, layout)]
     found = estimate(values, law.weights, law.inefficiencies(values))
     return largest_noise(values, found)
-
-
-def _free(target, layout) -> np.ndarray:
-    """Which quantities no others of their site tell: the diagonal of a correlation's Cholesky factor is what its rows leave."""
-    factors = {site.name for site in target.sites if base(site.constraint).name == "corr_cholesky"}
-    told = [
-        np.broadcast_to(np.eye(shape[-1], dtype=bool), shape).ravel()
-        if name in factors
-        else np.zeros(np.prod(shape, dtype=int), bool)
-        for name, shape in layout
-    ]
-    return ~np.concatenate(told)
 
 
 def _law(inner: Inner, sample: Sample) -> Law:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
-from ..evidence.quantities import quantity_values
+from ..evidence.quantities import free_of, quantity_values
 from ..evidence.verdicts import NOISE, ORDER
 from ..posterior.make import with_line
 from ..posterior.record import Record
@@ -66,11 +66,14 @@ def _hopeless(record: Record) -> str | None:
         return f"not run: {outcome.objection}"
     if isinstance(outcome.stein, LocalStein) and outcome.law.kind == "psis":
         return "not run: chains would stay in the mode where they start"
-    short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:]]
+    free = free_of(record.target, quantity_values(record.target, outcome.law.z[:1])[1])
+    short = [table["reason"][i] for i in record.judged if table["verdict"][i] in ORDER[1:] and free[i]]
     noise = all(reason.startswith(NOISE) for reason in short)
     slight = noise or all(table["verdict"][i] != "untrusted" for i in record.judged)
     if slight and len(short) <= FEW_SHORT * len(record.judged):
-        return f"not run: {len(short)} of {len(record.judged)} quantities fall short, the others are trusted"
+        return (
+            f"not run: {len(short)} of {len(record.judged)} quantities fall short, but for what others tell"
+        )
     if all(reason.startswith("symmetric under") for reason in short):
         return "not run: chains would show one of the equal modes"
     pool = outcome.pool
