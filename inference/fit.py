@@ -82,8 +82,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         Names of the quantities that ``posterior.verdict`` judges; by default globals and deterministics.
     refine : {"auto", "always", False}
         Whether chains follow, see `Posterior.refine`: ``"auto"`` where more than one in a hundred of the
-        quantities that are judged is not *trusted*, or one is *untrusted* by more than its noise, chains could mend that, and a pilot projects
-        less than a minute or ten times the fit's time.
+        quantities that are judged is not *trusted*, or one is *untrusted* by more than its noise, chains could
+        mend that, and a pilot projects less than a minute or ten times the fit's time.
     minibatch : Minibatch, optional
         Fit on some rows of a plate at a time: a full-rank or structured guide where every batch holds all coordinates,
         else a mean-field one. Evidence and predictions speak of all rows. By default only where a gradient over all

@@ -31,7 +31,9 @@ def free_of(target, layout) -> np.ndarray:
 
     The diagonal of a correlation's Cholesky factor is what its rows leave.
     """
-    factors = {site.name for site in target.sites if base(site.constraint).name == "corr_cholesky"}
+    factors = {
+        site.name for site in target.sites if getattr(base(site.constraint), "name", "") == "corr_cholesky"
+    }
     told = [
         np.broadcast_to(np.eye(shape[-1]) > 0, shape).ravel()
         if name in factors
