@@ -45,7 +45,7 @@ class Coordinates:
                 kind = 3
             else:
                 index.append(np.arange(size) + target.offsets[name].start)
-                real = getattr(base(site.constraint), "name", "") in {"real", "real_vector"}
+                real = named(site, {"real", "real_vector"})
                 kind = 2 if name in target.centring else 0 if real else 1
             kinds.append(np.full(size, kind))
         return cls(np.concatenate(index), np.concatenate(kinds), few_of(target), mean, sd)
@@ -75,6 +75,19 @@ def base(constraint):
     while hasattr(constraint, "base"):
         constraint = constraint.base
     return constraint
+
+
+def named(site, names) -> bool:
+    """Whether a site's elements have one of these constraints."""
+    return getattr(base(site.constraint), "name", "") in names
+
+
+def coordinates_named(target, names) -> np.ndarray:
+    """Which coordinates are of sites whose elements have one of these constraints, shape ``(dim,)``."""
+    found = np.zeros(target.dim, bool)
+    for site in target.sites:
+        found[target.offsets[site.name]] = named(site, names)
+    return found
 
 
 def few_of(target) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .coordinates import base
+from .coordinates import named
 
 
 def quantity_values(target, z) -> tuple[np.ndarray, list]:
@@ -31,9 +31,7 @@ def free_of(target, layout) -> np.ndarray:
 
     The diagonal of a correlation's Cholesky factor is what its rows leave.
     """
-    factors = {
-        site.name for site in target.sites if getattr(base(site.constraint), "name", "") == "corr_cholesky"
-    }
+    factors = {site.name for site in target.sites if named(site, ("corr_cholesky",))}
     told = [
         np.broadcast_to(np.eye(shape[-1]) > 0, shape).ravel()
         if name in factors

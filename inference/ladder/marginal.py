@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...guides.structure import Structure, UnreadLinks, structure
-from ..evidence.coordinates import base
+from ..evidence.coordinates import coordinates_named
 from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
@@ -202,19 +202,12 @@ def _first(state: State, inner: Inner) -> Kernels:
 
 def _positive(target) -> np.ndarray:
     """Which coordinates are logs of positive quantities, shape ``(dim,)``."""
-    return _named(target, ("positive",))
+    return coordinates_named(target, ("positive",))
 
 
 def _bounded(target) -> np.ndarray:
     """Which coordinates are of quantities with a bound, shape ``(dim,)``: what they scale follows them."""
-    return _named(target, BOUNDED)
-
-
-def _named(target, names: tuple[str, ...]) -> np.ndarray:
-    found = np.zeros(target.dim, bool)
-    for site in target.sites:
-        found[target.offsets[site.name]] = getattr(base(site.constraint), "name", "") in names
-    return found
+    return coordinates_named(target, BOUNDED)
 
 
 def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
@@ -229,8 +222,10 @@ def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
         one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
         apart, level = one.log_prob - two.log_prob, one.log_prob - law.log_prob(theta)
         known = np.isfinite(apart)
-        heard = known & (level > np.median(level[known]) - UNHEARD if known.any() else False)
-        if known.sum() > len(theta) // 2 and (apart[heard] ** 2).mean() < 2 * noise:
+        if known.sum() <= len(theta) // 2:
+            continue
+        heard = known & (level > np.median(level[known]) - UNHEARD)
+        if (apart[heard] ** 2).mean() < 2 * noise:
             if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta, rng) < KHAT_LIMIT:
                 return inner
     return None

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from ..evidence.coordinates import base
+from ..evidence.coordinates import coordinates_named
 from ..thresholds import (
     FEWEST_GROUPS,
     LARGEST_ALONE,
@@ -109,8 +109,8 @@ def _kept(target, pattern) -> Iterator[np.ndarray]:
     sizes = np.array([site.size for site in target.sites])
     site_of = np.repeat(np.arange(len(sizes)), sizes)
     links = np.bincount(site_of, np.diff(pattern.indptr), len(sizes)) / np.maximum(sizes, 1)
-    bounded = np.array([not _unbounded(target)[target.offsets[site.name]].all() for site in target.sites])
-    by_bounds = np.lexsort((sizes, ~bounded))
+    unbounded = _unbounded(target)
+    by_bounds = np.lexsort((sizes, [unbounded[target.offsets[site.name]].all() for site in target.sites]))
     for order in (np.argsort(sizes, kind="stable"), np.argsort(-links, kind="stable"), by_bounds):
         for count in range(1, len(order)):
             yield np.isin(site_of, order[:count])
@@ -136,12 +136,8 @@ def _split(target, pattern, shared: np.ndarray) -> Groups | None:
 
 def _unbounded(target) -> np.ndarray:
     """Which coordinates are values of many, shape ``(dim,)``: the log of a scale bends all that it scales."""
-    found = np.zeros(target.dim, bool)
-    for site in target.sites:
-        found[target.offsets[site.name]] = (
-            site.size > 1 and getattr(base(site.constraint), "name", "") in VALUES
-        )
-    return found
+    many = np.repeat([site.size > 1 for site in target.sites], [site.size for site in target.sites])
+    return coordinates_named(target, VALUES) & many
 
 
 @dataclass(frozen=True, eq=False)

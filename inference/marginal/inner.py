@@ -235,9 +235,8 @@ class Inner:
             step = max(LATTICE, LATTICE_REACH / count)
             t = step * (np.arange(count)[:, None, None] - 0.5 * count + shift)
             return np.sinh(BENT * t) / BENT, -np.log(step * count * np.cosh(BENT * t[..., 0]))
-        if (
-            size > MOST_EIGEN
-        ):  # where a draw's weight is odd around the mode, that of its mirror image makes up for it
+        if size > MOST_EIGEN:
+            # where a draw's weight is odd around the mode, that of its mirror image makes up for it
             x = rng.standard_normal((*shape, count // 2, len(self.groups), size))
             x = np.concatenate([x, -x], -3)
         else:
