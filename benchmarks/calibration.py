@@ -165,8 +165,10 @@ def run(kind, dim, seed):
     score = verdicts_of(outcome, values, np.random.default_rng(0))[1].score
     truth = draws(kind, rng, root, centre, shape, TRUTH)
     mean, sd = truth.mean(0), truth.std(0)
-    if kind == "heavy":  # whose sd no number of draws gives well
+    if kind == "heavy":  # whose sds no number of draws gives well
         mean, sd = centre, np.sqrt((root**2).sum(1) * shape[0] / (shape[0] - 2))
+    if kind == "funnel":
+        mean, sd = np.zeros(dim), np.append(1.0, np.full(dim - 1, np.exp(shape[0] ** 2 / 4)))
     low, high = np.quantile(truth, [0.05, 0.95], axis=0)
     errors = in_promises(posterior.table, mean, sd, low, high)
     table = posterior.table

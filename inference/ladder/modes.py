@@ -11,7 +11,7 @@ from ...guides.transport import packed
 from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
-from ..evidence.mixture import Mixed, gather, missed, weigh
+from ..evidence.mixture import Mixed, Part, gather, missed, weigh
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import largest_noise
 from ..thresholds import (
@@ -132,8 +132,9 @@ def stuck(state: State) -> bool:
 
 
 def _away(state: State, parts) -> list:
-    """Modes that chains have hardly been to."""
-    return missed(parts, state.law.z) if state.law.kind == "mcmc" else []
+    """Modes that chains have hardly been to: none where the fit's own is the only one, which is where they began."""
+    alone = len(parts) == 1 and parts[0].same(Part(packed(state.frame), parts[0].elbo))
+    return missed(parts, state.law.z) if state.law.kind == "mcmc" and not alone else []
 
 
 def _grown(state: State, run: Run, mixed: Mixed, rng) -> Mixed:

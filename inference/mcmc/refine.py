@@ -237,7 +237,7 @@ def sampled(program, target, seed: int, settings: dict, findings=(), start_z=Non
 
 
 def _kernel(record: Record, kernel: str) -> str:
-    """The kernel that is asked for: by itself NUTS where the backend compiles it, else HMC in lockstep."""
+    """The kernel that is asked for: by itself HMC in lockstep."""
     record.needs_program("refine")
     if record.target is None:
         raise InferenceError(
@@ -247,8 +247,7 @@ def _kernel(record: Record, kernel: str) -> str:
         )
     if kernel not in KERNELS:
         raise UnsupportedError(explain("kernel", f"one of {KERNELS}", repr(kernel)[:80], "choose one"))
-    by_itself = "nuts" if record.target.lockstep else "hmc"
-    return by_itself if kernel == "auto" else kernel
+    return "hmc" if kernel == "auto" else kernel
 
 
 def _check(record: Record, kernel: str, num_chains, num_draws, max_seconds, seed) -> None:

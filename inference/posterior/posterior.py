@@ -355,8 +355,7 @@ class Posterior:
             Chains end there; the draws so far are returned.
         kernel : {"auto", "nuts", "hmc"}
             NUTS of the backend's library; or Hamiltonian Monte Carlo whose chains take their steps together, as many at a
-            time as one call of the density takes (ChEES). By itself NUTS on JAX, which compiles it; HMC on PyTorch, where
-            NUTS runs a chain after the other and step by step.
+            time as one call of the density takes (ChEES). By itself the latter, which needs nothing compiled for it.
         seed : int, optional
             That of the fit by default.
         checkpoint : str or path, optional

@@ -106,7 +106,7 @@ def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nuts.Chains, "_chunk", dying)
     with pytest.raises(Killed):
-        posterior.refine(checkpoint=tmp_path, progress=False)
+        posterior.refine(checkpoint=tmp_path, kernel="nuts", progress=False)
     kept = er.load(tmp_path / "posterior")
     assert kept.law == "mcmc" and len(kept.z) == 4 * 4 * nuts.NUTS_CALL
     assert "under way" in kept.trail[-1].reason

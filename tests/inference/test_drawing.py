@@ -125,5 +125,5 @@ def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
     outcome = replace(record_of(posterior).outcome, khat=0.1, stein=None, law=replace(law, z=spread))
     record = replace(record_of(posterior), outcome=outcome)
     monkeypatch.setattr(drawing, "MOST_DRAWS", 1500)
-    refined = refine(record, progress=False)
+    refined = refine(record, kernel="nuts", progress=False)
     assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"

@@ -1,12 +1,15 @@
 """Several modes in closed form: found, weighed, and judged within each."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from elboroom.guides import Affine
+from elboroom.inference.evidence.law import Law
 from elboroom.inference.evidence.mixture import Part, gather, judged, missed, weigh
 from elboroom.inference.evidence.symmetry import Symmetry
+from elboroom.inference.ladder import modes
 from scipy.special import logsumexp
 
 
@@ -149,3 +152,14 @@ def test_a_component_with_mass_that_the_draws_do_not_hold_is_missed():
     (away,) = missed(parts, here)
     assert np.array_equal(away.z, centres[1]) and abs(away.distance - 8) < 0.2
     assert not missed(parts, np.concatenate([here, there]))  # the third promises less than a thousandth
+
+
+def test_chains_of_a_bent_law_have_not_left_its_only_mode():
+    rng = np.random.default_rng(0)
+    a = 40 * rng.standard_normal(500)
+    bent = np.stack([a, a**2 + rng.standard_normal(500)], 1)  # most of it outside the Gaussian at its mode
+    home, other = Affine(np.zeros(2), np.eye(2)), Affine(np.array([40.0, 0.0]), np.eye(2))
+    state = SimpleNamespace(frame=home, law=Law("mcmc", bent, num_chains=5))
+    assert Part(home, 0.0).holds(bent) < 0.1 and not modes._away(state, [Part(home, 0.0)])
+    (away,) = modes._away(state, [Part(other, 0.0)])
+    assert np.array_equal(away.z, other.mean)

@@ -57,10 +57,13 @@ def heavy(data):
     er.factor("data", 0.0 * er.math.sum(x) * data[0])
 
 
-@pytest.mark.parametrize(("backend", "num_chains", "num_draws"), [("jax", 4, 800), ("torch", 64, 50)])
-def test_it_keeps_what_it_promises_in_the_fits_metric(backend, num_chains, num_draws):
+@pytest.mark.parametrize(
+    ("backend", "kernel", "num_chains", "num_draws"),
+    [("jax", "nuts", 4, 800), ("jax", "auto", 64, 50), ("torch", "auto", 64, 50)],
+)
+def test_it_keeps_what_it_promises_in_the_fits_metric(backend, kernel, num_chains, num_draws):
     posterior = er.fit(scales(CENTRE), backend=backend, refine=False, progress=False)
-    refined = posterior.refine(num_draws=num_draws, progress=False)
+    refined = posterior.refine(num_draws=num_draws, kernel=kernel, progress=False)
     assert refined.law == "mcmc" and refined.draws["posterior"].sizes["chain"] == num_chains
     steps = refined.draws["sample_stats"]["num_steps"].values
     assert steps.mean() < 8  # a metric in another order, or none, takes hundreds
@@ -73,7 +76,7 @@ def test_it_keeps_what_it_promises_in_the_fits_metric(backend, num_chains, num_d
 
 
 def test_it_stops_when_every_judged_quantity_is_known():
-    refined = er.fit(pair(0.9), refine=False, progress=False).refine(progress=False)
+    refined = er.fit(pair(0.9), refine=False, progress=False).refine(kernel="nuts", progress=False)
     assert refined.verdict == "trusted" and refined.trail[-1].name == "refine"
     assert refined.trail[-1].reason.split(": ")[1].startswith("enough")
     values = record_of(refined).outcome.law.z.reshape(4, -1, 2)
@@ -82,7 +85,7 @@ def test_it_stops_when_every_judged_quantity_is_known():
         row = refined.summary().loc[name]
         assert abs(row["mean"]) < MEAN and abs(row["sd"] - 1) < SD
         assert abs(row["q5"] - norm.ppf(0.05)) < QUANTILE and abs(row["q95"] - norm.ppf(0.95)) < QUANTILE
-    again = er.fit(pair(0.9), refine=False, progress=False).refine(progress=False)
+    again = er.fit(pair(0.9), refine=False, progress=False).refine(kernel="nuts", progress=False)
     assert np.array_equal(again.z, refined.z)
 
 
@@ -173,7 +176,7 @@ def test_by_itself_it_runs_where_trust_is_missing_and_affordable(monkeypatch):
     table = {**plain.table, "verdict": ["untrusted", *plain.table["verdict"][1:]]}
     plain = replace(plain, table=table, settings={**plain.settings, "quantities": ["x"]})
     refined = affordable.refine_where_it_pays(plain, progress=False)
-    assert refined.law == "mcmc" and refined.settings["num_chains"] == 4
+    assert refined.law == "mcmc" and refined.settings["num_chains"] == 64
     dear = room.refine(plain, affordable=1e-3, progress=False)
     assert dear.z is plain.z and "a pilot projects" in dear.trail[-1].reason
 
@@ -288,10 +291,10 @@ def test_dear_chains_can_be_broken_off_after_every_iteration(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("backend", "num_chains", "call", "warm"),
-    [("jax", 4, nuts.NUTS_CALL, 1), ("torch", 64, nuts.SHORT_CALL, 5)],
+    ("backend", "kernel", "num_chains", "call", "warm"),
+    [("jax", "nuts", 4, nuts.NUTS_CALL, 1), ("torch", "auto", 64, nuts.SHORT_CALL, 5)],
 )
-def test_budgets_and_interrupts_keep_what_there_is(monkeypatch, backend, num_chains, call, warm):
+def test_budgets_and_interrupts_keep_what_there_is(monkeypatch, backend, kernel, num_chains, call, warm):
     posterior = er.fit(pair(0.9), backend=backend, refine=False, progress=False)
     none = posterior.refine(max_seconds=0, progress=False)
     assert none.z is posterior.z and none.trail[-1].reason == "ended before the first draws"
@@ -306,7 +309,7 @@ def test_budgets_and_interrupts_keep_what_there_is(monkeypatch, backend, num_cha
         return chunk(self)
 
     monkeypatch.setattr(nuts.Chains, "_chunk", interrupted)
-    part = posterior.refine(progress=False)
+    part = posterior.refine(kernel=kernel, progress=False)
     assert len(part.z) == num_chains * 2 * call and "interrupted" in part.trail[-1].reason
 
 
