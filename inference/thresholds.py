@@ -205,6 +205,9 @@ TAIL = 0.35
 index."""
 NO_SD = 0.7
 """Tail index with which there can hardly be an sd, which needs 0.5."""
+SHARED_TAILS = 50
+"""Quantities whose median says whether the weights reach the tails: they all have the same weights, and the index of a
+single one is noisier than its distance from the limit."""
 MIRRORED = 0.1
 """Sds by which a symmetry of the posterior may move a quantity's law."""
 MANY_QUANTITIES, CHAIN_BATCHES = 1000, 20

@@ -21,7 +21,7 @@ from .mixing import energy_information
 from .mixture import LocalStein
 from .outcome import Outcome
 from .stein import MarginalStein, SharedStein, directions
-from .verdicts import POINT_ESTIMATE, Evidence, Verdicts, judge, tail_shapes
+from .verdicts import POINT_ESTIMATE, Evidence, Verdicts, judge, tail_shapes, weighted_squares
 
 SLOW_ENERGY = "the chains move slowly between levels of energy (E-BFMI)"
 ONE_CHAIN = "one chain cannot show whether others would agree"
@@ -96,6 +96,7 @@ def verdicts_of(
         khat = khat if seen.weighed else None
     with np.errstate(all="ignore"):
         shape = tail_shapes(values, law.weights, rng)
+        squares = zero if law.weights is None or not count else weighted_squares(values, law.weights)
     unequal, words = zero, [""] * count
     if mirrored is not None and len(mirrored):
         unequal = mirrored.max(0)
@@ -110,6 +111,7 @@ def verdicts_of(
         missed=missed,
         obstructed=np.full(count, float(bool(obstacle))),
         shape=shape,
+        squares=squares,
         objection=outcome.objection if spread else POINT_ESTIMATE,
         unequal=unequal,
         symmetry=words,

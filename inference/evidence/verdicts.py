@@ -31,6 +31,7 @@ from ..thresholds import (
     SCALE,
     SCALE_CAUTION,
     SD,
+    SHARED_TAILS,
     STRICTNESS,
     TAIL,
 )
@@ -104,6 +105,8 @@ class Evidence:
         One where something stands in the way of trust that no number measures, and `words` what.
     shape : numpy.ndarray, shape (Q,)
         Tail index: from `TAIL` on, moments are not established.
+    squares : numpy.ndarray, shape (Q,)
+        That of weights times squared deviations: from `KHAT_TRUSTED` on, the error of an sd is not known.
     objection : str or None
         A reason that holds for all.
     unequal : numpy.ndarray, shape (Q,)
@@ -122,6 +125,7 @@ class Evidence:
     missed: np.ndarray
     obstructed: np.ndarray
     shape: np.ndarray
+    squares: np.ndarray
     objection: str | None
     unequal: np.ndarray
     symmetry: list[str]
@@ -169,6 +173,12 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
         ),
         (e.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
         (
+            e.squares[j],
+            KHAT_TRUSTED,
+            KHAT_LIMIT,
+            "the weights do not reach its tails (k̂ of weighted squares {:.2f})",
+        ),
+        (
             e.drift[j],
             CHAIN_DRIFT,
             DRIFT_CAUTION,
@@ -211,3 +221,22 @@ def tail_shapes(values: np.ndarray, weights: np.ndarray | None = None, rng=None)
         deviation = values[:, j] - centre[j]
         out[j] = max(tail_index(deviation), tail_index(-deviation))
     return out
+
+
+def weighted_squares(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Tail index of the weights times the squared deviations of each quantity, at most the median of the quantities.
+
+    Weights may be even over all that a guide draws, where its tails end before the posterior's do. Their products with
+    what an sd averages then have no finite variance (Vehtari et al. 2024, section 2.4), for most quantities alike; a
+    single one among others is judged by `tail_shapes`.
+    """
+
+    def index(j):
+        return tail_index(weights * (values[:, j] - weights @ values[:, j]) ** 2)
+
+    count = values.shape[1]
+    some = [index(j) for j in np.unique(np.linspace(0, count - 1, min(count, SHARED_TAILS)).astype(int))]
+    shared = float(np.median([k for k in some if np.isfinite(k)] or [0.0]))
+    if shared < KHAT_TRUSTED:
+        return np.full(count, shared)
+    return np.minimum(shared, [index(j) for j in range(count)])
