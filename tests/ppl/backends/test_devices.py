@@ -19,7 +19,7 @@ def pair(y):
     er.observe("y", er.Normal(m, s), y)
 
 posterior = er.fit(pair(np.linspace(0.0, 3.0, 12)), guide="laplace", refine=False, progress=False)
-refined = posterior.refine(num_draws=20, progress=False)
+refined = posterior.refine(num_draws=20, kernel="nuts", progress=False)
 spread = max(len(a.sharding.device_set) for a in jax.live_arrays())
 np.savez(sys.argv[1], z=refined.z, spread=spread)
 """
