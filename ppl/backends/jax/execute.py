@@ -22,6 +22,7 @@ from ...running import Node, Record
 from ...turns import running
 from .. import interpreter
 from .control import enter
+from .logits import vectorised
 from .lowering import lower
 from .masks import Part
 from .missing import Missing
@@ -82,7 +83,7 @@ class Handler(Messenger):
             msg["infer"] = {**msg["infer"], "role": "fixed"}
         else:
             msg["infer"] = {**msg["infer"], "data": msg["value"]}
-            msg["fn"] = _for_each(msg["fn"], msg["value"])
+            msg["fn"] = _for_each(vectorised(msg["fn"]), msg["value"])
             if self.run.predict is not None:
                 msg["value"] = self.run.predict(name, msg["fn"])
 

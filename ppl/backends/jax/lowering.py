@@ -15,7 +15,7 @@ from numpyro.distributions import constraints as numpyro_constraints
 from ... import distributions
 from ..lowering import Lowering
 from ..supports import Supports
-from . import laws
+from . import laws, logits
 
 __all__ = ["TABLE", "constraint_of", "lower", "to_numpyro_constraint"]
 
@@ -59,9 +59,9 @@ def _plain(law: Callable[..., Any]) -> Callable[[Any], Any]:
 
 ROWS: Mapping[type, Callable[[Any], dist.Distribution]] = MappingProxyType(
     {
-        distributions.Bernoulli: _scalar(dist.Bernoulli),
+        distributions.Bernoulli: _scalar(logits.bernoulli),
         distributions.Beta: _scalar(dist.Beta),
-        distributions.Binomial: _scalar(dist.Binomial),
+        distributions.Binomial: _scalar(logits.binomial),
         distributions.Categorical: _scalar(dist.Categorical),
         distributions.Cauchy: _scalar(dist.Cauchy),
         distributions.Dirichlet: _plain(dist.Dirichlet),

@@ -7,6 +7,7 @@ import jax.scipy.special
 from jax.scipy.linalg import solve_triangular
 
 from ...namespace import make_namespace
+from .logits import softplus
 
 
 def _solve(a, b, lower=False):
@@ -24,4 +25,5 @@ def _iterate(step, state, num_steps):
 FUNCTIONS = make_namespace(jnp, jax.scipy.special, _solve) | {
     "iterate": _iterate,
     "scan": jax.lax.scan,
+    "softplus": softplus,
 }
