@@ -114,13 +114,15 @@ LAPLACE_NATS = 3.0
 """Nats above Laplace's approximation, of each group, from which on an estimate is not the integral's but rounding's."""
 LARGEST_INNER = 2**22
 """Numbers of one call for integrals: 32 MB in double precision, by memory."""
-INNER_POINTS, INNER_DRAWS = (8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
+INNER_POINTS, INNER_DRAWS = (6, 8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 """Numbers of points of an integral, in one dimension and in several."""
 INNER_NOISE, ROUGH_NOISE = 0.3, 1.0
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.3) of their effective
 size is left; and that up to which they show where they lie."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 16_000
 """Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
+FEW_QUANTITIES = 64
+"""Quantities, or a few more, whose noise is looked at before that of all."""
 SLACK = 1.1
 """Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
 TRIED_SHARED, UNHEARD = 64, 5.0
@@ -478,6 +480,10 @@ LARGE_LOCATION, LARGE_SCALE = 0.5, 1.0
 # -- what is kept of a fit -------------------------------------------------------------------------------
 PROBABILITIES = (0.05, 0.5, 0.95)
 """Quantiles of a summary."""
+COLUMNS = 4
+"""Quantities whose draws are worked on at once: those of 30,000 draws are 1 MB, by the size of a cache."""
+FEW_OF_DRAWS = 4096
+"""Draws, or a few more, of which the places of tails are quantiles where only the draws beyond are counted."""
 LEAST_INEFFICIENT = 1e-2
 """Share of the variance that is left of an estimate, at the least, where others are known."""
 STRETCH = 3.0

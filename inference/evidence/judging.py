@@ -80,8 +80,8 @@ def verdicts_of(
         Which quantities are coordinates of the guide; what a guide of many dimensions is judged by.
     """
     law, count = outcome.law, values.shape[1]
-    inefficiency = law.inefficiency(values)
-    found = estimate(values, law.weights, law.inefficiencies(values))
+    inefficiencies = law.inefficiencies(values)
+    inefficiency, found = inefficiencies.max(0), estimate(values, law.weights, inefficiencies)
     zero, drift = np.zeros(count), law.drift(values, inefficiency)
     location, scale, missed, moved = zero, zero, zero, np.full(count, np.inf)
     khat, obstacle = outcome.khat if law.kind != "mcmc" else None, ""

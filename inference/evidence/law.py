@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..thresholds import FEW_CHAINS, FEWEST_SHOWN, LEAST_INEFFICIENT, MOST_SHOWN, PROBABILITIES
+from ..thresholds import (
+    COLUMNS,
+    FEW_CHAINS,
+    FEW_OF_DRAWS,
+    FEWEST_SHOWN,
+    LEAST_INEFFICIENT,
+    MOST_SHOWN,
+    PROBABILITIES,
+)
 from .chains import inefficiency
 from .mixing import effective_sizes, nested_rhat, split_rhat
 
@@ -70,20 +78,24 @@ class Law:
     def _clustered(self, values: np.ndarray) -> np.ndarray:
         """Variance of sums over draws that share something, by that of as many independent ones, shape ``(4, Q)``."""
         assert self.weights is not None
-        centred = values - self.weights @ values
-        low, high = (
-            values < edge for edge in np.quantile(values, [PROBABILITIES[0], PROBABILITIES[-1]], axis=0)
-        )
-        found = []
-        for part in (centred, centred**2, low, high):
-            part = self.weights[:, None] * (part - self.weights @ part)
-            together = part.reshape(-1, self.repeats, part.shape[1]).sum(1)
-            left = (together**2).sum(0)
-            if self.basis is not None:
-                count, controls = self.basis.shape
-                left = (left - ((self.basis.T @ together) ** 2).sum(0)) * count / (count - controls)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                found.append(np.nan_to_num(left / (part**2).sum(0), nan=1.0))
+        weights, repeats = self.weights, self.repeats
+        some = values[:: max(1, len(values) // FEW_OF_DRAWS)]
+        edges = np.quantile(some, [PROBABILITIES[0], PROBABILITIES[-1]], axis=0)[:, :, None]
+        found = np.empty((4, values.shape[1]))
+        for start in range(0, values.shape[1], COLUMNS):
+            block = slice(start, start + COLUMNS)
+            x = np.ascontiguousarray(values[:, block].T)
+            centred = x - (x @ weights)[:, None]
+            for i, part in enumerate((centred, centred**2, *(1.0 * (x < edge[block]) for edge in edges))):
+                part = weights * (part - (part @ weights)[:, None])
+                together = part.reshape(-1, repeats) @ np.ones(repeats)
+                together = together.reshape(len(x), -1)
+                left = (together**2).sum(1)
+                if self.basis is not None:
+                    count, controls = self.basis.shape
+                    left = (left - ((together @ self.basis) ** 2).sum(1)) * count / (count - controls)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    found[i, block] = np.nan_to_num(left / (part**2).sum(1), nan=1.0)
         return np.maximum(found, 1.0 if self.basis is None else LEAST_INEFFICIENT)
 
     def rhat(self, values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from .run import Run
 from .short_chains import ShortChains
 from .starts import BatchStart, DispersedStarts
 from .state import State
-from .weigh import PointEstimate, Weigh
+from .weigh import PointEstimate, Weigh, WeighOn
 
 STAGES = (
     DispersedStarts(),
@@ -22,6 +22,7 @@ STAGES = (
     PointEstimate(),
     Weigh(),
     SummedOut(),
+    WeighOn(),
     ShortChains(),
     Directions(),
     Symmetries(),

@@ -25,6 +25,7 @@ from ..marginal.warp import Warp
 from ..thresholds import (
     EDGES_HELD,
     ENOUGH_NOISE,
+    FEW_QUANTITIES,
     FIRST_SHARED,
     INNER_DRAWS,
     INNER_NOISE,
@@ -265,8 +266,9 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
             if more < 1:
                 break
             count = len(sample) * min(SLACK * more - 1, 1.0)
-        if not held:
+        if not held or count > len(sample) / 2:
             law = sample.followed(rng)
+        if not held:
             if len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _noisy(inner):
                 # a few integrals far too large have the tails of bad laws
                 inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
@@ -295,11 +297,17 @@ def _most(state: State) -> int:
 
 
 def _noise(state: State, inner: Inner, sample: Sample) -> float:
+    """Largest Monte Carlo error of a quantity; that of some, where it is too large already."""
     law = _law(inner, sample)
     values, layout = quantity_values(state.target, law.z)
-    values = values[:, free_of(state.target, layout)]
-    found = estimate(values, law.weights, law.inefficiencies(values))
-    return largest_noise(values, found)
+    free = np.flatnonzero(free_of(state.target, layout))
+
+    def largest(some):
+        own = values[:, some]
+        return largest_noise(own, estimate(own, law.weights, law.inefficiencies(own)))
+
+    few = largest(free[:: max(1, len(free) // FEW_QUANTITIES)])
+    return few if few > ENOUGH_NOISE or len(free) < 2 * FEW_QUANTITIES else largest(free)
 
 
 def _law(inner: Inner, sample: Sample) -> Law:

@@ -54,6 +54,8 @@ class State:
     frame : Gaussian or None
         The coordinates of the evidence.
     pool : Pool or None
+    trial : bool
+        Whether the pool was left small, since groups may be summed out.
     law : Law or None
         Where draws come from so far.
     stein : Stein, SharedStein, MarginalStein, LocalStein or None
@@ -91,6 +93,7 @@ class State:
     settled: bool = True
     frame: Gaussian = None  # type: ignore[assignment]  # there from the stage on that makes it
     pool: Pool = None  # type: ignore[assignment]  # there from the stage on that makes it
+    trial: bool = False
     law: Law = None  # type: ignore[assignment]  # there from the stage on that makes it
     stein: Any = None
     objection: str | None = None

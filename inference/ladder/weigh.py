@@ -17,6 +17,7 @@ from ..evidence.pool import Pool, draw_pool
 from ..evidence.quantities import quantity_values
 from ..evidence.stein import MarginalStein, SharedStein, marginal_stein, stein
 from ..evidence.verdicts import POINT_ESTIMATE, largest_noise
+from ..marginal.groups import Groups
 from ..thresholds import (
     DEAR_POOL,
     DEAREST,
@@ -105,6 +106,8 @@ class Weigh:
         """See `Stage.run`."""
         state, rng, density = with_law(state), run.stream(2), run.density(state)
         size, pool = pool_size(state, run.stop()), None
+        trial = size > STOPPED_POOL and _grouped(state)
+        size = STOPPED_POOL if trial else size
         try:
             with interruptible():
                 pool = draw_pool(density, state.fitted, size, rng)
@@ -115,14 +118,70 @@ class Weigh:
         if pool is None:
             pool = draw_pool(density, state.fitted, min(size, DEAR_POOL), rng)
         best: Gaussian = pool.around() if state.nonlinear else state.best
-        state = run.keep(weighed(replace(state, best=best, frame=best), pool))
+        state = run.keep(weighed(replace(state, best=best, frame=best, trial=trial), pool))
+        if trial and not short(state):
+            state = completed(state, run, rng)
         # no chains follow a flow: its draws alone speak for it
         if state.objection is None and not state.lean and pool.usable and (_flow(state) or not short(state)):
             with interruptible():
                 state = enlarged(state, run, rng)
-        pool = state.pool
-        words = f"{len(pool.z)} fresh draws, effective {pool.size:.0f}"
-        return state, Line(self.guide(state), words, measured(pool))
+        return state, Line(self.guide(state), _words(state.pool), measured(state.pool))
+
+
+@dataclass(frozen=True)
+class WeighOn:
+    """The rest of a pool that was left small for groups that were to be summed out, where they were not."""
+
+    name = "evidence"
+    words = "measuring how wrong it may be"
+    always = False
+    guarded = True
+    kept = ""
+
+    def wants(self, state: State) -> str | None:
+        """See `Stage.wants`."""
+        left = state.trial and not isinstance(state.stein, SharedStein)
+        return "no groups are summed out" if left else None
+
+    def guide(self, state: State) -> str:
+        """See `Stage.guide`."""
+        return Weigh().guide(state)
+
+    def price(self, state: State) -> float:
+        """See `Stage.price`."""
+        return float(pool_size(state, False))
+
+    def failed(self, state: State) -> State:
+        """See `Stage.failed`."""
+        return state
+
+    def run(self, state: State, run: Run) -> tuple[State, Line]:
+        """See `Stage.run`."""
+        rng = run.stream(2)
+        with interruptible():
+            state = run.keep(completed(state, run, rng))
+            if not short(state):
+                state = enlarged(state, run, rng)
+        return state, Line(self.guide(state), _words(state.pool), measured(state.pool))
+
+
+def completed(state: State, run: Run, rng: np.random.Generator) -> State:
+    """With a pool of the usual size."""
+    count = pool_size(state, False) - len(state.pool.z)
+    pool = state.pool.joined(draw_pool(run.density(state), state.fitted, count, rng))
+    return weighed(replace(state, trial=False), pool)
+
+
+def _grouped(state: State) -> bool:
+    """Whether groups may be summed out, which asks nothing of the joint weights."""
+    links = getattr(getattr(state.guide, "structure", None), "links", None)
+    if links is None or not (state.extensible and state.rows.at_once):
+        return False
+    return Groups.of_links(state.target, links.pattern) is not None
+
+
+def _words(pool: Pool) -> str:
+    return f"{len(pool.z)} fresh draws, effective {pool.size:.0f}"
 
 
 def _flow(state: State) -> bool:

@@ -289,9 +289,12 @@ class Inner:
             return Integrals(log_prob, drawn, value, none, profile, slope)
         u, own, rest, log_w = self._weighed(theta, normals, rng)
         with np.errstate(all="ignore"):
-            log_sum = logsumexp(log_w, axis=1)
-            weight = np.exp(log_w - log_sum[:, None])
-        weight = np.where(np.isfinite(log_sum)[:, None], weight, 1 / count)
+            largest = log_w.max(1)
+            weight = np.exp(log_w - largest[:, None])
+            total = weight.sum(1)
+            weight /= total[:, None]
+            log_sum = np.where(np.isneginf(largest), -np.inf, largest + np.log(total))
+        weight[np.broadcast_to(~np.isfinite(log_sum)[:, None], weight.shape)] = 1 / count
         chosen = self._chosen(weight, rng)
         drawn = np.take_along_axis(u, chosen[..., None], 1)
         value = np.take_along_axis(own, chosen[:, :1], 1)[:, 0].sum(1) + rest[:, 0]
@@ -313,9 +316,8 @@ class Inner:
 
     def _chosen(self, weight: np.ndarray, rng) -> np.ndarray:
         """Which of the draws ``(B, K, G)`` are kept, by their weights, shape ``(B, R, G)``: one of each R-th of the mass."""
-        part = rng.random((len(weight), self.repeats, len(self.groups))).argsort(
-            1
-        )  # in an order of each group's own
+        first = rng.integers(0, self.repeats, (len(weight), 1, len(self.groups)))  # of each group's own
+        part = (first + np.arange(self.repeats)[:, None]) % self.repeats
         at = (part + rng.random((len(weight), 1, len(self.groups)))) / self.repeats
         below = np.cumsum(weight, 1)
         found = np.stack([(below < at[:, r, None]).sum(1) for r in range(self.repeats)], 1)

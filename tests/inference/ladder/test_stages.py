@@ -14,7 +14,7 @@ from elboroom.inference.batches.view import BatchRows
 from elboroom.inference.evidence.coverage import covers
 from elboroom.inference.evidence.law import Law
 from elboroom.inference.evidence.modes import Elsewhere
-from elboroom.inference.evidence.stein import MarginalStein
+from elboroom.inference.evidence.stein import MarginalStein, SharedStein
 from elboroom.inference.evidence.verdicts import POINT_ESTIMATE
 from elboroom.inference.ladder import STAGES, Line, Run, State
 from elboroom.inference.ladder.directions import Directions
@@ -26,9 +26,10 @@ from elboroom.inference.ladder.recentring import recentred
 from elboroom.inference.ladder.response import LinearResponse
 from elboroom.inference.ladder.short_chains import ShortChains
 from elboroom.inference.ladder.starts import BatchStart, DispersedStarts
-from elboroom.inference.ladder.weigh import PointEstimate, Weigh, pool_size, short
+from elboroom.inference.ladder.weigh import PointEstimate, Weigh, WeighOn, pool_size, short
 from elboroom.inference.run.trail import Rung
 from elboroom.inference.run.watch import Watch
+from elboroom.inference.thresholds import FIRST_POOL, STOPPED_POOL
 from elboroom.ppl.constraints import real
 
 import elboroom as er
@@ -171,6 +172,15 @@ def groups(y, scale):
         er.observe("y", er.Normal(theta, scale), y)
 
 
+@er.model
+def shifts(y):
+    """A level, and shifts from it that rows alone tell apart."""
+    level = er.sample("level", er.Normal(0, 10**0.5))
+    with er.plate("row", len(y)):
+        shift = er.sample("shift", er.Normal(0, 1))
+        er.observe("y", er.Normal(level + shift, 1), y)
+
+
 @pytest.mark.parametrize(("scale", "share"), [(0.01, 1.0), (30.0, 0.0)])
 def test_coordinates_are_centred_where_the_data_speak(scale, share, run):
     target = groups(np.linspace(-2, 2, 6), scale).target().centred({"theta": np.full(6, 0.5)})
@@ -275,6 +285,22 @@ def test_more_draws_are_taken_until_the_errors_are_small(target, run):
     few = Weigh().run(at(target, MEAN, ROOT, num_draws=1000), run)[0]
     many = Weigh().run(at(target, MEAN, ROOT, num_draws=8000), Run(Watch(progress=False)))[0]
     assert len(many.pool.z) >= 4 * 8000 > len(few.pool.z)
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_a_pool_before_groups_is_small_and_grows_where_they_are_not_summed_out(run, fitted):
+    """What the weights of the posterior's own draws establish needs no groups: their pool is whole at once."""
+    y = np.linspace(-2.0, 2.0, 12)
+    state = at(shifts(y).target(), np.r_[0.0, y / 2], 0.4 * np.eye(13), Structured(), num_draws=1000)
+    state = weighed(GuideFit().run(state, run)[0] if fitted else state, run)
+    assert state.guide.structure.links is not None and state.trial != fitted
+    assert (WeighOn().wants(state) is None) == fitted
+    assert len(state.pool.z) == (FIRST_POOL if fitted else STOPPED_POOL)
+    if not fitted:
+        assert WeighOn().wants(replace(state, stein=SharedStein(None, np.zeros((1, 1)), np.ones(1)))) is None
+        before, (state, line) = state, WeighOn().run(state, run)
+        assert len(state.pool.z) == FIRST_POOL and np.array_equal(state.pool.z[:STOPPED_POOL], before.pool.z)
+        assert WeighOn().wants(state) is None and line.reason.startswith(f"{FIRST_POOL} fresh draws")
 
 
 # chains -------------------------------------------------------------------------------------------------------------
