@@ -112,8 +112,8 @@ EXACT_NEAR, EXACT_NATS = 1e3, 0.1
 """Distance in sds from which the peak of a Gaussian is known to ten digits, and nats that a draw may be off it."""
 LAPLACE_NATS = 3.0
 """Nats above Laplace's approximation, of each group, from which on an estimate is not the integral's but rounding's."""
-LARGEST_INNER = 2**22
-"""Numbers of one call for integrals: 32 MB in double precision, by memory."""
+LARGEST_INNER = 2**19
+"""Numbers of one call for integrals: 4 MB in double precision, by the size of a cache."""
 INNER_POINTS, INNER_DRAWS = (6, 8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 """Numbers of points of an integral, in one dimension and in several."""
 INNER_NOISE, ROUGH_NOISE = 0.3, 1.0

@@ -33,7 +33,7 @@ from ..thresholds import (
     FAR_STARTS,
     FLATTEST,
     HALVINGS,
-    INNER_DRAWS,
+    INNER_POINTS,
     INNER_STEP,
     INNER_STEP_SINGLE,
     INNER_STRIDE,
@@ -126,7 +126,7 @@ class Inner:
     modes: Normals
     slope: np.ndarray
     exact: bool = False
-    num_draws: int = INNER_DRAWS[0]
+    num_draws: int = INNER_POINTS[0]
     repeats: int = 1
 
     # -- modes ----------------------------------------------------------------------------------------------
@@ -222,29 +222,35 @@ class Inner:
     def _points(self) -> np.ndarray:
         return qmc.Sobol(self.groups.size, scramble=True, seed=0).random(self.num_draws)
 
-    def _base(self, shape, rng) -> tuple[np.ndarray, np.ndarray]:
-        """Base draws ``(*shape, K, G, k)`` and their log density ``(*shape, K, G)``: at a lattice shifted at random.
+    def _base(self, count, rng) -> tuple[np.ndarray, np.ndarray]:
+        """Base draws ``(B, K, G, k)`` and their log density ``(B, K, G)``: at a lattice shifted at random.
 
         In one dimension the lattice is one of equal steps, whose sum is the integral of a smooth peak to many digits, in a
         coordinate whose hyperbolic sine reaches far into tails; in several it is one of equal chances, in tails as heavy as
-        is affordable.
+        is affordable. In many dimensions draws are independent, and half as many: see `_mirrored`.
         """
-        size, count = self.groups.size, self.num_draws
-        shift = rng.random((*shape, 1, len(self.groups), size))
-        if size == 1 and not self.exact:
-            step = max(LATTICE, LATTICE_REACH / count)
-            t = step * (np.arange(count)[:, None, None] - 0.5 * count + shift)
-            return np.sinh(BENT * t) / BENT, -np.log(step * count * np.cosh(BENT * t[..., 0]))
-        if size > MOST_EIGEN:
-            # where a draw's weight is odd around the mode, that of its mirror image makes up for it
-            x = rng.standard_normal((*shape, count // 2, len(self.groups), size))
-            x = np.concatenate([x, -x], -3)
+        size, draws, there = self.groups.size, self.num_draws, self.groups.there
+        if self._mirrored:
+            draws //= 2
+            x = rng.standard_normal((count, draws, there.sum()))
         else:
-            x = ndtri(np.clip((self._points[:, None] + shift) % 1.0, 1e-12, 1 - 1e-12))
-        tail = 0.0 if self.exact else INNER_TAIL / np.sqrt(size / 2)
-        heavy = np.exp(0.5 * tail * x * x)
-        log_q = -0.5 * x * x - 0.5 * np.log(2 * np.pi) - np.log(heavy) - np.log1p(tail * x * x)
-        return x * heavy, np.where(self.groups.there, log_q, 0.0).sum(-1)
+            shift = rng.random((count, 1, len(self.groups), size))
+            if size == 1:
+                step = max(LATTICE, LATTICE_REACH / draws)
+                t = step * (np.arange(draws)[:, None, None] - 0.5 * draws + shift)
+                return np.sinh(BENT * t) / BENT, -np.log(step * draws * np.cosh(BENT * t[..., 0]))
+            x = ndtri(np.clip(((self._points[:, None] + shift) % 1.0)[..., there], 1e-12, 1 - 1e-12))
+        tail = INNER_TAIL / np.sqrt(size / 2)
+        square = tail * x * x
+        own = -0.5 * square * (1 + 1 / tail) - np.log(1 + square) - 0.5 * np.log(2 * np.pi)
+        base = np.zeros((count, draws, *there.shape))
+        base[..., there] = x * np.exp(0.5 * square)
+        return base, np.add.reduceat(own, np.cumsum(there.sum(1)) - there.sum(1), axis=-1)
+
+    @property
+    def _mirrored(self) -> bool:
+        """Whether every draw has its mirror image: where a draw's weight is odd around the mode, the other makes up for it."""
+        return self.groups.size > MOST_EIGEN
 
     def integrals(self, theta: np.ndarray, rng: np.random.Generator) -> Integrals:
         """Integrals of all groups at some θ.
@@ -256,16 +262,23 @@ class Inner:
         rng : numpy.random.Generator
             For the draws: every group at every θ has its own.
         """
-        each = max(1, LARGEST_INNER // max(self.num_draws * self.groups.dim, self.groups.columns.numbers))
+        draws = self.repeats if self.exact else self.num_draws
+        each = LARGEST_INNER // max(draws * self.groups.dim, self.groups.columns.numbers)
+        each = max(1, each if each < self.target.batch else each - each % self.target.batch)
         found = [self._integrals(theta[i : i + each], rng) for i in range(0, len(theta), each)]
         return Integrals.joined(found)
 
     def _weighed(self, theta, normals: Normals, rng) -> tuple[np.ndarray, ...]:
         """Draws ``(B, K, G, k)``, log densities of groups and of what is shared there, and log weights ``(B, K, G)``."""
         groups, count = self.groups, self.num_draws
-        x, log_q = self._base((len(theta),), rng)
-        u = normals.centre[:, None] + normals.root.spread(x)
-        u = np.where(groups.there, u, 0.0)
+        x, log_q = self._base(len(theta), rng)
+        u, centre = normals.root.spread(x), normals.centre[:, None]
+        if self._mirrored:
+            u, log_q = np.concatenate([centre + u, centre - u], 1), np.concatenate([log_q, log_q], 1)
+        else:
+            u += centre
+        if not groups.there.all():
+            u = np.where(groups.there, u, 0.0)
         flat = groups.joined(np.repeat(theta, count, 0), u.reshape(-1, len(groups), groups.size))
         parts = self.terms.of(self.target, flat).reshape(len(theta), count, -1)
         own, rest = parts[:, :, :-1], parts[:, :, -1]
