@@ -144,6 +144,8 @@ Gaussian, and how far moments are held back to those of the law before."""
 CONTROLS, CONTROLS_SHARE = (-1.645, 1.645, 0.0, -0.7, 0.7), 0.125
 """Levels of each coordinate, in sds of a law, whose probabilities under it are known, those first that matter most; and share of
 the draws that there may be such probabilities."""
+DRAWS_FOR_EACH = 8
+"""Draws for each coefficient of a regression that tells along which directions scales follow another coordinate."""
 FUNNEL_SEEN, FARTHEST_FUNNEL = 2.5, 1.5
 """Standard errors from which on a scale follows another coordinate, and how many sds of that it does at the most."""
 LEAST_LOG = -1e3

@@ -258,7 +258,7 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
 
 def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, rng) -> tuple[Sample, Inner]:
     """With more draws, of a law that follows the weights where those are not even enough."""
-    most = _most(state)
+    most, known = _most(state), len(sample)
     while len(sample) < most and not run.stop():
         held, count = _holds(sample, KHAT_TRUSTED, WORTH), len(sample) / 3
         if held and len(sample) >= LEAST_SHARED:
@@ -266,8 +266,8 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
             if more < 1:
                 break
             count = len(sample) * min(SLACK * more - 1, 1.0)
-        if not held or count > len(sample) / 2:
-            law = sample.followed(rng)
+        if not held or len(sample) >= 2 * known:
+            law, known = sample.followed(rng), len(sample)
         if not held:
             if len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _noisy(inner):
                 # a few integrals far too large have the tails of bad laws

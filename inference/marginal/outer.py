@@ -20,7 +20,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr, softmax, stdtr
 
 from ...guides.transport import standard_normal, student_t
@@ -29,6 +28,7 @@ from ..evidence.psis import Weighted
 from ..thresholds import (
     CONTROLS,
     CONTROLS_SHARE,
+    DRAWS_FOR_EACH,
     FARTHEST_FUNNEL,
     FARTHEST_SCORE,
     FUNNEL_SEEN,
@@ -68,7 +68,7 @@ class Kernels:
     mean : numpy.ndarray, shape (D,)
         Of all, in coordinates of the warp.
     root : numpy.ndarray, shape (D, D)
-        Lower-triangular root of the covariance of all.
+        Root of the covariance of all: no row of the first P has any of the other columns.
     funnel : numpy.ndarray, shape (P, D)
         How log scales follow the first coordinates; 0 for these themselves.
     centres : numpy.ndarray, shape (J, D), optional
@@ -130,9 +130,9 @@ class Kernels:
 
     def standard(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates `a` ``(B, D)`` of scores, and the log Jacobian of the map to them, shape ``(B,)``."""
-        b = solve_triangular(self.root, (scores - self.mean).T, lower=True).T
+        b = np.linalg.solve(self.root, (scores - self.mean).T).T
         log_scale = self._log_scale(b)
-        return b * np.exp(-log_scale), -log_scale.sum(1) - np.log(np.diag(self.root)).sum()
+        return b * np.exp(-log_scale), -log_scale.sum(1) - np.linalg.slogdet(self.root)[1]
 
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
         """Log density, shape ``(B,)``."""
@@ -280,26 +280,48 @@ class Kernels:
         few = len(self.funnel)
         if not few:
             return self
-        b = self.standard(scores)[0]
-        g = gradient @ self.root
-        good = np.isfinite(g).all(1)
+        good = np.isfinite(gradient).all(1)
         own = np.where(good, np.minimum(weights, 4 / len(weights)), 0.0)
-        own = own / own.sum()
+        gradient = np.where(good[:, None], gradient, 0.0)
+        turned, seen = self._turned(scores, own, gradient)
+        b, g = turned.standard(scores)[0], gradient @ turned.root
+        parts = own * seen / (own @ seen)
         funnel = np.zeros_like(self.funnel)
         for j in range(few, b.shape[1]):
             design = np.c_[np.ones(len(b)), b[:, :few]] * b[:, j, None]
-            inverse = np.linalg.pinv((own[:, None] * design).T @ design)
-            residual = np.where(good, g[:, j] + b[:, j], 0.0)
-            slope = inverse @ (design.T @ (own * residual))
-            influence = inverse @ (design * (own * (residual - design @ slope))[:, None]).T
+            inverse = np.linalg.pinv((parts[:, None] * design).T @ design)
+            residual = g[:, j] + b[:, j]
+            slope = inverse @ (design.T @ (parts * residual))
+            influence = inverse @ (design * (parts * (residual - design @ slope))[:, None]).T
             se = np.sqrt((influence**2).sum(1))
             found, noise = 0.5 * slope[1:], 0.5 * se[1:]
             funnel[:, j] = np.where(np.abs(found) > FUNNEL_SEEN * noise, found, 0.0)
-        law = replace(self, funnel=funnel)
+        law = replace(turned, funnel=funnel)
         a = law.standard(scores)[0][:, few:]
-        root = self.root.copy()
+        root = turned.root.copy()
         root[:, few:] *= np.sqrt(own @ a**2 / (own @ b[:, few:] ** 2))
         return replace(law, root=root)
+
+    def _turned(self, scores, weights, gradient) -> tuple[Kernels, np.ndarray]:
+        """In the coordinates whose scales follow one of the first most differently, and which draws have not said so.
+
+        Where the precision of `b` is ``1 - 2 γ M`` at a first coordinate of γ, gradients tell M, and it is diagonal in its
+        eigenvectors: what an sd scales may be some directions in a space that others of the data hold. Half of the draws say
+        which they are, so that the other half can tell noise from slopes.
+        """
+        few, dim = len(self.funnel), len(self.mean)
+        half = np.arange(len(scores)) % 2 == 0
+        if dim - few < 2 or half.sum() < DRAWS_FOR_EACH * 2 * (dim - few):
+            return self, np.ones(len(scores))
+        b, root = self.standard(scores[half])[0], np.sqrt(weights[half])[:, None]
+        rest, residual = b[:, few:], (gradient[half] @ self.root + b)[:, few:]
+        found = []
+        for i in range(few):
+            design = np.c_[rest, b[:, i, None] * rest]
+            slope = np.linalg.lstsq(root * design, root * residual, rcond=None)[0][dim - few :]
+            found.append(slope + slope.T)
+        turn = np.linalg.eigh(max(found, key=np.linalg.norm))[1]
+        return replace(self, root=np.c_[self.root[:, :few], self.root[:, few:] @ turn]), ~half * 1.0
 
 
 @dataclass(frozen=True, eq=False)
