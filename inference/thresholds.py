@@ -123,6 +123,8 @@ FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 80
 """Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
 FEW_QUANTITIES = 64
 """Quantities, or a few more, whose noise is looked at before that of all."""
+SHARED_PER_KEPT = 0.375
+"""Draws of what groups share for each that is kept, at the least: with four draws of the groups for each, as many and a half."""
 SLACK = 1.1
 """Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
 TRIED_SHARED, UNHEARD = 64, 5.0

@@ -44,6 +44,7 @@ from ..thresholds import (
     ROUGH_NOISE,
     ROUGH_WORTH,
     SAME_DENSITY,
+    SHARED_PER_KEPT,
     SLACK,
     TRIED_SHARED,
     UNHEARD,
@@ -259,9 +260,10 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
 def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, rng) -> tuple[Sample, Inner]:
     """With more draws, of a law that follows the weights where those are not even enough."""
     most, known = _most(state), len(sample)
+    least = max(LEAST_SHARED, int(SHARED_PER_KEPT * state.num_draws))
     while len(sample) < most and not run.stop():
         held, count = _holds(sample, KHAT_TRUSTED, WORTH), len(sample) / 3
-        if held and len(sample) >= LEAST_SHARED:
+        if held and len(sample) >= least:
             more = (_noise(state, inner, sample) / ENOUGH_NOISE) ** 2
             if more < 1:
                 break

@@ -470,6 +470,13 @@ def test_the_same_seed_gives_the_same_draws():
     assert np.array_equal(one, two)
 
 
+def test_as_many_draws_are_made_as_are_kept():
+    target = schools(*SCHOOLS).target().centred({"theta": 1.0})
+    state, run = fitted(target, np.r_[4.4, 1.0, np.full(8, 4.4)], np.r_[3.2, 1.0, np.full(8, 4.5)])
+    law = SummedOut().run(replace(state, num_draws=16_000), run)[0].law
+    assert len(law.z) >= 1.5 * 16_000
+
+
 def test_what_has_no_groups_is_left_as_it_is():
     @er.model
     def plain(y):
