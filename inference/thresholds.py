@@ -99,6 +99,8 @@ OWN_MODE, NEGLIGIBLE_MODE = 1.0, 12.0
 """Distance in sds from which another end of a search is another mode, and how far in nats below the first it may lie."""
 OWN_PLACE = 4.0
 """Distance in sds of a group from its mode up to which a place is its own."""
+LEVEL = 1.0
+"""Nats by which the density of a group differs at neighbours of a lattice, up to which there is no peak between them."""
 LATTICE, LATTICE_REACH, BENT = 1.2, 12.5, 0.3
 """Step of the lattice of an integral in one dimension, and its length where its points are so few that it has a longer one; and
 how its points spread: the t-th lies ``sinh(BENT t) / BENT`` sds from the mode."""

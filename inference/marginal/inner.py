@@ -42,6 +42,7 @@ from ..thresholds import (
     LARGEST_INNER,
     LATTICE,
     LATTICE_REACH,
+    LEVEL,
     MODE_FOUND,
     MOST_EIGEN,
     MOST_INNER_STEPS,
@@ -49,6 +50,7 @@ from ..thresholds import (
     NEAR_MODE,
     NEGLIGIBLE_MODE,
     OWN_MODE,
+    OWN_PLACE,
     SAME_DENSITY,
     STANDING,
     WATCHED,
@@ -236,7 +238,7 @@ class Inner:
         else:
             shift = rng.random((count, 1, len(self.groups), size))
             if size == 1:
-                step = max(LATTICE, LATTICE_REACH / draws)
+                step = self._spacing
                 t = step * (np.arange(draws)[:, None, None] - 0.5 * draws + shift)
                 return np.sinh(BENT * t) / BENT, -np.log(step * draws * np.cosh(BENT * t[..., 0]))
             x = ndtri(np.clip(((self._points[:, None] + shift) % 1.0)[..., there], 1e-12, 1 - 1e-12))
@@ -246,6 +248,31 @@ class Inner:
         base = np.zeros((count, draws, *there.shape))
         base[..., there] = x * np.exp(0.5 * square)
         return base, np.add.reduceat(own, np.cumsum(there.sum(1)) - there.sum(1), axis=-1)
+
+    @property
+    def _spacing(self) -> float:
+        """Step of the lattice in one dimension."""
+        return max(LATTICE, LATTICE_REACH / self.num_draws)
+
+    def resolved(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Which groups lie where their integrals look, for one θ and u ``(1, G, k)``; shape ``(G,)``.
+
+        Near the mode, or where the lattice reaches and has neighbours of about the same density: a peak of its own would not.
+        """
+        normals = self.at(theta)
+        near = normals.apart(u)[0] < OWN_PLACE
+        if near.all() or self.exact or self.groups.size > 1:
+            return near
+        centre, sd = normals.centre, normals.root.sds
+        t = np.arcsinh(BENT * (u - centre) / sd) / BENT
+        step = 0.5 * self._spacing * np.array([-1.0, 0.0, 1.0])[:, None, None]
+        places = centre + np.sinh(BENT * (t + step)) / BENT * sd
+        below, here, above = self.terms.of(self.target, self.groups.joined(np.repeat(theta, 3, 0), places))[
+            :, :-1
+        ]
+        inside = np.abs(t[0, :, 0]) < self._spacing * (0.5 * self.num_draws - 1)
+        level = np.maximum(np.abs(below - here), np.abs(above - here)) < LEVEL
+        return near | (inside & level)
 
     @property
     def _mirrored(self) -> bool:

@@ -42,7 +42,6 @@ from ..thresholds import (
     MISSED_MASS,
     MOMENTS,
     NEGLIGIBLE_SHARE,
-    OWN_PLACE,
     REGRESSED,
     TAIL_DF,
     TAIL_SCALE,
@@ -378,8 +377,9 @@ class Sample(Weighted):
     @cached_property
     def basis(self) -> np.ndarray:
         """Orthonormal basis of the controls, of as many as the draws tell, shape ``(S, C)``."""
-        count = self.controls.shape[1]
-        used = self.controls[:, : min(count, int(CONTROLS_SHARE * len(self)))]
+        laws = np.exp(self.log_laws[1:] - self._mixture(self.log_laws)).T - 1.0
+        controls = np.c_[laws, self.controls]
+        used = controls[:, : min(controls.shape[1], int(CONTROLS_SHARE * len(self)))]
         left, size, _ = np.linalg.svd(used, full_matrices=False)
         return left[:, size > 1e-6 * size[0]] if used.size else used
 
@@ -425,7 +425,7 @@ class Sample(Weighted):
         """Whether a place ``(dim,)`` is one that the draws are of.
 
         A place that holds a hundredth of the mass, and where fewer than one of the draws lies, has a weight of more than a
-        hundredth of their number. Every group has to lie where its draws given θ do, besides.
+        hundredth of their number. Every group has to lie where its integral looks, besides.
         """
         theta = z[inner.groups.shared][None]
         log_weight = inner.integrals(theta, rng).log_prob - self._mixture(
@@ -433,7 +433,7 @@ class Sample(Weighted):
         )
         return bool(
             log_weight[0] < self.log_evidence + max(HEAVY_WEIGHT, np.log(MISSED_MASS * len(self)))
-            and inner.at(theta).apart(inner.groups.of(z[None])).max() < OWN_PLACE
+            and inner.resolved(theta, inner.groups.of(z[None])).all()
         )
 
 
