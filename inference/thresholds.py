@@ -29,6 +29,9 @@ KHAT_TRUSTED = 0.5
 """k̂ up to which weights have a finite variance (Vehtari et al. 2024, section 3)."""
 EVEN_WEIGHT = 2.0
 """Largest weight, in means, up to which weights are as good as even: k̂ is then that of a bounded tail."""
+UNSEEN = 0.002
+"""Share of a posterior expected beyond the largest weight, up to which the tail of the weights does not matter, though its
+variance were infinite: it moves a mean by .02 sd where it lies ten sds away, and no quantile by more."""
 KHAT_LIMIT = 0.7
 """k̂ from which on no practical number of draws makes estimates reliable (Vehtari et al. 2024, section 3.2.4)."""
 KHAT_SHARED = 1.0

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ...ppl.interrupts import deferred
-from ..thresholds import EVEN_WEIGHT, KHAT_LIMIT
+from ..thresholds import EVEN_WEIGHT, KHAT_LIMIT, KHAT_TRUSTED, UNSEEN
 
 _lock = threading.RLock()
 
@@ -91,12 +91,13 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     -------
     tuple
         Weights that sum to one, shape ``(S,)``, and k̂: ``−inf`` for constant weights, no more than 0 where no weight is
-        much larger than their mean, ``inf`` where no ratio is finite.
+        much larger than their mean, below 0.5 where next to nothing is beyond the largest, ``inf`` where no ratio is finite.
 
     Notes
     -----
     k̂ is the shape of a tail, whatever its scale: that of weights which all lie between 0.9 and 1.2 may be anything, and
-    says nothing of an average.
+    says nothing of an average. What a tail of some k̂ has beyond the largest weight is an average too, and known: see
+    `unseen`.
     """
     log_weights = np.where(np.isnan(log_weights), -np.inf, np.asarray(log_weights, np.float64))
     top = log_weights.max()
@@ -119,7 +120,34 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
         weights, khat = np.exp(log_weights), np.inf
     elif finite.all() and np.exp(log_weights).mean() * EVEN_WEIGHT > 1:
         khat = min(khat, 0.0)
-    return weights / weights.sum(), float(khat)
+    weights /= weights.sum()
+    if finite.all() and KHAT_TRUSTED <= khat < KHAT_LIMIT and unseen(weights, khat) < UNSEEN:
+        khat = np.nextafter(KHAT_TRUSTED, 0.0)
+    return weights, float(khat)
+
+
+def unseen(weights: np.ndarray, khat: float) -> float:
+    """Share of the whole that a generalised Pareto tail of the weights holds beyond the largest of them.
+
+    Of S draws one is expected there, whose weight is the largest and the mean excess of the tail at that place.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray, shape (S,)
+        Smoothed and normalised.
+    khat : float
+        Shape of their tail, below 1.
+
+    Examples
+    --------
+    >>> even = 1 + 0.5 * np.arange(1000) / 1000
+    >>> round(unseen(even / even.sum(), 0.0), 4)
+    0.0012
+    """
+    count = len(weights)
+    tail = np.sort(weights)[-int(np.ceil(min(0.2 * count, 3 * np.sqrt(count)))) - 1 :]
+    largest, excess = tail[-1], (tail[1:] - tail[0]).mean()
+    return float(largest + excess + khat / (1 - khat) * (largest - tail[0]))
 
 
 class Weighted:

@@ -11,7 +11,7 @@ from elboroom.inference.engines.polish import Polish
 from elboroom.inference.evidence.chains import inefficiency, short_chains, slowest
 from elboroom.inference.evidence.estimates import estimate
 from elboroom.inference.evidence.pool import draw_pool
-from elboroom.inference.evidence.psis import khat_threshold, smooth
+from elboroom.inference.evidence.psis import khat_threshold, smooth, unseen
 from elboroom.inference.evidence.stein import stein
 
 
@@ -31,6 +31,33 @@ def test_khat_of_constant_weights():
     weights, khat = smooth(np.zeros(100))
     assert khat == -np.inf and np.allclose(weights, 0.01)
     assert smooth(np.full(100, np.nan))[1] == np.inf
+
+
+def pareto(count, shape, scale):
+    """Up to one, and beyond nine of ten draws a generalised Pareto tail: at its quantiles, and what it holds beyond the largest."""
+    tail = count // 10
+    levels = (np.arange(tail) + 0.5) / tail
+    weights = np.linspace(1.0, 0.6, count)
+    weights[:tail] = 1 + scale * ((1 - levels) ** -shape - 1) / shape
+    largest = weights.max()
+    beyond = largest + (scale + shape * (largest - 1)) / (1 - shape)
+    return weights, beyond / weights.sum()
+
+
+@pytest.mark.parametrize(("shape", "scale"), [(0.55, 0.5), (0.65, 2.0), (0.2, 1.0)])
+def test_what_is_beyond_the_largest_weight_is_known(shape, scale):
+    weights, beyond = pareto(20_000, shape, scale)
+    assert unseen(weights / weights.sum(), shape) == pytest.approx(beyond, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("count", "scale", "matters"), [(20_000, 0.05, False), (20_000, 1.0, True), (1_000, 0.05, True)]
+)
+def test_a_tail_that_holds_next_to_nothing_is_no_reason(count, scale, matters):
+    weights, beyond = pareto(count, 0.6, scale)
+    assert (beyond > 0.002) == matters
+    khat = smooth(np.log(weights))[1]
+    assert khat == pytest.approx(0.6 if matters else 0.5, abs=0.05) and (khat >= 0.5) == matters
 
 
 def test_threshold():
