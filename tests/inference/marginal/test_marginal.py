@@ -95,6 +95,25 @@ def nested(group, y):
         er.observe("y", er.Normal(a[group] + e, 0.5), y)
 
 
+@er.model
+def heavy(y):
+    """Effects with heavy tails, which one outcome each hardly holds."""
+    scale = er.sample("scale", er.HalfNormal(1))
+    with er.plate("group", len(y)):
+        u = er.sample("u", er.StudentT(3, 0, 0.5 + scale))
+        er.observe("y", er.Bernoulli(logits=u), y)
+
+
+@er.model
+def spiked(y):
+    """Every group has a narrow peak far away."""
+    scale = er.sample("scale", er.HalfNormal(1))
+    with er.plate("group", len(y)):
+        u = er.sample("u", er.Normal(0, 0.5 + scale))
+        er.factor("peak", er.math.logaddexp(0.0, 900.0 - 0.5 * ((u - 30.0) / 0.01) ** 2))
+        er.observe("y", er.Normal(u, 1.0), y)
+
+
 def inner_of(target, z, rng, unit=None):
     unit = np.ones(target.dim) if unit is None else unit
     groups = Groups.of_links(target, links(target, 1, 3))
@@ -419,6 +438,18 @@ def fitted(target, mean, sd):
     state = State(target, Plan(family, ""), best=best, ends=np.zeros((0, target.dim)))
     run = Run(Watch(progress=False))
     return Weigh().run(replace(state, family=family, guide=guide, fitted=guide.near(best)), run)[0], run
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "own"), [(heavy, [1, 1, 0, 1], True), (spiked, [0.1, 0.5, -0.3, 0.2], False)]
+)
+def test_a_place_in_a_tail_is_the_groups_own_and_a_peak_there_is_not(model, y, own, rng):
+    inner = replace(inner_of(model(np.array(y)).target(), np.zeros(5), rng), num_draws=32)
+    theta, u = np.zeros((1, 1)), inner.at(np.zeros((1, 1))).centre.copy()
+    assert inner.resolved(theta, u).all()
+    u[0, 1] = 30.0
+    assert inner.at(theta).apart(u)[0, 1] > 10
+    assert inner.resolved(theta, u).tolist() == [True, own, True, True]
 
 
 @pytest.fixture(scope="module")
