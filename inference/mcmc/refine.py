@@ -117,7 +117,7 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
     words = _run(drawing, watch, chains, start, affordable, max_seconds)
     if not drawing.chains.z or words.startswith("not affordable"):
         reason = words if drawing.chains.z or words.startswith("not") else "ended before the first draws"
-        return with_line(record, "refine", reason, num_gradients=made.num_gradients, seconds=made.seconds)
+        return with_line(record, "refine", reason, chains.kernel, made.num_gradients, made.seconds)
     found = made.drawn(drawing.chains, words, checkpoint.findings)
     checkpoint.posterior(lambda path: save(found, {}, path), now=True)
     return found

@@ -229,7 +229,9 @@ def _symmetries(outcome: Outcome, mirrored: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def with_line(record: Record, name: str, reason: str, num_gradients: int = 0, seconds: float = 0.0) -> Record:
+def with_line(
+    record: Record, name: str, reason: str, guide: str = "hmc", num_gradients: int = 0, seconds: float = 0.0
+) -> Record:
     """The same record with one more line in its trail."""
-    rung = Rung(name, "nuts", num_gradients=num_gradients, seconds=seconds, reason=reason)
+    rung = Rung(name, guide, num_gradients=num_gradients, seconds=seconds, reason=reason)
     return replace(record, trail=Trail([*record.trail, rung]))

@@ -9,6 +9,7 @@ from elboroom.guides import Affine
 from elboroom.inference.evidence.judging import verdicts_of
 from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
 from elboroom.inference.evidence.quantities import quantity_values
+from elboroom.inference.evidence.verdicts import NOISE
 from elboroom.inference.mcmc import affordable, nuts
 from elboroom.inference.mcmc import refine as room
 from elboroom.inference.posterior.posterior import Posterior, record_of
@@ -179,6 +180,44 @@ def test_by_itself_it_runs_where_trust_is_missing_and_affordable(monkeypatch):
     assert refined.law == "mcmc" and refined.settings["num_chains"] == 64
     dear = room.refine(plain, affordable=1e-3, progress=False)
     assert dear.z is plain.z and "a pilot projects" in dear.trail[-1].reason
+
+
+@er.model
+def many(y):
+    """Two hundred levels, each told by one row."""
+    with er.plate("row", len(y)):
+        x = er.sample("x", er.Normal(0.0, 1.0))
+        er.observe("y", er.Normal(x, 1.0), y)
+
+
+NOISY = f"{NOISE}: of the 95% quantile"
+
+
+@pytest.mark.parametrize(
+    ("short", "verdict", "reason", "words"),
+    [
+        (2, "caution", NOISY, "2 of 200 quantities fall short"),
+        (2, "caution", "tails too heavy", "2 of 200 quantities fall short"),
+        (2, "untrusted", NOISY, "2 of 200 quantities fall short"),
+        (2, "untrusted", "tails too heavy", None),
+        (3, "caution", NOISY, "more effective draws than chains"),
+        (3, "caution", "tails too heavy", None),
+    ],
+)
+def test_chains_are_not_begun_for_few_quantities_or_for_less_noise_than_theirs(
+    few_short, short, verdict, reason, words
+):
+    table = {k: list(v) for k, v in few_short.table.items()}
+    table["verdict"][:short], table["reason"][:short] = [verdict] * short, [reason] * short
+    found = affordable._hopeless(replace(few_short, table=table))
+    assert found is None if words is None else words in found
+
+
+@pytest.fixture(scope="module")
+def few_short():
+    record = record_of(er.fit(many(np.linspace(-2, 2, 200)), refine=False, progress=False))
+    assert record.outcome.law.kind == "psis" and record.outcome.pool.size > 4000
+    return record
 
 
 def test_a_trusted_fit_is_left_alone_unless_asked():
