@@ -350,6 +350,7 @@ NUMBERS = {
     "ppl/steps.py": "coefficients of RODAS (Hairer and Wanner 1996, section IV.7)",
     "ppl/bessel.py": "coefficients of Debye's expansion and of the power series (DLMF 10.41.10, 10.25.2)",
     "ppl/incomplete.py": "the stretch of a Gauss-Legendre rule, by the rounding of double precision",
+    "ppl/backends/jax/logits.py": "coefficients of a polynomial for the inverse hyperbolic tangent",
     "ppl/files.py": "codes of operating systems, and the length of a SHA-256 checksum",
     "inference/engines/ascent.py": "the bits of a word of a hash",
     "inference/posterior/load.py": "numbers of HDF5's filters",

@@ -99,6 +99,14 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     says nothing of an average. What a tail of some k̂ has beyond the largest weight is an average too, and known: see
     `unseen`.
     """
+    weights, khat = _fitted(log_weights)
+    if (weights > 0).all() and KHAT_TRUSTED <= khat < KHAT_LIMIT and unseen(weights, khat) < UNSEEN:
+        khat = float(np.nextafter(KHAT_TRUSTED, 0.0))
+    return weights, khat
+
+
+def _fitted(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """`smooth` with the shape of the tail, whatever it holds."""
     log_weights = np.where(np.isnan(log_weights), -np.inf, np.asarray(log_weights, np.float64))
     top = log_weights.max()
     if not np.isfinite(top):
@@ -120,10 +128,7 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
         weights, khat = np.exp(log_weights), np.inf
     elif finite.all() and np.exp(log_weights).mean() * EVEN_WEIGHT > 1:
         khat = min(khat, 0.0)
-    weights /= weights.sum()
-    if finite.all() and KHAT_TRUSTED <= khat < KHAT_LIMIT and unseen(weights, khat) < UNSEEN:
-        khat = np.nextafter(KHAT_TRUSTED, 0.0)
-    return weights, float(khat)
+    return weights / weights.sum(), float(khat)
 
 
 def unseen(weights: np.ndarray, khat: float) -> float:
@@ -196,7 +201,7 @@ def tail_index(values: np.ndarray) -> float:
     positive = values[values > 0]
     if len(positive) < 25:
         return -np.inf
-    khat = smooth(np.log(positive))[1]
+    khat = _fitted(np.log(positive))[1]
     return khat if np.isfinite(khat) else -np.inf
 
 

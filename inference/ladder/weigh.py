@@ -135,7 +135,7 @@ class WeighOn:
     name = "evidence"
     words = "measuring how wrong it may be"
     always = False
-    guarded = True
+    guarded = False
     kept = ""
 
     def wants(self, state: State) -> str | None:
@@ -158,10 +158,9 @@ class WeighOn:
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
         rng = run.stream(2)
-        with interruptible():
-            state = run.keep(completed(state, run, rng))
-            if not short(state):
-                state = enlarged(state, run, rng)
+        state = run.keep(completed(state, run, rng))
+        if not short(state):
+            state = enlarged(state, run, rng)
         return state, Line(self.guide(state), _words(state.pool), measured(state.pool))
 
 
