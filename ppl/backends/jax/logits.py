@@ -72,12 +72,18 @@ def softplus(x):
     return _softplus(_floating(x))
 
 
+def _log_odds_of(value, total, logits):
+    """Log probability of `value` successes, and failures to `total`, in one order; shares of them count as shares."""
+    one, other = value * softplus(-logits), (total - value) * softplus(logits)
+    return -jnp.where(value == 0, 0.0, one) - jnp.where(value == total, 0.0, other)
+
+
 class BernoulliLogits(dist.BernoulliLogits):
     """NumPyro's law, in a form that cannot give inf - inf."""
 
     @dist.util.validate_sample
     def log_prob(self, value):
-        return -softplus(jnp.where(jnp.asarray(value) > 0, -self.logits, self.logits))
+        return _log_odds_of(jnp.asarray(value), 1, self.logits)
 
 
 class BinomialLogits(dist.BinomialLogits):
@@ -87,8 +93,7 @@ class BinomialLogits(dist.BinomialLogits):
     def log_prob(self, value):
         total = jnp.asarray(self.total_count, jnp.result_type(float))
         ways = gammaln(total + 1) - gammaln(value + 1) - gammaln(total - value + 1)
-        one, other = value * softplus(-self.logits), (total - value) * softplus(self.logits)
-        return ways - jnp.where(value == 0, 0.0, one) - jnp.where(value == total, 0.0, other)
+        return ways + _log_odds_of(value, total, self.logits)
 
 
 def bernoulli(probs=None, logits=None, *, validate_args=None):

@@ -76,6 +76,13 @@ def test_numpyros_laws_become_these():
     assert vectorised(other) is other
 
 
+def test_shares_of_an_outcome_are_what_numpyro_takes_them_for():
+    """Without validation NumPyro's density of 0.3 is that of a soft label."""
+    law = dist.Bernoulli(logits=jnp.array([-2.0, 0.5, 3.0]))
+    shares = jnp.array([0.3, 0.9, 0.5])
+    assert np.allclose(vectorised(law).log_prob(shares), law.log_prob(shares), rtol=1e-5)
+
+
 def test_a_numpyro_model_starts_where_log_odds_are_0():
     """Its own gradient there is that of ``|x|``, which is none."""
 
