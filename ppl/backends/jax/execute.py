@@ -66,6 +66,7 @@ class Handler(Messenger):
 
     def _decide(self, msg, name):
         self.expand(msg)
+        msg["fn"] = vectorised(msg["fn"])
         if msg.get("_control_flow_done"):
             self._come_out(msg, name)
         elif msg["value"] is None and name in self.run.kept:
@@ -83,7 +84,7 @@ class Handler(Messenger):
             msg["infer"] = {**msg["infer"], "role": "fixed"}
         else:
             msg["infer"] = {**msg["infer"], "data": msg["value"]}
-            msg["fn"] = _for_each(vectorised(msg["fn"]), msg["value"])
+            msg["fn"] = _for_each(msg["fn"], msg["value"])
             if self.run.predict is not None:
                 msg["value"] = self.run.predict(name, msg["fn"])
 

@@ -10,9 +10,12 @@ Muller (2016), Elementary Functions, chapter 11: ``log(1 + u) = 2 atanh(u / (2 +
 
 from __future__ import annotations
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import gammaln
 
 SERIES = (
@@ -72,10 +75,51 @@ def softplus(x):
     return _softplus(_floating(x))
 
 
+@jax.custom_jvp
+def _of_two(x, one, other):
+    """``-one softplus(-x) - other softplus(x)``, with one exponential: its part above 0, and what both softplus have beside it."""
+    most = jnp.where(x >= 0, other, one)
+    return -jnp.where(most == 0, 0.0, most * jnp.abs(x)) - (one + other) * _log1p(jnp.exp(-jnp.abs(x)))
+
+
+@jax.custom_jvp
+def _slope(x, one, other):
+    """``one logistic(-x) - other logistic(x)``, the derivative of `_of_two`."""
+    small = jnp.exp(-jnp.abs(x))
+    return jnp.where(x >= 0, one * small - other, one - other * small) / (1 + small)
+
+
+def _derivatives(function, *partial):
+    """Give `function` its partial derivatives; what cannot move, as data, costs nothing."""
+
+    def jvp(at, moves):
+        found = function(*at)
+        return found, sum(
+            (
+                d(*at) * move
+                for d, move in zip(partial, moves, strict=True)
+                if not isinstance(move, SymbolicZero)
+            ),
+            jnp.zeros_like(found),
+        )
+
+    function.defjvp(jvp, symbolic_zeros=True)
+
+
+_derivatives(_of_two, _slope, lambda x, *_: -softplus(-x), lambda x, *_: -softplus(x))
+_derivatives(
+    _slope,
+    lambda x, one, other: -(one + other) * _logistic(x) * _logistic(-x),
+    lambda x, *_: _logistic(-x),
+    lambda x, *_: -_logistic(x),
+)
+
+
 def _log_odds_of(value, total, logits):
     """Log probability of `value` successes, and failures to `total`, in one order; shares of them count as shares."""
-    one, other = value * softplus(-logits), (total - value) * softplus(logits)
-    return -jnp.where(value == 0, 0.0, one) - jnp.where(value == total, 0.0, other)
+    logits = _floating(logits)
+    one, other = (jnp.asarray(count, logits.dtype) for count in (value, jnp.asarray(total) - value))
+    return _of_two(*jnp.broadcast_arrays(logits, one, other))
 
 
 class BernoulliLogits(dist.BernoulliLogits):
@@ -83,7 +127,7 @@ class BernoulliLogits(dist.BernoulliLogits):
 
     @dist.util.validate_sample
     def log_prob(self, value):
-        return _log_odds_of(jnp.asarray(value), 1, self.logits)
+        return _log_odds_of(value, 1, self.logits)
 
 
 class BinomialLogits(dist.BinomialLogits):
@@ -111,12 +155,13 @@ def binomial(total_count=1, probs=None, logits=None, *, validate_args=None):
 
 
 def vectorised(fn):
-    """NumPyro's law of log odds as ours; any other as it is."""
-    if isinstance(fn, dist.ExpandedDistribution):
-        base = vectorised(fn.base_dist)
-        return fn if base is fn.base_dist else base.expand(fn.batch_shape)
-    if type(fn) is dist.BernoulliLogits:
+    """NumPyro's law of log odds as ours, in a mask, an event or an expansion too; any other as it is."""
+    base = getattr(fn, "base_dist", None)
+    if base is not None and (ours := vectorised(base)) is not base:
+        fn = copy.copy(fn)
+        fn.base_dist = ours
+    elif type(fn) is dist.BernoulliLogits:
         return BernoulliLogits(fn.logits, validate_args=vars(fn).get("_validate_args"))
-    if type(fn) is dist.BinomialLogits:
+    elif type(fn) is dist.BinomialLogits:
         return BinomialLogits(fn.logits, fn.total_count, validate_args=vars(fn).get("_validate_args"))
     return fn

@@ -1,5 +1,7 @@
 """Laws of log odds on JAX: digits in both tails, derivatives at 0, no inf - inf, and NumPyro's models with them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,13 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from elboroom.ppl.backends.jax.arrays import precision
-from elboroom.ppl.backends.jax.logits import BernoulliLogits, BinomialLogits, softplus, vectorised
+from elboroom.ppl.backends.jax.logits import (
+    BernoulliLogits,
+    BinomialLogits,
+    _log_odds_of,
+    softplus,
+    vectorised,
+)
 from scipy.special import expit, log_expit
 from scipy.stats import binom
 
@@ -72,8 +80,43 @@ def test_numpyros_laws_become_these():
     ours = vectorised(dist.Bernoulli(logits=jnp.zeros(3)).expand([2, 3]))
     assert ours.batch_shape == (2, 3) and np.allclose(ours.log_prob(jnp.ones((2, 3))), -np.log(2.0))
     assert type(vectorised(dist.BinomialLogits(0.0, 3))) is BinomialLogits
-    other = dist.Normal(0.0, 1.0).expand([3])
-    assert vectorised(other) is other
+    for other in (
+        dist.Normal(0.0, 1.0).expand([3]),
+        dist.Normal(jnp.zeros(3), 1.0).to_event(1),
+        dist.LogNormal(0.0, 1.0),
+    ):
+        assert vectorised(other) is other
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda law: law.to_event(1),
+        lambda law: law.mask(jnp.array([True, False])),
+        lambda law: law.expand([3, 2]),
+    ],
+)
+def test_laws_within_others_have_their_gradient_at_0(wrap):
+    def density(logits, law=lambda law: law):
+        return jnp.sum(law(wrap(dist.Binomial(7, logits=logits))).log_prob(jnp.array([2, 5])))
+
+    near, at = jax.grad(density)(jnp.full(2, 1e-6), vectorised), jax.grad(density)(jnp.zeros(2), vectorised)
+    assert np.allclose(at, near, atol=1e-4)
+    assert np.allclose(at, jax.grad(density)(jnp.full(2, 1e-4)), atol=1e-2)
+
+
+def test_shares_and_totals_may_move():
+    """Derivatives to the second order in all three, by differences."""
+    with precision(np.float64):
+        at = jnp.array([0.4, 2.5, -0.7])
+
+        def density(at):
+            return _log_odds_of(*at)
+
+        assert_close = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-8)
+        for function, slope in ((density, jax.grad(density)), (jax.grad(density), jax.hessian(density))):
+            steps = 1e-5 * jnp.eye(3)
+            assert_close(slope(at), jnp.stack([(function(at + d) - function(at - d)) / 2e-5 for d in steps]))
 
 
 def test_shares_of_an_outcome_are_what_numpyro_takes_them_for():
