@@ -29,6 +29,8 @@ KHAT_TRUSTED = 0.5
 """k̂ up to which weights have a finite variance (Vehtari et al. 2024, section 3)."""
 EVEN_WEIGHT = 2.0
 """Largest weight, in means, up to which weights are as good as even: k̂ is then that of a bounded tail."""
+FEWEST_POSITIVE, PARETO_BLOCK = 25, 2**17
+"""Values of which a tail has a shape; numbers of a block where shapes are fitted, 1 MB in double precision."""
 UNSEEN = 0.002
 """Share of a posterior expected beyond the largest weight, up to which the tail of the weights does not matter, though its
 variance were infinite: it moves a mean by .02 sd where it lies ten sds away, and no quantile by more."""
@@ -46,6 +48,8 @@ FIRST_POOL, LARGEST_POOL, LEAN_POOL, STOPPED_POOL = 8_000, 64_000, 1_000, 2_000
 """Draws of a first pool, of the largest, of one that only gives chains their starts, and of one when time is up."""
 LEAST_POOL = 200
 """Draws of the smallest pool: k̂ needs a tail of about 40."""
+TRIED_BLOCK = 2**22
+"""Coordinates of the draws of a pool where groups may be summed out: joint weights of many would say nothing."""
 DEAR_POOL = 1_000
 """Draws of a pool whose density reads more numbers than `DEAREST`."""
 DRAWS_PER_KEPT = 4
@@ -107,6 +111,8 @@ LEVEL = 1.0
 LATTICE, LATTICE_REACH, BENT = 1.2, 12.5, 0.3
 """Step of the lattice of an integral in one dimension, and its length where its points are so few that it has a longer one; and
 how its points spread: the t-th lies ``sinh(BENT t) / BENT`` sds from the mode."""
+SHIFTS = 256
+"""Parts of a lattice's step in which a law is taken as even."""
 EDGES_HELD = 1e-4
 """Share of an integral that the outermost points of its lattice may hold: beyond them there is no more."""
 INNER_TAIL = 0.1
@@ -126,6 +132,9 @@ INNER_NOISE, ROUGH_NOISE = 0.3, 1.0
 size is left; and that up to which they show where they lie."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 16_000
 """Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
+FEWEST_SHARED, FEW_SHARED = 500, 2**24
+"""Draws of what very many groups share, at the least, and coordinates of as many draws as there are otherwise: the groups' own
+draws are even, and what they share is nearly normal."""
 FEW_QUANTITIES = 64
 """Quantities, or a few more, whose noise is looked at before that of all."""
 SHARED_PER_KEPT = 0.375
@@ -134,6 +143,8 @@ SLACK = 1.1
 """Factor of the draws that an estimate of the noise asks for: it is itself noisy."""
 TRIED_SHARED, UNHEARD = 64, 5.0
 """Draws at which the noise of the integrals is seen, and nats below the middle one's from which a weight makes no difference."""
+LEAST_TRIED, TRIED_COORDINATES = 16, 2**20
+"""Such draws at the least, and their coordinates at the most: of many groups the noise is a sum, and the same at all draws."""
 WORTH, ROUGH_WORTH = 0.5, 0.15
 """Effective size, as a share, below which a law that follows the weights is looked for, as above the k̂ of trust; and that from
 which one is found, where the integrals are noisy."""
@@ -184,6 +195,8 @@ WILD, NEGLIGIBLE_SHARE = 10.0, 1e-3
 """Size of a gradient, for a distance of one sd, from which on it is rounding's, and share of the mass that may have such ones."""
 REPEATS = 4
 """Draws of every group for each θ."""
+STRATA = 64
+"""Parts of equal chance that the draws of a group at as many θ are one each of."""
 BEND_SEEN, BEND_GAIN, BENT_MOST = 2.5, 4.0, 6.0
 """Standard errors of skew and kurtosis, and gain in log likelihood, from which on a coordinate is bent; largest log of a
 tail's rate (a gamma ratio of shape e^6 is normal)."""
@@ -491,6 +504,8 @@ PROBABILITIES = (0.05, 0.5, 0.95)
 """Quantiles of a summary."""
 COLUMNS = 4
 """Quantities whose draws are worked on at once: those of 30,000 draws are 1 MB, by the size of a cache."""
+ESTIMATED = 2**17
+"""Values of quantities that are worked on at once, 1 MB in double precision, by the size of a cache."""
 FEW_OF_DRAWS = 4096
 """Draws, or a few more, of which the places of tails are quantiles where only the draws beyond are counted."""
 LEAST_INEFFICIENT = 1e-2

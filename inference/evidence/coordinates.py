@@ -36,19 +36,13 @@ class Coordinates:
     @classmethod
     def of(cls, target, layout, mean, sd) -> Coordinates:
         """Of quantities in the order of `layout`, pairs of site name and shape."""
-        sites = {s.name: s for s in target.sites}
-        index, kinds = [], []
-        for name, shape in layout:
-            size, site = int(np.prod(shape, dtype=int)), sites.get(name)
-            if site is None or site.unconstrained_shape != site.shape:
-                index.append(np.full(size, -1))
-                kind = 3
-            else:
-                index.append(np.arange(size) + target.offsets[name].start)
-                real = named(site, {"real", "real_vector"})
-                kind = 2 if name in target.centring else 0 if real else 1
-            kinds.append(np.full(size, kind))
-        return cls(np.concatenate(index), np.concatenate(kinds), few_of(target), mean, sd)
+        real = {site.name for site in target.sites if named(site, {"real", "real_vector"})}
+        kinds = [
+            np.full(int(np.prod(shape, dtype=int)), 2 if name in target.centring else int(name not in real))
+            for name, shape in layout
+        ]
+        index = index_of(target, layout)
+        return cls(index, np.where(index < 0, 3, np.concatenate(kinds)), few_of(target), mean, sd)
 
     def behind(self, values: np.ndarray) -> np.ndarray:
         """Largest of the values, shape ``(dim,)``, of the coordinates behind each quantity."""
@@ -68,6 +62,19 @@ class Coordinates:
             np.where(same, 0.0, found.sd_se),
             np.where(same, 0.0, found.quantile_se),
         )
+
+
+def index_of(target, layout) -> np.ndarray:
+    """The coordinate that each quantity is a function of, alone or beside others, shape ``(Q,)``; -1 where of no one.
+
+    `layout` has pairs of site name and shape, in the order of the quantities.
+    """
+    sites, found = {site.name: site for site in target.sites}, []
+    for name, shape in layout:
+        size, site = int(np.prod(shape, dtype=int)), sites.get(name)
+        alone = site is not None and site.unconstrained_shape == site.shape
+        found.append(np.arange(size) + target.offsets[name].start if alone else np.full(size, -1))
+    return np.concatenate([np.zeros(0, int), *found])
 
 
 def base(constraint):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..thresholds import PROBABILITIES, STRETCH
+from ..thresholds import ESTIMATED, PROBABILITIES, STRETCH
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,19 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency
         means, sds, lower and upper quantiles.
     """
     values = np.asarray(values, np.float64)
+    factor = np.broadcast_to(inefficiency, (4, values.shape[1]))
+    each = max(1, ESTIMATED // max(len(values), 1))
+    columns = (slice(i, i + each) for i in range(0, max(values.shape[1], 1), each))
+    found = [_estimate(values[:, some], weights, factor[:, some]) for some in columns]
+    return Estimates(
+        *(
+            np.concatenate([getattr(part, name) for part in found], -1)
+            for name in Estimates.__dataclass_fields__
+        )
+    )
+
+
+def _estimate(values: np.ndarray, weights: np.ndarray | None, inefficiency: np.ndarray) -> Estimates:
     count = len(values)
     w = np.full(count, 1.0 / count) if weights is None else weights
     mean = w @ values
@@ -52,7 +65,7 @@ def estimate(values: np.ndarray, weights: np.ndarray | None = None, inefficiency
     square = centred**2
     variance = w @ square
     sd = np.sqrt(variance)
-    factor = np.sqrt(np.broadcast_to(inefficiency, (4, values.shape[1])))
+    factor = np.sqrt(inefficiency)
     w2 = w**2
     mean_se = np.sqrt(w2 @ square) * factor[0]
     with np.errstate(divide="ignore", invalid="ignore"):

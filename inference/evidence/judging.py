@@ -59,6 +59,7 @@ def verdicts_of(
     at_pool: np.ndarray | None = None,
     mirrored: np.ndarray | None = None,
     known=None,
+    behind: np.ndarray | None = None,
 ) -> tuple[Estimates, Verdicts]:
     """Estimates and verdicts of quantities given their values at the law's draws.
 
@@ -78,9 +79,11 @@ def verdicts_of(
         How far their laws move under the posterior's symmetries, see `Outcome.mirrored`.
     known : Coordinates, optional
         Which quantities are coordinates of the guide; what a guide of many dimensions is judged by.
+    behind : numpy.ndarray of int, shape (Q,), optional
+        The coordinate that each quantity is a function of, see `index_of`.
     """
     law, count = outcome.law, values.shape[1]
-    inefficiencies = law.inefficiencies(values)
+    inefficiencies = law.inefficiencies(values, behind)
     inefficiency, found = inefficiencies.max(0), estimate(values, law.weights, inefficiencies)
     zero, drift = np.zeros(count), law.drift(values, inefficiency)
     location, scale, missed, moved = zero, zero, zero, np.full(count, np.inf)

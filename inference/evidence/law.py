@@ -14,6 +14,7 @@ from ..thresholds import (
     LEAST_INEFFICIENT,
     MOST_SHOWN,
     PROBABILITIES,
+    STRATA,
 )
 from .chains import inefficiency
 from .mixing import effective_sizes, nested_rhat, split_rhat
@@ -40,6 +41,8 @@ class Law:
         Weighted draws, next to each other, that share what their weight is of.
     basis : numpy.ndarray, shape (S / repeats, C), optional
         Orthonormal functions of what is shared, under which the weights are calibrated: no noise along them is left.
+    parts : numpy.ndarray of numpy.uint8, shape (S, dim), optional
+        In which of `STRATA` parts of a coordinate's law each draw lies, where the draws are even among them; `STRATA` for none.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class Law:
     superchains: int = 0
     repeats: int = 1
     basis: np.ndarray | None = None
+    parts: np.ndarray | None = None
 
     @property
     def long(self) -> bool:
@@ -69,13 +73,16 @@ class Law:
             return len(values) / np.minimum(*effective_sizes(chains))
         return inefficiency(chains)
 
-    def inefficiencies(self, values: np.ndarray) -> np.ndarray:
-        """`inefficiency` for means, sds, and lower and upper quantiles, shape ``(4, Q)``."""
+    def inefficiencies(self, values: np.ndarray, behind: np.ndarray | None = None) -> np.ndarray:
+        """`inefficiency` for means, sds, and lower and upper quantiles, shape ``(4, Q)``.
+
+        `behind` says which coordinate ``(Q,)`` each quantity is a function of, beside others; -1 where of no one.
+        """
         if not self.num_chains and (self.repeats > 1 or self.basis is not None):
-            return self._clustered(values)
+            return self._clustered(values, behind)
         return np.broadcast_to(self.inefficiency(values), (4, values.shape[1]))
 
-    def _clustered(self, values: np.ndarray) -> np.ndarray:
+    def _clustered(self, values: np.ndarray, behind: np.ndarray | None = None) -> np.ndarray:
         """Variance of sums over draws that share something, by that of as many independent ones, shape ``(4, Q)``."""
         assert self.weights is not None
         weights, repeats = self.weights, self.repeats
@@ -85,17 +92,23 @@ class Law:
         for start in range(0, values.shape[1], COLUMNS):
             block = slice(start, start + COLUMNS)
             x = np.ascontiguousarray(values[:, block].T)
+            own = None if behind is None or self.parts is None else _parts(self.parts, behind[block])
             centred = x - (x @ weights)[:, None]
             for i, part in enumerate((centred, centred**2, *(1.0 * (x < edge[block]) for edge in edges))):
-                part = weights * (part - (part @ weights)[:, None])
-                together = part.reshape(-1, repeats) @ np.ones(repeats)
+                part = part - (part @ weights)[:, None]
+                left = weights * part
+                if own is not None:
+                    left = left - _even(part, weights, own) / len(weights)
+                together = left.reshape(-1, repeats) @ np.ones(repeats)
                 together = together.reshape(len(x), -1)
                 left = (together**2).sum(1)
+                if own is not None:
+                    left *= np.where((own < STRATA).any(1), len(weights) / (len(weights) - STRATA), 1.0)
                 if self.basis is not None:
                     count, controls = self.basis.shape
                     left = (left - ((together @ self.basis) ** 2).sum(1)) * count / (count - controls)
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    found[i, block] = np.nan_to_num(left / (part**2).sum(1), nan=1.0)
+                    found[i, block] = np.nan_to_num(left / (weights**2 @ part.T**2), nan=1.0)
         return np.maximum(found, 1.0 if self.basis is None else LEAST_INEFFICIENT)
 
     def rhat(self, values: np.ndarray) -> np.ndarray:
@@ -160,3 +173,18 @@ class Law:
         sizes = [k for k in range(2, MOST_SHOWN + 1) if self.num_chains % k == 0 and self.num_chains > k]
         chains = values.reshape(self.num_chains, -1, values.shape[1])
         return nested_rhat(chains, max(sizes)) if sizes else split_rhat(chains)
+
+
+def _parts(parts: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """Those of some coordinates, shape ``(n, S)``; `STRATA` for -1, which is none."""
+    return np.where(behind[:, None] < 0, np.uint8(STRATA), parts.T[behind])
+
+
+def _even(values: np.ndarray, weights: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """What rows of values ``(n, S)`` are on average where their draws are of the same part, of which all have as many."""
+    rows = np.arange(len(values))[:, None]
+    cell = (parts + (STRATA + 1) * rows).ravel()
+    size = len(values) * (STRATA + 1)
+    total = np.bincount(cell, np.broadcast_to(weights, values.shape).ravel(), size)
+    mean = np.bincount(cell, (weights * values).ravel(), size) / np.maximum(total, np.finfo(float).tiny)
+    return mean[cell].reshape(values.shape)

@@ -36,7 +36,7 @@ from ..thresholds import (
     TAIL,
 )
 from .estimates import Estimates
-from .psis import tail_index
+from .psis import tail_indices
 
 ORDER = ("trusted", "caution", "untrusted")
 POINT_ESTIMATE = "a point estimate has no spread"
@@ -79,10 +79,14 @@ def monte_carlo(estimates: Estimates) -> np.ndarray:
     return np.nan_to_num(ratios.max(0), nan=np.inf, posinf=np.inf)
 
 
-def largest_noise(values: np.ndarray, estimates: Estimates) -> float:
-    """Largest of `monte_carlo` among the quantities with `values` ``(S, Q)`` that are no constants; 0 where all are."""
+def largest_noise(values: np.ndarray, estimates: Estimates, spared: int = 0) -> float:
+    """Largest of `monte_carlo`, but for so many, among the quantities with `values` ``(S, Q)`` that are no constants.
+
+    0 where all are.
+    """
     moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-    return float(monte_carlo(estimates)[moving].max(initial=0.0))
+    noise = np.sort(monte_carlo(estimates)[moving])
+    return float(noise[: max(len(noise) - spared, 1)].max(initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,12 +219,8 @@ def tail_shapes(values: np.ndarray, weights: np.ndarray | None = None, rng=None)
     """Tail index of each quantity from (weighted) draws, the worse of its two tails."""
     if weights is not None:
         values = values[np.unique(rng.choice(len(values), min(len(values), 20_000), p=weights))]
-    out = np.empty(values.shape[1])
-    centre = np.median(values, axis=0)
-    for j in range(values.shape[1]):
-        deviation = values[:, j] - centre[j]
-        out[j] = max(tail_index(deviation), tail_index(-deviation))
-    return out
+    deviation = np.ascontiguousarray((values - np.median(values, axis=0)).T)
+    return np.maximum(tail_indices(deviation), tail_indices(-deviation))
 
 
 def weighted_squares(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -231,12 +231,12 @@ def weighted_squares(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     single one among others is judged by `tail_shapes`.
     """
 
-    def index(j):
-        return tail_index(weights * (values[:, j] - weights @ values[:, j]) ** 2)
+    def index(some):
+        return tail_indices(weights * (values[:, some] - weights @ values[:, some]).T ** 2)
 
     count = values.shape[1]
-    some = [index(j) for j in np.unique(np.linspace(0, count - 1, min(count, SHARED_TAILS)).astype(int))]
-    shared = float(np.median([k for k in some if np.isfinite(k)] or [0.0]))
+    found = index(np.unique(np.linspace(0, count - 1, min(count, SHARED_TAILS)).astype(int)))
+    shared = float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else 0.0
     if shared < KHAT_TRUSTED:
         return np.full(count, shared)
-    return np.minimum(shared, [index(j) for j in range(count)])
+    return np.minimum(shared, index(slice(None)))

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...guides.structure import Structure, UnreadLinks, structure
-from ..evidence.coordinates import coordinates_named
+from ..evidence.coordinates import coordinates_named, index_of
 from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
@@ -26,6 +26,8 @@ from ..thresholds import (
     EDGES_HELD,
     ENOUGH_NOISE,
     FEW_QUANTITIES,
+    FEW_SHARED,
+    FEWEST_SHARED,
     FIRST_SHARED,
     INNER_DRAWS,
     INNER_NOISE,
@@ -33,8 +35,10 @@ from ..thresholds import (
     KHAT_LIMIT,
     KHAT_TRUSTED,
     LARGEST_ALONE,
+    LARGEST_BLOCK,
     LARGEST_SUMMED,
     LEAST_SHARED,
+    LEAST_TRIED,
     LINKED,
     MOST_SHARED_DRAWS,
     MOST_SHARED_TRIED,
@@ -46,6 +50,8 @@ from ..thresholds import (
     SAME_DENSITY,
     SHARED_PER_KEPT,
     SLACK,
+    STRATA,
+    TRIED_COORDINATES,
     TRIED_SHARED,
     UNHEARD,
     WORTH,
@@ -85,7 +91,7 @@ class SummedOut:
             state.extensible
             and state.pool is not None
             and state.rows.at_once
-            and _most(state) >= LEAST_SHARED
+            and _most(state) >= _least(state)
         )
         open_ = open_ and short(state)
         return "the joint weights leave something to establish" if open_ else None
@@ -96,7 +102,7 @@ class SummedOut:
 
     def price(self, state: State) -> float:
         """See `Stage.price`: for each draw the gradients of two coordinates, and values at the points of an integral."""
-        return LEAST_SHARED * (4 + INNER_DRAWS[0] / 2)
+        return _least(state) * (4 + INNER_DRAWS[0] / 2)
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -216,7 +222,7 @@ def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
     """With as many draws for each integral as give its log no more than such a variance, and as reach its tails."""
     if inner.exact:
         return inner
-    theta = law.sample(TRIED_SHARED, rng)
+    theta = law.sample(int(np.clip(TRIED_COORDINATES // inner.groups.dim, LEAST_TRIED, TRIED_SHARED)), rng)
     for draws in INNER_POINTS if inner.groups.size == 1 else INNER_DRAWS:
         if draws < inner.num_draws:
             continue
@@ -260,7 +266,7 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
 def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, rng) -> tuple[Sample, Inner]:
     """With more draws, of a law that follows the weights where those are not even enough."""
     most, known = _most(state), len(sample)
-    least = max(LEAST_SHARED, int(SHARED_PER_KEPT * state.num_draws))
+    least = _least(state)
     while len(sample) < most and not run.stop():
         held, count = _holds(sample, KHAT_TRUSTED, WORTH), len(sample) / 3
         if held and len(sample) >= least:
@@ -298,18 +304,35 @@ def _most(state: State) -> int:
     return min(MOST_SHARED_DRAWS, LARGEST_SUMMED // state.target.dim)
 
 
+def _least(state: State) -> int:
+    """Draws at the least: as many and a half, with four of the groups for each, as are kept; fewer of very many coordinates."""
+    dim = state.target.dim
+    kept = min(state.num_draws, LARGEST_BLOCK // dim)
+    return max(int(np.clip(FEW_SHARED // dim, FEWEST_SHARED, LEAST_SHARED)), int(SHARED_PER_KEPT * kept))
+
+
 def _noise(state: State, inner: Inner, sample: Sample) -> float:
-    """Largest Monte Carlo error of a quantity; that of some, where it is too large already."""
+    """Largest Monte Carlo error of a quantity; that of some, where it is too large already.
+
+    Of a thousand others one may have a larger one: of so many estimates of errors the largest says little.
+    """
     law = _law(inner, sample)
     values, layout = quantity_values(state.target, law.z)
-    free = np.flatnonzero(free_of(state.target, layout))
+    free, behind = np.flatnonzero(free_of(state.target, layout)), index_of(state.target, layout)
 
-    def largest(some):
+    def largest(some, spared=0):
         own = values[:, some]
-        return largest_noise(own, estimate(own, law.weights, law.inefficiencies(own)))
+        return largest_noise(own, estimate(own, law.weights, law.inefficiencies(own, behind[some])), spared)
 
-    few = largest(free[:: max(1, len(free) // FEW_QUANTITIES)])
-    return few if few > ENOUGH_NOISE or len(free) < 2 * FEW_QUANTITIES else largest(free)
+    few = np.union1d(
+        free[:: max(1, len(free) // FEW_QUANTITIES)], free[np.isin(behind[free], inner.groups.shared)]
+    )
+    found = largest(few)
+    return (
+        found
+        if found > ENOUGH_NOISE or len(free) < 2 * len(few)
+        else max(found, largest(free, len(free) // 1000))
+    )
 
 
 def _law(inner: Inner, sample: Sample) -> Law:
@@ -319,7 +342,8 @@ def _law(inner: Inner, sample: Sample) -> Law:
     repeats = u.shape[1]
     z = inner.groups.joined(np.repeat(sample.theta[good], repeats, 0), u.reshape(-1, *u.shape[2:]))
     weights = np.repeat(sample.calibrated[good] / repeats, repeats)
-    return Law("psis", z, weights, repeats=repeats, basis=sample.basis[good])
+    parts = inner.groups.joined(STRATA, sample.found.parts[good].reshape(-1, *u.shape[2:]))
+    return Law("psis", z, weights, repeats=repeats, basis=sample.basis[good], parts=parts)
 
 
 def _established(state: State, run: Run, inner: Inner, sample: Sample) -> State:

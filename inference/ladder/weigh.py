@@ -37,6 +37,7 @@ from ..thresholds import (
     LOCATION,
     SCALE,
     STOPPED_POOL,
+    TRIED_BLOCK,
 )
 from .climb import FAILURES, Line
 from .run import Run
@@ -106,8 +107,8 @@ class Weigh:
         """See `Stage.run`."""
         state, rng, density = with_law(state), run.stream(2), run.density(state)
         size, pool = pool_size(state, run.stop()), None
-        trial = size > STOPPED_POOL and _grouped(state)
-        size = STOPPED_POOL if trial else size
+        trial = size > LEAST_POOL and _grouped(state)
+        size = int(np.clip(TRIED_BLOCK // state.target.dim, LEAST_POOL, STOPPED_POOL)) if trial else size
         try:
             with interruptible():
                 pool = draw_pool(density, state.fitted, size, rng)

@@ -77,9 +77,9 @@ class Groups:
         """Coordinates of every group, shape ``(B, G, k)``; 0 for those that there are not."""
         return np.concatenate([z, np.zeros((len(z), 1))], 1)[:, self.members]
 
-    def joined(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+    def joined(self, theta: np.ndarray | int, u: np.ndarray) -> np.ndarray:
         """All coordinates ``(B, dim)`` from what is shared ``(B, D)`` and the groups' own ``(B, G, k)``."""
-        z = np.empty((len(theta), self.dim + 1))
+        z = np.empty((len(u), self.dim + 1), u.dtype)
         z[:, self.shared] = theta
         z[:, self.members] = u
         return z[:, : self.dim]

@@ -9,7 +9,8 @@ References
 ----------
 Tran, Scharth, Pitt & Kohn (2013), Importance sampling squared for Bayesian inference in latent variable models.
 Cranley & Patterson (1976), Randomization of number theoretic methods for multiple integration, SIAM J. Numer. Anal. 13.
-Hoaglin (1985), Summarizing shape numerically: the g-and-h distributions.
+McKay, Beckman & Conover (1979), A comparison of three methods for selecting values of input variables, Technometrics 21.
+Lindvall (1992), Lectures on the coupling method. Hoaglin (1985), Summarizing shape numerically: the g-and-h distributions.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ from ..thresholds import (
     OWN_MODE,
     OWN_PLACE,
     SAME_DENSITY,
+    SHIFTS,
     STANDING,
+    STRATA,
     WATCHED,
 )
 from .groups import Groups, Terms
@@ -79,6 +82,9 @@ class Integrals:
         Log density of θ and the centres of the draws, near the modes.
     slope : numpy.ndarray, shape (B, D)
         Its gradient in θ.
+    parts : numpy.ndarray of numpy.uint8, shape (B, R, G, k)
+        In which of `STRATA` parts of equal chance each draw lies, of its law given θ and the coordinates of its group before
+        it; `STRATA` for one of which that is not known.
     """
 
     log_prob: np.ndarray
@@ -87,11 +93,33 @@ class Integrals:
     edges: np.ndarray
     profile: np.ndarray
     slope: np.ndarray
+    parts: np.ndarray
 
     @classmethod
     def joined(cls, parts: Sequence[Integrals]) -> Integrals:
         """Those at several sets of θ as one."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """Points of the integrals, in sds from the modes.
+
+    Attributes
+    ----------
+    x : numpy.ndarray, shape (B, K, G, k)
+    log_prob : numpy.ndarray, shape (B, K, G)
+        Log density of the law that each alone is of.
+    first : numpy.ndarray of int, shape (B, G)
+        Which of them is one draw of a law near the posterior's.
+    share : numpy.ndarray, broadcastable to (B, K, G)
+        How probable each was to be that one.
+    """
+
+    x: np.ndarray
+    log_prob: np.ndarray
+    first: np.ndarray
+    share: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,35 +252,59 @@ class Inner:
     def _points(self) -> np.ndarray:
         return qmc.Sobol(self.groups.size, scramble=True, seed=0).random(self.num_draws)
 
-    def _base(self, count, rng) -> tuple[np.ndarray, np.ndarray]:
-        """Base draws ``(B, K, G, k)`` and their log density ``(B, K, G)``: at a lattice shifted at random.
+    def _base(self, chance: np.ndarray, rng) -> Base:
+        """Base draws at a lattice of a random shift.
 
         In one dimension the lattice is one of equal steps, whose sum is the integral of a smooth peak to many digits, in a
         coordinate whose hyperbolic sine reaches far into tails; in several it is one of equal chances, in tails as heavy as
-        is affordable. In many dimensions draws are independent, and half as many: see `_mirrored`.
+        is affordable. Its shift is the one that has the point of these chances ``(B, G, k)``. In many dimensions draws are
+        independent, and half as many: see `_mirrored`.
         """
-        size, draws, there = self.groups.size, self.num_draws, self.groups.there
+        size, draws, there, count = self.groups.size, self.num_draws, self.groups.there, len(chance)
+        first, share = np.zeros((count, len(self.groups)), int), np.float64(1 / draws)
+        if size == 1:
+            step, (below, share) = self._spacing, self._shares
+            place = np.interp(chance[..., 0], below, np.linspace(0, draws, len(below)))
+            first = np.minimum(place.astype(int), draws - 1)
+            shift = place - first
+            t = step * (np.arange(draws)[:, None] - 0.5 * draws + shift[:, None])
+            cell = np.minimum((shift * SHIFTS).astype(int), SHIFTS - 1)
+            base, log_q = np.sinh(BENT * t) / BENT, -np.log(step * draws * np.cosh(BENT * t))
+            return Base(base[..., None], log_q, first, share[cell].swapaxes(1, 2))
         if self._mirrored:
             draws //= 2
             x = rng.standard_normal((count, draws, there.sum()))
         else:
-            shift = rng.random((count, 1, len(self.groups), size))
-            if size == 1:
-                step = self._spacing
-                t = step * (np.arange(draws)[:, None, None] - 0.5 * draws + shift)
-                return np.sinh(BENT * t) / BENT, -np.log(step * draws * np.cosh(BENT * t[..., 0]))
+            first = rng.integers(0, draws, first.shape)
+            shift = (chance - self._points[first])[:, None]
             x = ndtri(np.clip(((self._points[:, None] + shift) % 1.0)[..., there], 1e-12, 1 - 1e-12))
         tail = INNER_TAIL / np.sqrt(size / 2)
         square = tail * x * x
         own = -0.5 * square * (1 + 1 / tail) - np.log(1 + square) - 0.5 * np.log(2 * np.pi)
         base = np.zeros((count, draws, *there.shape))
         base[..., there] = x * np.exp(0.5 * square)
-        return base, np.add.reduceat(own, np.cumsum(there.sum(1)) - there.sum(1), axis=-1)
+        log_q = np.add.reduceat(own, np.cumsum(there.sum(1)) - there.sum(1), axis=-1)
+        if self._mirrored:
+            base, log_q = np.concatenate([base, -base], 1), np.concatenate([log_q, log_q], 1)
+        return Base(base, log_q, first, share)
 
     @property
     def _spacing(self) -> float:
         """Step of the lattice in one dimension."""
         return max(LATTICE, LATTICE_REACH / self.num_draws)
+
+    @cached_property
+    def _shares(self) -> tuple[np.ndarray, np.ndarray]:
+        """Chances below the ends of `SHIFTS` cells of each step of the lattice, one step after the other, and of each step in a
+        cell.
+
+        They are a normal law's, divided by those of all points of one shift: every shift is as probable.
+        """
+        t = self._spacing * ((np.arange(self.num_draws * SHIFTS) + 0.5) / SHIFTS - 0.5 * self.num_draws)
+        density = np.cosh(BENT * t) * np.exp(-0.5 * (np.sinh(BENT * t) / BENT) ** 2)
+        share = density.reshape(self.num_draws, SHIFTS)
+        share = share / share.sum(0)
+        return np.concatenate([[0.0], np.cumsum(share.ravel()) / SHIFTS]), share.T.copy()
 
     def resolved(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Which groups lie where their integrals look, for one θ and u ``(1, G, k)``; shape ``(G,)``.
@@ -292,26 +344,43 @@ class Inner:
         draws = self.repeats if self.exact else self.num_draws
         each = LARGEST_INNER // max(draws * self.groups.dim, self.groups.columns.numbers)
         each = max(1, each if each < self.target.batch else each - each % self.target.batch)
-        found = [self._integrals(theta[i : i + each], rng) for i in range(0, len(theta), each)]
+        cells = self._cells(len(theta), rng)
+        found = [
+            self._integrals(theta[i : i + each], cells[i : i + each], rng) for i in range(0, len(theta), each)
+        ]
         return Integrals.joined(found)
 
-    def _weighed(self, theta, normals: Normals, rng) -> tuple[np.ndarray, ...]:
+    def _cells(self, count: int, rng) -> np.ndarray:
+        """Which share ``1 / (R STRATA)`` of its law the draw of a coordinate comes from, shape ``(count, R, G, k)``.
+
+        The R of the same θ are each of another R-th, and those of `STRATA` θ in a row each of another part of that (McKay,
+        Beckman & Conover 1979): of what θ says little of there is little noise. The orders are each coordinate's own, so that
+        the groups of one draw are independent.
+        """
+        shape = (self.repeats, len(self.groups), self.groups.size)
+        order = np.arange(STRATA, dtype=np.uint8)[:, None, None, None]
+        order = np.broadcast_to(order, (STRATA, *shape))
+        fine = np.concatenate([rng.permuted(order, axis=0) for _ in range(0, count, STRATA)])[:count]
+        first = rng.integers(0, self.repeats, (count, 1, *shape[1:]), dtype=np.uint8)
+        coarse = (first + np.arange(self.repeats, dtype=np.uint8)[:, None, None]) % self.repeats
+        return coarse * np.uint8(STRATA) + np.take_along_axis(fine, coarse.astype(int), 1)
+
+    def _within(self, cells: np.ndarray, rng) -> np.ndarray:
+        """Chances in such shares, each uniform in its own."""
+        return (cells + rng.random(cells.shape)) / (self.repeats * STRATA)
+
+    def _weighed(self, theta, normals: Normals, base: Base) -> tuple[np.ndarray, ...]:
         """Draws ``(B, K, G, k)``, log densities of groups and of what is shared there, and log weights ``(B, K, G)``."""
         groups, count = self.groups, self.num_draws
-        x, log_q = self._base(len(theta), rng)
-        u, centre = normals.root.spread(x), normals.centre[:, None]
-        if self._mirrored:
-            u, log_q = np.concatenate([centre + u, centre - u], 1), np.concatenate([log_q, log_q], 1)
-        else:
-            u += centre
+        u = normals.root.spread(base.x) + normals.centre[:, None]
         if not groups.there.all():
             u = np.where(groups.there, u, 0.0)
         flat = groups.joined(np.repeat(theta, count, 0), u.reshape(-1, len(groups), groups.size))
         parts = self.terms.of(self.target, flat).reshape(len(theta), count, -1)
         own, rest = parts[:, :, :-1], parts[:, :, -1]
-        return u, own, rest, own - log_q + normals.root.log_det[:, None]
+        return u, own, rest, own - base.log_prob + normals.root.log_det[:, None]
 
-    def _integrals(self, theta, rng) -> Integrals:
+    def _integrals(self, theta, cells, rng) -> Integrals:
         groups, count = self.groups, self.num_draws
         normals = self.at(theta)
         profile, slope = self.density(groups.joined(theta, normals.centre))
@@ -319,15 +388,18 @@ class Inner:
         volume = normals.root.log_det.sum(1) + 0.5 * groups.there.sum() * np.log(2 * np.pi)
         none = np.zeros((len(theta), len(groups)))
         if self.exact:  # the density is known from its peak
-            x = rng.standard_normal((len(theta), self.repeats, *normals.centre.shape[1:]))
+            x = ndtri(self._within(cells, rng))
             drawn = normals.centre[:, None] + normals.root.spread(x)
             drawn = np.where(groups.there, drawn, 0.0)
             value = self.terms.of(self.target, groups.joined(theta, drawn[:, 0])).sum(1)
             off = value - profile + 0.5 * np.where(groups.there, x[:, 0] ** 2, 0.0).sum((1, 2))
             # double precision does not hold a peak everywhere, as at an sd of e^-90
             log_prob = np.where(np.abs(off) < EXACT_NATS, profile + volume, -np.inf)
-            return Integrals(log_prob, drawn, value, none, profile, slope)
-        u, own, rest, log_w = self._weighed(theta, normals, rng)
+            return Integrals(log_prob, drawn, value, none, profile, slope, cells // np.uint8(self.repeats))
+        chance, tied = self._within(cells, rng), self.repeats == 1 and not self._mirrored
+        # several draws of one lattice are even among themselves, which its shift must not know of
+        base = self._base(chance[:, 0] if tied else rng.random(chance[:, 0].shape), rng)
+        u, own, rest, log_w = self._weighed(theta, normals, base)
         with np.errstate(all="ignore"):
             largest = log_w.max(1)
             weight = np.exp(log_w - largest[:, None])
@@ -335,7 +407,7 @@ class Inner:
             weight /= total[:, None]
             log_sum = np.where(np.isneginf(largest), -np.inf, largest + np.log(total))
         weight[np.broadcast_to(~np.isfinite(log_sum)[:, None], weight.shape)] = 1 / count
-        chosen = self._chosen(weight, rng)
+        chosen = self._coupled(weight, base, rng) if tied else self._below(weight, chance[..., 0])
         drawn = np.take_along_axis(u, chosen[..., None], 1)
         value = np.take_along_axis(own, chosen[:, :1], 1)[:, 0].sum(1) + rest[:, 0]
         log_prob = rest[:, 0] + (log_sum - np.log(count)).sum(1)
@@ -343,25 +415,42 @@ class Inner:
         held = log_prob - profile - volume < LAPLACE_NATS * max(len(groups), groups.there.sum() / MOST_EIGEN)
         same = np.ptp(rest, 1) <= SAME_DENSITY * (1 + np.abs(rest[:, 0]))
         edges = weight[:, 0] + weight[:, -1] if groups.size == 1 else none
-        return Integrals(np.where(held & same, log_prob, -np.inf), drawn, value, edges, profile, slope)
+        parts = cells // np.uint8(self.repeats)
+        if groups.size > 1 and not tied:  # the points are in no order
+            parts[:] = STRATA
+        log_prob = np.where(held & same, log_prob, -np.inf)
+        return Integrals(log_prob, drawn, value, edges, profile, slope, parts)
 
     def heaviest(self, theta: np.ndarray, rng: np.random.Generator) -> float:
         """Largest k̂ of the weights of a group's draws, of the groups whose draws are worth least."""
         if self.exact or self.groups.size == 1:
             return -np.inf
-        log_w = self._weighed(theta, self.at(theta), rng)[-1]
+        base = self._base(rng.random((len(theta), len(self.groups), self.groups.size)), rng)
+        log_w = self._weighed(theta, self.at(theta), base)[-1]
         log_w = log_w - logsumexp(log_w, axis=1, keepdims=True)
         worth = 1 / np.exp(logsumexp(2 * log_w, axis=1)).mean(0)
         return max(smooth(log_w[:, :, g].ravel())[1] for g in np.argsort(worth)[:WATCHED])
 
-    def _chosen(self, weight: np.ndarray, rng) -> np.ndarray:
-        """Which of the draws ``(B, K, G)`` are kept, by their weights, shape ``(B, R, G)``: one of each R-th of the mass."""
-        first = rng.integers(0, self.repeats, (len(weight), 1, len(self.groups)))  # of each group's own
-        part = (first + np.arange(self.repeats)[:, None]) % self.repeats
-        at = (part + rng.random((len(weight), 1, len(self.groups)))) / self.repeats
+    def _below(self, weight: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """Which of the draws ``(B, K, G)`` are kept, shape ``(B, R, G)``: where the weights below come to the chances."""
         below = np.cumsum(weight, 1)
-        found = np.stack([(below < at[:, r, None]).sum(1) for r in range(self.repeats)], 1)
+        found = np.stack([(below < at[:, None]).sum(1) for at in chance.swapaxes(0, 1)], 1)
         return np.minimum(found, weight.shape[1] - 1)
+
+    def _coupled(self, weight: np.ndarray, base: Base, rng) -> np.ndarray:
+        """Which of the draws ``(B, K, G)`` is kept, by their weights, shape ``(B, 1, G)``.
+
+        It is the point that the lattice was laid through, as often as its weight allows, and otherwise one of those that have
+        more weight than their share: a maximal coupling (Lindvall 1992), so that where the posterior is near normal draws lie
+        where their chances say.
+        """
+        share, chosen = np.broadcast_to(base.share, weight.shape), base.first.copy()
+        own, fair = (np.take_along_axis(of, chosen[:, None], 1)[:, 0] for of in (weight, share))
+        row, group = np.nonzero(rng.random(chosen.shape) * fair > own)
+        more = np.cumsum(np.maximum(weight[row, :, group] - share[row, :, group], 0.0), 1)
+        found = (more < rng.random((len(row), 1)) * more[:, -1:]).sum(1)
+        chosen[row, group] = np.minimum(found, weight.shape[1] - 1)
+        return chosen[:, None]
 
     # -- how it is made --------------------------------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class Dense:
     @property
     def log_det(self) -> np.ndarray:
         """Log absolute determinant, shape ``(B, G)``."""
+        if self.matrix.shape[-1] == 1:
+            return np.log(np.abs(self.matrix[..., 0, 0]))
         return np.linalg.slogdet(self.matrix)[1]
 
     @property
@@ -59,14 +61,20 @@ class Dense:
 
     def spread(self, x: np.ndarray) -> np.ndarray:
         """Products with base coordinates ``(B, C, G, k)``; B may be one on either side."""
+        if self.matrix.shape[-1] == 1:
+            return self.matrix[:, None, ..., 0] * x
         return np.einsum("bgij,bcgj->bcgi", self.matrix, x)
 
     def share(self, v: np.ndarray) -> np.ndarray:
         """Products of the transpose with ``(B, C, G, k)``."""
+        if self.matrix.shape[-1] == 1:
+            return self.spread(v)
         return np.einsum("bgij,bcgi->bcgj", self.matrix, v)
 
     def white(self, v: np.ndarray) -> np.ndarray:
         """Base coordinates of ``(B, C, G, k)``."""
+        if self.matrix.shape[-1] == 1:
+            return v / self.matrix[:, None, ..., 0]
         return np.linalg.solve(self.matrix[:, None], v[..., None])[..., 0]
 
     def scaled(self, own: np.ndarray) -> Dense:
@@ -92,6 +100,8 @@ def _triangular(curvature) -> np.ndarray:
 
 
 def _eigen(curvature, there) -> np.ndarray:
+    if there.shape[1] == 1:
+        return 1 / np.sqrt(np.maximum(np.abs(curvature), FLATTEST))
     curvature = curvature.copy()
     group, place = np.nonzero(~there)  # last of all, and apart: the others' trace is below
     curvature[:, group, place, place] = there.shape[1] + 1.0

@@ -11,7 +11,7 @@ import numpy as np
 from ...ppl.masks import hide
 from ...ppl.model import Program
 from ...ppl.sites import element_labels
-from ..evidence.coordinates import Coordinates
+from ..evidence.coordinates import Coordinates, index_of
 from ..evidence.estimates import Estimates
 from ..evidence.finding import Finding, Findings
 from ..evidence.judging import verdicts_of
@@ -108,7 +108,8 @@ def _judged(
     mirrored = outcome.mirrored(lambda z: quantity_values(target, z)[0], values)
     if outcome.frame is not None and target.dim > LARGEST_DENSE and law.kind != "mcmc":
         known = Coordinates.of(target, layout, outcome.frame.mean, outcome.sd)
-    return *verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known), mirrored
+    behind = index_of(target, layout)
+    return *verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known, behind), mirrored
 
 
 def _of_program(program: Program, target: Any, z: np.ndarray) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from elboroom.inference.marginal.inner import Inner, Integrals
 from elboroom.inference.marginal.outer import Kernels, Sample
 from elboroom.inference.marginal.warp import GammaRatio, Guarded, LogCut, LogInverse, Warp
 from elboroom.inference.run.watch import Watch
-from elboroom.inference.thresholds import EDGES_HELD
+from elboroom.inference.thresholds import EDGES_HELD, STRATA
 from scipy import stats
 from scipy.integrate import quad
 
@@ -51,6 +51,16 @@ def herds(y, n):
     u = er.sample("u", er.Normal(0, scale).expand([len(y)]).to_event(1))
     with er.plate("herd", len(y)):
         er.observe("y", er.Binomial(n, logits=level + u), y)
+
+
+@er.model
+def slopes(x, group, y):
+    log_scale = er.sample("log_scale", er.Normal(0, 1))
+    with er.plate("group", er.levels(group)):
+        a = er.sample("a", er.Normal(0, er.math.exp(log_scale)))
+        b = er.sample("b", er.Normal(0, er.math.exp(log_scale)))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Bernoulli(logits=a[group] + b[group] * x), y)
 
 
 @er.model
@@ -233,9 +243,11 @@ def test_integrals_of_counts_are_those_of_quadrature(rng):
         assert ratio.mean() == pytest.approx(1.0, abs=4 * ratio.std() / np.sqrt(200) + 1e-6)
 
 
-def test_draws_of_a_group_are_of_its_law_given_what_is_shared(rng):
+@pytest.mark.parametrize(("num_draws", "repeats"), [(6, 1), (12, 1), (12, 4)])
+def test_draws_of_a_group_are_of_its_law_given_what_is_shared(num_draws, repeats, rng):
     target = herds(*COUNTS).target().centred({"u": 1.0})
-    inner = replace(inner_of(target, 0.1 * rng.normal(size=target.dim), rng), num_draws=12, repeats=4)
+    inner = inner_of(target, 0.1 * rng.normal(size=target.dim), rng)
+    inner = replace(inner, num_draws=num_draws, repeats=repeats)
     u = inner.integrals(np.tile([[-0.5, 0.2]], (4000, 1)), rng).u
     scale = np.exp(0.2)
     for g, (y, n) in enumerate(zip(*COUNTS, strict=True)):
@@ -244,11 +256,64 @@ def test_draws_of_a_group_are_of_its_law_given_what_is_shared(rng):
         p /= p.sum()
         mean = p @ grid
         sd = np.sqrt(p @ (grid - mean) ** 2)
-        for r in range(4):  # each of those of one θ is a draw by itself
+        for r in range(repeats):  # each of those of one θ is a draw by itself
             assert abs(u[:, r, g, 0].mean() - mean) < 4 * sd / np.sqrt(4000)
             assert u[:, r, g, 0].std() == pytest.approx(sd, rel=0.05)
     flat = u[:, 0, :, 0]
     assert np.abs(np.corrcoef(flat.T) - np.eye(6)).max() < 0.07  # groups are independent of each other
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_draws_of_several_coordinates_are_of_their_law(repeats, rng):
+    """A slope and an intercept of a few binary outcomes, against a grid."""
+    x, y = np.array([-1.0, 0.0, 1.0, 2.0]), np.array([0, 1, 1, 1])
+    target = slopes(np.tile(x, 5), np.repeat(np.arange(5), 4), np.tile(y, 5)).target()
+    target = target.centred({"a": 1.0, "b": 1.0})
+    inner = replace(inner_of(target, np.zeros(target.dim), rng), num_draws=16, repeats=repeats)
+    assert (inner.groups.size, inner.exact) == (2, False)
+    u = inner.integrals(np.full((4000, 1), 0.3), rng).u
+    a, b = np.meshgrid(np.linspace(-6, 6, 301), np.linspace(-6, 6, 301), indexing="ij")
+    p = np.exp(-0.5 * (a**2 + b**2) / np.exp(0.6))
+    for at, outcome in zip(x, y, strict=True):
+        p = p / (1 + np.exp((1 - 2 * outcome) * (a + b * at)))
+    p /= p.sum()
+    for j, grid in enumerate((a, b)):
+        mean = (p * grid).sum()
+        sd = np.sqrt((p * (grid - mean) ** 2).sum())
+        # 16 points of two dimensions: a draw of each is one by its weight among them
+        assert np.abs(u[..., j].mean((0, 1)) - mean).max() < 0.06 * sd
+        assert u[..., j].std((0, 1)) == pytest.approx(np.full(5, sd), rel=0.05)
+
+
+@pytest.mark.parametrize(("outcome", "most"), [("normal", 0.15), ("counts", 0.3)])
+def test_draws_of_groups_are_even_and_their_noise_is_known(outcome, most, rng):
+    """Where weights are even, what θ says little of has little noise: as the estimates say, in repeats of the whole."""
+    if outcome == "normal":
+        y = 3 * rng.standard_normal(30)
+        target = schools(y, np.full(30, 1.0)).target().centred({"theta": 1.0})
+        z = np.r_[0.0, 1.0, y]
+    else:
+        y = rng.binomial(40, 0.5, 30)
+        target = herds(y, np.full(30, 40)).target().centred({"u": 1.0})
+        z = np.zeros(32)
+    inner = inner_of(target, z, rng)
+    theta = z[inner.groups.shared] + 0.02 * rng.standard_normal((256, 2))
+    basis = np.full((256, 1), 1 / 16)
+    behind, found, stated, plain = inner.groups.members[:, 0], [], [], []
+    for _ in range(100):
+        drawn = inner.integrals(theta, rng)
+        joint = inner.groups.joined(theta, drawn.u[:, 0])
+        parts = inner.groups.joined(STRATA, drawn.parts[:, 0])
+        law = Law("psis", joint, np.full(256, 1 / 256), basis=basis, parts=parts)
+        values = joint[:, behind]
+        told = estimate(values, law.weights, law.inefficiencies(values, behind))
+        found.append([told.mean, told.sd, *told.quantiles[[0, 2]]])
+        stated.append([told.mean_se, told.sd_se, *told.quantile_se[[0, 2]]])
+        plain.append(estimate(values).mean_se)
+    spread, stated = np.std(found, 0, ddof=1), np.sqrt(np.mean(np.square(stated), 0))
+    assert (spread[0] ** 2 / np.mean(np.square(plain), 0)).mean() < most
+    ratio = np.sqrt((spread**2 / stated**2).mean(1))  # of 30 groups
+    assert np.all((ratio > 0.6) & (ratio < 1.1))
 
 
 def test_groups_with_modes_of_their_own_are_told(rng):
@@ -311,7 +376,8 @@ def known(log_prob, slope):
     def integrals(theta, rng):
         nothing = np.zeros((len(theta), 1, 0, 0))
         value = log_prob(theta)
-        return Integrals(value, nothing, value, np.zeros((len(theta), 0)), value, slope(theta))
+        edges, parts = np.zeros((len(theta), 0)), nothing.astype(np.uint8)
+        return Integrals(value, nothing, value, edges, value, slope(theta), parts)
 
     return integrals
 
