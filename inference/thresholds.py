@@ -504,6 +504,8 @@ PROBABILITIES = (0.05, 0.5, 0.95)
 """Quantiles of a summary."""
 COLUMNS = 4
 """Quantities whose draws are worked on at once: those of 30,000 draws are 1 MB, by the size of a cache."""
+SHAPED, NOISY = 256, 2048
+"""Quantities whose tails, and whose noise, are looked at together: of more there would be copies of all draws."""
 ESTIMATED = 2**17
 """Values of quantities that are worked on at once, 1 MB in double precision, by the size of a cache."""
 FEW_OF_DRAWS = 4096

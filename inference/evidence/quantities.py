@@ -15,15 +15,22 @@ def quantity_values(target, z) -> tuple[np.ndarray, list]:
     tuple
         Array ``(S, Q)`` and a list of ``(site name, shape)`` in column order.
     """
-    constrained = target.constrain(z)
-    layout, columns = [], []
-    for site in target.trace.by_role("latent", "deterministic"):
-        value = constrained[site.name]
-        if value.dtype.kind not in "fiub":
-            continue
-        layout.append((site.name, value.shape[1:]))
-        columns.append(value.reshape(len(z), -1).astype(np.float64))
-    return np.concatenate(columns, 1) if columns else np.zeros((len(z), 0)), layout
+    each = target.constrain_batch
+    some = target.constrain(z[:each])
+    columns = [
+        (site.name, some[site.name].shape[1:])
+        for site in target.trace.by_role("latent", "deterministic")
+        if some[site.name].dtype.kind in "fiub"
+    ]
+    values = np.empty((len(z), sum(int(np.prod(shape, dtype=int)) for _, shape in columns)))
+    for start in range(0, len(z), each):  # of very many quantities there is no second copy
+        some = some if start == 0 else target.constrain(z[start : start + each])
+        place = 0
+        for name, shape in columns:
+            size = int(np.prod(shape, dtype=int))
+            values[start : start + each, place : place + size] = some[name].reshape(len(some[name]), -1)
+            place += size
+    return values, columns
 
 
 def free_of(target, layout) -> np.ndarray:

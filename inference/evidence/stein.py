@@ -168,6 +168,6 @@ def directions(x: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.nda
     centred = x - weights @ x
     gram = (weights[:, None] * centred).T @ centred
     gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram))
-    slope = np.linalg.solve(gram, (weights[:, None] * centred).T @ (values - weights @ values)).T
+    slope = np.linalg.solve(gram, (weights[:, None] * centred).T @ values).T
     norm = np.linalg.norm(slope, axis=1, keepdims=True)
     return slope / np.where(norm > 0, norm, 1.0)

@@ -8,6 +8,7 @@ and 95% quantiles by less than 0.25 sd, with the Monte Carlo error of each at mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +32,13 @@ from ..thresholds import (
     SCALE,
     SCALE_CAUTION,
     SD,
+    SHAPED,
     SHARED_TAILS,
     STRICTNESS,
     TAIL,
 )
-from .estimates import Estimates
+from .estimates import Estimates, estimate
+from .law import Law
 from .psis import tail_indices
 
 ORDER = ("trusted", "caution", "untrusted")
@@ -79,14 +82,19 @@ def monte_carlo(estimates: Estimates) -> np.ndarray:
     return np.nan_to_num(ratios.max(0), nan=np.inf, posinf=np.inf)
 
 
-def largest_noise(values: np.ndarray, estimates: Estimates, spared: int = 0) -> float:
-    """Largest of `monte_carlo`, but for so many, among the quantities with `values` ``(S, Q)`` that are no constants.
+def largest_noise(values: np.ndarray, estimates: Estimates) -> float:
+    """Largest of `monte_carlo` among the quantities with `values` ``(S, Q)`` that are no constants; 0 where all are."""
+    return float(_moving(values, estimates).max(initial=0.0))
 
-    0 where all are.
-    """
+
+def noise_of(law: Law, values: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """`monte_carlo` of a law's quantities with `values` ``(S, Q)``, 0 for constants; see `Law.inefficiencies`."""
+    return _moving(values, estimate(values, law.weights, law.inefficiencies(values, behind)))
+
+
+def _moving(values: np.ndarray, estimates: Estimates) -> np.ndarray:
     moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
-    noise = np.sort(monte_carlo(estimates)[moving])
-    return float(noise[: max(len(noise) - spared, 1)].max(initial=0.0))
+    return np.where(moving, monte_carlo(estimates), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +225,15 @@ def _grade(tests) -> tuple[str, str, float]:
 
 def tail_shapes(values: np.ndarray, weights: np.ndarray | None = None, rng=None) -> np.ndarray:
     """Tail index of each quantity from (weighted) draws, the worse of its two tails."""
+    chosen: Any = slice(None)
     if weights is not None:
-        values = values[np.unique(rng.choice(len(values), min(len(values), 20_000), p=weights))]
-    deviation = np.ascontiguousarray((values - np.median(values, axis=0)).T)
-    return np.maximum(tail_indices(deviation), tail_indices(-deviation))
+        chosen = np.unique(rng.choice(len(values), min(len(values), 20_000), p=weights))
+    found = []
+    for start in range(0, values.shape[1], SHAPED):
+        own = np.ascontiguousarray(values[chosen, start : start + SHAPED].T)
+        deviation = own - np.median(own, axis=1, keepdims=True)
+        found.append(np.maximum(tail_indices(deviation), tail_indices(-deviation)))
+    return np.concatenate([np.zeros(0), *found])
 
 
 def weighted_squares(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

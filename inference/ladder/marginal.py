@@ -11,13 +11,12 @@ import scipy.sparse as sp
 
 from ...guides.structure import Structure, UnreadLinks, structure
 from ..evidence.coordinates import coordinates_named, index_of
-from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.pool import Pool
 from ..evidence.quantities import free_of, quantity_values
 from ..evidence.stein import SharedStein, stein
-from ..evidence.verdicts import largest_noise
+from ..evidence.verdicts import noise_of
 from ..marginal.groups import Groups, Terms
 from ..marginal.inner import Inner
 from ..marginal.outer import Kernels, Sample, whitened
@@ -43,6 +42,7 @@ from ..thresholds import (
     MOST_SHARED_DRAWS,
     MOST_SHARED_TRIED,
     NEGLIGIBLE_SHARE,
+    NOISY,
     PROBES,
     REPEATS,
     ROUGH_NOISE,
@@ -320,19 +320,17 @@ def _noise(state: State, inner: Inner, sample: Sample) -> float:
     values, layout = quantity_values(state.target, law.z)
     free, behind = np.flatnonzero(free_of(state.target, layout)), index_of(state.target, layout)
 
-    def largest(some, spared=0):
-        own = values[:, some]
-        return largest_noise(own, estimate(own, law.weights, law.inefficiencies(own, behind[some])), spared)
+    def noise(some):
+        blocks = (some[i : i + NOISY] for i in range(0, len(some), NOISY))
+        return np.concatenate([noise_of(law, values[:, own], behind[own]) for own in blocks])
 
     few = np.union1d(
         free[:: max(1, len(free) // FEW_QUANTITIES)], free[np.isin(behind[free], inner.groups.shared)]
     )
-    found = largest(few)
-    return (
-        found
-        if found > ENOUGH_NOISE or len(free) < 2 * len(few)
-        else max(found, largest(free, len(free) // 1000))
-    )
+    largest = noise(few).max()
+    if largest > ENOUGH_NOISE or len(free) < 2 * len(few):
+        return largest
+    return max(largest, np.sort(noise(free))[-1 - len(free) // 1000])
 
 
 def _law(inner: Inner, sample: Sample) -> Law:
