@@ -17,7 +17,7 @@ from .centring import KEY
 from .errors import OutOfMemoryError, UnsupportedError, explain, in_short
 from .rows import subset
 from .sites import ModelTrace, Site, element_labels
-from .thresholds import BATCH, CONSTRAINED, LARGEST_CONSTRAINED, LARGEST_WORK
+from .thresholds import BATCH, CONSTRAINED, LARGEST_CONSTRAINED, LARGEST_WORK, READ_AT_ONCE
 from .units import units
 
 
@@ -127,7 +127,7 @@ class Target:
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
         self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
-        self.batch = BATCH if self.work <= LARGEST_WORK else 1
+        self.batch = 1 << int(np.clip(READ_AT_ONCE // self.work, 1, BATCH)).bit_length() - 1
 
     @classmethod
     def of(cls, program, backend: str = "jax", dtype=None, device: str = "auto") -> Target:

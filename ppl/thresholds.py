@@ -44,10 +44,14 @@ LINE_HEIGHT = 15
 # -- memory and speed of a target ------------------------------------------------------------------------
 
 BATCH = 32
-"""Rows of one compiled call of a density: of one size, so that one program serves any number. Chosen by hand: short of
-waste by padding where few are asked for, and long enough for vector units."""
+"""Rows of one compiled call of a density, at the most: of one size, so that one program serves any number. Chosen by hand:
+short of waste by padding where few are asked for, and long enough for vector units."""
+READ_AT_ONCE = 2**19
+"""Numbers that the gradients of one call read, from which on it has fewer rows: what it then computes on the way is some 30 MB
+in double precision, and beyond that comes fresh from the system with every call (glibc's largest threshold), at five times
+the time of the gradients themselves."""
 LARGEST_WORK = 2**17
-"""Numbers that one gradient reads, above which rows go one by one: 1 MB in double precision, by the size of a cache."""
+"""Numbers that one gradient reads, up to which a file has a check of the density. Chosen by hand."""
 CONSTRAINED = 2**23
 """Numbers of one call that computes values of sites: 64 MB in double precision, by memory."""
 LARGEST_CONSTRAINED = 1024
