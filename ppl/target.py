@@ -17,7 +17,7 @@ from .centring import KEY
 from .errors import OutOfMemoryError, UnsupportedError, explain, in_short
 from .rows import subset
 from .sites import ModelTrace, Site, element_labels
-from .thresholds import BATCH, CONSTRAINED, LARGEST_CONSTRAINED, LARGEST_WORK, READ_AT_ONCE
+from .thresholds import BATCH, CONSTRAINED, LARGEST_CONSTRAINED, READ_AT_ONCE
 from .units import units
 
 

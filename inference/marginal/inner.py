@@ -261,16 +261,16 @@ class Inner:
         independent, and half as many: see `_mirrored`.
         """
         size, draws, there, count = self.groups.size, self.num_draws, self.groups.there, len(chance)
-        first, share = np.zeros((count, len(self.groups)), int), np.float64(1 / draws)
+        first, share = np.zeros((count, len(self.groups)), int), np.full(1, 1 / draws)
         if size == 1:
-            step, (below, share) = self._spacing, self._shares
+            step, (below, of_cell) = self._spacing, self._shares
             place = np.interp(chance[..., 0], below, np.linspace(0, draws, len(below)))
             first = np.minimum(place.astype(int), draws - 1)
             shift = place - first
             t = step * (np.arange(draws)[:, None] - 0.5 * draws + shift[:, None])
             cell = np.minimum((shift * SHIFTS).astype(int), SHIFTS - 1)
             base, log_q = np.sinh(BENT * t) / BENT, -np.log(step * draws * np.cosh(BENT * t))
-            return Base(base[..., None], log_q, first, share[cell].swapaxes(1, 2))
+            return Base(base[..., None], log_q, first, of_cell[cell].swapaxes(1, 2))
         if self._mirrored:
             draws //= 2
             x = rng.standard_normal((count, draws, there.sum()))
