@@ -13,7 +13,7 @@ import numpy as np
 from ...ppl import files
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
-from ...ppl.target import LARGEST_WORK
+from ...ppl.thresholds import LARGEST_WORK
 from ...ppl.tree import variable_name
 from ..thresholds import PROBE_DRAWS, RESOLVED_SD
 from .groups import ON_REQUEST, lazy_tree, version
