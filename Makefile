@@ -52,7 +52,10 @@ bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/figures.py
 	$(BIN)/python benchmarks/scaling.py --peers --free
+	$(BIN)/python benchmarks/many_groups.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/hierarchies.py
+	$(BIN)/python benchmarks/series.py
 	$(BIN)/python benchmarks/modes.py
 	$(BIN)/python benchmarks/refine.py
 	$(BIN)/python benchmarks/refine.py --gate
