@@ -234,7 +234,7 @@ def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
             continue
         heard = known & (level > np.median(level[known]) - UNHEARD)
         if (apart[heard] ** 2).mean() < 2 * noise:
-            if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta, rng) < KHAT_LIMIT:
+            if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta[heard], rng) < KHAT_LIMIT:
                 return inner
     return None
 
