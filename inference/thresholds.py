@@ -175,6 +175,8 @@ KERNELS_HELP, MOMENTS = 12, 4000
 coordinates."""
 FARTHEST_SCORE = 37.0
 """Normal score of the least probability in double precision: no value lies beyond."""
+MAPPED, SAME_SCORE = 5.0, 1e-5
+"""Normal scores up to which a map has to be the inverse of its inverse, to within such a difference."""
 CUT_NEAR = 1e-5
 """Distance from the cut, in sds of the normal, up to which its density is flat."""
 GUARD, GUARDED, HALVINGS = 0.02, 5.0, 60

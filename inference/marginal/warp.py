@@ -46,7 +46,9 @@ from ..thresholds import (
     GUARD,
     GUARDED,
     HALVINGS,
+    MAPPED,
     OUTERMOST,
+    SAME_SCORE,
 )
 
 
@@ -225,7 +227,8 @@ class GammaRatio:
     def score(self, x: np.ndarray) -> np.ndarray:
         """See `Bend`."""
         t = (x - self.loc) / self.scale
-        upper = betainc(self.a, self.b, expit(t)) > 0.5
+        # below 0 the lower tail has the digits, and may be more than half
+        upper = betainc(self.a, self.b, expit(t)) > np.where(t < 0, 0.9, 0.5)
         low, high = (
             ndtri_exp(self._log_below(t, self.a, self.b)),
             -ndtri_exp(self._log_below(-t, self.b, self.a)),
@@ -241,13 +244,17 @@ class GammaRatio:
 
 
 def _quantile(score: np.ndarray, a: float, b: float) -> np.ndarray:
-    """Logit of the lower quantile at a score of at most 0."""
-    p = ndtr(score)
+    """Logit of the lower quantile at a score of at most 0: where it is near 1, by the upper tail, whose digits there are."""
+    low = _tail(score, a, b)
+    return np.where(low < 0, low, -_tail(-score, b, a))
+
+
+def _tail(score: np.ndarray, a: float, b: float) -> np.ndarray:
+    """Logit of the quantile at a score; of the first term of the series where it is below what double precision holds."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = betaincinv(a, b, p)
+        x = betaincinv(a, b, ndtr(score))
         found = logit(x)
-    tail = (log_ndtr(score) + np.log(a) + betaln(a, b)) / a  # of the first term of the series
-    return np.where(x > 1e-290, found, tail)
+    return np.where(x > 1e-290, found, (log_ndtr(score) + np.log(a) + betaln(a, b)) / a)
 
 
 @dataclass(frozen=True, eq=False)
@@ -428,5 +435,10 @@ def _fitted(kind, x: np.ndarray, weights: np.ndarray, size: float) -> tuple[floa
         or np.abs(found.x[2:]).max(initial=0) > BENT_MOST
     ):
         return -np.inf, None
+    bend, scores = kind.free_of(found.x), np.linspace(-MAPPED, MAPPED, 41)
+    with np.errstate(all="ignore"):  # a map that double precision does not hold is not that of the density
+        apart = np.abs(bend.score(bend.value(scores)) - scores)
+    if not (apart < SAME_SCORE).all():
+        return -np.inf, None
     # Schwarz's price of free numbers
-    return -float(found.fun) - 0.5 * len(start) * np.log(size) / size, kind.free_of(found.x)
+    return -float(found.fun) - 0.5 * len(start) * np.log(size) / size, bend

@@ -367,6 +367,23 @@ def test_a_bend_is_that_of_the_draws(rng):
     assert warp.pulled(x, scores, gradient) == pytest.approx(-scores, abs=1e-6)
 
 
+def test_a_bend_has_a_value_at_every_score():
+    """Where the lower half of a law reaches to a logit whose probability rounds to 1, the upper tail has its digits."""
+    law, scores = GammaRatio(-4.180347, 0.007891751, 0.0056144975, 0.079268844), np.linspace(-7, 7, 281)
+    with np.errstate(all="ignore"):
+        assert law.score(law.value(scores)) == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_bend_that_is_no_map_is_not_taken(rng, monkeypatch):
+    """Draws of a law whose map loses some would not be of its density: weights would be wrong, and trusted."""
+    x, weights = np.log(rng.gamma(0.5, size=(2000, 1))), np.full(2000, 1 / 2000)
+    plain = np.array([False])
+    assert isinstance(Warp.of(x, weights, plain).bends[0], GammaRatio)
+    value = GammaRatio.value
+    monkeypatch.setattr(GammaRatio, "value", lambda law, s: np.where(np.abs(s) < 0.2, -np.inf, value(law, s)))
+    assert Warp.of(x, weights, plain).bends == (None,)
+
+
 # -- draws of what is shared -------------------------------------------------------------------------------
 
 
