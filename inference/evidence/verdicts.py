@@ -64,8 +64,8 @@ def worst(verdicts) -> str:
     return max(known, key=ORDER.index) if known else "untrusted"
 
 
-NOISE = "Monte Carlo error"
-"""How a reason begins that more draws would mend."""
+NOISE, HEAVY = "Monte Carlo error", "its tails are too heavy for moments"
+"""How a reason begins that more draws would mend, and one that no draws would."""
 
 
 def monte_carlo(estimates: Estimates) -> np.ndarray:
@@ -183,7 +183,7 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
             SCALE_CAUTION,
             "an error of {:.2f} in its variance is not excluded (Stein residual)",
         ),
-        (e.shape[j], TAIL, NO_SD, "its tails are too heavy for moments (tail k̂ {:.2f})"),
+        (e.shape[j], TAIL, NO_SD, f"{HEAVY} (tail k̂ {{:.2f}})"),
         (
             e.squares[j],
             KHAT_TRUSTED,

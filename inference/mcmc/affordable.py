@@ -9,7 +9,7 @@ import numpy as np
 from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
 from ..evidence.quantities import free_of, quantity_values
-from ..evidence.verdicts import NOISE, ORDER
+from ..evidence.verdicts import HEAVY, NOISE, ORDER
 from ..posterior.make import with_line
 from ..posterior.record import Record
 from ..run.trail import Trail
@@ -74,12 +74,15 @@ def _hopeless(record: Record) -> str | None:
         return (
             f"not run: {len(short)} of {len(record.judged)} quantities fall short, but for what others tell"
         )
-    if all(reason.startswith("symmetric under") for reason in short):
-        return "not run: chains would show one of the equal modes"
-    pool = outcome.pool
-    if pool is not None and outcome.law.kind == "psis" and outcome.khat < KHAT_TRUSTED:
-        if pool.size > LEAST_MENDED and noise:
-            return "not run: the weights have more effective draws than chains would"
+    vain, pool = {"symmetric under": "chains would show one of the equal modes"}, outcome.pool
+    weighed = outcome.law.kind == "psis" and outcome.khat < KHAT_TRUSTED
+    if weighed:
+        vain[HEAVY] = "tails that are too heavy for moments are so for chains too"
+    for words, why in vain.items():
+        if all(reason.startswith(words) for reason in short):
+            return f"not run: {why}"
+    if pool is not None and weighed and noise and pool.size > LEAST_MENDED:
+        return "not run: the weights have more effective draws than chains would"
     return None
 
 

@@ -9,7 +9,7 @@ from elboroom.guides import Affine
 from elboroom.inference.evidence.judging import verdicts_of
 from elboroom.inference.evidence.mixing import effective_sizes, nested_rhat, split_rhat
 from elboroom.inference.evidence.quantities import quantity_values
-from elboroom.inference.evidence.verdicts import NOISE
+from elboroom.inference.evidence.verdicts import HEAVY, NOISE
 from elboroom.inference.mcmc import affordable, nuts
 from elboroom.inference.mcmc import refine as room
 from elboroom.inference.posterior.posterior import Posterior, record_of
@@ -202,6 +202,7 @@ NOISY = f"{NOISE}: of the 95% quantile"
         (2, "untrusted", "tails too heavy", None),
         (3, "caution", NOISY, "more effective draws than chains"),
         (3, "caution", "tails too heavy", None),
+        (3, "caution", f"{HEAVY} (tail k̂ 0.44)", "so for chains too"),
     ],
 )
 def test_chains_are_not_begun_for_few_quantities_or_for_less_noise_than_theirs(
