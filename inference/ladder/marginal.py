@@ -266,7 +266,8 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
 def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, rng) -> tuple[Sample, Inner]:
     """With more draws, of a law that follows the weights where those are not even enough."""
     most, known = _most(state), len(sample)
-    least = _least(state)
+    kept = min(state.num_draws, LARGEST_BLOCK // state.target.dim)
+    least = max(_least(state), int(SHARED_PER_KEPT * kept))
     while len(sample) < most and not run.stop():
         held, count = _holds(sample, KHAT_TRUSTED, WORTH), len(sample) / 3
         if held and len(sample) >= least:
@@ -305,10 +306,8 @@ def _most(state: State) -> int:
 
 
 def _least(state: State) -> int:
-    """Draws at the least: as many and a half, with four of the groups for each, as are kept; fewer of very many coordinates."""
-    dim = state.target.dim
-    kept = min(state.num_draws, LARGEST_BLOCK // dim)
-    return max(int(np.clip(FEW_SHARED // dim, FEWEST_SHARED, LEAST_SHARED)), int(SHARED_PER_KEPT * kept))
+    """Draws at the least, fewer of very many coordinates."""
+    return int(np.clip(FEW_SHARED // state.target.dim, FEWEST_SHARED, LEAST_SHARED))
 
 
 def _noise(state: State, inner: Inner, sample: Sample) -> float:
@@ -328,7 +327,7 @@ def _noise(state: State, inner: Inner, sample: Sample) -> float:
         free[:: max(1, len(free) // FEW_QUANTITIES)], free[np.isin(behind[free], inner.groups.shared)]
     )
     largest = noise(few).max()
-    if largest > ENOUGH_NOISE or len(free) < 2 * len(few):
+    if largest > ENOUGH_NOISE or len(few) == len(free):
         return largest
     return max(largest, np.sort(noise(free))[-1 - len(free) // 1000])
 

@@ -106,9 +106,11 @@ class Weigh:
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
         state, rng, density = with_law(state), run.stream(2), run.density(state)
-        size, pool = pool_size(state, run.stop()), None
-        trial = size > LEAST_POOL and _grouped(state)
-        size = int(np.clip(TRIED_BLOCK // state.target.dim, LEAST_POOL, STOPPED_POOL)) if trial else size
+        stopped, pool = run.stop(), None
+        size = pool_size(state, stopped)
+        tried = int(np.clip(TRIED_BLOCK // state.target.dim, LEAST_POOL, STOPPED_POOL))
+        trial = not stopped and size > tried and _grouped(state)
+        size = tried if trial else size
         try:
             with interruptible():
                 pool = draw_pool(density, state.fitted, size, rng)

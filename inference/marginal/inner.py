@@ -108,6 +108,7 @@ class Base:
     Attributes
     ----------
     x : numpy.ndarray, shape (B, K, G, k)
+        Half of them where the others are their mirror images.
     log_prob : numpy.ndarray, shape (B, K, G)
         Log density of the law that each alone is of.
     first : numpy.ndarray of int, shape (B, G)
@@ -285,7 +286,7 @@ class Inner:
         base[..., there] = x * np.exp(0.5 * square)
         log_q = np.add.reduceat(own, np.cumsum(there.sum(1)) - there.sum(1), axis=-1)
         if self._mirrored:
-            base, log_q = np.concatenate([base, -base], 1), np.concatenate([log_q, log_q], 1)
+            log_q = np.concatenate([log_q, log_q], 1)
         return Base(base, log_q, first, share)
 
     @property
@@ -327,6 +328,11 @@ class Inner:
         return near | (inside & level)
 
     @property
+    def _tied(self) -> bool:
+        """Whether the lattice is laid through the draw: several are even among themselves, which its shift must not know of."""
+        return self.repeats == 1 and not self._mirrored
+
+    @property
     def _mirrored(self) -> bool:
         """Whether every draw has its mirror image: where a draw's weight is odd around the mode, the other makes up for it."""
         return self.groups.size > MOST_EIGEN
@@ -357,7 +363,7 @@ class Inner:
         Beckman & Conover 1979): of what θ says little of there is little noise. The orders are each coordinate's own, so that
         the groups of one draw are independent.
         """
-        shape = (self.repeats, len(self.groups), self.groups.size)
+        shape = (self.repeats, len(self.groups), self.groups.size if self.exact or self._tied else 1)
         order = np.arange(STRATA, dtype=np.uint8)[:, None, None, None]
         order = np.broadcast_to(order, (STRATA, *shape))
         fine = np.concatenate([rng.permuted(order, axis=0) for _ in range(0, count, STRATA)])[:count]
@@ -372,7 +378,10 @@ class Inner:
     def _weighed(self, theta, normals: Normals, base: Base) -> tuple[np.ndarray, ...]:
         """Draws ``(B, K, G, k)``, log densities of groups and of what is shared there, and log weights ``(B, K, G)``."""
         groups, count = self.groups, self.num_draws
-        u = normals.root.spread(base.x) + normals.centre[:, None]
+        u = normals.root.spread(base.x)
+        if self._mirrored:
+            u = np.concatenate([u, -u], 1)
+        u += normals.centre[:, None]
         if not groups.there.all():
             u = np.where(groups.there, u, 0.0)
         flat = groups.joined(np.repeat(theta, count, 0), u.reshape(-1, len(groups), groups.size))
@@ -396,9 +405,8 @@ class Inner:
             # double precision does not hold a peak everywhere, as at an sd of e^-90
             log_prob = np.where(np.abs(off) < EXACT_NATS, profile + volume, -np.inf)
             return Integrals(log_prob, drawn, value, none, profile, slope, cells // np.uint8(self.repeats))
-        chance, tied = self._within(cells, rng), self.repeats == 1 and not self._mirrored
-        # several draws of one lattice are even among themselves, which its shift must not know of
-        base = self._base(chance[:, 0] if tied else rng.random(chance[:, 0].shape), rng)
+        chance = self._within(cells, rng)
+        base = self._base(chance[:, 0] if self._tied else rng.random(normals.centre.shape), rng)
         u, own, rest, log_w = self._weighed(theta, normals, base)
         with np.errstate(all="ignore"):
             largest = log_w.max(1)
@@ -407,7 +415,7 @@ class Inner:
             weight /= total[:, None]
             log_sum = np.where(np.isneginf(largest), -np.inf, largest + np.log(total))
         weight[np.broadcast_to(~np.isfinite(log_sum)[:, None], weight.shape)] = 1 / count
-        chosen = self._coupled(weight, base, rng) if tied else self._below(weight, chance[..., 0])
+        chosen = self._coupled(weight, base, rng) if self._tied else self._below(weight, chance[..., 0])
         drawn = np.take_along_axis(u, chosen[..., None], 1)
         value = np.take_along_axis(own, chosen[:, :1], 1)[:, 0].sum(1) + rest[:, 0]
         log_prob = rest[:, 0] + (log_sum - np.log(count)).sum(1)
@@ -416,8 +424,8 @@ class Inner:
         same = np.ptp(rest, 1) <= SAME_DENSITY * (1 + np.abs(rest[:, 0]))
         edges = weight[:, 0] + weight[:, -1] if groups.size == 1 else none
         parts = cells // np.uint8(self.repeats)
-        if groups.size > 1 and not tied:  # the points are in no order
-            parts[:] = STRATA
+        if parts.shape != drawn.shape:  # the points of several dimensions are in no order
+            parts = np.full(drawn.shape, STRATA, np.uint8)
         log_prob = np.where(held & same, log_prob, -np.inf)
         return Integrals(log_prob, drawn, value, edges, profile, slope, parts)
 
@@ -425,8 +433,8 @@ class Inner:
         """Largest k̂ of the weights of a group's draws, of the groups whose draws are worth least."""
         if self.exact or self.groups.size == 1:
             return -np.inf
-        base = self._base(rng.random((len(theta), len(self.groups), self.groups.size)), rng)
-        log_w = self._weighed(theta, self.at(theta), base)[-1]
+        normals = self.at(theta)
+        log_w = self._weighed(theta, normals, self._base(rng.random(normals.centre.shape), rng))[-1]
         log_w = log_w - logsumexp(log_w, axis=1, keepdims=True)
         worth = 1 / np.exp(logsumexp(2 * log_w, axis=1)).mean(0)
         return max(smooth(log_w[:, :, g].ravel())[1] for g in np.argsort(worth)[:WATCHED])

@@ -245,8 +245,10 @@ class GammaRatio:
 
 def _quantile(score: np.ndarray, a: float, b: float) -> np.ndarray:
     """Logit of the lower quantile at a score of at most 0: where it is near 1, by the upper tail, whose digits there are."""
-    low = _tail(score, a, b)
-    return np.where(low < 0, low, -_tail(-score, b, a))
+    found = _tail(score, a, b)
+    near = ~(found < 0)
+    found[near] = -_tail(-score[near], b, a)
+    return found
 
 
 def _tail(score: np.ndarray, a: float, b: float) -> np.ndarray:
