@@ -16,7 +16,7 @@ from elboroom.inference.evidence.law import Law
 from elboroom.inference.evidence.modes import Elsewhere
 from elboroom.inference.evidence.stein import MarginalStein, SharedStein
 from elboroom.inference.evidence.verdicts import POINT_ESTIMATE
-from elboroom.inference.ladder import STAGES, Line, Run, State
+from elboroom.inference.ladder import STAGES, Line, Run, State, weigh
 from elboroom.inference.ladder.directions import Directions
 from elboroom.inference.ladder.fitting import GuideFit, PoorerFit
 from elboroom.inference.ladder.flow import ELSEWHERE, FlowForChains, FlowForModes, affordable
@@ -29,7 +29,7 @@ from elboroom.inference.ladder.starts import BatchStart, DispersedStarts
 from elboroom.inference.ladder.weigh import PointEstimate, Weigh, WeighOn, pool_size, short
 from elboroom.inference.run.trail import Rung
 from elboroom.inference.run.watch import Watch
-from elboroom.inference.thresholds import FIRST_POOL, STOPPED_POOL
+from elboroom.inference.thresholds import DEAR_POOL, FIRST_POOL, STOPPED_POOL
 from elboroom.ppl.constraints import real
 
 import elboroom as er
@@ -498,3 +498,12 @@ def test_linear_response_gives_the_sds_that_independent_gaussians_lack(target, r
     assert few.tolist() == [0, 1, 2] and np.allclose(sd, SD, rtol=1e-4)
     assert np.allclose(np.cov(state.law.z.T), COVARIANCE, rtol=1e-3, atol=1e-6 * COVARIANCE.max())
     assert line.reason.startswith("sds of 3 quantities times")
+
+
+def test_a_pool_before_groups_is_never_larger_than_the_whole(run, monkeypatch):
+    """A density that reads much has a pool of a thousand: there is none to leave for later."""
+    y = np.linspace(-2.0, 2.0, 12)
+    state = at(shifts(y).target(), np.r_[0.0, y / 2], 0.4 * np.eye(13), Structured(), num_draws=1000)
+    monkeypatch.setattr(weigh, "DEAREST", 2 * state.target.work)
+    state = weighed(state, run)
+    assert len(state.pool.z) == pool_size(state, False) == DEAR_POOL and not state.trial

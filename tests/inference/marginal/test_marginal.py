@@ -587,6 +587,7 @@ def test_the_same_seed_gives_the_same_draws():
 def test_as_many_draws_are_made_as_are_kept():
     target = schools(*SCHOOLS).target().centred({"theta": 1.0})
     state, run = fitted(target, np.r_[4.4, 1.0, np.full(8, 4.4)], np.r_[3.2, 1.0, np.full(8, 4.5)])
+    assert SummedOut().wants(replace(state, num_draws=100_000))  # as many as there may be
     law = SummedOut().run(replace(state, num_draws=16_000), run)[0].law
     assert len(law.z) >= 1.5 * 16_000
 
