@@ -106,7 +106,7 @@ class Kernels:
         Raises
         ------
         ArithmeticError
-            Where it holds nothing of it.
+            Where that is less than all but the heavy part: the density would not be that of the draws.
         """
         eps = rng.standard_normal((num_draws, len(self.mean)))
         heavy, own = eps.copy(), self.width * eps
@@ -119,8 +119,8 @@ class Kernels:
             b = a * np.exp(self._log_scale(a))
             theta = self.warp.values(self.mean + b @ self.root.T)
         there = np.isfinite(theta).all(1)
-        if not there.any():
-            raise ArithmeticError("a law of what groups share has no finite draws")
+        if there.mean() < 1 - 2 * TAIL_SHARE:  # twice, for chance among few
+            raise ArithmeticError("a law of what groups share has too few finite draws")
         theta[~there] = theta[rng.choice(np.flatnonzero(there), (~there).sum())]
         return theta
 

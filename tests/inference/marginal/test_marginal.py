@@ -384,6 +384,18 @@ def test_a_bend_that_is_no_map_is_not_taken(rng, monkeypatch):
     assert Warp.of(x, weights, plain).bends == (None,)
 
 
+def test_a_law_that_loses_its_draws_is_no_law(rng):
+    """Were the lost ones drawn again, the density would be too small where the others lie."""
+
+    class Lost(Warp):
+        def values(self, scores):
+            return np.where(scores < -0.5, -np.inf, scores)
+
+    law = Kernels(Lost((None,)), np.zeros(1), np.eye(1), np.zeros((0, 1)))
+    with pytest.raises(ArithmeticError, match="too few finite draws"):
+        law.sample(500, rng)
+
+
 # -- draws of what is shared -------------------------------------------------------------------------------
 
 
