@@ -96,6 +96,11 @@ both, from which on two coordinates are."""
 INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
 """Step of a difference of gradients, in double and in single precision, and longest Newton step, in sds of a group; least
 curvature, in units of that at the mode of reference."""
+HERMITE_NODE, HERMITE_WEIGHT = 3.0**0.5, 1 / 6
+"""Outer points, in sds, of the rule of Gauss and Hermite of three, and the weight of each."""
+EXPECTED_STEPS, EXPECTED_WORTH = 2, 0.5
+"""Steps to Gaussians of expected curvature, and share of the noise of those around the modes from which on they are worth their
+gradients: it is 0.2 with stochastic volatility, and 1 with a Gaussian process of counts."""
 NEAR_MODE, MOST_INNER_STEPS = 1.0, 4
 """Newton step, in sds, at which the centre of a proposal is near enough to a mode; steps after the first."""
 MOST_NEWTON, STANDING, MODE_FOUND = 50, 1e-6, 0.3
@@ -130,6 +135,13 @@ INNER_POINTS, INNER_DRAWS = (6, 8, 12, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 INNER_NOISE, ROUGH_NOISE = 0.3, 1.0
 """Variance of the log of all integrals together, up to which the weights of θ hardly feel it: exp(−0.3) of their effective
 size is left; and that up to which they show where they lie."""
+LOST, APPROACHES, APPROACH_DRAWS, APPROACH_GAIN = 30, 20, 16, 0.5
+"""Effective draws of the first round below which its law is led to the mass by gradients; steps, pairs of draws, and nats that
+the bound gains."""
+LARGEST_APPROACH, LARGEST_CHANGE, LARGEST_PULL = 3.0, (0.25, 4.0), 4.0
+"""Longest of these steps, in sds; change of a precision; gradient of a draw, beside the middle one's."""
+LARGEST_AGAIN, BY_CHANCE = 20, 1.0
+"""Largest weights whose integrals are made again, and nats that the middle one of them loses where chance made them large."""
 FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 16_000
 """Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
 FEWEST_SHARED, FEW_SHARED = 500, 2**24

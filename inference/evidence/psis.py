@@ -100,7 +100,7 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     `unseen`.
     """
     weights, khat = _fitted(log_weights)
-    if (weights > 0).all() and KHAT_TRUSTED <= khat < KHAT_LIMIT and unseen(weights, khat) < UNSEEN:
+    if _known(weights > 0) and KHAT_TRUSTED <= khat < KHAT_LIMIT and unseen(weights, khat) < UNSEEN:
         khat = float(np.nextafter(KHAT_TRUSTED, 0.0))
     return weights, khat
 
@@ -126,9 +126,14 @@ def _fitted(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     weights = np.exp(np.asarray(smoothed) - np.max(smoothed)) * finite
     if not np.isfinite(weights).all() or np.isnan(khat):
         weights, khat = np.exp(log_weights), np.inf
-    elif finite.all() and np.exp(log_weights).mean() * EVEN_WEIGHT > 1:
+    elif _known(finite) and np.exp(log_weights).mean() * EVEN_WEIGHT > 1:
         khat = min(khat, 0.0)
     return weights / weights.sum(), float(khat)
+
+
+def _known(there: np.ndarray) -> bool:
+    """Whether next to none of the draws lie where nothing is known of the density."""
+    return bool(there.mean() > 1 - UNSEEN)
 
 
 def unseen(weights: np.ndarray, khat: float) -> float:

@@ -19,11 +19,14 @@ from ..evidence.stein import SharedStein, stein
 from ..evidence.verdicts import noise_of
 from ..marginal.groups import Groups, Terms
 from ..marginal.inner import Inner
-from ..marginal.outer import Kernels, Sample, whitened
+from ..marginal.outer import Kernels, Sample, approached, whitened
 from ..marginal.warp import Warp
 from ..thresholds import (
+    BY_CHANCE,
     EDGES_HELD,
     ENOUGH_NOISE,
+    EXPECTED_STEPS,
+    EXPECTED_WORTH,
     FEW_QUANTITIES,
     FEW_SHARED,
     FEWEST_SHARED,
@@ -33,12 +36,14 @@ from ..thresholds import (
     INNER_POINTS,
     KHAT_LIMIT,
     KHAT_TRUSTED,
+    LARGEST_AGAIN,
     LARGEST_ALONE,
     LARGEST_BLOCK,
     LARGEST_SUMMED,
     LEAST_SHARED,
     LEAST_TRIED,
     LINKED,
+    LOST,
     MOST_SHARED_DRAWS,
     MOST_SHARED_TRIED,
     NEGLIGIBLE_SHARE,
@@ -227,16 +232,30 @@ def _quiet(inner: Inner, law: Kernels, noise: float, rng) -> Inner | None:
         if draws < inner.num_draws:
             continue
         inner = replace(inner, num_draws=draws)
-        one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
-        apart, level = one.log_prob - two.log_prob, one.log_prob - law.log_prob(theta)
-        known = np.isfinite(apart)
-        if known.sum() <= len(theta) // 2:
-            continue
-        heard = known & (level > np.median(level[known]) - UNHEARD)
-        if (apart[heard] ** 2).mean() < 2 * noise:
-            if one.edges.mean(0).max() < EDGES_HELD and inner.heaviest(theta[heard], rng) < KHAT_LIMIT:
-                return inner
+        seen = _apart(inner, law, theta, rng)
+        if inner.mirrored and not inner.expected:
+            nearer = replace(inner, expected=EXPECTED_STEPS)
+            less = _apart(nearer, law, theta, rng)
+            if less[0] < EXPECTED_WORTH * seen[0]:
+                inner, seen = nearer, less
+        found, heard, edges = seen
+        if found < noise and edges < EDGES_HELD and inner.heaviest(theta[heard], rng) < KHAT_LIMIT:
+            return inner
     return None
+
+
+def _apart(inner: Inner, law: Kernels, theta: np.ndarray, rng) -> tuple[float, np.ndarray, float]:
+    """Variance of the log of the integrals, at which θ they are heard, and what the edges of lattices hold.
+
+    The first is infinite where most of them are not known.
+    """
+    one, two = inner.integrals(theta, rng), inner.integrals(theta, rng)
+    apart, level = one.log_prob - two.log_prob, one.log_prob - law.log_prob(theta)
+    known = np.isfinite(apart)
+    if known.sum() <= len(theta) // 2:
+        return np.inf, known, np.inf
+    heard = known & (level > np.median(level[known]) - UNHEARD)
+    return (apart[heard] ** 2).mean() / 2, heard, one.edges.mean(0).max()
 
 
 def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, Inner]:
@@ -249,6 +268,9 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
     if rough is None:
         return None, inner
     sample = Sample.drawn(rough.integrals, law, FIRST_SHARED, rng)
+    if sample.size < LOST:
+        law = approached(rough.integrals, law, rng)
+        sample = Sample.drawn(rough.integrals, law, FIRST_SHARED, rng)
     while len(sample) == FIRST_SHARED or not _holds(sample, KHAT_LIMIT, ROUGH_WORTH):
         if len(sample) >= MOST_SHARED_TRIED or run.stop():
             return sample, rough
@@ -278,12 +300,11 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
         if not held or len(sample) >= 2 * known:
             law, known = sample.followed(rng), len(sample)
         if not held:
-            if len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _noisy(inner):
-                # a few integrals far too large have the tails of bad laws
+            if len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _by_chance(inner, sample, rng):
                 inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
                 sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
                 continue
-            if len(sample) >= MOST_SHARED_TRIED:
+            if len(sample) >= MOST_SHARED_TRIED and not _holds(sample, KHAT_LIMIT, WORTH):
                 break
         count = int(min(max(FIRST_SHARED, count), most - len(sample)))
         sample = sample.more(inner.integrals, law, count, rng)
@@ -298,6 +319,15 @@ def _holds(sample: Sample, khat: float, worth: float) -> bool:
 def _noisy(inner: Inner) -> bool:
     """Whether more draws of groups could make the integrals better."""
     return not inner.exact and inner.groups.size > 1 and inner.num_draws in INNER_DRAWS[:2]
+
+
+def _by_chance(inner: Inner, sample: Sample, rng) -> bool:
+    """Whether the largest weights are of integrals that came out too large: a few of these have the tails of bad laws."""
+    if not _noisy(inner):
+        return False
+    top = np.argsort(-sample.weights)[:LARGEST_AGAIN]
+    again = inner.integrals(sample.theta[top], rng).log_prob
+    return bool(np.median(sample.found.log_prob[top] - again) > BY_CHANCE)
 
 
 def _most(state: State) -> int:

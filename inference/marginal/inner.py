@@ -10,7 +10,8 @@ References
 Tran, Scharth, Pitt & Kohn (2013), Importance sampling squared for Bayesian inference in latent variable models.
 Cranley & Patterson (1976), Randomization of number theoretic methods for multiple integration, SIAM J. Numer. Anal. 13.
 McKay, Beckman & Conover (1979), A comparison of three methods for selecting values of input variables, Technometrics 21.
-Lindvall (1992), Lectures on the coupling method. Hoaglin (1985), Summarizing shape numerically: the g-and-h distributions.
+Lindvall (1992), Lectures on the coupling method. Opper & Archambeau (2009), The variational Gaussian approximation revisited,
+Neural Computation 21. Hoaglin (1985), Summarizing shape numerically: the g-and-h distributions.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from ..thresholds import (
     FAR_STARTS,
     FLATTEST,
     HALVINGS,
+    HERMITE_NODE,
+    HERMITE_WEIGHT,
     INNER_POINTS,
     INNER_STEP,
     INNER_STEP_SINGLE,
@@ -147,6 +150,8 @@ class Inner:
         Draws for each integral.
     repeats : int
         Draws of every group that are kept for each θ.
+    expected : int
+        Steps from the Gaussians around the modes to those that draws are from: see `_proposal`.
     """
 
     target: Any
@@ -159,6 +164,7 @@ class Inner:
     exact: bool = False
     num_draws: int = INNER_POINTS[0]
     repeats: int = 1
+    expected: int = 0
 
     # -- modes ----------------------------------------------------------------------------------------------
 
@@ -181,20 +187,26 @@ class Inner:
         """Step of a difference of gradients, in sds."""
         return INNER_STEP if self.target.dtype == np.float64 else INNER_STEP_SINGLE
 
+    def _moved(self, theta, u, unit) -> np.ndarray:
+        """Gradients after each of the moves by which Hessians are read, in units ``(G, k)``; shape ``(C, B, G, k)``."""
+        moved = u + unit * self.groups.columns.moved[:, None]
+        if len(moved) >= DEAR_MOVES:
+            return self._beside(theta, moved)
+        rows = np.broadcast_to(theta, (len(moved), *theta.shape)).reshape(-1, theta.shape[1])
+        return self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(moved.shape)
+
     def _root(self, theta, u, gradient, unit) -> Dense | Sparse:
         """Roots of the covariances by minus the Hessians, each coordinate in a unit ``(G, k)`` for the differences."""
+        return self._rooted((self._moved(theta, u, self.step * unit) - gradient) / -self.step, unit)
+
+    def _rooted(self, change, unit) -> Dense | Sparse:
+        """The same by minus the changes of gradients ``(C, B, G, k)`` for each unit of the moves."""
         columns, there = self.groups.columns, self.groups.there
-        moved = u + self.step * unit * columns.moved[:, None]
-        if len(moved) >= DEAR_MOVES:
-            gradients = self._beside(theta, moved)
-        else:
-            rows = np.broadcast_to(theta, (len(moved), *theta.shape)).reshape(-1, theta.shape[1])
-            gradients = self._gradient(rows, moved.reshape(-1, *u.shape[1:])).reshape(moved.shape)
-        change = (gradients - gradient) * (-unit / self.step)
         group, one, other = columns.group, columns.one, columns.other
-        found = change[columns.move, :, group, columns.row]  # (P, B)
+        found = (change * unit)[columns.move, :, group, columns.row]  # (P, B)
         # in units of each θ's own, which may be of other orders
-        own = np.ones((*there.shape, len(theta)))
+        count = change.shape[1]
+        own = np.ones((*there.shape, count))
         same = one == other
         own[group[same], one[same]] = 1 / np.sqrt(np.maximum(np.abs(found[same]), FLATTEST))
         found *= own[group, one] * own[group, other]
@@ -204,12 +216,12 @@ class Inner:
         if how is not None:
             at = np.argsort(how.order, 1)
             first, second = at[group, one], at[group, other]
-            diagonal = np.ones((size, len(theta), len(there)))
-            lower = np.zeros((how.start[-1], len(theta), len(there)))
+            diagonal = np.ones((size, count, len(there)))
+            lower = np.zeros((how.start[-1], count, len(there)))
             diagonal[first[same], :, group[same]] = found[same]
             lower[how.place[first[~same], second[~same]], :, group[~same]] = found[~same]
             return Sparse.of(how, diagonal, lower).scaled(own)
-        curvature = np.zeros((len(theta), len(there), size, size))
+        curvature = np.zeros((count, len(there), size, size))
         curvature[:, :, np.arange(size), np.arange(size)] = 1.0
         curvature[:, group, one, other] = curvature[:, group, other, one] = found.T
         return Dense.of(curvature, there, columns.order).scaled(own)
@@ -242,6 +254,35 @@ class Inner:
             root = root.replaced(far, better)
         return Normals(u, root)
 
+    def _proposal(self, theta: np.ndarray, normals: Normals) -> Normals:
+        """Gaussians nearer to the groups' laws than those around the modes are, where that is wanted.
+
+        A Newton step by gradients and curvatures as they are expected under a Gaussian, along each coordinate, leads towards
+        the one with the least divergence from a law (Opper & Archambeau 2009): third and fourth derivatives move and scale it,
+        and only what is left of them is noise. Where a gradient is not finite that far out, those around the modes stay.
+        """
+        columns, there = self.groups.columns, self.groups.there
+        same = columns.one == columns.other
+        group, own = columns.group[same], columns.one[same]
+        at = columns.move[same], slice(None), group, columns.row[same]
+        for _ in range(self.expected):
+            unit = normals.root.marginal_sds
+            above, below = (
+                self._moved(theta, normals.centre, side * HERMITE_NODE * unit) for side in (1, -1)
+            )
+            gradient = self._gradient(theta, normals.centre)
+            gradient[:, group, own] *= 1 - 2 * HERMITE_WEIGHT
+            gradient[:, group, own] += HERMITE_WEIGHT * (above[at] + below[at]).T
+            change = (below - above) / (2 * HERMITE_NODE)
+            good = np.isfinite(change).all((0, 2, 3)) & np.isfinite(gradient).all((1, 2))
+            root = normals.root.replaced(good, self._rooted(change[:, good], unit[good]))
+            step = root.spread(root.share(gradient[:, None]))[:, 0]
+            size = np.sqrt(((step / unit) ** 2).sum(-1, keepdims=True))
+            step *= np.minimum(1.0, self.stride / np.maximum(size, 1e-300))
+            step = np.where(good[:, None, None] & there, step, 0.0)
+            normals = Normals(normals.centre + step, root)
+        return normals
+
     @cached_property
     def unit(self) -> np.ndarray:
         """Sd of every coordinate given θ where the modes are known, shape ``(G, k)``."""
@@ -259,7 +300,7 @@ class Inner:
         In one dimension the lattice is one of equal steps, whose sum is the integral of a smooth peak to many digits, in a
         coordinate whose hyperbolic sine reaches far into tails; in several it is one of equal chances, in tails as heavy as
         is affordable. Its shift is the one that has the point of these chances ``(B, G, k)``. In many dimensions draws are
-        independent, and half as many: see `_mirrored`.
+        independent, and half as many: see `mirrored`.
         """
         size, draws, there, count = self.groups.size, self.num_draws, self.groups.there, len(chance)
         first, share = np.zeros((count, len(self.groups)), int), np.full(1, 1 / draws)
@@ -272,7 +313,7 @@ class Inner:
             cell = np.minimum((shift * SHIFTS).astype(int), SHIFTS - 1)
             base, log_q = np.sinh(BENT * t) / BENT, -np.log(step * draws * np.cosh(BENT * t))
             return Base(base[..., None], log_q, first, of_cell[cell].swapaxes(1, 2))
-        if self._mirrored:
+        if self.mirrored:
             draws //= 2
             x = rng.standard_normal((count, draws, there.sum()))
         else:
@@ -285,7 +326,7 @@ class Inner:
         base = np.zeros((count, draws, *there.shape))
         base[..., there] = x * np.exp(0.5 * square)
         log_q = np.add.reduceat(own, np.cumsum(there.sum(1)) - there.sum(1), axis=-1)
-        if self._mirrored:
+        if self.mirrored:
             log_q = np.concatenate([log_q, log_q], 1)
         return Base(base, log_q, first, share)
 
@@ -310,11 +351,17 @@ class Inner:
     def resolved(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Which groups lie where their integrals look, for one θ and u ``(1, G, k)``; shape ``(G,)``.
 
-        Near the mode, or where the lattice reaches and has neighbours of about the same density: a peak of its own would not.
+        Near the mode, or where a search leads to it, or where the lattice reaches and has neighbours of about the same density: a
+        peak of its own would not.
         """
         normals = self.at(theta)
         near = normals.apart(u)[0] < OWN_PLACE
-        if near.all() or self.exact or self.groups.size > 1:
+        if near.all():
+            return near
+        if self.groups.size > 1:  # draws of many coordinates lie as far from the mode as that
+            end, length = self._searched(theta, u)
+            return near | ((normals.apart(end) < OWN_MODE) & (length < MODE_FOUND))[0]
+        if self.exact:
             return near
         centre, sd = normals.centre, normals.root.sds
         t = np.arcsinh(BENT * (u - centre) / sd) / BENT
@@ -330,10 +377,10 @@ class Inner:
     @property
     def _tied(self) -> bool:
         """Whether the lattice is laid through the draw: several are even among themselves, which its shift must not know of."""
-        return self.repeats == 1 and not self._mirrored
+        return self.repeats == 1 and not self.mirrored
 
     @property
-    def _mirrored(self) -> bool:
+    def mirrored(self) -> bool:
         """Whether every draw has its mirror image: where a draw's weight is odd around the mode, the other makes up for it."""
         return self.groups.size > MOST_EIGEN
 
@@ -379,7 +426,7 @@ class Inner:
         """Draws ``(B, K, G, k)``, log densities of groups and of what is shared there, and log weights ``(B, K, G)``."""
         groups, count = self.groups, self.num_draws
         u = normals.root.spread(base.x)
-        if self._mirrored:
+        if self.mirrored:
             u = np.concatenate([u, -u], 1)
         u += normals.centre[:, None]
         if not groups.there.all():
@@ -406,6 +453,7 @@ class Inner:
             log_prob = np.where(np.abs(off) < EXACT_NATS, profile + volume, -np.inf)
             return Integrals(log_prob, drawn, value, none, profile, slope, cells // np.uint8(self.repeats))
         chance = self._within(cells, rng)
+        normals = self._proposal(theta, normals)
         base = self._base(chance[:, 0] if self._tied else rng.random(normals.centre.shape), rng)
         u, own, rest, log_w = self._weighed(theta, normals, base)
         with np.errstate(all="ignore"):
@@ -433,7 +481,7 @@ class Inner:
         """Largest k̂ of the weights of a group's draws, of the groups whose draws are worth least."""
         if self.exact or self.groups.size == 1:
             return -np.inf
-        normals = self.at(theta)
+        normals = self._proposal(theta, self.at(theta))
         log_w = self._weighed(theta, normals, self._base(rng.random(normals.centre.shape), rng))[-1]
         log_w = log_w - logsumexp(log_w, axis=1, keepdims=True)
         worth = 1 / np.exp(logsumexp(2 * log_w, axis=1)).mean(0)
@@ -507,6 +555,14 @@ class Inner:
             return None
         return Normals(u, self._stepped(theta[None], u, unit)[2])
 
+    def _searched(self, theta, u) -> tuple[np.ndarray, np.ndarray]:
+        """Where Newton steps from u ``(B, G, k)`` end, and the length of the last, in sds."""
+        for _ in range(MOST_NEWTON):
+            u, length, _ = self._stepped(theta, u, self.unit)
+            if np.nanmax(length) < MODE_FOUND:
+                break
+        return u, length
+
     def several(self, rng) -> np.ndarray:
         """Which groups have other modes of any mass, where searches from far away end, shape ``(G,)``."""
         home, far = self.modes, np.repeat(FAR_STARTS, 2)[:, None, None]
@@ -525,10 +581,7 @@ class Inner:
                 break
             away[lost] *= 0.5
         u = home.centre + away
-        for _ in range(MOST_NEWTON):
-            u, length, _ = self._stepped(theta, u, self.unit)
-            if np.nanmax(length) < MODE_FOUND:
-                break
+        u, length = self._searched(theta, u)
         apart, above = home.apart(u), heights(u) - heights(np.broadcast_to(home.centre, u.shape))
         other = (apart > OWN_MODE) & (length < MODE_FOUND) & (above > -NEGLIGIBLE_MODE)
         return other.any(0)

@@ -9,7 +9,7 @@ References
 ----------
 West (1993), Approximating posterior distributions by mixtures, JRSS B 55. Cornuet, Marin, Mira & Robert (2012), Adaptive
 multiple importance sampling, Scandinavian J. Statistics 39. Owen & Zhou (2000), Safe and effective importance sampling, JASA
-95.
+95. Khan & Nielsen (2018), Fast yet simple natural-gradient descent for variational inference in complex models, ISITA.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from ...guides.transport import standard_normal, student_t
 from ..evidence.pool import framed
 from ..evidence.psis import Weighted
 from ..thresholds import (
+    APPROACH_DRAWS,
+    APPROACH_GAIN,
+    APPROACHES,
     CONTROLS,
     CONTROLS_SHARE,
     DRAWS_FOR_EACH,
@@ -37,6 +40,9 @@ from ..thresholds import (
     KERNELS,
     KERNELS_HELP,
     KNOTS,
+    LARGEST_APPROACH,
+    LARGEST_CHANGE,
+    LARGEST_PULL,
     LEAST_HELD,
     LEAST_LOG,
     MISSED_MASS,
@@ -399,13 +405,7 @@ class Sample(Weighted):
 
     @property
     def _gradient(self) -> np.ndarray:
-        """Gradients of the log density of θ, shape ``(S, D)``: those at the modes, and the slope of what the integrals add."""
-        added = self.found.log_prob - self.found.profile
-        own = np.where(np.isfinite(added), self.weights, 0.0)
-        design = np.c_[np.ones(len(self)), self.theta - own @ self.theta]
-        root = np.sqrt(own)[:, None]
-        slope = np.linalg.lstsq(root * design, root[:, 0] * np.where(own > 0, added, 0.0), rcond=None)[0]
-        return self.found.slope + slope[1:]
+        return gradients(self.theta, self.found, self.weights)
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -435,6 +435,48 @@ class Sample(Weighted):
             log_weight[0] < self.log_evidence + max(HEAVY_WEIGHT, np.log(MISSED_MASS * len(self)))
             and inner.resolved(theta, inner.groups.of(z[None])).all()
         )
+
+
+def gradients(theta: np.ndarray, found: Integrals, weights: np.ndarray) -> np.ndarray:
+    """Gradients of the log density of θ, shape ``(S, D)``: those at the modes, and the slope of what the integrals add."""
+    added = found.log_prob - found.profile
+    own = np.where(np.isfinite(added), weights, 0.0)
+    design = np.c_[np.ones(len(theta)), theta - own @ theta]
+    root = np.sqrt(own)[:, None]
+    slope = np.linalg.lstsq(root * design, root[:, 0] * np.where(own > 0, added, 0.0), rcond=None)[0]
+    return found.slope + slope[1:]
+
+
+def approached(integrals: Callable[..., Integrals], law: Kernels, rng: np.random.Generator) -> Kernels:
+    """A Gaussian where the mass is, from a Gaussian law that may be far from it.
+
+    Weights tell nothing there; mean and slope of the gradients at draws lead to the Gaussian of least divergence, and are
+    followed while that falls (Khan & Nielsen 2018).
+    """
+    dim, best, bound = len(law.mean), law, -np.inf
+    for _ in range(APPROACHES):
+        x = rng.standard_normal((max(APPROACH_DRAWS, 2 * dim), dim))
+        x = np.concatenate([x, -x])
+        theta = law.mean + x @ law.root.T
+        found = integrals(theta, rng)
+        pull = gradients(theta, found, np.full(len(x), 1 / len(x))) @ law.root
+        good = np.isfinite(pull).all(1) & np.isfinite(found.log_prob)
+        reached = found.log_prob[good].mean() + np.linalg.slogdet(law.root)[1]
+        if good.sum() < len(x) / 2 or reached < bound + APPROACH_GAIN:
+            break
+        best, bound, x, pull = law, reached, x[good], pull[good]
+        size = np.linalg.norm(pull, axis=1)
+        pull *= np.minimum(1.0, LARGEST_PULL * np.median(size) / np.maximum(size, 1e-300))[:, None]
+        mean, *slope = np.linalg.lstsq(np.c_[np.ones(len(x)), x], pull, rcond=None)[0]
+        eig, vec = np.linalg.eigh(-0.5 * (np.array(slope) + np.transpose(slope)))
+        eig = np.clip(eig, *LARGEST_CHANGE)
+        step = vec @ ((vec.T @ mean) / eig)
+        step *= np.minimum(1.0, LARGEST_APPROACH / np.maximum(np.linalg.norm(step), 1e-300))
+        turned = law.root @ vec
+        law = replace(
+            law, mean=law.mean + law.root @ step, root=np.linalg.cholesky((turned / eig) @ turned.T)
+        )
+    return best
 
 
 def whitened(sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:

@@ -59,6 +59,11 @@ class Dense:
         """Scale of every coordinate, shape ``(B, G, k)``."""
         return np.sqrt((self.matrix**2).sum(-1))
 
+    @property
+    def marginal_sds(self) -> np.ndarray:
+        """Scale of every coordinate, shape ``(B, G, k)``."""
+        return self.sds
+
     def spread(self, x: np.ndarray) -> np.ndarray:
         """Products with base coordinates ``(B, C, G, k)``; B may be one on either side."""
         if self.matrix.shape[-1] == 1:
@@ -201,6 +206,25 @@ class Sparse:
         for j, rows in enumerate(self.how.below):
             squares[rows] += self.lower[self.how.start[j] : self.how.start[j + 1]] ** 2
         return self.own * self._back(1 / np.sqrt(squares))
+
+    @property
+    def marginal_sds(self) -> np.ndarray:
+        """Scale of every coordinate, shape ``(B, G, k)``, by the elements of the inverse that are not zero in the factor.
+
+        References
+        ----------
+        Takahashi, Fagan & Chen (1973), Formation of a sparse bus impedance matrix and its application to short circuit study.
+        """
+        how, variance, covariance = self.how, np.empty_like(self.diagonal), np.empty_like(self.lower)
+        for j, rows, lower, diagonal in self._columns(backwards=True):
+            share = lower[:, :, 0] / diagonal[:, 0]
+            among = covariance[how.place[np.minimum.outer(rows, rows), np.maximum.outer(rows, rows)]]
+            own = np.arange(len(rows))
+            among[own, own] = variance[rows]
+            column = -(among * share).sum(1)
+            covariance[how.start[j] : how.start[j + 1]] = column
+            variance[j] = 1 / diagonal[:, 0] ** 2 - (share * column).sum(0)
+        return self.own * self._back(np.sqrt(variance))
 
     def _along(self, v) -> np.ndarray:
         """``(B, C, G, k)`` as ``(k, B, C, G)`` in the order of elimination."""

@@ -116,6 +116,8 @@ def test_sparse_roots_are_those_of_the_matrices(pairs, rng):
     assert root.white(root.spread(v)) == pytest.approx(v, rel=1e-9)
     assert Dense(matrix).white(v) == pytest.approx(root.white(v), rel=1e-9)
     assert root.sds == pytest.approx(own / np.sqrt(np.einsum("bgii->bgi", matrices)), rel=1e-10)
+    assert root.marginal_sds == pytest.approx(np.sqrt(np.einsum("bgii->bgi", expected)), rel=1e-10)
+    assert Dense(matrix).marginal_sds == pytest.approx(root.marginal_sds, rel=1e-10)
 
 
 def test_chains_and_trees_have_no_fill():
@@ -207,6 +209,46 @@ def test_integrals_over_a_chain_of_counts_are_those_of_a_filter(rng):
         assert noise < 0.05
 
 
+@er.model
+def returns(y):
+    """Returns whose log variance is a stationary autoregression."""
+    phi = er.sample("phi", er.Uniform(-1, 1).expand([1]).to_event(1))
+    sigma = er.sample("sigma", er.HalfNormal(1))
+    h = er.sample("h", er.AR(phi, sigma, len(y)))
+    with er.plate("time", len(y)):
+        er.observe("y", er.Normal(0, er.math.exp(h / 2)), y)
+
+
+def test_gaussians_of_expected_curvature_have_less_noise_and_the_same_integral(rng):
+    target = returns(rng.normal(size=LENGTH)).target().centred({})
+    inner = replace(inner_of(target, links(target, 1, 3), rng), num_draws=16)
+    theta = np.array([1.0, np.log(1.5)])[target.dim - LENGTH - 2 :][inner_order(inner)]
+    found = {}
+    for expected in (0, 2):
+        log_prob = replace(inner, expected=expected).integrals(np.repeat(theta[None], 400, 0), rng).log_prob
+        mean = logsumexp(log_prob) - np.log(400)
+        found[expected] = mean, np.exp(log_prob - mean).std() / 20, log_prob.var()
+    assert found[2][2] < 0.4 * found[0][2]
+    assert abs(found[0][0] - found[2][0]) < 4 * np.hypot(found[0][1], found[2][1])
+
+
+def test_where_gradients_are_not_finite_that_far_out_gaussians_stay_at_the_modes(rng):
+    target = returns(rng.normal(size=LENGTH)).target().centred({})
+    inner = replace(inner_of(target, links(target, 1, 3), rng), expected=1)
+    theta = np.repeat(np.array([1.0, 0.0])[None, inner_order(inner)], 2, 0)
+    modes = inner.at(theta)
+
+    def density(z):
+        value, grad = target.value_and_grad(z)
+        far = np.abs(inner.groups.of(z)[:, 0] - modes.centre[0, 0]).max(1) > 0.1
+        grad[far & (np.arange(len(z)) % 2 == 1)] = np.nan
+        return value, grad
+
+    first, second = replace(inner, density=density)._proposal(theta, modes).centre
+    assert np.array_equal(second, modes.centre[1])
+    assert np.abs(first - modes.centre[0]).max() > 0.1
+
+
 def inner_order(inner):
     return np.argsort(inner.groups.shared, kind="stable")
 
@@ -290,3 +332,11 @@ def test_khat_says_nothing_of_weights_that_are_nearly_even():
     tail = (1 - (np.arange(4000) + 0.5) / 4000) ** -0.8
     assert smooth(np.log1p(6e-4 * tail))[1] <= 0  # the largest is 1.8
     assert smooth(np.log1p(6e-2 * tail))[1] > 0.6
+
+
+def test_a_draw_where_nothing_is_known_does_not_make_even_weights_heavy():
+    tail = np.log1p(6e-4 * (1 - (np.arange(4000) + 0.5) / 4000) ** -0.8)
+    assert smooth(np.append(tail, -np.inf))[1] <= 0
+    assert (
+        smooth(np.append(tail, np.full(40, -np.inf)))[1] > 0.5
+    )  # a hundredth of the draws may hide something

@@ -18,10 +18,10 @@ from elboroom.inference.ladder.short_chains import ShortChains
 from elboroom.inference.ladder.weigh import Weigh
 from elboroom.inference.marginal.groups import Groups, Terms
 from elboroom.inference.marginal.inner import Inner, Integrals
-from elboroom.inference.marginal.outer import Kernels, Sample
+from elboroom.inference.marginal.outer import Kernels, Sample, approached
 from elboroom.inference.marginal.warp import GammaRatio, Guarded, LogCut, LogInverse, Warp
 from elboroom.inference.run.watch import Watch
-from elboroom.inference.thresholds import EDGES_HELD, STRATA
+from elboroom.inference.thresholds import EDGES_HELD, LOST, STRATA
 from scipy import stats
 from scipy.integrate import quad
 
@@ -431,6 +431,27 @@ def test_laws_follow_the_weights(dim, rng):
     assert np.abs(mean - 0.4).max() < 4 * np.sqrt(1.5 / sample.size)
 
 
+@pytest.mark.parametrize("dim", [2, 30])
+def test_a_law_far_from_the_mass_is_led_to_it(dim, rng):
+    root = np.linalg.cholesky(np.eye(dim) + 0.5)
+    precision = np.linalg.inv(root @ root.T)
+    integrals = known(
+        lambda t: stats.multivariate_normal.logpdf(t, np.full(dim, 9.0), root @ root.T),
+        lambda t: (9.0 - t) @ precision,
+    )
+    first = Kernels(Warp.none(dim), np.zeros(dim), 0.3 * np.eye(dim), np.zeros((0, dim)))
+    assert Sample.drawn(integrals, first, 250, rng).size < LOST
+    law = approached(integrals, first, rng)
+    assert Sample.drawn(integrals, law, 250, rng).size > 125
+
+
+def test_the_bound_of_a_law_that_is_led_on_does_not_fall(rng):
+    """Newton steps of a density with flat tails, as an arctangent's, would go farther and farther away."""
+    integrals = known(lambda t: -np.log1p(t[:, 0] ** 2), lambda t: -2 * t / (1 + t**2))
+    first = Kernels(Warp.none(1), np.array([3.0]), 0.1 * np.eye(1), np.zeros((0, 1)))
+    assert abs(approached(integrals, first, rng).mean[0]) < 3.5
+
+
 LAWS = {
     "kernels": (np.zeros((0, 3)), True, 0.4),
     "a funnel": (np.array([[0.0, 0.5, -0.3]]), False, 1.0),
@@ -544,6 +565,29 @@ def test_a_place_in_a_tail_is_the_groups_own_and_a_peak_there_is_not(model, y, o
     assert inner.resolved(theta, u).all()
     u[0, 1] = 30.0
     assert inner.at(theta).apart(u)[0, 1] > 10
+    assert inner.resolved(theta, u).tolist() == [True, own, True, True]
+
+
+@er.model
+def paths(y, spike):
+    """Ten effects of each group, which are known well, and a narrow peak far out where one is wanted."""
+    mu = er.sample("mu", er.Normal(0, 1))
+    with er.plate("group", len(y)):
+        a = er.sample("a", er.Normal(mu, 1.0).expand([10]).to_event(1))
+        er.observe("y", er.Normal(a, 0.1).to_event(1), y)
+        er.factor("peak", spike * er.math.exp(-50 * er.math.sum((a - y - 0.6) ** 2, -1)))
+
+
+@pytest.mark.parametrize(("spike", "own"), [(0.0, True), (400.0, False)])
+def test_a_place_from_which_a_search_leads_home_is_the_groups_own(spike, own, rng):
+    y = rng.normal(size=(4, 10))
+    inner = inner_of(paths(y, 0.0).target(), np.r_[0.0, y.ravel()], rng)
+    target = paths(y, spike).target()
+    inner = replace(inner, target=target, density=target.value_and_grad, exact=False)
+    theta = np.zeros((1, 1))
+    u = inner.at(theta).centre.copy()
+    u[0, 1] += 0.6
+    assert 10 < inner.at(theta).apart(u)[0, 1] < 30
     assert inner.resolved(theta, u).tolist() == [True, own, True, True]
 
 
