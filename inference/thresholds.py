@@ -492,6 +492,8 @@ MOST_DRAWS, MOST_HELD = 20_000, 2**27
 """Draws of each chain; values held at once, 1 GiB of doubles."""
 SUPERCHAINS, MOST_CHAINS = 16, 8192
 """Groups of many short chains that begin at one point (Margossian et al. 2024); chains."""
+PLAIN_GRADIENTS, DEAR_SECONDS = 4 * 2000 * FREE_STEPS, 30.0
+"""Gradients of four chains of 2,000 draws from nothing; seconds up to which no stage is too dear."""
 AFFORDABLE, TIMES = 60.0, 10.0
 """Seconds, or times the fit's, that refinement by itself may take."""
 FEW_SHORT = 0.01

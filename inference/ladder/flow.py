@@ -92,6 +92,9 @@ class FlowForChains:
 
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
+        dear = run.dear(self.price(state))
+        if dear:
+            return state, Line(Flow.name, dear)
         found, line, sound = flow_fitted(state, run)
         return (found if sound else state), line
 
@@ -126,6 +129,9 @@ class FlowForModes:
         """See `Stage.run`."""
         if not flow_allowed(state) or run.stop():
             return state.found(_unweighed(state)), None
+        dear = run.dear(self.price(state))
+        if dear:
+            return state.found(_unweighed(state)), Line(Flow.name, dear)
         found, line, sound = flow_fitted(state, run)
         return (found if sound else state.found(_unweighed(state))), line
 

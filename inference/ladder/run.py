@@ -12,6 +12,7 @@ from ..engines.loop import Density
 from ..engines.problem import marked
 from ..run.checkpoint import Checkpoint
 from ..run.watch import Watch
+from ..thresholds import DEAR_SECONDS, PLAIN_GRADIENTS
 from .state import State
 
 
@@ -68,6 +69,16 @@ class Run:
     def pace(self) -> float:
         """Seconds of a gradient, as they were measured so far; NaN before."""
         return self._seconds / self._gradients if self._gradients else np.nan
+
+    def dear(self, price: float) -> str | None:
+        """Why a stage is not begun that takes so many gradients; None where it is affordable.
+
+        It is not where it takes both long and longer than chains without any fit would, in whose place it stands.
+        """
+        seconds, plain = price * self.pace, PLAIN_GRADIENTS * self.pace
+        if seconds > max(DEAR_SECONDS, plain):
+            return f"not begun: {seconds:.0f} s projected, where chains from nothing take some {plain:.0f} s"
+        return None
 
     def _timed(self, target, call: Callable[[], Any]) -> Any:
         clock, counter = target.density.clock, target.counter

@@ -29,7 +29,7 @@ from elboroom.inference.ladder.starts import BatchStart, DispersedStarts
 from elboroom.inference.ladder.weigh import PointEstimate, Weigh, WeighOn, pool_size, short
 from elboroom.inference.run.trail import Rung
 from elboroom.inference.run.watch import Watch
-from elboroom.inference.thresholds import DEAR_POOL, FIRST_POOL, STOPPED_POOL
+from elboroom.inference.thresholds import DEAR_POOL, DEAR_SECONDS, FIRST_POOL, STOPPED_POOL
 from elboroom.ppl.constraints import real
 
 import elboroom as er
@@ -472,6 +472,19 @@ def test_a_flow_that_does_not_stand_for_the_posterior_is_not_taken(exact, run, m
             lambda *_, sound=sound: (taken, Line("flow", ""), sound),
         )
         assert FlowForChains().run(exact, run)[0] is (taken if sound else exact)
+
+
+def test_a_flow_that_costs_more_than_chains_from_nothing_is_not_begun(one_of_two, exact, run, monkeypatch):
+    monkeypatch.setattr(Run, "pace", 1e-4)
+    assert run.dear(0.9 * DEAR_SECONDS / 1e-4) is None  # short enough, whatever chains take
+    assert run.dear(1e6) == "not begun: 100 s projected, where chains from nothing take some 12 s"
+    state, line = FlowForChains().run(exact, run)
+    assert state is exact and line.reason.startswith("not begun")
+    away = Elsewhere(np.array([0.0, -6.0]), -0.8, 24.0)
+    state, line = FlowForModes().run(replace(one_of_two, elsewhere=(away,), objection=ELSEWHERE), run)
+    assert line.reason.startswith("not begun") and state.findings[-1].verdict == "untrusted"
+    monkeypatch.setattr(Run, "pace", np.nan)
+    assert run.dear(1e9) is None
 
 
 def test_a_law_that_chains_leave_does_not_cover_the_posterior(one_of_two, run):
