@@ -107,7 +107,17 @@ def _html(posterior, content) -> str:
         laws=LAWS | {"refined": "chains run for this report"},
         sections=[Markup(section(posterior)) for section in SECTIONS],
         python=sys.version.split()[0],
-        trail_columns=["name", "guide", "elbo", "khat", "num_gradients", "seconds", "verdict", "reason"],
+        trail_columns=[
+            "name",
+            "guide",
+            "elbo",
+            "khat",
+            "num_gradients",
+            "seconds",
+            "projected",
+            "verdict",
+            "reason",
+        ],
     )
 
 

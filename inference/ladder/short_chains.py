@@ -35,6 +35,7 @@ from ..thresholds import (
     SHORT_ACCEPT,
     SHORT_DRAWS,
     SHORT_WARMUP,
+    STEPS,
     WIDE_NUMBERS,
     WORTHWHILE_DRAWS,
 )
@@ -64,8 +65,8 @@ class ShortChains:
         return "hmc"
 
     def price(self, state: State) -> float:
-        """See `Stage.price`: what the first round takes at the least, a leapfrog step a transition."""
-        return float(_size(state)[0] * (SHORT_WARMUP + SHORT_DRAWS))
+        """See `Stage.price`: what the first round takes."""
+        return float(_size(state)[0] * (SHORT_WARMUP + SHORT_DRAWS) * STEPS)
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
