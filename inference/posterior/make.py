@@ -18,6 +18,7 @@ from ..evidence.judging import verdicts_of
 from ..evidence.law import Law
 from ..evidence.outcome import Outcome
 from ..evidence.quantities import quantity_values
+from ..evidence.stein import SharedStein
 from ..evidence.verdicts import Verdicts
 from ..run.trail import Rung, Trail
 from ..thresholds import (
@@ -85,6 +86,7 @@ def conclude(
             **settings,
             "num_chains": chains,
             "short": chains > 1 and not law.long,
+            "summed_out": isinstance(outcome.stein, SharedStein),
             "condemned": outcome.objection,  # as files have it since 0.1
         },
         fit_record=_fit_record(outcome, len(chosen), law.rhat_shown(values)),

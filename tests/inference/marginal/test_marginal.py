@@ -648,6 +648,30 @@ def test_as_many_draws_are_made_as_are_kept():
     assert len(law.z) >= 1.5 * 16_000
 
 
+def test_fresh_draws_are_of_what_was_judged_and_not_of_the_guide(tmp_path):
+    """Animals caught on five days, most never: the joint weights fail, and the guide's sd of `spread` is a fifth too small."""
+    y = np.repeat([0, 1, 2, 3, 4, 5], [104, 27, 26, 16, 3, 1])
+
+    @er.model
+    def captures(y):
+        there = er.sample("there", er.Uniform(0, 1))
+        level, spread = er.sample("level", er.Normal(0, 2)), er.sample("spread", er.Uniform(0, 5))
+        with er.plate("animal", len(y)):
+            logits = level + spread * er.sample("e", er.Normal(0, 1))
+            seen = er.math.log(there) + y * logits - 5 * er.math.softplus(logits)
+            unseen = er.math.logaddexp(seen, er.math.log1p(-there))
+            er.factor("caught", er.math.where(y > 0, seen, unseen))
+
+    posterior = er.fit(captures(y), progress=False)
+    assert posterior.law == "psis"
+    assert any("summed out" in line.reason and np.isfinite(line.elbo) for line in posterior.trail)
+    posterior.save(tmp_path / "captures")
+    for found in (posterior, er.load(tmp_path / "captures", captures(y))):
+        spread = found.sample(4000)["spread"]
+        assert np.isin(spread, np.asarray(posterior.draws["posterior"]["spread"])).all()
+        assert spread.std() == pytest.approx(posterior.summary("spread")["sd"].item(), rel=0.08)
+
+
 def test_what_has_no_groups_is_left_as_it_is():
     @er.model
     def plain(y):
