@@ -140,10 +140,14 @@ LOST, APPROACHES, APPROACH_DRAWS, APPROACH_GAIN = 30, 20, 16, 0.5
 the bound gains."""
 LARGEST_APPROACH, LARGEST_CHANGE, LARGEST_PULL = 3.0, (0.25, 4.0), 4.0
 """Longest of these steps, in sds; change of a precision; gradient of a draw, beside the middle one's."""
+TOLD, TEMPERINGS = 2, 30
+"""Effective draws for each number of a mean that a law is made of at the least, by a power of the weights; its bisections."""
 LARGEST_AGAIN, BY_CHANCE = 20, 1.0
 """Largest weights whose integrals are made again, and nats that the middle one of them loses where chance made them large."""
-FIRST_SHARED, LEAST_SHARED, MOST_SHARED_TRIED, MOST_SHARED_DRAWS = 250, 1500, 8000, 16_000
-"""Draws of what groups share: of the first round, of all at the least, and at the most, where no law is found and otherwise."""
+FIRST_SHARED, LEAST_SHARED, MOST_SHARED_DRAWS = 250, 1500, 16_000
+"""Draws of what groups share: of the first round, of all at the least, and at the most."""
+MOST_SHARED_LOST, MOST_SHARED_TRIED = 2000, 8000
+"""Draws at the most where hardly one counts, and where no law is found."""
 FEWEST_SHARED, FEW_SHARED = 500, 2**24
 """Draws of what very many groups share, at the least, and coordinates of as many draws as there are otherwise: the groups' own
 draws are even, and what they share is nearly normal."""
@@ -492,8 +496,10 @@ MOST_DRAWS, MOST_HELD = 20_000, 2**27
 """Draws of each chain; values held at once, 1 GiB of doubles."""
 SUPERCHAINS, MOST_CHAINS = 16, 8192
 """Groups of many short chains that begin at one point (Margossian et al. 2024); chains."""
-PLAIN_GRADIENTS, DEAR_SECONDS = 4 * 2000 * FREE_STEPS, 30.0
+PLAIN_GRADIENTS, DEAR_SECONDS = 4 * 2000 * FREE_STEPS, 10.0
 """Gradients of four chains of 2,000 draws from nothing; seconds up to which no stage is too dear."""
+GATHERED = 5000
+"""Gradients, for each dimension, of the search for a mode and of the fits that it leads to."""
 AFFORDABLE, TIMES = 60.0, 10.0
 """Seconds, or times the fit's, that refinement by itself may take."""
 FEW_SHORT = 0.01

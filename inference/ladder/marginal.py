@@ -45,6 +45,7 @@ from ..thresholds import (
     LINKED,
     LOST,
     MOST_SHARED_DRAWS,
+    MOST_SHARED_LOST,
     MOST_SHARED_TRIED,
     NEGLIGIBLE_SHARE,
     NOISY,
@@ -274,6 +275,10 @@ def _sampled(state: State, run: Run, inner: Inner, rng) -> tuple[Sample | None, 
     while len(sample) == FIRST_SHARED or not _holds(sample, KHAT_LIMIT, ROUGH_WORTH):
         if len(sample) >= MOST_SHARED_TRIED or run.stop():
             return sample, rough
+        if sample.size < LOST and len(sample) >= MOST_SHARED_LOST:
+            return sample, rough
+        if sample.size < LOST and len(sample) >= 4 * FIRST_SHARED and _by_chance(rough, sample, rng):
+            return None, inner
         count = max(FIRST_SHARED, len(sample) // 3)
         sample = sample.more(rough.integrals, sample.followed(rng), count, rng)
     law = sample.followed(rng)
@@ -300,7 +305,8 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
         if not held or len(sample) >= 2 * known:
             law, known = sample.followed(rng), len(sample)
         if not held:
-            if len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED and _by_chance(inner, sample, rng):
+            heavy = len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED
+            if heavy and _noisy(inner) and _by_chance(inner, sample, rng):
                 inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
                 sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
                 continue
@@ -323,8 +329,6 @@ def _noisy(inner: Inner) -> bool:
 
 def _by_chance(inner: Inner, sample: Sample, rng) -> bool:
     """Whether the largest weights are of integrals that came out too large: a few of these have the tails of bad laws."""
-    if not _noisy(inner):
-        return False
     top = np.argsort(-sample.weights)[:LARGEST_AGAIN]
     again = inner.integrals(sample.theta[top], rng).log_prob
     return bool(np.median(sample.found.log_prob[top] - again) > BY_CHANCE)

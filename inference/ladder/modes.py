@@ -19,6 +19,7 @@ from ..thresholds import (
     DRAWS_PER_KEPT,
     ENOUGH_NOISE,
     FIRST_POOL,
+    GATHERED,
     HARDLY_MOVED,
     KHAT_TRUSTED,
     LARGEST_BLOCK,
@@ -31,6 +32,7 @@ from .climb import Line
 from .flow import ELSEWHERE
 from .other_modes import scouts, symmetries_at
 from .run import Run
+from .short_chains import chains_of
 from .state import State
 
 
@@ -58,7 +60,9 @@ class Modes:
 
     def price(self, state: State) -> float:
         """See `Stage.price`: what is looked at around every mode, and a pool."""
-        return float(max(len(state.elsewhere), 1) * (scouts(state) + 100 * state.target.dim) + FIRST_POOL)
+        return float(
+            max(len(state.elsewhere), 1) * (scouts(state) + GATHERED * state.target.dim) + FIRST_POOL
+        )
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -72,10 +76,18 @@ class Modes:
             words = "no mixture is fitted beside a guide named by the user, in many dimensions, or for outcomes that "
             return self._refused(state, f"{words}tell too little", ()), None
         density, rng, law = run.density(state), run.rng(10), state.law
+        counter = state.target.counter
+        most = counter.num_gradients + (np.inf if state.elsewhere else chains_of(state)[1])
         leads = law.z[law.resample(16, rng)]
         if state.elsewhere:
             leads = np.stack([f.z for f in state.elsewhere])
-        parts = gather(density, packed(state.frame), leads, rng, state.symmetries, scouts(state), run.stop)
+
+        def stop() -> bool:
+            return run.stop() or counter.num_gradients > most
+
+        parts = gather(density, packed(state.frame), leads, rng, state.symmetries, scouts(state), stop)
+        if isinstance(parts, str) and stop() and not run.stop():
+            parts = "the search took more than the chains might, which may be stuck for another reason"
         if isinstance(parts, str):
             return self._refused(state, parts, ()), Line(Mixture.name, parts)
         if len(parts) == 1:

@@ -66,7 +66,7 @@ class ShortChains:
 
     def price(self, state: State) -> float:
         """See `Stage.price`: what the first round takes."""
-        return float(_size(state)[0] * (SHORT_WARMUP + SHORT_DRAWS) * STEPS)
+        return float(chains_of(state)[0] * (SHORT_WARMUP + SHORT_DRAWS) * STEPS)
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -74,7 +74,7 @@ class ShortChains:
 
     def run(self, state: State, run: Run) -> tuple[State, Line | None]:
         """See `Stage.run`."""
-        count, budget = _size(state)
+        count, budget = chains_of(state)
         if count < LEAST_CHAINS:
             return state, None
         found = _drawn(state, run, count, budget)
@@ -88,7 +88,7 @@ class ShortChains:
         return state, Line("hmc", words)
 
 
-def _size(state: State) -> tuple[int, int]:
+def chains_of(state: State) -> tuple[int, int]:
     """How many chains, and how many gradients they may take: seconds on any machine, and the same gradients on all."""
     target, wide = state.target, state.wide and not state.nonlinear
     count = NUM_CHAINS if target.dim <= MANY_DIMENSIONS or wide else 2 * NUM_CHAINS

@@ -9,7 +9,8 @@ References
 ----------
 West (1993), Approximating posterior distributions by mixtures, JRSS B 55. Cornuet, Marin, Mira & Robert (2012), Adaptive
 multiple importance sampling, Scandinavian J. Statistics 39. Owen & Zhou (2000), Safe and effective importance sampling, JASA
-95. Khan & Nielsen (2018), Fast yet simple natural-gradient descent for variational inference in complex models, ISITA.
+95. Khan & Nielsen (2018), Fast yet simple natural-gradient descent for variational inference in complex models, ISITA. Koblents
+& Míguez (2015), A population Monte Carlo scheme with transformed weights, Statistics and Computing 25.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from scipy.special import logsumexp, ndtr, softmax, stdtr
 
 from ...guides.transport import standard_normal, student_t
 from ..evidence.pool import framed
-from ..evidence.psis import Weighted
+from ..evidence.psis import Weighted, effective_size
 from ..thresholds import (
     APPROACH_DRAWS,
     APPROACH_GAIN,
@@ -52,6 +53,8 @@ from ..thresholds import (
     TAIL_DF,
     TAIL_SCALE,
     TAIL_SHARE,
+    TEMPERINGS,
+    TOLD,
     WIDTHS,
     WILD,
 )
@@ -401,11 +404,10 @@ class Sample(Weighted):
 
     def followed(self, rng: np.random.Generator) -> Kernels:
         """The next law, of kernels around the weighted draws; the last again where none is better."""
-        return self.laws[-1][0].following(self.theta, self.weights, self._gradient, rng)
-
-    @property
-    def _gradient(self) -> np.ndarray:
-        return gradients(self.theta, self.found, self.weights)
+        least = min(TOLD * (self.theta.shape[1] + 1), len(self) // 2)
+        weights = self.weights if self.size > least else tempered(self.log_weights, least)
+        found = gradients(self.theta, self.found, weights)
+        return self.laws[-1][0].following(self.theta, weights, found, rng)
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -435,6 +437,23 @@ class Sample(Weighted):
             log_weight[0] < self.log_evidence + max(HEAVY_WEIGHT, np.log(MISSED_MASS * len(self)))
             and inner.resolved(theta, inner.groups.of(z[None])).all()
         )
+
+
+def tempered(log_weights: np.ndarray, least: float) -> np.ndarray:
+    """Normalised weights, to the power below one that leaves so many effective draws where there are fewer.
+
+    One draw says nothing of a law (Koblents & Míguez 2015).
+    """
+
+    finite, low, high = np.isfinite(log_weights), 0.0, 1.0
+
+    def at(power: float) -> np.ndarray:
+        return softmax(np.where(finite, power * np.where(finite, log_weights, 0.0), -np.inf))
+
+    for _ in range(TEMPERINGS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if effective_size(at(middle)) >= least else (low, middle)
+    return at(low)
 
 
 def gradients(theta: np.ndarray, found: Integrals, weights: np.ndarray) -> np.ndarray:

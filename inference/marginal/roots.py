@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from ..thresholds import FLATTEST, MOST_EIGEN
 
@@ -107,12 +108,25 @@ def _triangular(curvature) -> np.ndarray:
 def _eigen(curvature, there) -> np.ndarray:
     if there.shape[1] == 1:
         return 1 / np.sqrt(np.maximum(np.abs(curvature), FLATTEST))
-    curvature = curvature.copy()
+    # where no gradient is finite, or a curvature beyond all others, no integral is known either
+    known = np.abs(curvature).max((-1, -2), keepdims=True) < 1 / FLATTEST
+    curvature = np.where(known, curvature, np.eye(there.shape[1]))
     group, place = np.nonzero(~there)  # last of all, and apart: the others' trace is below
     curvature[:, group, place, place] = there.shape[1] + 1.0
-    eig, vec = np.linalg.eigh(curvature)
+    eig, vec = _eigenvectors(curvature)
     eig[:, group, place] = 1.0
     return vec / np.sqrt(np.maximum(np.abs(eig), FLATTEST))[..., None, :]
+
+
+def _eigenvectors(matrices) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and vectors; one by one by QR iterations, which are slower, where those of a batch do not converge."""
+    try:
+        return np.linalg.eigh(matrices)
+    except np.linalg.LinAlgError:
+        size = matrices.shape[-1]
+        each = [linalg.eigh(matrix, driver="ev") for matrix in matrices.reshape(-1, size, size)]
+    eig, vec = map(np.stack, zip(*each, strict=True))
+    return eig.reshape(matrices.shape[:-1]), vec.reshape(matrices.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -437,6 +437,17 @@ def test_chains_that_hardly_move_are_stuck(exact):
     assert not stuck(exact)
 
 
+def test_a_search_that_only_chains_ask_for_takes_no_more_than_they(exact, run, monkeypatch):
+    stuck_there = replace(exact, law=Law("mcmc", exact.law.z, None, 4, slowest=0.0))
+    monkeypatch.setattr("elboroom.inference.ladder.modes.chains_of", lambda _: (16, 500))
+    before = exact.target.counter.num_gradients
+    state, line = Modes().run(stuck_there, run)
+    assert "took more than the chains might" in line.reason and state.objection is None
+    assert exact.target.counter.num_gradients - before < 10_000
+    away = Elsewhere(MEAN + 12 * SD, 0.0, 12.0)
+    assert "took more" not in Modes().run(replace(stuck_there, elsewhere=(away,)), run)[1].reason
+
+
 # flows --------------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from elboroom.inference.ladder.short_chains import ShortChains
 from elboroom.inference.ladder.weigh import Weigh
 from elboroom.inference.marginal.groups import Groups, Terms
 from elboroom.inference.marginal.inner import Inner, Integrals
-from elboroom.inference.marginal.outer import Kernels, Sample, approached
+from elboroom.inference.marginal.outer import Kernels, Sample, approached, tempered
+from elboroom.inference.marginal.roots import Dense, _eigenvectors
 from elboroom.inference.marginal.warp import GammaRatio, Guarded, LogCut, LogInverse, Warp
 from elboroom.inference.run.watch import Watch
 from elboroom.inference.thresholds import EDGES_HELD, LOST, STRATA
@@ -443,6 +444,32 @@ def test_a_law_far_from_the_mass_is_led_to_it(dim, rng):
     assert Sample.drawn(integrals, first, 250, rng).size < LOST
     law = approached(integrals, first, rng)
     assert Sample.drawn(integrals, law, 250, rng).size > 125
+
+
+def test_weights_of_one_draw_are_tempered_to_those_of_several(rng):
+    log_weights = np.append(rng.normal(size=400), [60.0, -np.inf])
+    weights = tempered(log_weights, 40)
+    assert 1 / (weights**2).sum() == pytest.approx(40, rel=0.01)
+    assert weights.sum() == pytest.approx(1) and weights[-1] == 0 and weights.argmax() == 400
+
+
+def test_eigenvectors_are_found_where_those_of_a_batch_do_not_converge(rng, monkeypatch):
+    matrices = rng.normal(size=(3, 2, 5, 5))
+    matrices = matrices + matrices.swapaxes(-1, -2)
+
+    def fails(_):
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    monkeypatch.setattr(np.linalg, "eigh", fails)
+    eig, vec = _eigenvectors(matrices)
+    assert vec * eig[..., None, :] @ vec.swapaxes(-1, -2) == pytest.approx(matrices)
+
+
+def test_a_curvature_that_is_not_known_is_that_of_a_unit():
+    curvature = np.broadcast_to(2 * np.eye(3), (3, 1, 3, 3)).copy()
+    curvature[1, 0, 0, 0], curvature[2, 0, 0, 1] = np.nan, 1e300
+    root = Dense.of(curvature, np.ones((1, 3), bool), np.arange(3)[None])
+    assert root.sds[:, 0] == pytest.approx(np.sqrt([[0.5] * 3, [1] * 3, [1] * 3]))
 
 
 def test_the_bound_of_a_law_that_is_led_on_does_not_fall(rng):
