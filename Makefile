@@ -53,6 +53,7 @@ bench: setup
 	$(BIN)/python benchmarks/figures.py
 	$(BIN)/python benchmarks/scaling.py --peers --free
 	$(BIN)/python benchmarks/many_groups.py
+	$(BIN)/python benchmarks/others.py
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/hierarchies.py
 	$(BIN)/python benchmarks/series.py
