@@ -50,6 +50,11 @@ def affordable(target, family) -> int:
     return steps if steps >= LEAST_FLOW_STEPS else 0
 
 
+def _price(state: State) -> float:
+    """Gradients that a flow takes at the most."""
+    return float(affordable(state.target, Flow()) * FLOW_DRAWS)
+
+
 def flow_allowed(state: State) -> bool:
     """Whether a flow may be fitted beside the guide."""
     free = not state.named and not state.lean and not state.simple and not state.wide
@@ -84,7 +89,7 @@ class FlowForChains:
 
     def price(self, state: State) -> float:
         """See `Stage.price`."""
-        return float(affordable(state.target, Flow()) * FLOW_DRAWS)
+        return _price(state)
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -92,9 +97,6 @@ class FlowForChains:
 
     def run(self, state: State, run: Run) -> tuple[State, Line]:
         """See `Stage.run`."""
-        dear = run.dear(self.price(state))
-        if dear:
-            return state, Line(Flow.name, dear)
         found, line, sound = flow_fitted(state, run)
         return (found if sound else state), line
 
@@ -119,7 +121,7 @@ class FlowForModes:
 
     def price(self, state: State) -> float:
         """See `Stage.price`."""
-        return float(affordable(state.target, Flow()) * FLOW_DRAWS) if flow_allowed(state) else 0.0
+        return _price(state) if flow_allowed(state) else 0.0
 
     def failed(self, state: State) -> State:
         """See `Stage.failed`."""
@@ -129,9 +131,6 @@ class FlowForModes:
         """See `Stage.run`."""
         if not flow_allowed(state) or run.stop():
             return state.found(_unweighed(state)), None
-        dear = run.dear(self.price(state))
-        if dear:
-            return state.found(_unweighed(state)), Line(Flow.name, dear)
         found, line, sound = flow_fitted(state, run)
         return (found if sound else state.found(_unweighed(state))), line
 
@@ -153,8 +152,12 @@ def _unweighed(state: State) -> Finding:
 def flow_fitted(state: State, run: Run) -> tuple[State, Line, bool]:
     """A state whose law is a flow's, its line, and whether it stands for the posterior.
 
-    It has to cover the draws of the chains and the places found elsewhere, and no other may be found.
+    It has to cover the draws of the chains and the places found elsewhere, and no other may be found. One that is too dear is
+    not begun.
     """
+    dear = run.dear(_price(state))
+    if dear:
+        return state, Line(Flow.name, dear), False
     density, rng, law = run.density(state), run.stream(2), state.law
     family = Flow()
     guide = family.bind(state.target)

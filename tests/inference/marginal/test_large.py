@@ -29,12 +29,17 @@ def walk(y):
         er.observe("y", er.Normal(level, sigma), y)
 
 
+def path(length):
+    """A stationary autoregression."""
+    phi = er.sample("phi", er.Uniform(-1, 1).expand([1]).to_event(1))
+    sigma = er.sample("sigma", er.HalfNormal(1))
+    return er.sample("h", er.AR(phi, sigma, length))
+
+
 @er.model
 def counts(y):
     """Counts whose log rate is a stationary autoregression."""
-    phi = er.sample("phi", er.Uniform(-1, 1).expand([1]).to_event(1))
-    sigma = er.sample("sigma", er.HalfNormal(1))
-    h = er.sample("h", er.AR(phi, sigma, len(y)))
+    h = path(len(y))
     with er.plate("time", len(y)):
         er.observe("y", er.Poisson(er.math.exp(h)), y)
 
@@ -212,9 +217,7 @@ def test_integrals_over_a_chain_of_counts_are_those_of_a_filter(rng):
 @er.model
 def returns(y):
     """Returns whose log variance is a stationary autoregression."""
-    phi = er.sample("phi", er.Uniform(-1, 1).expand([1]).to_event(1))
-    sigma = er.sample("sigma", er.HalfNormal(1))
-    h = er.sample("h", er.AR(phi, sigma, len(y)))
+    h = path(len(y))
     with er.plate("time", len(y)):
         er.observe("y", er.Normal(0, er.math.exp(h / 2)), y)
 
