@@ -86,7 +86,8 @@ def conclude(
             **settings,
             "num_chains": chains,
             "short": chains > 1 and not law.long,
-            "summed_out": isinstance(outcome.stein, SharedStein),
+            # draws that no guide has the law of: beside groups that were summed out, or with sds of linear response
+            "resampled": isinstance(outcome.stein, SharedStein) or outcome.response is not None,
             "condemned": outcome.objection,  # as files have it since 0.1
         },
         fit_record=_fit_record(outcome, len(chosen), law.rhat_shown(values)),

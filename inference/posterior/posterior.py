@@ -236,8 +236,8 @@ class Posterior:
     def sample(self, num_draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
         """Fresh draws of the law that ``draws`` has.
 
-        Importance-corrected where they are; chains, draws beside which groups were summed out, and those of posteriors
-        loaded without their program, are resampled.
+        Importance-corrected where they are; chains, draws beside which groups were summed out or that have sds of linear
+        response, and those of posteriors loaded without their program, are resampled.
 
         Parameters
         ----------
@@ -252,7 +252,7 @@ class Posterior:
             Site name to shape ``(num_draws, *shape)``.
         """
         record, rng = self._record, np.random.default_rng([seed, 21])
-        if record.target is None or record.law == "mcmc" or record.settings.get("summed_out"):
+        if record.target is None or record.law == "mcmc" or record.settings.get("resampled"):
             count = len(record.z)
             chosen = rng.choice(count, num_draws, replace=num_draws > count)
             return {k: v[chosen] for k, v in record.values.items()}

@@ -21,6 +21,8 @@ from elboroom.inference.marginal.inner import Inner, Integrals
 from elboroom.inference.marginal.outer import Kernels, Sample, approached, tempered
 from elboroom.inference.marginal.roots import Dense, _eigenvectors
 from elboroom.inference.marginal.warp import GammaRatio, Guarded, LogCut, LogInverse, Warp
+from elboroom.inference.posterior.make import conclude
+from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.inference.run.watch import Watch
 from elboroom.inference.thresholds import EDGES_HELD, LOST, STRATA
 from scipy import stats
@@ -697,6 +699,19 @@ def test_fresh_draws_are_of_what_was_judged_and_not_of_the_guide(tmp_path):
         spread = found.sample(4000)["spread"]
         assert np.isin(spread, np.asarray(posterior.draws["posterior"]["spread"])).all()
         assert spread.std() == pytest.approx(posterior.summary("spread")["sd"].item(), rel=0.08)
+
+
+def test_fresh_draws_have_the_sds_of_linear_response():
+    """The guide has its own sds; those of the draws are others, which are judged."""
+    program = schools(*SCHOOLS)
+    record = record_of(er.fit(program, refine=False, progress=False))
+    outcome = replace(record.outcome, law=Law("guide", 2.0 * record.outcome.law.z), stein=None)
+    for response, own in (((np.array([0]), np.ones(1)), True), (None, False)):
+        made = conclude(
+            program, record.target, replace(outcome, response=response), (), record.cost, record.settings
+        )
+        found = Posterior(made).sample(500)["mu"]
+        assert np.isin(found, made.values["mu"]).all() == own
 
 
 def test_what_has_no_groups_is_left_as_it_is():
