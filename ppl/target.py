@@ -126,7 +126,8 @@ class Target:
         self._views = density.views(program)
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
-        self.work = self.dim + sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
+        read = sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
+        self.work = self.dim + read + density.captured
         self.batch = 1 << int(np.clip(READ_AT_ONCE // self.work, 1, BATCH)).bit_length() - 1
 
     @classmethod

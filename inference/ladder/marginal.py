@@ -77,8 +77,10 @@ NOT_SEPARATE = Finding(
 )
 
 
-BOUNDED = ("positive", "nonnegative", "unit_interval", "interval", "greater_than", "less_than")
-"""Constraints of single elements that have a bound."""
+ONE_BOUND = ("positive", "nonnegative", "greater_than", "less_than")
+"""Constraints of single elements with one bound: their coordinates are logs."""
+BOUNDED = (*ONE_BOUND, "unit_interval", "interval")
+"""Those with any: the others' are logits."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
 def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
     """Splits by the links, and by those alone that a Hessian shows; large groups are the last.
 
-    In what is shared positive quantities come first, then bounded ones.
+    In what is shared quantities with one bound come first, then those with two.
     """
     last = 2 - _bounded(state.target).astype(int) - _positive(state.target)
     large = []
@@ -215,8 +217,8 @@ def _first(state: State, inner: Inner) -> Kernels:
 
 
 def _positive(target) -> np.ndarray:
-    """Which coordinates are logs of positive quantities, shape ``(dim,)``."""
-    return coordinates_named(target, ("positive",))
+    """Which coordinates are logs of quantities with one bound, shape ``(dim,)``."""
+    return coordinates_named(target, ONE_BOUND)
 
 
 def _bounded(target) -> np.ndarray:

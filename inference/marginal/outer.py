@@ -84,7 +84,8 @@ class Kernels:
     width : float
         Of a kernel, as a share of all.
     positive : int, optional
-        How many of the first P coordinates, the first of them, are logs of positive quantities; all by default.
+        How many of the first P coordinates, the first of them, are logs of quantities with one bound; all by default. The
+        others are logits.
     """
 
     warp: Warp
@@ -207,8 +208,8 @@ class Kernels:
         of the draws best where it is made of the other. In many dimensions a Gaussian whose gradients are those of the
         draws is better than one of their moments: see `_by_gradients`.
         """
-        positive = np.arange(theta.shape[1]) < (len(self.funnel) if self.positive is None else self.positive)
-        warp = Warp.of(theta, weights, positive)
+        logs = len(self.funnel) if self.positive is None else self.positive
+        warp = Warp.of(theta, weights, logs, len(self.funnel) - logs)
         scores = warp.scores(theta)[0]
         pulled = warp.pulled(theta, scores, gradient)
         before = warp.scores(self.sample(MOMENTS, rng))[0]

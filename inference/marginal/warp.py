@@ -321,6 +321,39 @@ class Guarded:
 
 
 @dataclass(frozen=True, eq=False)
+class Mirrored:
+    """The law of minus what another is of."""
+
+    law: Bend
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        return self.law.log_prob(-x)
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        return -self.law.slope(-x)
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        return -self.law.score(-x)
+
+    def value(self, score: np.ndarray) -> np.ndarray:
+        """See `Bend`."""
+        return -self.law.value(-np.asarray(score, float))
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the law has a guard."""
+        return _guarded(self.law)
+
+
+def _guarded(bend: Bend | None) -> bool:
+    """Whether somewhere in a law there is an edge."""
+    return isinstance(bend, Guarded) or getattr(bend, "guarded", False)
+
+
+@dataclass(frozen=True, eq=False)
 class Warp:
     """A monotone map of each coordinate; None where it is left as it is."""
 
@@ -334,7 +367,7 @@ class Warp:
     @property
     def unguarded(self) -> Warp:
         """The map of which coordinates with a guard are left as they are: there is an edge in theirs."""
-        return Warp(tuple(None if isinstance(bend, Guarded) else bend for bend in self.bends))
+        return Warp(tuple(None if _guarded(bend) else bend for bend in self.bends))
 
     def _each(self, x: np.ndarray, apply: Callable[[Bend, np.ndarray], np.ndarray]) -> np.ndarray:
         out = np.array(x, float)
@@ -377,15 +410,17 @@ class Warp:
         return cls((None,) * dim)
 
     @classmethod
-    def of(cls, theta: np.ndarray, weights: np.ndarray, positive: np.ndarray) -> Warp:
-        """By weighted draws ``(S, D)``; `positive` are coordinates that are logs of positive quantities."""
-        return cls(tuple(_bend(x, weights, own) for x, own in zip(theta.T, positive, strict=True)))
+    def of(cls, theta: np.ndarray, weights: np.ndarray, logs: int, logits: int) -> Warp:
+        """By weighted draws ``(S, D)``; the first coordinates are logs of positive quantities, the next ones logits."""
+        kinds = ["log"] * logs + ["logit"] * logits + [""] * (theta.shape[1] - logs - logits)
+        return cls(tuple(_bend(x, weights, kind) for x, kind in zip(theta.T, kinds, strict=True)))
 
 
-def _bend(x: np.ndarray, weights: np.ndarray, positive: bool) -> Bend | None:
+def _bend(x: np.ndarray, weights: np.ndarray, kind: str) -> Bend | None:
     """By maximum likelihood, where skew or tails are seen and the likelihood gains by it.
 
-    The log of a positive quantity is bent in any case: its tail towards zero is exponential, and few draws show it.
+    The log of a positive quantity is bent in any case, as is a logit near a bound: its tail towards it is exponential, and
+    few draws show it.
     """
     size = 1 / np.sum(weights**2)
     mean = weights @ x
@@ -393,13 +428,15 @@ def _bend(x: np.ndarray, weights: np.ndarray, positive: bool) -> Bend | None:
     if not sd > 0:
         return None
     x, weights = _binned(x, weights)
-    if positive:
-        fits = (_fitted(kind, x, weights, size) for kind in (LogCut, LogInverse, GammaRatio))
-        best = max(fits, key=lambda pair: pair[0])[1]
-        s = np.exp(x)
-        middle = weights @ s
-        near = middle < GUARDED * np.sqrt(weights @ (s - middle) ** 2)
-        return Guarded.around(best) if best is not None and near else best
+    if kind == "log":
+        return _bent_log(x, weights, size, _near(np.exp(x), weights))
+    low, high = (kind == "logit" and _near(expit(side * x), weights) for side in (1, -1))
+    if low and high:
+        best = _fitted(GammaRatio, x, weights, size)[1]
+        return None if best is None else Mirrored(Guarded.around(Mirrored(Guarded.around(best))))
+    if low or high:
+        best = _bent_log(x if low else -x, weights, size, True)
+        return best if low or best is None else Mirrored(best)
     z = (x - mean) / sd
     skew, kurtosis = weights @ z**3, weights @ z**4 - 3
     if abs(skew) < BEND_SEEN * np.sqrt(6 / size) and kurtosis < BEND_SEEN * np.sqrt(24 / size):
@@ -407,6 +444,19 @@ def _bend(x: np.ndarray, weights: np.ndarray, positive: bool) -> Bend | None:
     gained, bend = _fitted(GammaRatio, x, weights, size)
     plain = -0.5 * np.log(2 * np.pi) - 0.5 - np.log(sd) - np.log(size) / size
     return bend if size * (gained - plain) > BEND_GAIN else None
+
+
+def _near(value: np.ndarray, weights: np.ndarray) -> bool:
+    """Whether a quantity is near zero, by its sds."""
+    middle = weights @ value
+    return bool(middle < GUARDED * np.sqrt(weights @ (value - middle) ** 2))
+
+
+def _bent_log(x: np.ndarray, weights: np.ndarray, size: float, near: bool) -> Bend | None:
+    """The law of the log of a quantity, with a guard where that is near zero."""
+    fits = (_fitted(kind, x, weights, size) for kind in (LogCut, LogInverse, GammaRatio))
+    best = max(fits, key=lambda pair: pair[0])[1]
+    return Guarded.around(best) if best is not None and near else best
 
 
 def _binned(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

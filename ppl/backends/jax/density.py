@@ -59,6 +59,7 @@ class Density:
         self.moved = self._mapped(fns.moved, two)
         self.hessian_vector = self._mapped(fns.hessian_vector, two)
         self.fingerprint: str | None = None
+        self.captured = 0  # numbers that the model holds itself, beside its data
 
     def _mapped(self, fn, axes) -> Function:
         return self._function(jax.vmap(fn, axes))
@@ -87,8 +88,10 @@ class Density:
         )
         with precision(self.dtype):
             found = [_first_traced(tries, data, weights) for tries in ways]
-        known = [part for part in found if part is not None]
-        return "-".join(part[:24] for part in known) if len(known) == len(found) else None
+        if None in found:
+            return None
+        self.captured = found[0][1]
+        return "-".join(digest[:24] for digest, _ in found)
 
     def device(self, program) -> dict:
         """The traced leaves of a program as device arrays."""
@@ -119,8 +122,8 @@ def _abstract(value, dtype) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(np.shape(value), kind)
 
 
-def _first_traced(tries, data, weights) -> str | None:
-    """Digest of the first of several functions that this model has."""
+def _first_traced(tries, data, weights) -> tuple[str, int] | None:
+    """Digest of the first of several functions that this model has, and the numbers that it captures."""
     for fn, *given in tries:
         try:
             return traced(fn, *given, data, weights)
@@ -128,7 +131,7 @@ def _first_traced(tries, data, weights) -> str | None:
             return None
         except Exception:  # no gradient, say, or a law without draws: said where it is asked for
             continue
-    return "nothing"
+    return "nothing", 0
 
 
 def density_of(program, trace, dtype) -> Density:

@@ -41,8 +41,7 @@ class Density:
         self.clock = {"compile": 0.0, "count": 0}
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         read = sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
-        self._work = work = trace.dim + read
-        self.large_batch: float = 1 << int(np.clip(CACHED // work, 32, 1024)).bit_length() - 1
+        self._read, self.captured = trace.dim + read, 0  # numbers of data, and those that the model holds itself
         one, two, scaled = (0, None, None), (0, 0, None, None), (0, None, None, None)
         self.value_and_grad = self._function(_with_gradient(fns.total), one)
         self.scaled_value_and_grad = self._function(_with_gradient(fns.scaled_total), scaled)
@@ -82,11 +81,12 @@ class Density:
         data = self.views(self._program)
         weights = {k: to_device(v, self.dtype) for k, v in self._trace.weights.items()}
         draws = (fns.prior, None), (partial(fns.predict, z), None), (fns.constrain, z)
-        total = self._slope if self._work <= LARGEST_SLOPE else fns.total
+        total = self._slope if self._read <= LARGEST_SLOPE else fns.total
         with unvalidated() if self._program.model.language == "pyro" else running():
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (fns.total, z)), draws)]
-        self.branches = any(leaving for _, leaving in found)
-        return "-".join(digest[:24] for digest, _ in found)
+        self.captured = found[0][1]
+        self.branches = any(leaving for *_, leaving in found)
+        return "-".join(digest[:24] for digest, *_ in found)
 
     def _slope(self, z, data, weights):
         """Value and gradient, without a batch."""
@@ -94,6 +94,11 @@ class Density:
             z = z.clone().requires_grad_()
             value = self._functions.total(z, data, weights)
             return value, *torch.autograd.grad(value, z, allow_unused=True)
+
+    @property
+    def large_batch(self) -> float:
+        """Draws of a call at the most."""
+        return 1 << int(np.clip(CACHED // (self._read + self.captured), 32, 1024)).bit_length() - 1
 
     @property
     def looped(self) -> bool:
@@ -134,15 +139,15 @@ def _with_gradient(fn):
     return both
 
 
-def _first_traced(ways, data, weights) -> tuple[str, bool]:
-    """Digest of the first of several functions that this model has."""
+def _first_traced(ways, data, weights) -> tuple[str, int, bool]:
+    """Digest of the first of several functions that this model has: see `traced`."""
     for fn, given in ways:
         try:
             with torch.no_grad(), randomness(0):
                 return traced(fn, given, data, weights)
         except Exception:  # no gradient, say, or a law without draws: said where it is asked for
             continue
-    return "nothing", True
+    return "nothing", 0, True
 
 
 def density_of(program, trace, dtype) -> Density:

@@ -18,6 +18,8 @@ class Listening(TorchDispatchMode):
 
     Attributes
     ----------
+    captured : int
+        Numbers of the tensors from outside.
     leaving : bool
         Whether numbers that depend on an argument were handed to Python: other arguments may take another way.
     """
@@ -25,7 +27,7 @@ class Listening(TorchDispatchMode):
     def __init__(self, arguments):
         super().__init__()
         self._digest, self._numbers, self._bound = hashlib.sha256(), WeakIdKeyDictionary(), set()
-        self._count, self.leaving = 0, False
+        self._count, self.captured, self.leaving = 0, 0, False
         for tensor in pytree.tree_leaves(arguments):
             if isinstance(tensor, torch.Tensor):
                 self._bound.add(self._number(tensor))
@@ -49,6 +51,7 @@ class Listening(TorchDispatchMode):
             with torch.no_grad():
                 self._digest.update(array_bytes(value.detach().numpy()))
             self._number(value)
+            self.captured += value.numel()
             return False
         self._put(f"%{known}")
         return known in self._bound
@@ -76,8 +79,9 @@ class Listening(TorchDispatchMode):
         return self._digest.hexdigest()
 
 
-def traced(fn: Callable, *args) -> tuple[str, bool]:
-    """Digest of the operations of `fn`, the same in another process; whether they may be others elsewhere."""
+def traced(fn: Callable, *args) -> tuple[str, int, bool]:
+    """Digest of the operations of `fn`, the same in another process; numbers that it captures; whether they may be others
+    elsewhere."""
     with Listening(args) as heard:
         found = fn(*args)
-    return heard.result(found), heard.leaving
+    return heard.result(found), heard.captured, heard.leaving
