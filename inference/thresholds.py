@@ -238,6 +238,10 @@ MOVED = 12
 """Autocorrelation times that each of many short chains has to move (benchmarks/calibration.py)."""
 HARDLY_MOVED, HARDLY = 3, 9.0
 """Autocorrelation times below which one direction may hold the others back, and what is then counted of theirs."""
+SLOW_SHARE, VALLEY, LEAST_PART, VALLEY_GRID = 0.2, 0.5, 0.05, 200
+"""Share of a direction's variance between the means of chains from which on it is slow; density, as a share of the lower of two
+peaks, below which there is a valley between them, if it has as large a share of the chains on either side; places where it is
+looked for (benchmarks/modes.py, benchmarks/others.py)."""
 CHAIN_DRIFT, DRIFT_CAUTION = 0.1, 0.5
 """Change between the halves of chains, beyond its noise and in sds."""
 MISSED_AT_DIVERGENCES = 0.75

@@ -18,17 +18,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import eigh
 
 from ...guides.transport import Affine, Gaussian
 from ..thresholds import (
     DIVERGENT_ENERGY,
+    LEAST_PART,
     MOST_LEAPFROGS,
     SHORT_ACCEPT,
     SHORT_DRAWS,
     SHORT_WARMUP,
+    SLOW_SHARE,
     STEP_JITTER,
     TRAJECTORIES,
     TRAJECTORY,
+    VALLEY,
+    VALLEY_GRID,
 )
 
 
@@ -267,6 +272,35 @@ def slowest(x: np.ndarray) -> float:
     means = x.mean(1)
     _, _, axes = np.linalg.svd(means - means.mean(0), full_matrices=False)
     return float(x.shape[1] / _time(x @ axes[:1].T)[0])
+
+
+def parted(x: np.ndarray) -> bool:
+    """Whether along a direction in which they hardly move the means of the chains have a valley between two peaks.
+
+    Chains that are slow are one cloud; those that sit in modes of their own are as many.
+
+    Parameters
+    ----------
+    x : numpy.ndarray, shape (N, T, dim)
+        Draws of N chains.
+    """
+    means = x.mean(1)
+    count, dim = means.shape
+    between = np.cov(means.T).reshape(dim, dim)
+    total = between + np.cov((x - means[:, None]).reshape(-1, dim).T).reshape(dim, dim)
+    share, directions = eigh(between, total + 1e-12 * np.trace(total) / dim * np.eye(dim))
+    for direction in directions.T[share > SLOW_SHARE]:
+        y = np.sort(means @ direction)
+        low, high = np.quantile(y, [0.25, 0.75])
+        width = 0.9 * min(y.std(), (high - low) / 1.34) * count**-0.2  # Silverman's
+        at = np.linspace(y[0], y[-1], VALLEY_GRID)
+        density = np.exp(-0.5 * ((at[:, None] - y) / width) ** 2).sum(1)
+        left, right = np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1]
+        below = np.searchsorted(y, at) / count
+        inside = (below > LEAST_PART) & (below < 1 - LEAST_PART)
+        if (density < VALLEY * np.minimum(left, right))[inside].any():
+            return True
+    return False
 
 
 def halves(values: np.ndarray) -> np.ndarray:

@@ -308,7 +308,9 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
             law, known = sample.followed(rng), len(sample)
         if not held:
             heavy = len(sample) >= LEAST_SHARED and sample.khat > KHAT_TRUSTED
-            if heavy and _noisy(inner) and _by_chance(inner, sample, rng):
+            if heavy and not inner.exact and _by_chance(inner, sample, rng):
+                if not _noisy(inner):
+                    break
                 inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
                 sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
                 continue

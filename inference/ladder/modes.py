@@ -8,6 +8,7 @@ import numpy as np
 
 from ...guides.mixture import Mixture
 from ...guides.transport import packed
+from ..evidence.chains import parted
 from ..evidence.estimates import estimate
 from ..evidence.finding import Finding
 from ..evidence.law import Law
@@ -18,6 +19,7 @@ from ..thresholds import (
     CHAIN_DRIFT,
     DRAWS_PER_KEPT,
     ENOUGH_NOISE,
+    FEW_DIMENSIONS,
     FIRST_POOL,
     GATHERED,
     HARDLY_MOVED,
@@ -52,7 +54,7 @@ class Modes:
             return None
         if state.elsewhere:
             return "starts ended elsewhere"
-        return "chains leave open what several modes would explain" if stuck(state) else None
+        return "chains leave open what several modes would explain" if stuck(state) and _likely(state) else None
 
     def guide(self, state: State) -> str:
         """See `Stage.guide`."""
@@ -141,6 +143,14 @@ def stuck(state: State) -> bool:
     moved = len(law.z) / law.num_chains / np.broadcast_to(inefficiency, live.shape)
     drifting = law.drift(values, inefficiency)[live].max() > CHAIN_DRIFT
     return bool(law.slowest < HARDLY_MOVED or moved[live].min() < MOVED or drifting)
+
+
+def _likely(state: State) -> bool:
+    """Whether chains that are stuck may be so in several modes: in few dimensions a search is cheap."""
+    target, law = state.target, state.law
+    if target.dim <= FEW_DIMENSIONS:
+        return True
+    return parted(state.frame.inverse(law.z)[0].reshape(law.num_chains, -1, target.dim))
 
 
 def _away(state: State, parts) -> list:
