@@ -81,11 +81,15 @@ which on a combination is known a thousand times better than each part."""
 FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 """Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
 that stay, in which weights hold. Chosen by hand."""
+ODD_SHARE = 0.25
+"""Share of what is shared up to which a few larger groups join it, for whose sake all others would be treated as large ones."""
 LARGEST_ALONE, MEMBERS_FOR_EACH = 512, 8
 """Coordinates of a group that others need not be beside, by the cost of its Cholesky factors, and for each coordinate that stays
 the least of them. Chosen by hand."""
 DEAR_MOVES = 16
 """Gradients of a Hessian from which on they are taken beside one another, what they share once: a function more to compile."""
+MOST_INVERTED = 32
+"""Side of a triangular matrix up to which all of a batch are inverted at once, as if they were full."""
 MOST_EIGEN, MOST_COLOURED, DENSELY_LINKED, MOST_FILLED = 8, 20_000, 0.125, 0.35
 """Coordinates of a group up to which its Hessian is treated by eigenvalues; those of all groups up to which links are
 coloured, and share of all others that one is linked with up to which they are; share of the elements of a Cholesky factor up to

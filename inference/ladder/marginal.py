@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,8 +17,8 @@ from ..evidence.law import Law
 from ..evidence.pool import Pool
 from ..evidence.quantities import free_of, quantity_values
 from ..evidence.stein import SharedStein, stein
-from ..evidence.verdicts import noise_of
-from ..marginal.groups import Groups, Terms
+from ..evidence.verdicts import noise_of, tail_shapes
+from ..marginal.groups import Groups, Terms, linear
 from ..marginal.inner import Inner
 from ..marginal.outer import Kernels, Sample, approached, whitened
 from ..marginal.warp import Warp
@@ -40,6 +41,7 @@ from ..thresholds import (
     LARGEST_ALONE,
     LARGEST_BLOCK,
     LARGEST_SUMMED,
+    LARGEST_TOGETHER,
     LEAST_SHARED,
     LEAST_TRIED,
     LINKED,
@@ -57,6 +59,7 @@ from ..thresholds import (
     SHARED_PER_KEPT,
     SLACK,
     STRATA,
+    TAIL,
     TRIED_COORDINATES,
     TRIED_SHARED,
     UNHEARD,
@@ -64,6 +67,7 @@ from ..thresholds import (
 )
 from .climb import Line
 from .run import Run
+from .short_chains import chains_price
 from .state import State
 from .weigh import measured, short
 
@@ -118,18 +122,27 @@ class SummedOut:
 
     def run(self, state: State, run: Run) -> tuple[State, Line | None]:
         """See `Stage.run`."""
-        rng = run.stream(11)
-        inner = _inner(state, run, rng)
-        if inner is None:
-            return state, None
-        if isinstance(inner, str):
-            return state, Line(self.guide(state), inner)
-        repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
-        sample, inner = _sampled(state, run, replace(inner, repeats=repeats), rng)
-        if sample is None:
-            return state, Line(
-                self.guide(state), "the integrals over the groups are too noisy, or their tails too heavy"
-            )
+        rng, why, best = run.stream(11), None, None
+        for inner in _inners(state, run, rng):
+            if isinstance(inner, str):
+                why = why or inner
+                continue
+            if best is not None and LEAST_SHARED * _price(inner) > chains_price(state):
+                break
+            repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
+            sample = None
+            with suppress(ArithmeticError):
+                sample, inner = _sampled(state, run, replace(inner, repeats=repeats), rng)
+            if sample is None:
+                why = "the integrals over the groups are too noisy, or their tails too heavy"
+                continue
+            if best is None or sample.khat < best[0].khat:
+                best = sample, inner
+            if sample.khat < KHAT_TRUSTED or run.stop():
+                break
+        if best is None:
+            return state, None if why is None else Line(self.guide(state), why)
+        sample, inner = best
         words = (
             f"{len(inner.groups)} groups of {inner.groups.size} summed out, {len(inner.theta)} shared: "
             f"{len(sample)} draws, effective {sample.size:.0f}"
@@ -144,8 +157,13 @@ class SummedOut:
         return state, Line(self.guide(state), words, measured(state.pool))
 
 
-def _inner(state: State, run: Run, rng) -> Inner | str | None:
-    """The groups of a target with their modes; why not, where something stands in the way; None where there are none."""
+def _price(inner: Inner) -> float:
+    """Gradients of a draw of what is shared: the curvature of the groups, twice where they are not Gaussian, and values."""
+    return len(inner.groups.columns.moved) * (1 if inner.exact else 2) + inner.num_draws / 2
+
+
+def _inners(state: State, run: Run, rng) -> Iterator[Inner | str]:
+    """Groups of a target with their modes, those first that are likely to do; or why not, where something stands in the way."""
     target, density = state.target, run.density(state)
     z, unit = state.best.mean, state.best.marginals()[1]
     links = getattr(state.guide.structure, "links", None)
@@ -154,38 +172,49 @@ def _inner(state: State, run: Run, rng) -> Inner | str | None:
             own = np.random.default_rng(0)
             links = structure(target, target.value_and_grad, z, 1 / np.sqrt(state.best.precision), own)
         except UnreadLinks:
-            return None
+            return
     if links is None and target.dim <= LARGEST_ALONE:
         links = Structure.dense(target.dim)
     if links is None:
-        return None
-    found = False
+        return
+    fewest = np.inf
     for groups in _groups(state, links, density, z, unit, rng):
-        found = True
+        if len(groups.shared) >= fewest:
+            continue
         terms = Terms.tested(target, groups, z, unit, rng)
-        if terms is not None:
-            return Inner.around(target, density, groups, terms, z, unit, rng)
-    return "some terms of the density see several groups" if found else None
+        if terms is None:
+            yield "some terms of the density see several groups"
+            continue
+        fewest = len(groups.shared)
+        yield Inner.around(target, density, groups, terms, z, unit, rng)
 
 
 def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
-    """Splits by the links, and by those alone that a Hessian shows; large groups are the last.
+    """Splits by what is Gaussian given the rest, by the links, and by those alone that a Hessian shows.
 
-    In what is shared quantities with one bound come first, then those with two.
+    Large groups are the last. In what is shared quantities with one bound come first, then those with two.
     """
-    last = 2 - _bounded(state.target).astype(int) - _positive(state.target)
-    large = []
-    for pattern in (lambda: links.pattern, lambda: _tight(links, density, z, unit, rng)):
-        groups = Groups.of_links(state.target, pattern())
-        if groups is None:
-            continue
+    target = state.target
+    last = 2 - _bounded(target).astype(int) - _positive(target)
+
+    def ordered(groups):
         shared = groups.shared
-        groups = replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
-        if groups.large:
+        return replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
+
+    large, gaussian = [], linear(target, density, z, unit, np.random.default_rng(0))
+    if gaussian.any():
+        groups = Groups.leaving(target, links.pattern, ~gaussian, gaussian=True)
+        if groups is not None and groups.size <= LARGEST_TOGETHER:
+            yield ordered(groups)
+        elif groups is not None:
             large.append(groups)
-        else:
-            yield groups
-    yield from large
+    for pattern in (lambda: links.pattern, lambda: _tight(links, density, z, unit, rng)):
+        for groups in Groups.splits(target, pattern()):
+            if groups.large:
+                large.append(groups)
+            else:
+                yield ordered(groups)
+    yield from map(ordered, large)
 
 
 def _tight(links, density, z, unit, rng):
@@ -314,8 +343,10 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
                 inner = replace(inner, num_draws=INNER_DRAWS[INNER_DRAWS.index(inner.num_draws) + 2])
                 sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
                 continue
-            if len(sample) >= MOST_SHARED_TRIED and not _holds(sample, KHAT_LIMIT, WORTH):
-                break
+            hopeless = sample.size < ROUGH_WORTH * len(sample)
+            if len(sample) >= MOST_SHARED_TRIED / (2 if hopeless else 1) and not _holds(sample, KHAT_LIMIT, WORTH):
+                if hopeless or (most - len(sample)) * _price(inner) > chains_price(state):
+                    break
         count = int(min(max(FIRST_SHARED, count), most - len(sample)))
         sample = sample.more(inner.integrals, law, count, rng)
     return sample, inner
@@ -351,23 +382,35 @@ def _least(state: State) -> int:
 def _noise(state: State, inner: Inner, sample: Sample) -> float:
     """Largest Monte Carlo error of a quantity; that of some, where it is too large already.
 
-    Of a thousand others one may have a larger one: of so many estimates of errors the largest says little.
+    Of a thousand others one may have a larger one: of so many estimates of errors the largest says little. Nor is it asked of
+    those whose tails are so heavy that no number of draws tells an sd.
     """
     law = _law(inner, sample)
     values, layout = quantity_values(state.target, law.z)
     free, behind = np.flatnonzero(free_of(state.target, layout)), index_of(state.target, layout)
 
-    def noise(some):
+    def largest(some, left_out=0):
         blocks = (some[i : i + NOISY] for i in range(0, len(some), NOISY))
-        return np.concatenate([noise_of(law, values[:, own], behind[own]) for own in blocks])
+        noise = np.concatenate([noise_of(law, values[:, own], behind[own]) for own in blocks])
+        order = np.argsort(-noise)[left_out:]
+        for worst in order[:FEW_QUANTITIES]:
+            heavy = noise[worst] > ENOUGH_NOISE and _shape(law, values[:, [some[worst]]]) >= TAIL
+            if not heavy:
+                return noise[worst]
+        return noise[order[0]]
 
     few = np.union1d(
         free[:: max(1, len(free) // FEW_QUANTITIES)], free[np.isin(behind[free], inner.groups.shared)]
     )
-    largest = noise(few).max()
-    if largest > ENOUGH_NOISE or len(few) == len(free):
-        return largest
-    return max(largest, np.sort(noise(free))[-1 - len(free) // 1000])
+    noise = largest(few)
+    if noise > ENOUGH_NOISE or len(few) == len(free):
+        return noise
+    return max(noise, largest(free, len(free) // 1000))
+
+
+def _shape(law: Law, values: np.ndarray) -> float:
+    """Tail index of a quantity ``(S, 1)``."""
+    return float(tail_shapes(values, law.weights, np.random.default_rng(0))[0])
 
 
 def _law(inner: Inner, sample: Sample) -> Law:

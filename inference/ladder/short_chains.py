@@ -91,12 +91,18 @@ class ShortChains:
 def chains_of(state: State) -> tuple[int, int]:
     """How many chains, and how many gradients they may take: seconds on any machine, and the same gradients on all."""
     target, wide = state.target, state.wide and not state.nonlinear
-    count = NUM_CHAINS if target.dim <= MANY_DIMENSIONS or wide else 2 * NUM_CHAINS
+    count = NUM_CHAINS
     budget = int(np.clip(CHAIN_NUMBERS / target.work, LEAST_CHAIN_GRADIENTS, MOST_CHAIN_GRADIENTS))
     if wide or target.work > LARGEST_SEARCH:
         budget = int(min((WIDE_NUMBERS if wide else DEAR_NUMBERS) / target.work, LEAST_CHAIN_GRADIENTS))
         count = min(count, 4 * LARGEST_BLOCK // (SHORT_DRAWS * target.dim), budget // 800)
     return count, budget
+
+
+def chains_price(state: State) -> float:
+    """Gradients in which short chains come to an answer where they soon do: those of two rounds."""
+    each = 2 * SHORT_WARMUP + SHORT_DRAWS + LONGER_DRAWS
+    return float(chains_of(state)[0] * each * STEPS)
 
 
 def _starts(state: State, count: int, rng) -> np.ndarray:

@@ -179,7 +179,7 @@ def _grouped(state: State) -> bool:
     links = getattr(getattr(state.guide, "structure", None), "links", None)
     if links is None or not (state.extensible and state.rows.at_once):
         return False
-    return Groups.of_links(state.target, links.pattern) is not None
+    return bool(Groups.splits(state.target, links.pattern))
 
 
 def _words(pool: Pool) -> str:

@@ -13,11 +13,13 @@ from scipy.sparse.csgraph import connected_components
 
 from ..evidence.coordinates import coordinates_named
 from ..thresholds import (
+    EXACT_GROUP,
     FEWEST_GROUPS,
     LARGEST_ALONE,
     LARGEST_TOGETHER,
     MEMBERS_FOR_EACH,
     MOST_SHARED,
+    ODD_SHARE,
     PROBES,
 )
 from .columns import Columns
@@ -85,8 +87,9 @@ class Groups:
         return z[:, : self.dim]
 
     @classmethod
-    def of_links(cls, target: Any, pattern) -> Groups | None:
-        """The split that leaves the fewest coordinates shared; None where nothing is independent given few.
+    def splits(cls, target: Any, pattern) -> list[Groups]:
+        """The splits that leave the fewest coordinates shared: into many groups, and into few or large ones where that leaves
+        fewer.
 
         Where nothing falls apart, a single group may be a chain, or one that many coordinates are in for each that is shared.
 
@@ -97,11 +100,37 @@ class Groups:
         pattern : scipy.sparse array, shape (dim, dim)
             Nonzero where two coordinates are linked.
         """
-        found = [s for kept in _kept(target, pattern) if (s := _split(target, pattern, kept)) is not None]
-        apart = [s for s in found if not s.large]
-        if apart:
-            return min(apart, key=lambda s: (len(s.shared), s.size))
-        return min(found, key=lambda s: (s.columns.elimination is None, len(s.shared)), default=None)
+        found = [s for kept in _kept(target, pattern) if (s := cls.leaving(target, pattern, kept)) is not None]
+        apart = sorted((s for s in found if not s.large), key=lambda s: (len(s.shared), s.size))[:1]
+        few = [s for s in found if s.large and not (apart and len(s.shared) >= len(apart[0].shared))]
+        return apart + sorted(few, key=lambda s: (s.columns.elimination is None, len(s.shared)))[:1]
+
+    @classmethod
+    def leaving(cls, target: Any, pattern, shared: np.ndarray, gaussian: bool = False) -> Groups | None:
+        """The groups that there are without some coordinates ``(dim,)``; None where none are worth their while.
+
+        Gaussian ones may be of any sites.
+        """
+        rest = np.flatnonzero(~shared)
+        if shared.sum() > MOST_SHARED or not len(rest):
+            return None
+        count, label = connected_components(pattern[rest][:, rest], directed=False)
+        sizes = np.bincount(label)
+        odd = (sizes > np.median(sizes))[label]
+        if 0 < odd.sum() <= ODD_SHARE * shared.sum():  # all groups would be as large
+            return cls.leaving(target, pattern, shared | np.isin(np.arange(len(shared)), rest[odd]), gaussian)
+        members = np.full((count, sizes.max()), target.dim)
+        order = np.argsort(label, kind="stable")
+        place = np.arange(len(rest)) - (np.cumsum(sizes) - sizes)[label[order]]
+        members[label[order], place] = rest[order]
+        site = np.repeat(np.arange(len(target.sites)), [site.size for site in target.sites])
+        found = cls(target.dim, np.flatnonzero(shared), members, pattern, site)
+        if not found.large:
+            return found
+        if gaussian:
+            return found if sizes.max() <= LARGEST_ALONE else None
+        few = sizes.max() <= LARGEST_ALONE and len(rest) >= MEMBERS_FOR_EACH * shared.sum()
+        return found if few and _unbounded(target)[rest].all() else None
 
 
 def _kept(target, pattern) -> Iterator[np.ndarray]:
@@ -116,28 +145,45 @@ def _kept(target, pattern) -> Iterator[np.ndarray]:
             yield np.isin(site_of, order[:count])
 
 
-def _split(target, pattern, shared: np.ndarray) -> Groups | None:
-    rest = np.flatnonzero(~shared)
-    if shared.sum() > MOST_SHARED or not len(rest):
-        return None
-    count, label = connected_components(pattern[rest][:, rest], directed=False)
-    sizes = np.bincount(label)
-    members = np.full((count, sizes.max()), target.dim)
-    order = np.argsort(label, kind="stable")
-    place = np.arange(len(rest)) - (np.cumsum(sizes) - sizes)[label[order]]
-    members[label[order], place] = rest[order]
-    site = np.repeat(np.arange(len(target.sites)), [site.size for site in target.sites])
-    found = Groups(target.dim, np.flatnonzero(shared), members, pattern, site)
-    if found.large:
-        few = sizes.max() <= LARGEST_ALONE and len(rest) >= MEMBERS_FOR_EACH * shared.sum()
-        return found if few and _unbounded(target)[rest].all() else None
-    return found
-
-
 def _unbounded(target) -> np.ndarray:
     """Which coordinates are values of many, shape ``(dim,)``: the log of a scale bends all that it scales."""
     many = np.repeat([site.size > 1 for site in target.sites], [site.size for site in target.sites])
     return coordinates_named(target, VALUES) & many
+
+
+def linear(target, density, z: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Coordinates of sites in which, together, the gradient is linear whatever the others are, shape ``(dim,)``: given these
+    they are Gaussian.
+
+    Parameters
+    ----------
+    target : Target
+    density : callable
+        ``density(z) -> (log density, gradient)``.
+    z, unit : numpy.ndarray, shape (dim,)
+        Where, and on what scale.
+    rng : numpy.random.Generator
+        For the points.
+    """
+    values = coordinates_named(target, VALUES)
+    at = z + 0.5 * unit * rng.standard_normal((PROBES, target.dim))
+    step = 3.0 * unit * rng.standard_normal((PROBES, target.dim))
+
+    def straight(which: np.ndarray) -> bool:
+        move = np.where(which, step, 0.0)
+        gradient = (density(np.concatenate([at - move, at, at + move]))[1] * unit)[:, which]
+        below, here, above = gradient.reshape(3, PROBES, -1)
+        return bool(np.abs(above + below - 2 * here).max() < EXACT_GROUP * (1 + np.abs(gradient).max()))
+
+    found = np.zeros(target.dim, bool)
+    if values.any() and straight(values):
+        return values
+    for site in sorted(target.sites, key=lambda site: -site.size):
+        own = np.zeros(target.dim, bool)
+        own[target.offsets[site.name]] = True
+        if (values & own).any() and straight(found | own):
+            found |= own
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -230,12 +230,16 @@ class Inner:
         """After a Newton step of every group: where, the step's length in sds, and the root of the covariance there."""
         gradient = self._gradient(theta, u)
         root = self._root(theta, u, gradient, unit)
+        return *self._moved_by(u, gradient, root, unit), root
+
+    def _moved_by(self, u, gradient, root: Dense | Sparse, unit) -> tuple[np.ndarray, np.ndarray]:
+        """After a Newton step by a gradient and a root: where, and the step's length in sds."""
         share = root.share(gradient[:, None])
         length, step = np.sqrt((share[:, 0] ** 2).sum(-1)), root.spread(share)[:, 0]
         if not self.exact:
             size = np.sqrt(((step / unit) ** 2).sum(-1, keepdims=True))
             step *= np.minimum(1.0, self.stride / np.maximum(size, 1e-300))
-        return u + np.where(self.groups.there, step, 0.0), length, root
+        return u + np.where(self.groups.there, step, 0.0), length
 
     @property
     def stride(self) -> float:
@@ -246,12 +250,19 @@ class Inner:
         """Gaussians around the modes at some θ ``(B, D)``: near the mode is near enough, the draws have weights."""
         u = self.modes.centre + np.einsum("gkd,bd->bgk", self.slope, theta - self.theta)
         u, length, root = self._stepped(theta, u, self.unit)
+        dear = len(self.groups.columns.moved) >= DEAR_MOVES
         for _ in range(MOST_INNER_STEPS):
             far = length.max(1) > (EXACT_NEAR if self.exact else NEAR_MODE)
-            if not far.any():
+            near = far & dear & (length.max(1) < INNER_STRIDE)  # where the curvature is hardly another
+            far &= ~near
+            if near.any():
+                gradient = self._gradient(theta[near], u[near])
+                u[near], length[near] = self._moved_by(u[near], gradient, root.taken(near), self.unit)
+            if far.any():
+                u[far], length[far], better = self._stepped(theta[far], u[far], self.unit)
+                root = root.replaced(far, better)
+            if not (near | far).any():
                 break
-            u[far], length[far], better = self._stepped(theta[far], u[far], self.unit)
-            root = root.replaced(far, better)
         return Normals(u, root)
 
     def _proposal(self, theta: np.ndarray, normals: Normals) -> Normals:
@@ -530,7 +541,7 @@ class Inner:
         """
         theta, size = z[groups.shared], groups.size
         scale = groups.of(unit[None])[0]
-        root = Dense(np.where(groups.there, scale, 1.0)[None, :, :, None] * np.eye(size))
+        root = Dense.diagonal(np.where(groups.there, scale, 1.0)[None])
         none = np.zeros((len(groups), size, len(theta)))
         made = cls(target, density, groups, terms, theta, Normals(groups.of(z[None]), root), none)
         found = made.moded(theta, made.modes.centre)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg import lapack
 
-from ..thresholds import FLATTEST, MOST_EIGEN
+from ..thresholds import FLATTEST, MOST_EIGEN, MOST_INVERTED
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +20,12 @@ class Dense:
     ----------
     matrix : numpy.ndarray, shape (B, G, k, k)
         ``matrix @ matrix.T`` is the covariance of a group.
+    log_det : numpy.ndarray, shape (B, G)
+        Its log absolute determinant.
     """
 
     matrix: np.ndarray
+    log_det: np.ndarray
 
     @classmethod
     def of(cls, curvature: np.ndarray, there: np.ndarray, order: np.ndarray) -> Dense:
@@ -38,22 +42,20 @@ class Dense:
         """
         size = there.shape[1]
         if size <= MOST_EIGEN:
-            return cls(_eigen(curvature, there))
+            return cls(*_eigen(curvature, there))
         group = np.arange(len(there))[:, None]
         found = np.empty_like(curvature)
         turned = curvature[:, group[..., None], order[..., None], order[:, None, :]]
-        found[:, group, order] = _triangular(turned)
+        found[:, group, order], log_det = _triangular(turned)
         bad = ~np.isfinite(found).all((1, 2, 3))
         if bad.any():
-            found[bad] = _eigen(curvature[bad], there)
-        return cls(found)
+            found[bad], log_det[bad] = _eigen(curvature[bad], there)
+        return cls(found, log_det)
 
-    @property
-    def log_det(self) -> np.ndarray:
-        """Log absolute determinant, shape ``(B, G)``."""
-        if self.matrix.shape[-1] == 1:
-            return np.log(np.abs(self.matrix[..., 0, 0]))
-        return np.linalg.slogdet(self.matrix)[1]
+    @classmethod
+    def diagonal(cls, sds: np.ndarray) -> Dense:
+        """Of independent coordinates ``(B, G, k)``."""
+        return cls(sds[..., None] * np.eye(sds.shape[-1]), np.log(sds).sum(-1))
 
     @property
     def sds(self) -> np.ndarray:
@@ -85,29 +87,49 @@ class Dense:
 
     def scaled(self, own: np.ndarray) -> Dense:
         """With every coordinate ``own`` times as large, shape ``(B, G, k)``."""
-        return Dense(own[..., None] * self.matrix)
+        return Dense(own[..., None] * self.matrix, self.log_det + np.log(own).sum(-1))
+
+    def taken(self, which: Any) -> Dense:
+        """Those at some of the θ."""
+        return Dense(self.matrix[which], self.log_det[which])
 
     def replaced(self, which: Any, other: Any) -> Dense:
         """With those at some of the θ of another."""
-        matrix = self.matrix.copy()
-        matrix[which] = other.matrix
-        return Dense(matrix)
+        matrix, log_det = self.matrix.copy(), self.log_det.copy()
+        matrix[which], log_det[which] = other.matrix, other.log_det
+        return Dense(matrix, log_det)
 
 
-def _triangular(curvature) -> np.ndarray:
-    """Roots with columns from the last coordinate to the first; NaN where a Cholesky factor does not exist."""
+def _triangular(curvature) -> tuple[np.ndarray, np.ndarray]:
+    """Roots with columns from the last coordinate to the first, and their log determinants; NaN where a Cholesky factor does
+    not exist."""
     try:
-        return np.linalg.inv(np.linalg.cholesky(curvature)).swapaxes(-1, -2)[..., ::-1]
+        factor = np.linalg.cholesky(curvature)
     except np.linalg.LinAlgError:
         if len(curvature) == 1:
-            return np.full(curvature.shape, np.nan)
-    half = len(curvature) // 2
-    return np.concatenate([_triangular(curvature[:half]), _triangular(curvature[half:])])
+            return np.full(curvature.shape, np.nan), np.full(curvature.shape[:2], np.nan)
+        half = len(curvature) // 2
+        parts = _triangular(curvature[:half]), _triangular(curvature[half:])
+        return tuple(np.concatenate(both) for both in zip(*parts, strict=True))  # type: ignore[return-value]
+    log_det = -np.log(np.diagonal(factor, 0, -2, -1)).sum(-1)
+    return _inverse(factor).swapaxes(-1, -2)[..., ::-1], log_det
 
 
-def _eigen(curvature, there) -> np.ndarray:
+def _inverse(factor: np.ndarray) -> np.ndarray:
+    """Inverses of lower triangular matrices; NaN of one that is singular."""
+    size = factor.shape[-1]
+    if size <= MOST_INVERTED:
+        return np.linalg.inv(factor)
+    each = [lapack.dtrtri(matrix.T, lower=0) for matrix in factor.reshape(-1, size, size)]
+    return np.stack([found.T if info == 0 else np.full_like(found, np.nan) for found, info in each]).reshape(
+        factor.shape
+    )
+
+
+def _eigen(curvature, there) -> tuple[np.ndarray, np.ndarray]:
     if there.shape[1] == 1:
-        return 1 / np.sqrt(np.maximum(np.abs(curvature), FLATTEST))
+        root = 1 / np.sqrt(np.maximum(np.abs(curvature), FLATTEST))
+        return root, np.log(root[..., 0, 0])
     # where no gradient is finite, or a curvature beyond all others, no integral is known either
     known = np.abs(curvature).max((-1, -2), keepdims=True) < 1 / FLATTEST
     curvature = np.where(known, curvature, np.eye(there.shape[1]))
@@ -115,7 +137,8 @@ def _eigen(curvature, there) -> np.ndarray:
     curvature[:, group, place, place] = there.shape[1] + 1.0
     eig, vec = _eigenvectors(curvature)
     eig[:, group, place] = 1.0
-    return vec / np.sqrt(np.maximum(np.abs(eig), FLATTEST))[..., None, :]
+    size = np.maximum(np.abs(eig), FLATTEST)
+    return vec / np.sqrt(size)[..., None, :], -0.5 * np.log(size).sum(-1)
 
 
 def _eigenvectors(matrices) -> tuple[np.ndarray, np.ndarray]:
@@ -290,6 +313,10 @@ class Sparse:
     def scaled(self, own: np.ndarray) -> Sparse:
         """See `Dense.scaled`."""
         return Sparse(self.how, self.diagonal, self.lower, own * self.own)
+
+    def taken(self, which: Any) -> Sparse:
+        """See `Dense.taken`."""
+        return Sparse(self.how, self.diagonal[:, which], self.lower[:, which], self.own[which])
 
     def replaced(self, which: Any, other: Any) -> Sparse:
         """See `Dense.replaced`."""

@@ -73,7 +73,7 @@ NEST = np.repeat(np.arange(4), 12)
 
 
 def inner_of(target, pattern, rng):
-    groups = Groups.of_links(target, pattern)
+    groups = Groups.splits(target, pattern)[0]
     z, unit = np.zeros(target.dim), np.ones(target.dim)
     terms = Terms.tested(target, groups, z, unit, rng)
     return Inner.around(target, target.value_and_grad, groups, terms, z, unit, rng)
@@ -119,10 +119,10 @@ def test_sparse_roots_are_those_of_the_matrices(pairs, rng):
     assert root.share(eye) == pytest.approx(matrix.swapaxes(1, 2), rel=1e-10)
     v = rng.normal(size=(3, 4, 2, size))
     assert root.white(root.spread(v)) == pytest.approx(v, rel=1e-9)
-    assert Dense(matrix).white(v) == pytest.approx(root.white(v), rel=1e-9)
+    assert Dense(matrix, root.log_det).white(v) == pytest.approx(root.white(v), rel=1e-9)
     assert root.sds == pytest.approx(own / np.sqrt(np.einsum("bgii->bgi", matrices)), rel=1e-10)
     assert root.marginal_sds == pytest.approx(np.sqrt(np.einsum("bgii->bgi", expected)), rel=1e-10)
-    assert Dense(matrix).marginal_sds == pytest.approx(root.marginal_sds, rel=1e-10)
+    assert Dense(matrix, root.log_det).marginal_sds == pytest.approx(root.marginal_sds, rel=1e-10)
 
 
 def test_chains_and_trees_have_no_fill():

@@ -129,7 +129,7 @@ def spiked(y):
 
 def inner_of(target, z, rng, unit=None):
     unit = np.ones(target.dim) if unit is None else unit
-    groups = Groups.of_links(target, links(target, 1, 3))
+    groups = Groups.splits(target, links(target, 1, 3))[0]
     terms = Terms.tested(target, groups, z, unit, rng)
     return Inner.around(target, target.value_and_grad, groups, terms, z, unit, rng)
 
@@ -138,7 +138,7 @@ def inner_of(target, z, rng, unit=None):
 
 
 def test_what_is_shared_is_the_least_that_leaves_groups_apart():
-    groups = Groups.of_links(*(lambda t: (t, links(t, 1, 3)))(lines(TESTED, PUPIL, SCORES).target()))
+    groups = Groups.splits(*(lambda t: (t, links(t, 1, 3)))(lines(TESTED, PUPIL, SCORES).target()))[0]
     assert groups.shared.tolist() == [0, 1, 2]
     assert groups.members.tolist() == [[3 + g, 9 + g] for g in range(6)]
     z = RNG.normal(size=(4, 15))
@@ -156,7 +156,7 @@ def test_of_crossed_effects_the_larger_is_summed_out():
             er.observe("y", er.Normal(a[person] + b[item], 1.0), y)
 
     target = crossed(np.arange(100) % 20, np.arange(100) // 20, RNG.normal(size=100)).target()
-    groups = Groups.of_links(target, links(target, 1, 3))
+    groups = Groups.splits(target, links(target, 1, 3))[0]
     assert len(groups) == 20
     assert groups.shared.tolist() == list(range(20, 25))
 
@@ -168,7 +168,7 @@ def test_terms_add_up_to_the_density_and_each_is_its_groups_own(backend, rng):
     total = sum(value.sum(1) for value in target.terms(z).values())
     assert total == pytest.approx(target.value_and_grad(z)[0], rel=1e-10)
 
-    groups = Groups.of_links(target, links(target, 1, 3))
+    groups = Groups.splits(target, links(target, 1, 3))[0]
     parts = Terms.tested(target, groups, z[0], np.ones(target.dim), rng).of(target, z)
     assert parts.sum(1) == pytest.approx(total, rel=1e-10)
     level, scale, u = z[:, 0], np.exp(z[:, 1]), z[:, 2:]  # of an event: each element is a group's own
