@@ -81,11 +81,13 @@ which on a combination is known a thousand times better than each part."""
 FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 """Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
 that stay, in which weights hold. Chosen by hand."""
+EASY_SHARED = 8
+"""Coordinates that stay, up to which a law of them is soon found (benchmarks/hierarchy.py): fewer are not worth larger groups."""
 ODD_SHARE = 0.25
 """Share of what is shared up to which a few larger groups join it, for whose sake all others would be treated as large ones."""
-LARGEST_ALONE, MEMBERS_FOR_EACH = 512, 8
+LARGEST_ALONE, MEMBERS_FOR_EACH, GAUSSIAN_FOR_EACH = 512, 8, 3
 """Coordinates of a group that others need not be beside, by the cost of its Cholesky factors, and for each coordinate that stays
-the least of them. Chosen by hand."""
+the least of them, and where it is Gaussian: of regressions with a scale for every coefficient too many stay. Chosen by hand."""
 DEAR_MOVES = 16
 """Gradients of a Hessian from which on they are taken beside one another, what they share once: a function more to compile."""
 MOST_INVERTED = 32
@@ -157,6 +159,8 @@ FEWEST_SHARED, FEW_SHARED = 500, 2**24
 draws are even, and what they share is nearly normal."""
 FEW_QUANTITIES = 64
 """Quantities, or a few more, whose noise is looked at before that of all."""
+VAIN_DRAWS = 2.0
+"""Times the most draws that a quantity would need, as the first ones tell, from which on none waits for it."""
 SHARED_PER_KEPT = 0.375
 """Draws of what groups share for each that is kept, at the least: with four draws of the groups for each, as many and a half."""
 SLACK = 1.1

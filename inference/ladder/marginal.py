@@ -24,6 +24,8 @@ from ..marginal.outer import Kernels, Sample, approached, whitened
 from ..marginal.warp import Warp
 from ..thresholds import (
     BY_CHANCE,
+    CHAIN_NUMBERS,
+    EASY_SHARED,
     EDGES_HELD,
     ENOUGH_NOISE,
     EXPECTED_STEPS,
@@ -41,7 +43,6 @@ from ..thresholds import (
     LARGEST_ALONE,
     LARGEST_BLOCK,
     LARGEST_SUMMED,
-    LARGEST_TOGETHER,
     LEAST_SHARED,
     LEAST_TRIED,
     LINKED,
@@ -63,6 +64,7 @@ from ..thresholds import (
     TRIED_COORDINATES,
     TRIED_SHARED,
     UNHEARD,
+    VAIN_DRAWS,
     WORTH,
 )
 from .climb import Line
@@ -190,27 +192,30 @@ def _inners(state: State, run: Run, rng) -> Iterator[Inner | str]:
 
 
 def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
-    """Splits by what is Gaussian given the rest, by the links, and by those alone that a Hessian shows.
+    """Splits by the links, and by those alone that a Hessian shows; the last are large groups, and what is Gaussian given the
+    rest, which is the first where it is cheap and the links leave many coordinates shared.
 
-    Large groups are the last. In what is shared quantities with one bound come first, then those with two.
+    In what is shared quantities with one bound come first, then those with two.
     """
     target = state.target
     last = 2 - _bounded(target).astype(int) - _positive(target)
+    found, large = Groups.splits(target, links.pattern), []
+    own = linear(target, density, z, unit, np.random.default_rng(0))
+    gaussian = Groups.leaving(target, links.pattern, ~own, gaussian=True) if own.any() else None
+    if gaussian is not None:
+        easy = any(not groups.large and len(groups.shared) <= EASY_SHARED for groups in found)
+        if easy or LEAST_SHARED * gaussian.size * target.work > CHAIN_NUMBERS:
+            large.append(gaussian)
+        else:
+            found = [gaussian, *found]
 
     def ordered(groups):
         shared = groups.shared
         return replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
 
-    large, gaussian = [], linear(target, density, z, unit, np.random.default_rng(0))
-    if gaussian.any():
-        groups = Groups.leaving(target, links.pattern, ~gaussian, gaussian=True)
-        if groups is not None and groups.size <= LARGEST_TOGETHER:
-            yield ordered(groups)
-        elif groups is not None:
-            large.append(groups)
-    for pattern in (lambda: links.pattern, lambda: _tight(links, density, z, unit, rng)):
-        for groups in Groups.splits(target, pattern()):
-            if groups.large:
+    for splits in (lambda: found, lambda: Groups.splits(target, _tight(links, density, z, unit, rng))):
+        for groups in splits():
+            if groups.large and groups is not gaussian:
                 large.append(groups)
             else:
                 yield ordered(groups)
@@ -328,7 +333,7 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
     least = max(_least(state), int(SHARED_PER_KEPT * kept))
     while len(sample) < most and not run.stop():
         held, count = _holds(sample, KHAT_TRUSTED, WORTH), len(sample) / 3
-        if held and len(sample) >= least:
+        if sample.khat < KHAT_TRUSTED and len(sample) >= least:
             more = (_noise(state, inner, sample) / ENOUGH_NOISE) ** 2
             if more < 1:
                 break
@@ -383,7 +388,7 @@ def _noise(state: State, inner: Inner, sample: Sample) -> float:
     """Largest Monte Carlo error of a quantity; that of some, where it is too large already.
 
     Of a thousand others one may have a larger one: of so many estimates of errors the largest says little. Nor is it asked of
-    those whose tails are so heavy that no number of draws tells an sd.
+    those whose tails are so heavy that no number of draws tells an sd, or whose error the most draws would leave too large.
     """
     law = _law(inner, sample)
     values, layout = quantity_values(state.target, law.z)
@@ -393,11 +398,11 @@ def _noise(state: State, inner: Inner, sample: Sample) -> float:
         blocks = (some[i : i + NOISY] for i in range(0, len(some), NOISY))
         noise = np.concatenate([noise_of(law, values[:, own], behind[own]) for own in blocks])
         order = np.argsort(-noise)[left_out:]
-        for worst in order[:FEW_QUANTITIES]:
-            heavy = noise[worst] > ENOUGH_NOISE and _shape(law, values[:, [some[worst]]]) >= TAIL
-            if not heavy:
+        vain = ENOUGH_NOISE * np.sqrt(VAIN_DRAWS * _most(state) / len(sample))
+        for worst in order[noise[order] < vain][:FEW_QUANTITIES]:
+            if noise[worst] < ENOUGH_NOISE or _shape(law, values[:, [some[worst]]]) < TAIL:
                 return noise[worst]
-        return noise[order[0]]
+        return 0.0
 
     few = np.union1d(
         free[:: max(1, len(free) // FEW_QUANTITIES)], free[np.isin(behind[free], inner.groups.shared)]

@@ -15,6 +15,7 @@ from ..evidence.coordinates import coordinates_named
 from ..thresholds import (
     EXACT_GROUP,
     FEWEST_GROUPS,
+    GAUSSIAN_FOR_EACH,
     LARGEST_ALONE,
     LARGEST_TOGETHER,
     MEMBERS_FOR_EACH,
@@ -127,10 +128,9 @@ class Groups:
         found = cls(target.dim, np.flatnonzero(shared), members, pattern, site)
         if not found.large:
             return found
-        if gaussian:
-            return found if sizes.max() <= LARGEST_ALONE else None
-        few = sizes.max() <= LARGEST_ALONE and len(rest) >= MEMBERS_FOR_EACH * shared.sum()
-        return found if few and _unbounded(target)[rest].all() else None
+        each = GAUSSIAN_FOR_EACH if gaussian else MEMBERS_FOR_EACH
+        few = sizes.max() <= LARGEST_ALONE and len(rest) >= each * shared.sum()
+        return found if few and (gaussian or _unbounded(target)[rest].all()) else None
 
 
 def _kept(target, pattern) -> Iterator[np.ndarray]:

@@ -102,11 +102,12 @@ class Drawing:
             found, likely, held = needed(self.chains.target, self.chains.law(), self.judged)
             if found <= 1:
                 return "enough"
-            if self.open and (likely - 1) * self.spent > DEAR:
+            ahead = self._ahead(self.chains, likely) * self.chains.pace
+            if self.open and ahead > DEAR:
                 self._compare()
                 self._extended(first - self.drawn, self.stop)
                 continue
-            seconds = min(likely * self.spent, self.chains.pace * self.chains.plain)
+            seconds = min(self.spent + ahead, self.chains.pace * self.chains.plain)
             if self.affordable is not None and seconds > self.affordable:
                 return self._beyond(seconds)
             if self.drawn >= MOST_DRAWS or held * 2 > MOST_HELD:
@@ -193,7 +194,11 @@ class Drawing:
                 return np.inf
             left = chains.to_warm - chains.adapted + chains.first
             return chains.num_gradients / chains.iterations * left
-        likely = needed(chains.target, chains.law(), self.judged)[1]
+        return self._ahead(chains, needed(chains.target, chains.law(), self.judged)[1])
+
+    @staticmethod
+    def _ahead(chains: Chains, likely: float) -> float:
+        """Gradients to an answer that takes so many times the draws."""
         return chains.joined["num_steps"].sum() * max(likely - 1, 0.0)
 
 

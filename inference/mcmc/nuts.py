@@ -158,10 +158,13 @@ class Chains:
         self.z = [np.concatenate(self.z, 1)[:, :count]]
 
     def again(self, accept: float, rng, stop) -> None:
-        """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met."""
+        """Forget the draws and adapt to another acceptance, in the metric of the draws where the chains have met, or else in the
+        one that chains in lockstep have found."""
         z = np.concatenate(self.z, 1)
-        if not self.gated:
-            self.take_metric(z)
+        if not (self.gated or self.take_metric(z)) and self.kernel == "hmc":
+            found, own = self.state.place.frame.scale, self.place.scale  # independent units, until a metric is found
+            self.place = Affine(self.place.mean, own * found if found.ndim == 1 else own[:, None] * found)
+            self.gated = True
         self.accept, self.z, self.stats = accept, [], []
         self.warmed(z[:, -1], rng, stop)
 

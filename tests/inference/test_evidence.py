@@ -8,7 +8,7 @@ from elboroom.inference.engines.lbfgs import minimise
 from elboroom.inference.engines.loop import fit
 from elboroom.inference.engines.natural import NaturalGradient
 from elboroom.inference.engines.polish import Polish
-from elboroom.inference.evidence.chains import inefficiency, short_chains, slowest
+from elboroom.inference.evidence.chains import inefficiency, parted, short_chains, slowest
 from elboroom.inference.evidence.estimates import estimate
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.evidence.psis import khat_threshold, smooth, unseen
@@ -195,3 +195,21 @@ def test_heavy_tails_in_many_dimensions_do_not_hide_a_common_scale():
     # every curvature is within a tenth of one from scale 1 to infinity; the optimum is near 1
     scale = np.exp(np.log(np.diag(found.transport.scale)).mean())
     assert 0.9 < scale < 1.2
+
+
+def slow(means, rng):
+    """Chains that hardly move: random walks within a tenth of an sd around their means."""
+    return means[:, None] + np.cumsum(0.01 * rng.normal(size=(len(means), 100, means.shape[1])), 1)
+
+
+def test_chains_in_modes_of_their_own_have_a_valley_between_them_and_slow_ones_none(rng):
+    turn = np.linalg.qr(rng.normal(size=(30, 30)))[0]
+    one = rng.normal(size=(128, 30))
+    skewed = one.copy()
+    skewed[:, 0] = rng.gamma(1.5, size=128)
+    several = one.copy()
+    several[:20, 3] += 7.0
+    assert not parted(slow(one @ turn, rng))
+    assert not parted(slow(skewed @ turn, rng))
+    assert not parted(rng.normal(size=(128, 100, 30)))
+    assert parted(slow(several @ turn, rng))

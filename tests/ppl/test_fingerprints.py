@@ -126,6 +126,40 @@ def test_constants_of_inner_functions_are_part_of_a_trace():
     x = jax.ShapeDtypeStruct((4,), np.float32)
     found = {traced(function(c), x) for c in (large, large.copy(), np.where(large == 2500, 0, large))}
     assert len(found) == 2
+    assert {numbers for _, numbers in found} == {5000}
+
+
+def test_numbers_that_a_model_holds_itself_are_read_as_its_data_are():
+    """A batch of gradients is as large as these allow: arrays in a closure are as long as those among the arguments."""
+    import numpyro
+    import numpyro.distributions as dist
+    import pyro
+    import torch
+
+    x = np.linspace(0, 1, 50_000)
+    tensor = torch.as_tensor(x)
+
+    @er.model
+    def given(x):
+        er.observe("x", er.Normal(er.sample("b", er.Normal(0, 1)), 1.0).expand([len(x)]).to_event(1), x)
+
+    @er.model
+    def held():
+        er.factor("x", -0.5 * er.math.sum((er.sample("b", er.Normal(0, 1)) - er.math.asarray(x)) ** 2))
+
+    def of_numpyro():
+        b = numpyro.sample("b", dist.Normal(0, 1))
+        numpyro.sample("x", dist.Normal(b, 1.0).expand([len(x)]).to_event(1), obs=x)
+
+    def of_pyro():
+        b = pyro.sample("b", pyro.distributions.Normal(0.0, 1.0))
+        pyro.sample("x", pyro.distributions.Normal(b, 1.0).expand([len(x)]).to_event(1), obs=tensor)
+
+    targets = [given(x).target(), held().target(), er.from_numpyro(of_numpyro)().target()]
+    targets += [held().target("torch"), er.from_pyro(of_pyro)().target("torch")]
+    for target in targets:
+        assert 50_000 < target.work < 110_000
+        assert target.batch in {4, 8}  # of few numbers it is 32
 
 
 def test_code_is_told_without_data():

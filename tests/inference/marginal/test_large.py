@@ -125,6 +125,20 @@ def test_sparse_roots_are_those_of_the_matrices(pairs, rng):
     assert Dense(matrix, root.log_det).marginal_sds == pytest.approx(root.marginal_sds, rel=1e-10)
 
 
+@pytest.mark.parametrize("size", [4, 20, 50])
+def test_roots_of_dense_groups_and_their_determinants(size, rng):
+    there = np.ones((2, size), bool)
+    half = rng.normal(size=(3, 2, size, size))
+    curvature = half @ half.swapaxes(-1, -2) + np.eye(size)
+    order = np.argsort(rng.random((2, size)), 1)
+    own = rng.uniform(0.5, 2.0, (3, 2, size))
+    root = Dense.of(curvature.copy(), there, order).scaled(own)
+    expected = own[..., None] * np.linalg.inv(curvature) * own[..., None, :]
+    assert root.matrix @ root.matrix.swapaxes(-1, -2) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert root.log_det == pytest.approx(0.5 * np.linalg.slogdet(expected)[1], rel=1e-9)
+    assert root.taken([2, 0]).log_det == pytest.approx(root.log_det[[2, 0]])
+
+
 def test_chains_and_trees_have_no_fill():
     chain = np.array(CHAIN).T
     assert Elimination.of(np.arange(12)[None], *chain).start[-1] == 11

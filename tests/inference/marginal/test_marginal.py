@@ -16,11 +16,11 @@ from elboroom.inference.ladder import Run, State
 from elboroom.inference.ladder.marginal import SummedOut
 from elboroom.inference.ladder.short_chains import ShortChains
 from elboroom.inference.ladder.weigh import Weigh
-from elboroom.inference.marginal.groups import Groups, Terms
+from elboroom.inference.marginal.groups import Groups, Terms, linear
 from elboroom.inference.marginal.inner import Inner, Integrals
 from elboroom.inference.marginal.outer import Kernels, Sample, approached, tempered
 from elboroom.inference.marginal.roots import Dense, _eigenvectors
-from elboroom.inference.marginal.warp import GammaRatio, Guarded, LogCut, LogInverse, Warp
+from elboroom.inference.marginal.warp import GammaRatio, Guarded, LogCut, LogInverse, Mirrored, Warp
 from elboroom.inference.posterior.make import conclude
 from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.inference.run.watch import Watch
@@ -159,6 +159,78 @@ def test_of_crossed_effects_the_larger_is_summed_out():
     groups = Groups.splits(target, links(target, 1, 3))[0]
     assert len(groups) == 20
     assert groups.shared.tolist() == list(range(20, 25))
+
+
+@er.model
+def crossed(one, other, y):
+    """Crossed effects of few levels: given three sds all else is Gaussian."""
+    sd = er.sample("sd", er.HalfNormal(1).expand([3]).to_event(1))
+    level = er.sample("level", er.Normal(0, 2))
+    with er.plate("one", er.levels(one)):
+        a = er.sample("a", er.Normal(level, sd[0]))
+    with er.plate("other", er.levels(other)):
+        b = er.sample("b", er.Normal(0, sd[1]))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(a[one] + b[other], sd[2]), y)
+
+
+ONE, OTHER = np.repeat(np.arange(4), 9), np.tile(np.arange(9), 4)
+CROSSED = 0.5 + 0.3 * RNG.normal(size=4)[ONE] + 0.6 * RNG.normal(size=9)[OTHER] + 0.2 * RNG.normal(size=36)
+
+
+def test_what_is_gaussian_given_the_rest_is_one_group_and_its_integral_exact(rng):
+    target = crossed(ONE, OTHER, CROSSED).target()
+    unit = np.full(target.dim, 0.3)
+    own = linear(target, target.value_and_grad, np.zeros(target.dim), unit, rng)
+    assert own.sum() == 14 and not own[target.offsets["sd"]].any()
+    groups = Groups.leaving(target, links(target, 1, 3), ~own, gaussian=True)
+    assert groups.members.shape == (1, 14)
+    terms = Terms.tested(target, groups, np.zeros(target.dim), unit, rng)
+    inner = Inner.around(target, target.value_and_grad, groups, terms, np.zeros(target.dim), unit, rng)
+    assert inner.exact
+    theta = 0.4 * rng.normal(size=(6, 3)) - 0.5
+    same = [np.equal.outer(by, by) for by in (ONE, OTHER)]
+    expected = []
+    for sd in np.exp(theta):
+        covariance = 4.0 + sd[0] ** 2 * same[0] + sd[1] ** 2 * same[1] + sd[2] ** 2 * np.eye(36)
+        prior = stats.halfnorm(scale=1).logpdf(sd).sum() + np.log(sd).sum()
+        expected.append(prior + stats.multivariate_normal(np.zeros(36), covariance).logpdf(CROSSED))
+    assert inner.integrals(theta, rng).log_prob == pytest.approx(np.array(expected), abs=1e-7)
+
+
+def test_laplace_effects_are_not_gaussian(rng):
+    """Their gradient is flat on either side of zero."""
+
+    @er.model
+    def kinked(y):
+        u = er.sample("u", er.Laplace(0.0, 1.0).expand([5]).to_event(1))
+        v = er.sample("v", er.Normal(0.0, 1.0).expand([5]).to_event(1))
+        with er.plate("row", 5):
+            er.observe("y", er.Normal(u + v, 1.0), y)
+
+    target = kinked(np.zeros(5)).target()
+    own = linear(target, target.value_and_grad, np.zeros(10), np.ones(10), rng)
+    assert own[target.offsets["v"]].all() and not own[target.offsets["u"]].any()
+
+
+@er.model
+def quiz(item, person, y):
+    """Items with a law of their own, and persons: given the items, the law of the items is a group of another size."""
+    law = er.sample("law", er.Normal(0, 1).expand([2]).to_event(1))
+    with er.plate("item", er.levels(item)):
+        level = er.sample("level", er.Normal(law[0], er.math.exp(law[1])))
+    with er.plate("person", er.levels(person)):
+        skill = er.sample("skill", er.Normal(0, 1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Bernoulli(logits=skill[person] - level[item]), y)
+
+
+def test_a_single_larger_group_is_shared_with_what_is():
+    item, person = np.tile(np.arange(8), 30), np.repeat(np.arange(30), 8)
+    target = quiz(item, person, np.arange(240) % 2).target()
+    groups = Groups.splits(target, links(target, 1, 3))[0]
+    assert groups.members.shape == (30, 1)
+    assert len(groups.shared) == 10
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
@@ -335,7 +407,16 @@ BENDS = (
     LogInverse(0.4, 7.0),
     Guarded.around(LogCut(0.5, 0.2)),
     Guarded.around(LogInverse(0.0, 3.0)),
+    Mirrored(Guarded.around(LogCut(0.5, 0.2))),
+    Mirrored(Guarded.around(Mirrored(Guarded.around(GammaRatio(-1.0, 2.0, 20.0, 30.0))))),
 )
+
+
+def edges_of(bend):
+    """Where a law has an edge, mirrored as often as it is."""
+    if isinstance(bend, Mirrored):
+        return [-edge for edge in edges_of(bend.law)]
+    return [bend.edge, *edges_of(bend.law)] if isinstance(bend, Guarded) else []
 
 
 @pytest.mark.parametrize("bend", BENDS)
@@ -348,8 +429,8 @@ def test_bends_are_maps_to_a_standard_normal(bend):
     change = (bend.score(x + step) - bend.score(x - step)) / (2 * step)
     density = np.log(change) - 0.5 * bend.score(x) ** 2 - 0.5 * np.log(2 * np.pi)
     smooth = (np.arange(401) >= 40) & (np.arange(401) < 361)
-    if isinstance(bend, Guarded):
-        smooth &= np.abs(x - bend.edge) > 2 * step
+    for edge in edges_of(bend):
+        smooth &= np.abs(x - edge) > 2 * step
     assert bend.log_prob(x)[smooth] == pytest.approx(density[smooth], abs=1e-4)
     slope = (bend.log_prob(x + step) - bend.log_prob(x - step)) / (2 * step)
     assert bend.slope(x)[smooth] == pytest.approx(slope[smooth], abs=1e-5, rel=1e-5)
@@ -357,7 +438,7 @@ def test_bends_are_maps_to_a_standard_normal(bend):
 
 def test_a_bend_is_that_of_the_draws(rng):
     x = np.column_stack([BENDS[0].value(rng.normal(size=3000)), rng.normal(size=3000)])
-    warp = Warp.of(x, np.full(3000, 1 / 3000), np.array([True, False]))
+    warp = Warp.of(x, np.full(3000, 1 / 3000), 1, 0)
     assert warp.bends[1] is None
     scores, log_jacobian = warp.scores(x)
     assert stats.kstest(scores[:, 0], "norm").pvalue > 0.01
@@ -380,11 +461,25 @@ def test_a_bend_has_a_value_at_every_score():
 def test_a_bend_that_is_no_map_is_not_taken(rng, monkeypatch):
     """Draws of a law whose map loses some would not be of its density: weights would be wrong, and trusted."""
     x, weights = np.log(rng.gamma(0.5, size=(2000, 1))), np.full(2000, 1 / 2000)
-    plain = np.array([False])
-    assert isinstance(Warp.of(x, weights, plain).bends[0], GammaRatio)
+    assert isinstance(Warp.of(x, weights, 0, 0).bends[0], GammaRatio)
     value = GammaRatio.value
     monkeypatch.setattr(GammaRatio, "value", lambda law, s: np.where(np.abs(s) < 0.2, -np.inf, value(law, s)))
-    assert Warp.of(x, weights, plain).bends == (None,)
+    assert Warp.of(x, weights, 0, 0).bends == (None,)
+
+
+@pytest.mark.parametrize("sides", [(1,), (-1,), (1, -1)], ids=["lower", "upper", "both"])
+def test_logits_near_a_bound_have_the_tail_of_a_flat_density_there(sides, rng):
+    """Draws that stay away from the bound by chance say nothing of the density beside it, which is not zero."""
+    law = stats.beta(2.5, 2.5) if len(sides) == 2 else stats.beta(3.0, 40.0)
+    value = law.rvs(4000, random_state=rng)
+    x = np.log(value / (1 - value)) * sides[0]
+    bend = Warp.of(x[:, None], np.full(4000, 1 / 4000), 0, 1).bends[0]
+    far = sides[0] * np.array([-8.0, -12.0]) if len(sides) == 1 else np.array([-8.0, -12.0])
+    for side in sides:
+        at = far * side * sides[0]
+        assert np.diff(bend.log_prob(at)) == pytest.approx([-4.0], abs=0.05)
+    assert stats.kstest(bend.score(x), "norm").pvalue > 0.01
+    assert quad(lambda t: np.exp(bend.log_prob(np.array(t))), -60, 60, limit=500)[0] == pytest.approx(1, abs=1e-6)
 
 
 def test_a_law_that_loses_its_draws_is_no_law(rng):
