@@ -315,6 +315,8 @@ FEWEST_STARTS, MOST_STARTS = 4, 16
 """Pairs of starts of a search."""
 WITHIN = 0.999
 """Share of the draws within the radius from which on a place is elsewhere."""
+HOMES = 4
+"""Draws of chains at which a loose fit says what bound there is at home."""
 MOST_COMPONENTS = 8
 """Modes that are weighed together."""
 LARGEST_MIXTURE = 400

@@ -60,6 +60,8 @@ class Search:
         and not against the bound at the guide, which is low where the posterior is bent.
     callback : callable, optional
         Whether to stop.
+    homes : numpy.ndarray, shape (H, dim), optional
+        Draws of chains, in the frame: where these have left the guide, the best bound at one of them is home's.
     """
 
     density: Density
@@ -69,6 +71,7 @@ class Search:
     mass: Callable[[Callable[[np.ndarray], np.ndarray]], float] | None = None
     evidence: float | None = None
     callback: Callable[[], bool] | None = None
+    homes: np.ndarray | None = None
 
     def run(
         self,
@@ -98,7 +101,8 @@ class Search:
             ends = loose_fits(
                 self.framed, points, rng, sd, max_iterations=60, tolerance=0.5, callback=self.callback
             )
-        home = ends.elbo[0], ends.elbo_se[0], ends.sd[0]
+        first = int(np.argmax(np.nan_to_num(ends.elbo[: 1 + self._homes], nan=-np.inf)))
+        home = ends.elbo[first], ends.elbo_se[first], ends.sd[first]
         if self.evidence is not None:
             home = self.evidence, 0.0, ends.sd[0]
         away = self._elsewhere(ends, home)
@@ -119,6 +123,10 @@ class Search:
             for k, among in away
         ]
 
+    @property
+    def _homes(self) -> int:
+        return 0 if self.homes is None else len(self.homes)
+
     def framed(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The density in the frame's coordinates."""
         value, grad = self.density(self.frame.forward(x)[0])
@@ -130,7 +138,7 @@ class Search:
         wide = self.frame.inverse(rng.uniform(-START_RADIUS, START_RADIUS, (num_starts // 2, dim)))[0]
         far = rng.standard_normal((num_starts - num_starts // 2, dim))
         far *= np.exp(rng.uniform(np.log(4), np.log(FARTHEST), (len(far), 1)))
-        points = [np.zeros((1, dim)), wide, far]
+        points = [np.zeros((1, dim)), *([] if self.homes is None else [self.homes]), wide, far]
         if leads is not None and len(leads):
             points.append(self.frame.inverse(leads)[0])
         points.append(scouted(self.framed, dim, reach(self.radius), rng, num_scouts, self.callback))
