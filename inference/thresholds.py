@@ -81,8 +81,9 @@ which on a combination is known a thousand times better than each part."""
 FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 """Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
 that stay, in which weights hold. Chosen by hand."""
-EASY_SHARED = 8
-"""Coordinates that stay, up to which a law of them is soon found (benchmarks/hierarchy.py): fewer are not worth larger groups."""
+EASY_SHARED, HARD_SHARED = 8, 24
+"""Coordinates that stay, up to which a law of them is soon found, and fewer are not worth larger groups; and from which on it is a
+matter of luck, and fewer are worth what chains would take (benchmarks/hierarchy.py, benchmarks/others.py)."""
 ODD_SHARE = 0.25
 """Share of what is shared up to which a few larger groups join it, for whose sake all others would be treated as large ones."""
 LARGEST_ALONE, MEMBERS_FOR_EACH, GAUSSIAN_FOR_EACH = 512, 8, 3
@@ -575,8 +576,8 @@ RECENTRING_DRAWS = 16
 """Draws of a fit by which the centring of each element is chosen."""
 WORSE = 0.5
 """Nats by which a polished bound, on other draws, may lie below the one before."""
-MANY_DIMENSIONS, WORTHWHILE_DRAWS = 100, 320
-"""Dimensions from which on twice as many short chains run; draws of each up to which more are always worth their while."""
+WORTHWHILE_DRAWS = 320
+"""Draws of each short chain up to which more are always worth their while."""
 MANY_DIVERGENCES_WIDE = 5
 """Times as many divergences in many dimensions, where each trajectory passes more necks."""
 MODES_APART = 3

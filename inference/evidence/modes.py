@@ -101,18 +101,17 @@ class Search:
             ends = loose_fits(
                 self.framed, points, rng, sd, max_iterations=60, tolerance=0.5, callback=self.callback
             )
-        first = int(np.argmax(np.nan_to_num(ends.elbo[: 1 + self._homes], nan=-np.inf)))
-        home = ends.elbo[first], ends.elbo_se[first], ends.sd[first]
-        if self.evidence is not None:
-            home = self.evidence, 0.0, ends.sd[0]
+        homes = np.arange(1 if self.homes is None else 1 + len(self.homes))
+        home = self._home(ends, homes)
         away = self._elsewhere(ends, home)
         if away:  # on their way home still, or another mode?
-            which = [k for k, _ in away]
+            which = [*homes, *(k for k, _ in away)]
             with np.errstate(all="ignore"):
                 ends = loose_fits(
                     self.framed, ends.mean[which], rng, sd=ends.sd[which], callback=self.callback
                 )
-            away = self._elsewhere(ends, home)
+            home = max(home, self._home(ends, homes), key=lambda found: found[0])
+            away = [(k, among) for k, among in self._elsewhere(ends, home) if k >= len(homes)]
         return [
             Elsewhere(
                 self.frame.forward(ends.mean[k : k + 1])[0][0],
@@ -123,9 +122,12 @@ class Search:
             for k, among in away
         ]
 
-    @property
-    def _homes(self) -> int:
-        return 0 if self.homes is None else len(self.homes)
+    def _home(self, ends: Starts, homes: np.ndarray) -> tuple:
+        """Bound at home, its error, and the sds there: the best of those that began there."""
+        best = homes[np.argmax(np.nan_to_num(ends.elbo[homes], nan=-np.inf))]
+        if self.evidence is not None:
+            return self.evidence, 0.0, ends.sd[best]
+        return ends.elbo[best], ends.elbo_se[best], ends.sd[best]
 
     def framed(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The density in the frame's coordinates."""

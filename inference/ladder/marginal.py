@@ -34,6 +34,7 @@ from ..thresholds import (
     FEW_SHARED,
     FEWEST_SHARED,
     FIRST_SHARED,
+    HARD_SHARED,
     INNER_DRAWS,
     INNER_NOISE,
     INNER_POINTS,
@@ -193,29 +194,34 @@ def _inners(state: State, run: Run, rng) -> Iterator[Inner | str]:
 
 def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
     """Splits by the links, and by those alone that a Hessian shows; the last are large groups, and what is Gaussian given the
-    rest, which is the first where it is cheap and the links leave many coordinates shared.
+    rest. These are the first where they are affordable, and what the links leave shared is too much for a law to be found soon.
 
     In what is shared quantities with one bound come first, then those with two.
     """
     target = state.target
     last = 2 - _bounded(target).astype(int) - _positive(target)
-    found, large = Groups.splits(target, links.pattern), []
+    found = Groups.splits(target, links.pattern)
+    first: list[Groups] = []
+    large: list[Groups] = []
+    shared = min((len(groups.shared) for groups in found if not groups.large), default=np.inf)
     own = linear(target, density, z, unit, np.random.default_rng(0))
     gaussian = Groups.leaving(target, links.pattern, ~own, gaussian=True) if own.any() else None
     if gaussian is not None:
-        easy = any(not groups.large and len(groups.shared) <= EASY_SHARED for groups in found)
-        if easy or LEAST_SHARED * gaussian.size * target.work > CHAIN_NUMBERS:
-            large.append(gaussian)
-        else:
-            found = [gaussian, *found]
+        cheap = LEAST_SHARED * gaussian.size * target.work <= CHAIN_NUMBERS
+        (first if cheap and shared > EASY_SHARED else large).append(gaussian)
+    for groups in found:
+        affordable = 2 * LEAST_SHARED * len(groups.columns.moved) <= chains_price(state)
+        if groups.large and HARD_SHARED < shared < np.inf and affordable:
+            first.append(groups)
 
     def ordered(groups):
         shared = groups.shared
         return replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
 
+    yield from map(ordered, first)
     for splits in (lambda: found, lambda: Groups.splits(target, _tight(links, density, z, unit, rng))):
         for groups in splits():
-            if groups.large and groups is not gaussian:
+            if groups.large:
                 large.append(groups)
             else:
                 yield ordered(groups)
@@ -349,7 +355,9 @@ def _grown(state: State, run: Run, inner: Inner, sample: Sample, law: Kernels, r
                 sample = Sample.drawn(inner.integrals, law, FIRST_SHARED, rng)
                 continue
             hopeless = sample.size < ROUGH_WORTH * len(sample)
-            if len(sample) >= MOST_SHARED_TRIED / (2 if hopeless else 1) and not _holds(sample, KHAT_LIMIT, WORTH):
+            if len(sample) >= MOST_SHARED_TRIED / (2 if hopeless else 1) and not _holds(
+                sample, KHAT_LIMIT, WORTH
+            ):
                 if hopeless or (most - len(sample)) * _price(inner) > chains_price(state):
                     break
         count = int(min(max(FIRST_SHARED, count), most - len(sample)))

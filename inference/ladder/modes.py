@@ -54,7 +54,9 @@ class Modes:
             return None
         if state.elsewhere:
             return "starts ended elsewhere"
-        return "chains leave open what several modes would explain" if stuck(state) and _likely(state) else None
+        return (
+            "chains leave open what several modes would explain" if stuck(state) and _likely(state) else None
+        )
 
     def guide(self, state: State) -> str:
         """See `Stage.guide`."""
@@ -79,7 +81,7 @@ class Modes:
             return self._refused(state, f"{words}tell too little", ()), None
         density, rng, law = run.density(state), run.rng(10), state.law
         counter = state.target.counter
-        most = counter.num_gradients + (np.inf if state.elsewhere else chains_of(state)[1])
+        most = counter.num_gradients + (3 * self.price(state) if state.elsewhere else chains_of(state)[1])
         leads = law.z[law.resample(16, rng)]
         if state.elsewhere:
             leads = np.stack([f.z for f in state.elsewhere])
@@ -89,7 +91,7 @@ class Modes:
 
         parts = gather(density, packed(state.frame), leads, rng, state.symmetries, scouts(state), stop)
         if isinstance(parts, str) and stop() and not run.stop():
-            parts = "the search took more than the chains might, which may be stuck for another reason"
+            parts = "the search took more than it may"
         if isinstance(parts, str):
             return self._refused(state, parts, ()), Line(Mixture.name, parts)
         if len(parts) == 1:

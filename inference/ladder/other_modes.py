@@ -151,7 +151,9 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
         evidence = pool.log_evidence - np.log(packed(frame).deviations).sum()
     rng = run.stream(2)
     homes = x[law.resample(HOMES, rng)] if law.kind == "mcmc" else None
-    search = Search(run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop, homes)
+    search = Search(
+        run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop, homes
+    )
     found = search.run(rng, leads, 2 * _pairs(state), few)
     away = [f for f in found if f.among or not at_home(f.z, frame, radius, widest, state.symmetries)]
     return [f for f in away if f.among or state.covers is None or not state.covers(f.z)]

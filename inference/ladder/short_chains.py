@@ -27,7 +27,6 @@ from ..thresholds import (
     LEAST_CHAINS,
     LEAST_SHORT_DRAWS,
     LONGER_DRAWS,
-    MANY_DIMENSIONS,
     MOST_CHAIN_GRADIENTS,
     MOST_SHORT_DRAWS,
     MOVED,

@@ -101,7 +101,9 @@ class Groups:
         pattern : scipy.sparse array, shape (dim, dim)
             Nonzero where two coordinates are linked.
         """
-        found = [s for kept in _kept(target, pattern) if (s := cls.leaving(target, pattern, kept)) is not None]
+        found = [
+            s for kept in _kept(target, pattern) if (s := cls.leaving(target, pattern, kept)) is not None
+        ]
         apart = sorted((s for s in found if not s.large), key=lambda s: (len(s.shared), s.size))[:1]
         few = [s for s in found if s.large and not (apart and len(s.shared) >= len(apart[0].shared))]
         return apart + sorted(few, key=lambda s: (s.columns.elimination is None, len(s.shared)))[:1]
@@ -113,7 +115,7 @@ class Groups:
         Gaussian ones may be of any sites.
         """
         rest = np.flatnonzero(~shared)
-        if shared.sum() > MOST_SHARED or not len(rest):
+        if not 0 < shared.sum() <= MOST_SHARED or not len(rest):
             return None
         count, label = connected_components(pattern[rest][:, rest], directed=False)
         sizes = np.bincount(label)
@@ -158,6 +160,7 @@ def linear(target, density, z: np.ndarray, unit: np.ndarray, rng: np.random.Gene
     Parameters
     ----------
     target : Target
+        With the sites that coordinates belong to.
     density : callable
         ``density(z) -> (log density, gradient)``.
     z, unit : numpy.ndarray, shape (dim,)

@@ -15,6 +15,7 @@ from ..functions import Functions
 from . import library
 from .arrays import Function, precision, to_device
 from .identity import Unidentified, traced
+from .summands import unsummed
 
 
 class Density:
@@ -44,7 +45,7 @@ class Density:
         self.scaled_value_and_grad = self._mapped(jax.value_and_grad(fns.scaled_total), scaled)
         self.value = self._mapped(fns.total, one)
         self.parts = self._mapped(fns.parts, scaled)
-        self.terms = self._mapped(fns.terms, one)
+        self.terms = self._mapped(unsummed(fns.terms), one)
         self.site_priors = self._mapped(fns.site_priors, one)
         self.constrain = self._mapped(fns.constrain, one)
         self.unconstrain = self._mapped(fns.unconstrain, one)
@@ -88,10 +89,11 @@ class Density:
         )
         with precision(self.dtype):
             found = [_first_traced(tries, data, weights) for tries in ways]
-        if None in found:
+        known = [part for part in found if part is not None]
+        if len(known) < len(found):
             return None
-        self.captured = found[0][1]
-        return "-".join(digest[:24] for digest, _ in found)
+        self.captured = known[0][1]
+        return "-".join(digest[:24] for digest, _ in known)
 
     def device(self, program) -> dict:
         """The traced leaves of a program as device arrays."""

@@ -41,7 +41,10 @@ class Density:
         self.clock = {"compile": 0.0, "count": 0}
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         read = sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
-        self._read, self.captured = trace.dim + read, 0  # numbers of data, and those that the model holds itself
+        self._read, self.captured = (
+            trace.dim + read,
+            0,
+        )  # numbers of data, and those that the model holds itself
         one, two, scaled = (0, None, None), (0, 0, None, None), (0, None, None, None)
         self.value_and_grad = self._function(_with_gradient(fns.total), one)
         self.scaled_value_and_grad = self._function(_with_gradient(fns.scaled_total), scaled)

@@ -479,7 +479,9 @@ def test_logits_near_a_bound_have_the_tail_of_a_flat_density_there(sides, rng):
         at = far * side * sides[0]
         assert np.diff(bend.log_prob(at)) == pytest.approx([-4.0], abs=0.05)
     assert stats.kstest(bend.score(x), "norm").pvalue > 0.01
-    assert quad(lambda t: np.exp(bend.log_prob(np.array(t))), -60, 60, limit=500)[0] == pytest.approx(1, abs=1e-6)
+    assert quad(lambda t: np.exp(bend.log_prob(np.array(t))), -60, 60, limit=500)[0] == pytest.approx(
+        1, abs=1e-6
+    )
 
 
 def test_a_law_that_loses_its_draws_is_no_law(rng):
