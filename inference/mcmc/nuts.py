@@ -162,10 +162,8 @@ class Chains:
         one that chains in lockstep have found."""
         z = np.concatenate(self.z, 1)
         if not (self.gated or self.take_metric(z)) and self.kernel == "hmc":
-            found, own = (
-                self.state.place.frame.scale,
-                self.place.scale,
-            )  # independent units, until a metric is found
+            assert isinstance(self.place, Affine)  # independent units, until a metric is found
+            found, own = self.state.place.frame.scale, self.place.scale
             self.place = Affine(self.place.mean, own * found if found.ndim == 1 else own[:, None] * found)
             self.gated = True
         self.accept, self.z, self.stats = accept, [], []
