@@ -127,3 +127,42 @@ def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
     monkeypatch.setattr(drawing, "MOST_DRAWS", 1500)
     refined = refine(record, kernel="nuts", progress=False)
     assert "pilots project" in refined.trail[-1].reason and refined.verdict == "untrusted"
+
+
+def test_what_is_projected_is_of_the_draws_and_not_of_the_warm_up(fitted, monkeypatch):
+    """Thirty times as many draws are no thirty warm-ups: a fit whose chains were affordable was left at *caution*."""
+    monkeypatch.setattr(drawing, "needed", lambda *given: (30.0, 30.0, 0))
+    run = started(fitted, Affine(np.zeros(3), SD), affordable=1e6)
+    told = []
+    monkeypatch.setattr(run, "_beyond", lambda seconds: told.append(seconds) or "beyond")
+    run.open = False  # for a look at other coordinates
+    adapt = run._extended
+
+    def drawn(count, stop):
+        adapt(count, stop)
+        run.affordable, run.begin = 1e-9, run.begin - 1000.0  # a warm-up of a thousand seconds
+
+    monkeypatch.setattr(run, "_extended", drawn)
+    monkeypatch.setattr(run, "_dear", lambda: 0.0)
+    assert run.run() == "beyond"
+    assert 1000 < told[0] < 1100
+
+
+def test_chains_that_take_smaller_steps_keep_the_metric_that_they_found(fitted):
+    target, outcome = record_of(fitted).target, record_of(fitted).outcome
+    rng = np.random.default_rng(1)
+    start = np.repeat(nuts.starts(target, outcome, 16, rng), 4, 0)
+    chains = nuts.Chains(target, Affine(*target.units), False, "hmc", superchains=16)
+    chains.warmed(start, rng, lambda: False)
+    chains.extended(20, lambda: False)
+    chains.z[-1][:32] += 100 * SD  # they have not met
+    chains.again(0.95, rng, lambda: False)
+    assert chains.gated and chains.adapted == nuts.WARMUP
+    covariance = np.diag([SD[0] ** 2, 2.0, SD[2] ** 2])
+    covariance[0, 1] = covariance[1, 0] = SD[0]
+    found = (
+        chains.place.scale @ chains.place.scale.T
+        if chains.place.scale.ndim == 2
+        else np.diag(chains.place.scale**2)
+    )
+    assert np.sqrt(np.diag(found) / np.diag(covariance)) == pytest.approx(np.ones(3), rel=0.35)

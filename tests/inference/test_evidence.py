@@ -1,5 +1,7 @@
 """The instruments by themselves: known tails, known residuals, known autocorrelation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from elboroom.guides import Affine
@@ -10,9 +12,11 @@ from elboroom.inference.engines.natural import NaturalGradient
 from elboroom.inference.engines.polish import Polish
 from elboroom.inference.evidence.chains import inefficiency, parted, short_chains, slowest
 from elboroom.inference.evidence.estimates import estimate
+from elboroom.inference.evidence.modes import Search
 from elboroom.inference.evidence.pool import draw_pool
 from elboroom.inference.evidence.psis import khat_threshold, smooth, unseen
 from elboroom.inference.evidence.stein import stein
+from scipy.special import logsumexp
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.5, 1.0])
@@ -213,3 +217,24 @@ def test_chains_in_modes_of_their_own_have_a_valley_between_them_and_slow_ones_n
     assert not parted(slow(skewed @ turn, rng))
     assert not parted(rng.normal(size=(128, 100, 30)))
     assert parted(slow(several @ turn, rng))
+
+
+def test_where_chains_have_left_the_guide_the_bound_is_that_of_their_draws(rng):
+    """Beside a guide that is stuck far below any place has a better bound than home."""
+    centre, height = np.array([0.0, 40.0, -40.0]), np.array([-100.0, 0.0, -30.0])
+
+    def density(z):  # chains are at the second
+        each = height - 0.5 * ((z[:, None] - centre[:, None]) ** 2).sum(2)
+        value = logsumexp(each, axis=1)
+        share = np.exp(each - value[:, None])
+        return value, (share[:, :, None] * (centre[:, None] - z[:, None])).sum(1)
+
+    leads = np.full((1, 6), -41.0)
+    search = Search(density, Affine(np.zeros(6), np.ones(6)), radius=3.0, widest=3.0)
+    homes = 40.0 + rng.standard_normal((4, 6))
+    without, known = (
+        [f for f in one.run(np.random.default_rng(1), leads, 2) if f.z[0] < -30]
+        for one in (search, replace(search, homes=homes))
+    )
+    assert without[0].elbo_gap == pytest.approx(70, abs=2)
+    assert not known
