@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import solve_triangular
 
 from ...guides.transport import Affine, Gaussian
 from ..thresholds import (
@@ -286,11 +286,15 @@ def parted(x: np.ndarray) -> bool:
     """
     means = x.mean(1)
     count, dim = means.shape
-    between = np.cov(means.T).reshape(dim, dim)
-    total = between + np.cov((x - means[:, None]).reshape(-1, dim).T).reshape(dim, dim)
-    share, directions = eigh(between, total + 1e-12 * np.trace(total) / dim * np.eye(dim))
-    for direction in directions.T[share > SLOW_SHARE]:
-        y = np.sort(means @ direction)
+    apart = (means - means.mean(0)) / np.sqrt(count - 1)
+    within = np.cov((x - means[:, None]).reshape(-1, dim).T).reshape(dim, dim)
+    total = apart.T @ apart + within + 1e-12 * np.trace(within) / dim * np.eye(dim)
+    try:
+        white = solve_triangular(np.linalg.cholesky(total), apart.T, lower=True).T
+    except np.linalg.LinAlgError:
+        return True  # not to be told
+    along, root, _ = np.linalg.svd(white, full_matrices=False)
+    for y in np.sort(along.T[: len(root)][root**2 > SLOW_SHARE], axis=1):
         low, high = np.quantile(y, [0.25, 0.75])
         width = 0.9 * min(y.std(), (high - low) / 1.34) * count**-0.2  # Silverman's
         at = np.linspace(y[0], y[-1], VALLEY_GRID)

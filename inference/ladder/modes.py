@@ -150,8 +150,8 @@ def stuck(state: State) -> bool:
 def _likely(state: State) -> bool:
     """Whether chains that are stuck may be so in several modes: in few dimensions a search is cheap."""
     target, law = state.target, state.law
-    if target.dim <= FEW_DIMENSIONS:
-        return True
+    if target.dim <= FEW_DIMENSIONS or target.dim > LARGEST_MIXTURE:
+        return target.dim <= FEW_DIMENSIONS
     return parted(state.frame.inverse(law.z)[0].reshape(law.num_chains, -1, target.dim))
 
 
