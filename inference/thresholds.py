@@ -81,7 +81,7 @@ which on a combination is known a thousand times better than each part."""
 FEWEST_GROUPS, LARGEST_TOGETHER, MOST_SHARED = 3, 64, 120
 """Groups from which on summing them out leaves a simpler posterior; coordinates of one, whose Hessian is dense; coordinates
 that stay, in which weights hold. Chosen by hand."""
-EASY_SHARED, HARD_SHARED = 8, 24
+EASY_SHARED, HARD_SHARED = 8, 30
 """Coordinates that stay, up to which a law of them is soon found, and fewer are not worth larger groups; and from which on it is a
 matter of luck, and fewer are worth what chains would take (benchmarks/hierarchy.py, benchmarks/others.py)."""
 ODD_SHARE = 0.25
@@ -97,6 +97,8 @@ MOST_EIGEN, MOST_COLOURED, DENSELY_LINKED, MOST_FILLED = 8, 20_000, 0.125, 0.35
 """Coordinates of a group up to which its Hessian is treated by eigenvalues; those of all groups up to which links are
 coloured, and share of all others that one is linked with up to which they are; share of the elements of a Cholesky factor up to
 which it is treated as sparse. By cost."""
+MOST_PATHS = 500_000
+"""Links of links that are looked at where coordinates are linked with more than that share, by cost: a tenth of a second."""
 PROBES, LINKED = 2, 1e-5
 """Random points at which it is seen which coordinates are linked, and which terms a group moves; and second derivative, in sds of
 both, from which on two coordinates are."""
@@ -316,8 +318,6 @@ FEWEST_STARTS, MOST_STARTS = 4, 16
 """Pairs of starts of a search."""
 WITHIN = 0.999
 """Share of the draws within the radius from which on a place is elsewhere."""
-HOMES = 4
-"""Draws of chains at which a loose fit says what bound there is at home."""
 MOST_COMPONENTS = 8
 """Modes that are weighed together."""
 LARGEST_MIXTURE = 400

@@ -58,10 +58,11 @@ class Search:
     evidence : float, optional
         Log integral of the density over the frame's coordinates, where it is known: bounds are then held against it
         and not against the bound at the guide, which is low where the posterior is bent.
+    bound : tuple of float, optional
+        Lower bound of that, and its error, from draws of the guide: where loose fits do not hold the posterior, theirs at the
+        guide lies far below.
     callback : callable, optional
         Whether to stop.
-    homes : numpy.ndarray, shape (H, dim), optional
-        Draws of chains, in the frame: where these have left the guide, the best bound at one of them is home's.
     """
 
     density: Density
@@ -70,8 +71,8 @@ class Search:
     widest: float
     mass: Callable[[Callable[[np.ndarray], np.ndarray]], float] | None = None
     evidence: float | None = None
+    bound: tuple[float, float] = (-np.inf, 0.0)
     callback: Callable[[], bool] | None = None
-    homes: np.ndarray | None = None
 
     def run(
         self,
@@ -101,17 +102,19 @@ class Search:
             ends = loose_fits(
                 self.framed, points, rng, sd, max_iterations=60, tolerance=0.5, callback=self.callback
             )
-        homes = np.arange(1 if self.homes is None else 1 + len(self.homes))
-        home = self._home(ends, homes)
+        home = ends.elbo[0], ends.elbo_se[0], ends.sd[0]
+        if self.evidence is not None:
+            home = self.evidence, 0.0, ends.sd[0]
         away = self._elsewhere(ends, home)
         if away:  # on their way home still, or another mode?
-            which = [*homes, *(k for k, _ in away)]
+            which = [k for k, _ in away]
             with np.errstate(all="ignore"):
                 ends = loose_fits(
                     self.framed, ends.mean[which], rng, sd=ends.sd[which], callback=self.callback
                 )
-            home = max(home, self._home(ends, homes), key=lambda found: found[0])
-            away = [(k, among) for k, among in self._elsewhere(ends, home) if k >= len(homes)]
+            if self.evidence is None and self.bound[0] > home[0]:
+                home = *self.bound, home[2]
+            away = self._elsewhere(ends, home)
         return [
             Elsewhere(
                 self.frame.forward(ends.mean[k : k + 1])[0][0],
@@ -121,13 +124,6 @@ class Search:
             )
             for k, among in away
         ]
-
-    def _home(self, ends: Starts, homes: np.ndarray) -> tuple:
-        """Bound at home, its error, and the sds there: the best of those that began there."""
-        best = homes[np.argmax(np.nan_to_num(ends.elbo[homes], nan=-np.inf))]
-        if self.evidence is not None:
-            return self.evidence, 0.0, ends.sd[best]
-        return ends.elbo[best], ends.elbo_se[best], ends.sd[best]
 
     def framed(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The density in the frame's coordinates."""
@@ -140,7 +136,7 @@ class Search:
         wide = self.frame.inverse(rng.uniform(-START_RADIUS, START_RADIUS, (num_starts // 2, dim)))[0]
         far = rng.standard_normal((num_starts - num_starts // 2, dim))
         far *= np.exp(rng.uniform(np.log(4), np.log(FARTHEST), (len(far), 1)))
-        points = [np.zeros((1, dim)), *([] if self.homes is None else [self.homes]), wide, far]
+        points = [np.zeros((1, dim)), wide, far]
         if leads is not None and len(leads):
             points.append(self.frame.inverse(leads)[0])
         points.append(scouted(self.framed, dim, reach(self.radius), rng, num_scouts, self.callback))

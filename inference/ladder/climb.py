@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from ...guides.sparse import NotPositiveDefinite
 from ...ppl.interrupts import came, deferred, interruptible
 from ..run.trail import Rung
@@ -16,8 +14,9 @@ from .run import Run
 from .snapshot import restored, snapshot
 from .state import State
 
-FAILURES = (MemoryError, ArithmeticError, np.linalg.LinAlgError, NotPositiveDefinite, RuntimeError)
-"""What a stage may fail with: it is a line of the trail then, and the climb goes on with what it has."""
+FAILURES = (MemoryError, ArithmeticError, ValueError, NotPositiveDefinite, RuntimeError)
+"""What a stage may fail with: it is a line of the trail then, and the climb goes on with what it has. What a user has to mend is
+no `ValueError` here, but one of the project's own; those are of numbers that a routine refuses."""
 
 
 @dataclass(frozen=True)

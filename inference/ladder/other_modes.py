@@ -14,7 +14,6 @@ from ..thresholds import (
     FEW_DIMENSIONS,
     FEWEST_SCOUTS,
     FEWEST_STARTS,
-    HOMES,
     LARGEST_SEARCH,
     MOST_SCOUTS,
     MOST_STARTS,
@@ -146,14 +145,19 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
     leads = np.concatenate([leads, state.ends])
     if state.target.work > LARGEST_SEARCH:
         leads = state.ends[:1]
-    few, evidence = _few(state), None
-    if state.nonlinear and pool.usable:
-        evidence = pool.log_evidence - np.log(packed(frame).deviations).sum()
-    rng = run.stream(2)
-    homes = x[law.resample(HOMES, rng)] if law.kind == "mcmc" else None
+    few, volume = _few(state), np.log(packed(frame).deviations).sum()
+    evidence = pool.log_evidence - volume if state.nonlinear and pool.usable else None
+    bound, error = pool.elbo
     search = Search(
-        run.density(state), frame, radius, widest, mass if few else None, evidence, run.stop, homes
+        run.density(state),
+        frame,
+        radius,
+        widest,
+        mass if few else None,
+        evidence,
+        (bound - volume, error),
+        run.stop,
     )
-    found = search.run(rng, leads, 2 * _pairs(state), few)
+    found = search.run(run.stream(2), leads, 2 * _pairs(state), few)
     away = [f for f in found if f.among or not at_home(f.z, frame, radius, widest, state.symmetries)]
     return [f for f in away if f.among or state.covers is None or not state.covers(f.z)]

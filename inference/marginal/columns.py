@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from ..thresholds import DENSELY_LINKED, MOST_COLOURED, MOST_EIGEN, MOST_FILLED
+from ..thresholds import DENSELY_LINKED, MOST_COLOURED, MOST_EIGEN, MOST_FILLED, MOST_PATHS
 from .roots import Elimination
 
 
@@ -139,11 +139,12 @@ def _seen(among, colour) -> np.ndarray:
 def colours(pattern) -> np.ndarray | None:
     """Colours such that of two linked coordinates one has no other of the other's colour beside it; None where too many.
 
-    A star colouring, greedily, those with the most links first: a chain takes three, a tree as many as it is deep.
+    A star colouring, greedily, those with the most links first: a chain takes three, a tree as many as it is deep, effects that are
+    crossed with larger ones one for each of theirs and one for all the larger.
     """
     count = pattern.shape[0]
     degree = np.diff(pattern.indptr)
-    if degree.mean() > DENSELY_LINKED * count:
+    if degree.mean() > DENSELY_LINKED * count and (degree.astype(float) ** 2).sum() > MOST_PATHS:
         return None
     starts, ends = pattern.indptr[:-1], pattern.indptr[1:]
     near = [set(pattern.indices[a:b]) - {i} for i, (a, b) in enumerate(zip(starts, ends, strict=True))]

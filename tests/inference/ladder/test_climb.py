@@ -95,6 +95,7 @@ def raising(error):
         MemoryError(),
         ZeroDivisionError("of nothing"),
         np.linalg.LinAlgError("singular"),
+        ValueError("array must not contain infs or NaNs"),
         RuntimeError("XLA\nmore"),
     ],
     ids=lambda error: type(error).__name__,

@@ -442,10 +442,14 @@ def test_a_search_that_only_chains_ask_for_takes_no_more_than_they(exact, run, m
     monkeypatch.setattr("elboroom.inference.ladder.modes.chains_of", lambda _: (16, 500))
     before = exact.target.counter.num_gradients
     state, line = Modes().run(stuck_there, run)
-    assert "took more than the chains might" in line.reason and state.objection is None
+    assert "took more than it may" in line.reason and state.objection is None
     assert exact.target.counter.num_gradients - before < 10_000
     away = Elsewhere(MEAN + 12 * SD, 0.0, 12.0)
-    assert "took more" not in Modes().run(replace(stuck_there, elsewhere=(away,)), run)[1].reason
+    elsewhere = replace(stuck_there, elsewhere=(away,))
+    assert "took more" not in Modes().run(elsewhere, run)[1].reason
+    monkeypatch.setattr(Modes, "price", lambda self, state: 100.0)
+    state, line = Modes().run(elsewhere, run)
+    assert "took more than it may" in line.reason and state.objection is not None
 
 
 # flows --------------------------------------------------------------------------------------------------------------
