@@ -201,6 +201,9 @@ def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
     target = state.target
     last = 2 - _bounded(target).astype(int) - _positive(target)
     found = Groups.splits(target, links.pattern)
+    hidden = all(groups.large for groups in found)
+    if hidden:
+        found += Groups.splits(target, _tight(links, density, z, unit, rng))
     first: list[Groups] = []
     large: list[Groups] = []
     shared = min((len(groups.shared) for groups in found if not groups.large), default=np.inf)
@@ -219,13 +222,12 @@ def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
         return replace(groups, shared=shared[np.argsort(last[shared], kind="stable")])
 
     yield from map(ordered, first)
-    for splits in (lambda: found, lambda: Groups.splits(target, _tight(links, density, z, unit, rng))):
-        for groups in splits():
-            if groups.large:
-                large.append(groups)
-            else:
-                yield ordered(groups)
-    yield from map(ordered, large)
+    yield from (ordered(groups) for groups in found if not groups.large)
+    if not hidden:  # and their terms proved not to be their own
+        seen = Groups.splits(target, _tight(links, density, z, unit, rng))
+        yield from (ordered(groups) for groups in seen if not groups.large)
+        found += seen
+    yield from map(ordered, [groups for groups in found if groups.large] + large)
 
 
 def _tight(links, density, z, unit, rng):
