@@ -162,9 +162,9 @@ class Chains:
         one that chains in lockstep have found."""
         z = np.concatenate(self.z, 1)
         if not (self.gated or self.take_metric(z)) and self.kernel == "hmc":
-            assert isinstance(self.place, Affine)  # independent units, until a metric is found
-            found, own = self.state.place.frame.scale, self.place.scale
-            self.place = Affine(self.place.mean, own * found if found.ndim == 1 else own[:, None] * found)
+            before: Any = self.place  # independent units, until a metric is found
+            found, own = self.state.place.frame.scale, before.scale
+            self.place = Affine(before.mean, own * found if found.ndim == 1 else own[:, None] * found)
             self.gated = True
         self.accept, self.z, self.stats = accept, [], []
         self.warmed(z[:, -1], rng, stop)

@@ -318,7 +318,24 @@ def test_groups_that_are_trees_are_read_by_one_move_for_each_level(rng):
 
 
 def dense_groups(groups):
-    return replace(groups, pattern=sp.csr_array(np.ones((groups.dim, groups.dim))))
+    own = np.full(groups.dim + 1, -1)
+    own[groups.members] = np.arange(len(groups))[:, None]
+    same = (own[:-1, None] == own[:-1]) & (own[:-1] >= 0)
+    return replace(groups, pattern=sp.csr_array((same | np.eye(groups.dim, dtype=bool)).astype(float)))
+
+
+def test_crossed_effects_are_read_by_one_move_for_each_of_the_fewer_and_one_for_all_others(rng):
+    """Forty effects that are linked with five others each, and these with one another."""
+    linked = np.ones((45, 45), bool)
+    linked[:40, :40] = np.eye(40, dtype=bool)
+    matrix = precision_of(45, [(i, j) for i in range(45) for j in range(i) if linked[i, j]], rng)
+    pattern = sp.csr_array((matrix != 0).astype(float))
+    columns = Columns.of(np.arange(45)[None], pattern, np.repeat([0, 1], [40, 5]))
+    assert len(columns.moved) == 6
+    change = np.stack([moved @ matrix for moved in columns.moved.astype(float)])
+    read = change[columns.move, columns.group, columns.row]
+    assert read == pytest.approx(matrix[columns.one, columns.other])
+    assert len(read) == 40 + 40 * 5 + 15
 
 
 # -- which groups ----------------------------------------------------------------------------------------
