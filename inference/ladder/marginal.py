@@ -211,7 +211,8 @@ def _groups(state: State, links, density, z, unit, rng) -> Iterator[Groups]:
     gaussian = Groups.leaving(target, links.pattern, ~own, gaussian=True) if own.any() else None
     if gaussian is not None:
         cheap = LEAST_SHARED * gaussian.size * target.work <= CHAIN_NUMBERS
-        (first if cheap and shared > EASY_SHARED else large).append(gaussian)
+        easy = any(len(groups.shared) <= EASY_SHARED for groups in found)
+        (first if cheap and not easy else large).append(gaussian)
     for groups in found:
         affordable = 2 * LEAST_SHARED * len(groups.columns.moved) <= chains_price(state)
         if groups.large and HARD_SHARED < shared < np.inf and affordable:
