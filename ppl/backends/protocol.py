@@ -59,6 +59,8 @@ class Density(Protocol):
         Loops and samplers compiled for this density, by what else they depend on.
     fingerprint : str or None
         Digest of the traced program; None where something in it cannot be identified.
+    captured : int
+        Numbers that the model holds itself, beside its data.
     large_batch : float
         Number of rows from which they are taken so many at a time; infinite where one batch size is all that is compiled.
     value : Function
@@ -101,6 +103,7 @@ class Density(Protocol):
     clock: dict[str, float]
     ascents: dict[Any, Any]
     fingerprint: str | None
+    captured: int
     large_batch: float
     value: Any
     value_and_grad: Any
