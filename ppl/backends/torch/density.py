@@ -41,10 +41,9 @@ class Density:
         self.clock = {"compile": 0.0, "count": 0}
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         read = sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
-        self._read, self.captured = (
-            trace.dim + read,
-            0,
-        )  # numbers of data, and those that the model holds itself
+        self._read = trace.dim + read
+        self.captured: int = 0  # numbers that the model holds itself, beside its data
+        self.large_batch: float = self._most()
         one, two, scaled = (0, None, None), (0, 0, None, None), (0, None, None, None)
         self.value_and_grad = self._function(_with_gradient(fns.total), one)
         self.scaled_value_and_grad = self._function(_with_gradient(fns.scaled_total), scaled)
@@ -88,6 +87,7 @@ class Density:
         with unvalidated() if self._program.model.language == "pyro" else running():
             found = [_first_traced(ways, data, weights) for ways in (((total, z), (fns.total, z)), draws)]
         self.captured = found[0][1]
+        self.large_batch = self._most()
         self.branches = any(leaving for *_, leaving in found)
         return "-".join(digest[:24] for digest, *_ in found)
 
@@ -98,8 +98,7 @@ class Density:
             value = self._functions.total(z, data, weights)
             return value, *torch.autograd.grad(value, z, allow_unused=True)
 
-    @property
-    def large_batch(self) -> float:
+    def _most(self) -> float:
         """Draws of a call at the most."""
         return 1 << int(np.clip(CACHED // (self._read + self.captured), 32, 1024)).bit_length() - 1
 
