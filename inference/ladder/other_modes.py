@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...guides.mean_field import MeanField
-from ...guides.transport import packed
 from ..evidence.modes import Elsewhere, Search, at_home
 from ..evidence.symmetry import Symmetry, find
 from ..thresholds import (
@@ -145,7 +144,7 @@ def elsewhere(state: State, run: Run) -> list[Elsewhere]:
     leads = np.concatenate([leads, state.ends])
     if state.target.work > LARGEST_SEARCH:
         leads = state.ends[:1]
-    few, volume = _few(state), np.log(packed(frame).deviations).sum()
+    few, volume = _few(state), float(frame.forward(np.zeros((1, frame.dim)))[1][0])  # the same everywhere
     evidence = pool.log_evidence - volume if state.nonlinear and pool.usable else None
     bound, error = pool.elbo
     search = Search(
