@@ -452,6 +452,20 @@ def test_a_search_that_only_chains_ask_for_takes_no_more_than_they(exact, run, m
     assert "took more than it may" in line.reason and state.objection is not None
 
 
+def test_other_modes_ask_no_frame_for_a_dense_covariance(exact, run, monkeypatch):
+    """Of thousands of coordinates there is none: the fit ended in an error."""
+
+    class Sparse:
+        def __getattr__(self, name):
+            return getattr(exact.frame, name)
+
+    def none(transport):
+        raise AssertionError
+
+    monkeypatch.setattr("elboroom.guides.transport.covariance_of", none)
+    assert OtherModes().run(replace(exact, frame=Sparse()), run)[1].reason == "nothing elsewhere"
+
+
 # flows --------------------------------------------------------------------------------------------------------------
 
 
