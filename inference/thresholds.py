@@ -513,6 +513,8 @@ SUPERCHAINS, MOST_CHAINS = 16, 8192
 """Groups of many short chains that begin at one point (Margossian et al. 2024); chains."""
 PLAIN_GRADIENTS, DEAR_SECONDS = 4 * 2000 * FREE_STEPS, 10.0
 """Gradients of four chains of 2,000 draws from nothing; seconds up to which no stage is too dear."""
+MOST_SEARCHED = 3
+"""Times the price of a search for modes that it may take: those that found any took less than twice (benchmarks/modes.py)."""
 GATHERED = 5000
 """Gradients, for each dimension, of the search for a mode and of the fits that it leads to."""
 AFFORDABLE, TIMES = 60.0, 10.0

@@ -118,8 +118,7 @@ def _ran(stage: Any, run: Run) -> None:
             state, line = stage.run(state, run)
             run.keep(state)
     except FAILURES as error:
-        words = (str(error).splitlines() or [""])[0][:200]
-        line, failed = Line(stage.guide(state), f"failed: {type(error).__name__}: {words}"), True
+        line, failed = Line(stage.guide(state), failure(error)), True
     except KeyboardInterrupt:
         if run.reached.best is None:
             raise
@@ -138,6 +137,12 @@ def _ran(stage: Any, run: Run) -> None:
             reason=line.reason, **line.measured,
         )  # fmt: skip
         run.keep(replace(run.reached, rungs=(*run.reached.rungs, rung)))
+
+
+def failure(error: BaseException) -> str:
+    """What a line says of what a stage, or a part of it, failed with."""
+    words = (str(error).splitlines() or [""])[0][:200]
+    return f"failed: {type(error).__name__}: {words}"
 
 
 def _interrupted(run: Run) -> None:

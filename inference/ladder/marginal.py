@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -68,7 +67,7 @@ from ..thresholds import (
     VAIN_DRAWS,
     WORTH,
 )
-from .climb import Line
+from .climb import FAILURES, Line, failure
 from .run import Run
 from .short_chains import chains_price
 from .state import State
@@ -125,24 +124,7 @@ class SummedOut:
 
     def run(self, state: State, run: Run) -> tuple[State, Line | None]:
         """See `Stage.run`."""
-        rng, why, best = run.stream(11), None, None
-        for inner in _inners(state, run, rng):
-            if isinstance(inner, str):
-                why = why or inner
-                continue
-            if best is not None and LEAST_SHARED * _price(inner) > chains_price(state):
-                break
-            repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
-            sample = None
-            with suppress(ArithmeticError):
-                sample, inner = _sampled(state, run, replace(inner, repeats=repeats), rng)
-            if sample is None:
-                why = "the integrals over the groups are too noisy, or their tails too heavy"
-                continue
-            if best is None or sample.khat < best[0].khat:
-                best = sample, inner
-            if sample.khat < KHAT_TRUSTED or run.stop():
-                break
+        best, why = _best(state, run, run.stream(11))
         if best is None:
             return state, None if why is None else Line(self.guide(state), why)
         sample, inner = best
@@ -158,6 +140,31 @@ class SummedOut:
             )
         state = _established(state, run, inner, sample)
         return state, Line(self.guide(state), words, measured(state.pool))
+
+
+def _best(state: State, run: Run, rng) -> tuple[tuple[Sample, Inner] | None, str | None]:
+    """Draws by the first split whose weights hold, or by that whose weights are the best; what stands in the way, or None."""
+    best, why = None, None
+    repeats = int(np.clip(LARGEST_SUMMED // (MOST_SHARED_DRAWS * state.target.dim), 1, REPEATS))
+    for inner in _inners(state, run, rng):
+        if isinstance(inner, str):
+            why = why or inner
+            continue
+        if best is not None and LEAST_SHARED * _price(inner) > chains_price(state):
+            break
+        try:
+            sample, own = _sampled(state, run, replace(inner, repeats=repeats), rng)
+        except FAILURES as error:  # another split may do, and one before is not lost
+            why = failure(error)
+            continue
+        if sample is None:
+            why = "the integrals over the groups are too noisy, or their tails too heavy"
+            continue
+        if best is None or sample.khat < best[0].khat:
+            best = sample, own
+        if sample.khat < KHAT_TRUSTED or run.stop():
+            break
+    return best, why
 
 
 def _price(inner: Inner) -> float:

@@ -28,6 +28,7 @@ from ..thresholds import (
     LARGEST_MIXTURE,
     LARGEST_POOL,
     MODES_APART,
+    MOST_SEARCHED,
     MOVED,
 )
 from .climb import Line
@@ -81,7 +82,9 @@ class Modes:
             return self._refused(state, f"{words}tell too little", ()), None
         density, rng, law = run.density(state), run.rng(10), state.law
         counter = state.target.counter
-        most = counter.num_gradients + (3 * self.price(state) if state.elsewhere else chains_of(state)[1])
+        most = counter.num_gradients + (
+            MOST_SEARCHED * self.price(state) if state.elsewhere else chains_of(state)[1]
+        )
         leads = law.z[law.resample(16, rng)]
         if state.elsewhere:
             leads = np.stack([f.z for f in state.elsewhere])
@@ -150,9 +153,10 @@ def stuck(state: State) -> bool:
 def _likely(state: State) -> bool:
     """Whether chains that are stuck may be so in several modes: in few dimensions a search is cheap."""
     target, law = state.target, state.law
-    if target.dim <= FEW_DIMENSIONS or target.dim > LARGEST_MIXTURE:
-        return target.dim <= FEW_DIMENSIONS
-    return parted(state.frame.inverse(law.z)[0].reshape(law.num_chains, -1, target.dim))
+    if target.dim <= FEW_DIMENSIONS:
+        return True
+    x = state.frame.inverse(law.z)[0].reshape(law.num_chains, -1, target.dim)
+    return target.dim <= LARGEST_MIXTURE and parted(x)
 
 
 def _away(state: State, parts) -> list:

@@ -253,6 +253,8 @@ class Inner:
         dear = len(self.groups.columns.moved) >= DEAR_MOVES
         for _ in range(MOST_INNER_STEPS):
             far = length.max(1) > (EXACT_NEAR if self.exact else NEAR_MODE)
+            if not far.any():
+                break
             near = far & dear & (length.max(1) < INNER_STRIDE)  # where the curvature is hardly another
             far &= ~near
             if near.any():
@@ -261,8 +263,6 @@ class Inner:
             if far.any():
                 u[far], length[far], better = self._stepped(theta[far], u[far], self.unit)
                 root = root.replaced(far, better)
-            if not (near | far).any():
-                break
         return Normals(u, root)
 
     def _proposal(self, theta: np.ndarray, normals: Normals) -> Normals:

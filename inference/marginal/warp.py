@@ -342,15 +342,12 @@ class Mirrored:
         """See `Bend`."""
         return -self.law.value(-np.asarray(score, float))
 
-    @property
-    def guarded(self) -> bool:
-        """Whether the law has a guard."""
-        return _guarded(self.law)
-
 
 def _guarded(bend: Bend | None) -> bool:
     """Whether somewhere in a law there is an edge."""
-    return isinstance(bend, Guarded) or getattr(bend, "guarded", False)
+    while isinstance(bend, Mirrored):
+        bend = bend.law
+    return isinstance(bend, Guarded)
 
 
 @dataclass(frozen=True, eq=False)

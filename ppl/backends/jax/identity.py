@@ -33,8 +33,12 @@ def traced(fn: Callable, *args) -> tuple[str, int]:
     """
     closed = jax.make_jaxpr(lambda *given: fn(*given))(*args)  # a new function: a trace is kept by function
     digest = hashlib.sha256()
-    _closed(closed, digest.update)
-    sizes = {hash(_constant(constant)): np.size(constant) for constant in closed.consts}
+    sizes = {}
+    for constant in closed.consts:
+        own = _constant(constant)
+        digest.update(own)
+        sizes[hash(own)] = np.size(constant)
+    _jaxpr(closed.jaxpr, digest.update)
     return digest.hexdigest(), sum(sizes.values())
 
 
