@@ -11,7 +11,15 @@ from .data import Levels
 
 
 class Interpreter(Protocol):
-    """What a backend does with each word of a running model."""
+    """What a backend does with each word of a running model.
+
+    Attributes
+    ----------
+    plates : sequence
+        Name and size of the open plates.
+    """
+
+    plates: Any
 
     def sample(self, name: str, distribution: Any) -> Any:
         """Value of a latent quantity, see `elboroom.sample`."""
@@ -33,6 +41,15 @@ class Interpreter(Protocol):
 
     def scan(self, step: Any, init: Any, xs: Any, length: int | None) -> tuple[Any, Any]:
         """Last carry and stacked outputs of a recursion, see `elboroom.scan`."""
+
+    def param(self, name: str, init: Any) -> Any:
+        """Value of a learned array, see `elboroom.param`."""
+
+    def network(self, name: str, net: Any) -> Any:
+        """A library's module as a `elboroom.ppl.modules.Network`, see `elboroom.module`."""
+
+    def declare(self, name: str, network: Any) -> None:
+        """Keep a network under its name."""
 
     def odeint(
         self,

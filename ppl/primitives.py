@@ -19,6 +19,7 @@ from .recursion import scan_in_python, without_sites
 __all__ = [
     "deterministic",
     "factor",
+    "interpreter_of",
     "interpreting",
     "levels",
     "observe",
@@ -31,7 +32,14 @@ __all__ = [
 ]
 
 
-def _interpreter(word: str) -> Interpreter:
+def interpreter_of(word: str) -> Interpreter:
+    """What runs the model in which a word is said.
+
+    Raises
+    ------
+    ModelError
+        Outside of one.
+    """
     interpreter = running_interpreter()
     if interpreter is None:
         raise ModelError(
@@ -81,7 +89,7 @@ def sample(name: str, distribution: Any) -> Any:
     """
     check_name("sample", name)
     _check_law("sample", name, distribution)
-    interpreter = _interpreter("sample")
+    interpreter = interpreter_of("sample")
     value = interpreter.sample(name, distribution)
     noted = getattr(interpreter, "noted", None)
     if noted is not None:
@@ -129,7 +137,7 @@ def observe(name: str, distribution: Any, value: Any) -> Any:
     check_name("observe", name)
     _check_law("observe", name, distribution)
     _check_numbers("observe", name, value, optional=True)
-    return _interpreter("observe").observe(name, distribution, value)
+    return interpreter_of("observe").observe(name, distribution, value)
 
 
 def deterministic(name: str, value: Any) -> Any:
@@ -167,7 +175,7 @@ def deterministic(name: str, value: Any) -> Any:
     """
     check_name("deterministic", name)
     _check_numbers("deterministic", name, value)
-    return _interpreter("deterministic").deterministic(name, value)
+    return interpreter_of("deterministic").deterministic(name, value)
 
 
 def factor(name: str, value: Any, rows: str | None = None) -> None:
@@ -203,7 +211,7 @@ def factor(name: str, value: Any, rows: str | None = None) -> None:
     """
     check_name("factor", name)
     _check_numbers("factor", name, value)
-    _interpreter("factor").factor(name, value, rows)
+    interpreter_of("factor").factor(name, value, rows)
 
 
 def plate(name: str, size: int, coords: Any = None) -> AbstractContextManager:
@@ -239,7 +247,7 @@ def plate(name: str, size: int, coords: Any = None) -> AbstractContextManager:
     {'school': ('north', 'south')}
     """
     check_name("plate", name)
-    return _interpreter("plate").plate(name, size, coords)
+    return interpreter_of("plate").plate(name, size, coords)
 
 
 def levels(codes: Any) -> Levels:
@@ -273,7 +281,7 @@ def levels(codes: Any) -> Levels:
     >>> groups(["b", "a", "b"], [1.0, 2.0, 3.0]).trace().coords
     {'county': ('a', 'b')}
     """
-    return _interpreter("levels").levels(codes)
+    return interpreter_of("levels").levels(codes)
 
 
 def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:

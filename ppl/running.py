@@ -81,6 +81,18 @@ class Node:
         return value if self.scale is None else self.scale * value
 
 
+def _check_new(what: str, name: str, known: Mapping[str, Any]) -> None:
+    if name in known:
+        raise DuplicateSiteError(
+            explain(
+                f"{what} '{name}'",
+                "a name used once",
+                f"a second {what} of the same name",
+                "rename one, or use the first again",
+            )
+        )
+
+
 @dataclass
 class Record:
     """Sites of one run, in program order.
@@ -94,12 +106,37 @@ class Record:
         Learnable arrays.
     discrete : list of Discrete
         Sites that are being summed out.
+    modules : dict
+        Networks, by name.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     coords: dict[str, tuple] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
     discrete: list[Discrete] = field(default_factory=list)
+    modules: dict[str, Any] = field(default_factory=dict)
+
+    def learn(self, name: str, value: Any) -> None:
+        """Record a learned array.
+
+        Raises
+        ------
+        DuplicateSiteError
+            If the name is taken.
+        """
+        _check_new("learned array", name, self.weights)
+        self.weights[name] = value
+
+    def declare(self, name: str, network: Any) -> None:
+        """Record a network.
+
+        Raises
+        ------
+        DuplicateSiteError
+            If the name is taken.
+        """
+        _check_new("module", name, self.modules)
+        self.modules[name] = network
 
     def add(self, node: Node, extra: Mapping[str, Any]) -> None:
         """Record a site.

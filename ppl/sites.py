@@ -82,6 +82,8 @@ class ModelTrace:
         Labels of each named axis.
     weights : mapping
         Initial values of learnable arrays.
+    modules : mapping
+        Networks, by name: see `elboroom.ppl.modules.Network`.
     demoted : tuple of str
         Data arguments that the model needs as concrete values.
     missing : mapping
@@ -102,6 +104,7 @@ class ModelTrace:
     sites: tuple[Site, ...]
     coords: Mapping[str, tuple] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    modules: Mapping[str, Any] = field(default_factory=dict)
     demoted: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)

@@ -83,6 +83,12 @@ class Run(Deciding):
         self.add(Node(name, role, fn, value, None, frames, term=term))
         return value
 
+    def param(self, name: str, init: Any) -> Any:
+        """A learned array: what is given for it, or its initial value."""
+        value = init if self.weights is None or name not in self.weights else self.weights[name]
+        self.record.learn(name, value)
+        return value
+
     def observe(self, name, fn, value, frames, source=None, missing=None):
         """A site with data; what was drawn in its place where outcomes are predicted."""
         made = value if self.predict is None else self.predict(name, fn)
@@ -91,7 +97,7 @@ class Run(Deciding):
 
 
 class Words(Plates):
-    """Interpreter of the declared language. A subclass fills in the seven methods of a library."""
+    """Interpreter of the declared language. A subclass fills in the methods of a library."""
 
     def lower(self, distribution: Any) -> Any:
         """The library's law of a declaration."""
@@ -120,6 +126,16 @@ class Words(Plates):
     def unit(self, value: Any) -> tuple[Any, Any]:
         """A term of the log density as a law, and the value that it is of."""
         raise NotImplementedError
+
+    def network(self, name: str, net: Any) -> Any:
+        """A module of the library as a network of the language."""
+        raise NotImplementedError
+
+    def param(self, name, init):
+        return self.array(self.run.param(name, init))
+
+    def declare(self, name, network):
+        self.run.record.declare(name, network)
 
     @property
     def frames(self) -> tuple:

@@ -77,6 +77,7 @@ class Looks:
             counts={k: count_values(n.fn) for k, n in nodes.items() if n.role == "discrete"},
             masked=any(mask_of(n.fn) is not None for n in nodes.values()),
             repeated=tuple(k for k, n in nodes.items() if _repeated(n)),
+            modules=dict(record.modules),
         )
 
     def _site(self, node: Node, labels, program) -> Site:

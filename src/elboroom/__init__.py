@@ -18,6 +18,7 @@ _NAMES = {
     "ppl.foreign": ("from_numpyro", "from_pyro"),
     "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample", "scan"),
     "ppl.odes": ("odeint",),
+    "ppl.modules": ("module", "param"),
     "ppl.graph": ("ModelGraph",),
     "ppl.target": ("Target",),
     "ppl.distributions": (
@@ -119,7 +120,13 @@ _NAMES = {
     "inference.posterior.load": ("load",),
     "inference.evidence.finding": ("Finding",),
 }
-_MODULES = {"guides": "guides", "gp": "ppl.gp", "math": "ppl.math", "plots": "diagnostics.plots"}
+_MODULES = {
+    "guides": "guides",
+    "gp": "ppl.gp",
+    "math": "ppl.math",
+    "nn": "ppl.nn",
+    "plots": "diagnostics.plots",
+}
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])

@@ -26,6 +26,7 @@ from .logits import vectorised
 from .lowering import lower
 from .masks import Part
 from .missing import Missing
+from .networks import network
 from .odes import odeint, replacing
 from .transforms import transform_of
 
@@ -205,6 +206,9 @@ class Words(interpreter.Words):
 
     def odeint(self, *equation):
         return odeint(*equation)
+
+    def network(self, name, net):
+        return network(name, net)
 
 
 def scan(step, init, xs, length=None):

@@ -80,19 +80,20 @@ def _leaves(program) -> tuple[dict, dict]:
 def _trace(program) -> ModelTrace:
     traced, static = _leaves(program)
     made: list[ModelTrace] = []
+    learned: dict = {}
 
     def abstract(data):
         leaves = {**static, **data}
         run = Run(_LOOKS.latent, Record(), program.fixed, program.intervened)
         record = execute(program, leaves, run)
         made.append(_LOOKS.model_trace(record, leaves, program))
+        learned.update(record.weights)
         return {name: jnp.asarray(value) for name, value in record.weights.items()}
 
-    weights = jax.eval_shape(abstract, traced)
-    initial = {}
-    if weights:
-        initial = {k: np.asarray(v) for k, v in jax.jit(abstract)(traced).items()}
-    return replace(made[0], weights=initial)
+    jax.eval_shape(abstract, traced)
+    if not all(concrete(value) for value in learned.values()):  # some are computed from data
+        learned = jax.jit(abstract)(traced)
+    return replace(made[0], weights={name: np.asarray(value) for name, value in learned.items()})
 
 
 def _run(program, stand_in, data, latent=None) -> Record:

@@ -28,6 +28,7 @@ from .lowering import lower
 from .masks import Part, visible
 from .missing import Missing, filled
 from .namespace import asarray
+from .networks import network
 from .odes import odeint
 from .provenance import scan
 from .transforms import transform_to
@@ -100,6 +101,9 @@ class Words(interpreter.Words):
 
     def odeint(self, *equation):
         return odeint(*equation)
+
+    def network(self, name, net):
+        return network(name, net)
 
 
 class Handler(Messenger):

@@ -48,7 +48,11 @@ def _trace(program) -> ModelTrace:
     with torch.enable_grad(), randomness(0), Held(), Attached():
         record = execute(program, leaves, run)
         found = _LOOKS.model_trace(record, leaves, program)
-    return replace(found, weights={k: np.asarray(v.detach()) for k, v in record.weights.items()})
+    return replace(found, weights={k: _numbers(v) for k, v in record.weights.items()})
+
+
+def _numbers(value) -> np.ndarray:
+    return np.asarray(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
 def _run(program, stand_in=None, latent=None) -> Record:
