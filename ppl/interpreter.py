@@ -45,6 +45,9 @@ class Interpreter(Protocol):
     def param(self, name: str, init: Any) -> Any:
         """Value of a learned array, see `elboroom.param`."""
 
+    def given(self, name: str) -> Any:
+        """Values of the weights of a module in this run, by their names within it; None for its initial ones."""
+
     def network(self, name: str, net: Any) -> Any:
         """A library's module as a `elboroom.ppl.modules.Network`, see `elboroom.module`."""
 

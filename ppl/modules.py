@@ -9,9 +9,11 @@ from zlib import crc32
 
 import numpy as np
 
+from . import math
 from .errors import DataError, ModelError, explain
 from .names import check_name
-from .primitives import interpreter_of
+from .primitives import interpreter_of, sample
+from .thresholds import QUOTED
 
 
 class Network(Protocol):
@@ -43,8 +45,13 @@ class Module:
     values: Mapping[str, Any]
 
     def __call__(self, *inputs: Any) -> Any:
-        """What comes out."""
-        return self.network.apply(self.values, *inputs)
+        """What comes out; an error of the network says whose it is."""
+        try:
+            return self.network.apply(self.values, *inputs)
+        except Exception as error:
+            shapes = ", ".join(str(tuple(np.shape(x))) for x in inputs)
+            error.add_note(f"in er.module '{self.name}', called on arrays of shape {shapes}")
+            raise
 
 
 def param(name: str, init: Any) -> Any:
@@ -56,7 +63,7 @@ def param(name: str, init: Any) -> Any:
     Parameters
     ----------
     name : str
-        Unique among the learned arrays of the model.
+        Unique among the learned arrays of the model, and without dots.
     init : array
         Where it begins; its shape is that of the array.
 
@@ -67,6 +74,8 @@ def param(name: str, init: Any) -> Any:
 
     Raises
     ------
+    ModelError
+        If the name is none, or in a step of `elboroom.scan`.
     DataError
         If it is no array of finite numbers.
     DuplicateSiteError
@@ -84,10 +93,9 @@ def param(name: str, init: Any) -> Any:
     >>> {name: value.shape for name, value in shifted([0.5, 1.0]).trace().weights.items()}
     {'shift': ()}
     """
-    check_name("param", name)
-    interpreter = interpreter_of("param")
-    _check_init(f"er.param '{name}'", init)
-    return interpreter.param(name, init)
+    _check_own_name("param", name)
+    declare = interpreter_of("param").param
+    return declare(name, _initial(f"er.param '{name}'", init))
 
 
 def module(name: str, net: Any, prior: Any = None) -> Any:
@@ -96,10 +104,12 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
     Parameters
     ----------
     name : str
-        Unique among the networks of the model.
+        Unique among the networks of the model, and without dots.
     net : network
         One of `elboroom.nn`; on JAX an equinox or flax ``nnx`` module, on PyTorch a ``torch.nn.Module``. An equinox module is
-        mapped over all axes of its inputs but the last, as its own layers see one row.
+        mapped over all axes of its inputs but the last, as its own layers see one row. A library's module is made outside of
+        the model's function, since its weights begin as they are there. Of a library's module those arrays are
+        weights that it trains: not PyTorch's buffers and frozen parameters, nor what flax keeps beside ``nnx.Param``.
     prior : Distribution, optional
         Law of each weight: they are latent sites then, ``"name.weight"``, with verdicts of their own. Without, they are
         fitted: points that verdicts are given.
@@ -112,7 +122,8 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
     Raises
     ------
     ModelError
-        If `net` is no network, or is declared inside a plate.
+        If `net` is no network, if `prior` is no law of one number or stands inside a plate, or in a step of
+        `elboroom.scan`.
     UnsupportedError
         If it keeps a state, draws at random, or lets rows see each other, as batch normalisation does.
     DataError
@@ -130,28 +141,24 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
     >>> sorted(curve(np.zeros((3, 1)), np.zeros(3)).trace().weights)
     ['f.layers.0.bias', 'f.layers.0.weight', 'f.layers.1.bias', 'f.layers.1.weight']
     """
-    check_name("module", name)
+    _check_own_name("module", name)
     interpreter = interpreter_of("module")
+    given = interpreter.given(name)
     if isinstance(net, type) or net is None:
         got = "None" if net is None else f"the class {net.__name__}"
-        raise ModelError(
-            explain(f"er.module '{name}'", "a network", got, "make one, such as er.nn.MLP(8, [64], 1)")
-        )
+        remedy = "make one, such as er.nn.MLP(8, [64], 1)"
+        raise ModelError(explain(f"er.module '{name}'", "a network", got, remedy))
     network = net if _is_network(net) else interpreter.network(name, net)
-    initial = network.arrays(own_rng(name, 0))
-    _check_weights(name, initial)
+    if given is None:
+        given = dict(network.arrays(own_rng(name, 0)))
+        _check_weights(name, given)
     interpreter.declare(name, network)
-    if prior is not None:
-        if interpreter.plates:
-            open_ = ", ".join(name for name, _ in interpreter.plates)
-            raise ModelError(explain(f"er.module '{name}'", "weights with a prior outside of plates",
-                                     f"plate '{open_}' around it", "declare it before the plate"))  # fmt: skip
-        values = {
-            key: _latent(interpreter, f"{name}.{key}", prior, np.shape(value))
-            for key, value in initial.items()
-        }
+    if prior is None:
+        values = {key: interpreter.param(f"{name}.{key}", value) for key, value in given.items()}
     else:
-        values = {key: interpreter.param(f"{name}.{key}", value) for key, value in initial.items()}
+        _check_prior(name, prior, interpreter.plates)
+        shapes = {key: np.shape(value) for key, value in given.items()}
+        values = {key: _latent(f"{name}.{key}", prior, shape) for key, shape in shapes.items()}
     return Module(name, network, values)
 
 
@@ -164,30 +171,72 @@ def _is_network(net: Any) -> bool:
     return callable(getattr(net, "arrays", None)) and callable(getattr(net, "apply", None))
 
 
-def _latent(interpreter, name, prior, shape):
-    law = prior.expand(shape).to_event(len(shape)) if shape else prior
-    return interpreter.sample(name, law)
+def _latent(name: str, prior: Any, shape: tuple[int, ...]) -> Any:
+    return sample(name, prior.expand(shape).to_event(len(shape)) if shape else prior)
 
 
-def _check_init(what: str, init: Any) -> None:
-    """Refuse what is no array of finite numbers; what the model computed is looked at where its numbers are."""
+def _check_own_name(word: str, name: Any) -> None:
+    """Refuse a name with a dot, which stands between a module and its weights.
+
+    Raises
+    ------
+    ModelError
+    """
+    check_name(word, name)
+    if "." in name:
+        want = "a name without dots, which stand between a module and its weights"
+        remedy = f"call it '{name.replace('.', '_')}'"
+        raise ModelError(explain(f"the name of an er.{word}", want, f"'{name}'"[:QUOTED], remedy))
+
+
+def _check_prior(name: str, prior: Any, plates: Any) -> None:
+    """Refuse what is no law of one number, and plates around weights that have one.
+
+    Raises
+    ------
+    ModelError
+    """
+    what = f"prior of er.module '{name}'"
+    if plates:
+        open_ = ", ".join(f"'{plate}'" for plate, _ in plates)
+        raise ModelError(
+            explain(
+                what, "no plate around the module", f"plate {open_}", "declare the module before the plate"
+            )
+        )
+    if isinstance(prior, type) or not hasattr(prior, "to_event"):
+        got = f"the class {prior.__name__}" if isinstance(prior, type) else type(prior).__name__
+    elif getattr(prior, "is_discrete", False):
+        got = f"the law of whole numbers {prior!r}"[:QUOTED]
+    else:
+        sizes = [np.shape(value) for value in getattr(prior, "params", {}).values()]
+        if not any(sizes) and not getattr(prior, "event_dim", 0) and not getattr(prior, "batch_shape", ()):
+            return
+        got = f"one of arrays, {prior!r}"[:QUOTED]
+    remedy = "write prior=er.Normal(0, 1), say: each weight gets a law of its own"
+    raise ModelError(explain(what, "a law of one real number", got, remedy))
+
+
+def _initial(what: str, init: Any) -> Any:
+    """An initial value as floating-point numbers; what the model computed is looked at where its numbers are.
+
+    Raises
+    ------
+    DataError
+    """
     if hasattr(init, "aval") or hasattr(init, "requires_grad"):
-        return
+        return math.like(init, init)
     try:
         value = np.asarray(init, np.float64)
     except (TypeError, ValueError):
-        raise DataError(
-            explain(what, "an initial value: a number or an array", type(init).__name__, "pass the numbers")
-        ) from None
-    if not np.isfinite(value).all():
-        raise DataError(
-            explain(
-                what,
-                "finite numbers",
-                f"{int((~np.isfinite(value)).sum())} that are not",
-                "correct the initial value",
-            )
-        )
+        got = f"{type(init).__name__}"
+        remedy = "pass the numbers it begins with"
+        raise DataError(explain(what, "an initial value: a number or an array", got, remedy)) from None
+    lost = int((~np.isfinite(value)).sum())
+    if lost:
+        remedy = "correct the initial value"
+        raise DataError(explain(what, "finite numbers", f"{lost} that are not", remedy))
+    return value
 
 
 def _check_weights(name: str, initial: Mapping[str, np.ndarray]) -> None:

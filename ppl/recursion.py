@@ -43,11 +43,20 @@ class NoSites:
         self.asarray = getattr(outer, "asarray", None)
 
     def __getattr__(self, word: str) -> Any:
+        if word in _LEARNED:
+            remedy = "declare it before, and use its value inside"
+            raise ModelError(
+                explain(
+                    self._where, "a function free of declarations", f"'{_LEARNED[word]}' inside it", remedy
+                )
+            )
         raise ModelError(
             explain(self._where, "a function free of sites", f"'{word}' inside it", self._remedy)
         )
 
 
+_LEARNED = {"param": "param", "given": "module", "network": "module"}
+"""What words of learned arrays first ask of an interpreter, and the words."""
 _SCANNED = "declare the innovations before the scan, in a plate, and pass them as xs"
 
 

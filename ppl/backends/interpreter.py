@@ -134,6 +134,10 @@ class Words(Plates):
     def param(self, name, init):
         return self.array(self.run.param(name, init))
 
+    def given(self, name):
+        known, size = self.run.weights or {}, len(name) + 1
+        return {key[size:]: value for key, value in known.items() if key.startswith(f"{name}.")} or None
+
     def declare(self, name, network):
         self.run.record.declare(name, network)
 

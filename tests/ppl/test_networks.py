@@ -232,3 +232,485 @@ def test_declarations_that_are_none_are_refused(make, words):
 def test_inputs_of_another_shape_are_refused(net, shapes, words):
     with pytest.raises(er.ModelError, match=words):
         net.apply(filled(net), *draws(shapes))
+
+
+# -- modules in a model ------------------------------------------------------------------------------------
+
+
+def equinox_net():
+    import equinox as eqx
+
+    return eqx.nn.Sequential(
+        [
+            eqx.nn.Linear(2, 4, key=jax.random.key(0)),
+            eqx.nn.LayerNorm(4),
+            eqx.nn.Lambda(jnp.tanh),
+            eqx.nn.Linear(4, 1, key=jax.random.key(1)),
+        ]
+    )
+
+
+def torch_net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(2, 4), torch.nn.LayerNorm(4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+    )
+
+
+def flax():
+    return pytest.importorskip("flax.nnx", reason="flax is not installed: its modules are not looked at")
+
+
+def flax_net():
+    nnx = flax()
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.norm = nnx.Linear(2, 4, rngs=rngs), nnx.LayerNorm(4, rngs=rngs)
+            self.second = nnx.Linear(4, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.second(jnp.tanh(self.norm(self.first(x))))
+
+    return Net(nnx.Rngs(0))
+
+
+LIBRARIES = {
+    "equinox": (
+        equinox_net,
+        "jax",
+        ("layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias", "layers.3.weight", "layers.3.bias"),
+    ),
+    "torch": (torch_net, "torch", ("0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias")),
+    "flax": (
+        flax_net,
+        "jax",
+        ("first.kernel", "first.bias", "norm.scale", "norm.bias", "second.kernel", "second.bias"),
+    ),
+}  # fmt: skip
+
+
+def by_hand(weights, names, x, epsilon):
+    """The network of all three libraries, in NumPy."""
+    a, b, scale, shift, c, d = (np.asarray(weights[f"f.{name}"], np.float64) for name in names)
+    x = x @ (a if a.shape[0] == 2 else a.T) + b
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon) * scale + shift
+    return np.tanh(x) @ (c if c.shape[0] == 4 else c.T) + d
+
+
+@pytest.mark.parametrize("lead", [(5,), (3, 5)])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_librarys_module_gives_the_density_of_its_weights(library, lead):
+    make, backend, names = LIBRARIES[library]
+    net, (x, y, z) = make(), draws([(*lead, 2), lead, (*lead, 2)])
+
+    @er.model
+    def curve(x, y):
+        f = er.module("f", net)
+        with er.plate("row", 5):
+            if len(lead) == 2:
+                with er.plate("group", 3):
+                    z = er.sample("z", er.Normal(np.zeros(2), 1.0).to_event(1))
+                    er.observe("y", er.Normal(f(x + z)[..., 0], 0.5), y)
+            else:
+                z = er.sample("z", er.Normal(np.zeros(2), 1.0).to_event(1))
+                er.observe("y", er.Normal(f(x + z)[..., 0], 0.5), y)
+
+    program = curve(x, y)
+    trace = program.trace(backend)
+    assert set(trace.weights) == {f"f.{name}" for name in names}
+    mean = by_hand(trace.weights, names, x + z, 1e-6 if library == "flax" else 1e-5)[..., 0]
+    expected = -0.5 * ((y - mean) ** 2).sum() / 0.25 - y.size * np.log(0.5 * np.sqrt(2 * np.pi))
+    expected += -0.5 * (z**2).sum() - z.size * np.log(np.sqrt(2 * np.pi))
+    target = program.target(backend)
+    assert target.log_joint({"z": z}) == pytest.approx(expected, rel=1e-6)
+    (many,) = draws([(4, target.dim)])
+    together, slopes = target.value_and_grad(many)
+    alone = [target.value_and_grad(one[None]) for one in many]
+    np.testing.assert_allclose(together, np.concatenate([v for v, _ in alone]), rtol=1e-9)
+    np.testing.assert_allclose(slopes, np.concatenate([g for _, g in alone]), rtol=1e-6, atol=1e-9)
+
+
+def declared(make, backend="jax", prior=None):
+    """The trace of a model with a module, called on three rows of two numbers."""
+
+    @er.model
+    def with_module(x, y):
+        f = er.module("f", make(), prior)
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(f(x)[..., 0], 1.0), y)
+
+    return with_module(np.ones((3, 2)), np.zeros(3)).trace(backend)
+
+
+def equinox_batch_norm():
+    import equinox as eqx
+
+    return eqx.nn.Sequential([eqx.nn.BatchNorm(2, "row", mode="ema"), eqx.nn.Lambda(jnp.tanh)])
+
+
+def equinox_dropout(inference=False):
+    import equinox as eqx
+
+    return eqx.nn.Sequential(
+        [eqx.nn.Linear(2, 1, key=jax.random.key(0)), eqx.nn.Dropout(0.5, inference=inference)]
+    )
+
+
+def flax_dropout(deterministic=False):
+    nnx = flax()
+    rngs = nnx.Rngs(0)
+    return nnx.Sequential(
+        nnx.Linear(2, 1, rngs=rngs), nnx.Dropout(0.5, deterministic=deterministic, rngs=rngs)
+    )
+
+
+def flax_batch_norm():
+    nnx = flax()
+    return nnx.Sequential(nnx.BatchNorm(2, rngs=nnx.Rngs(0)), nnx.Linear(2, 1, rngs=nnx.Rngs(0)))
+
+
+def flax_counter():
+    nnx = flax()
+
+    class Counter(nnx.Module):
+        def __init__(self):
+            self.linear, self.calls = nnx.Linear(2, 1, rngs=nnx.Rngs(0)), nnx.Variable(jnp.zeros(()))
+
+        def __call__(self, x):
+            self.calls[...] += 1
+            return self.linear(x)
+
+    return Counter()
+
+
+def flax_noise():
+    nnx = flax()
+
+    class Noise(nnx.Module):
+        def __init__(self):
+            self.rngs = nnx.Rngs(0)
+            self.linear = nnx.Linear(2, 1, rngs=self.rngs)
+
+        def __call__(self, x):
+            return self.linear(x) + jax.random.normal(self.rngs(), (1,))
+
+    return Noise()
+
+
+def flax_linen():
+    return pytest.importorskip("flax.linen", reason="flax is not installed").Dense(1)
+
+
+class HiddenDropout(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 1)
+
+    def forward(self, x):
+        return F.dropout(self.linear(x), 0.5)
+
+
+class Counter(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls.add_(1)
+        return self.linear(x)
+
+
+def torch_layers(*layers):
+    return torch.nn.Sequential(torch.nn.Linear(2, 1), *layers)
+
+
+def lost(backend):
+    if backend == "torch":
+        net = torch.nn.Linear(2, 1)
+        with torch.no_grad():
+            net.weight[0, 1] = torch.nan
+        return net
+    import equinox as eqx
+
+    net = eqx.nn.Linear(2, 1, key=jax.random.key(0))
+    return eqx.tree_at(lambda n: n.weight, net, net.weight.at[0, 1].set(jnp.nan))
+
+
+PURE = "er.module 'f': expected a pure function of each row and its weights, got "
+
+
+@pytest.mark.parametrize(
+    "backend, make, words",
+    [
+        ("jax", equinox_batch_norm, PURE + "BatchNorm, through which rows see each other.*LayerNorm"),
+        ("jax", flax_batch_norm, PURE + "BatchNorm, through which rows see each other.*LayerNorm"),
+        ("torch", lambda: torch_layers(torch.nn.BatchNorm1d(1)), PURE + "BatchNorm1d, through which"),
+        ("torch", lambda: torch_layers(torch.nn.BatchNorm1d(1)).eval(), PURE + "BatchNorm1d"),
+        ("jax", equinox_dropout, PURE + "Dropout, which draws at random. .*switch it off"),
+        ("jax", flax_dropout, PURE + "Dropout, which draws at random. .*switch it off"),
+        ("torch", lambda: torch_layers(torch.nn.Dropout(0.5)), PURE + "Dropout, which draws at random"),
+        ("torch", HiddenDropout, PURE + "one that draws at random"),
+        ("torch", Counter, PURE + "one that writes to its buffer 'calls'"),
+        ("jax", flax_counter, PURE + "one that changes its state 'calls"),
+        ("jax", flax_noise, PURE + "one that changes its state 'rngs"),
+    ],
+)
+def test_what_is_no_function_of_a_row_is_refused(backend, make, words):
+    net = make()
+    with pytest.raises(er.UnsupportedError, match=words):
+        declared(lambda: net, backend)
+
+
+@pytest.mark.parametrize(
+    "backend, make",
+    [
+        ("jax", lambda: equinox_dropout(True)),
+        ("jax", lambda: flax_dropout(True)),
+        ("torch", lambda: torch_layers(torch.nn.Dropout(0.5)).eval()),
+    ],
+)
+def test_dropout_that_is_switched_off_is_a_function(backend, make):
+    net = make()
+    assert len(declared(lambda: net, backend).weights) == 2
+
+
+@pytest.mark.parametrize(
+    "backend, make, words",
+    [
+        ("jax", torch_net, "a network of er.nn, equinox or flax.nnx, got a Sequential of torch. Fit with backend='torch'"),
+        ("torch", equinox_net, "got a Sequential of equinox. Fit with backend='jax'"),
+        ("torch", flax_net, "got a .*Net.* Fit with backend='jax'"),
+        ("jax", flax_linen, "got a Dense of flax. Write it with flax.nnx"),
+        ("jax", lambda: np.tanh, "got a ufunc of numpy. Give one, or an object with arrays"),
+        ("jax", lambda: lambda x: x, "got a function. Give one, or an object with arrays"),
+        ("torch", lambda: lambda x: x, "got a function. Give one, or an object with arrays"),
+        ("jax", lambda: er.nn.MLP, "expected a network, got the class MLP. Make one"),
+        ("torch", lambda: torch.nn.Linear, "expected a network, got the class Linear. Make one"),
+        ("jax", lambda: None, "expected a network, got None. Make one"),
+    ],
+)  # fmt: skip
+def test_what_is_no_network_is_refused(backend, make, words):
+    net = make()
+    with pytest.raises(er.ModelError, match=f"er.module 'f': .*{words}"):
+        declared(lambda: net, backend)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_weights_that_are_not_finite_are_refused(backend):
+    net = lost(backend)
+    words = "er.module 'f': expected finite weights, got 1 of 'weight' that are not. Load or make"
+    with pytest.raises(er.DataError, match=words):
+        declared(lambda: net, backend)
+
+
+def test_an_error_inside_a_network_says_whose_it_is():
+    net = torch.nn.Linear(3, 1)
+    with pytest.raises(RuntimeError) as caught:
+        declared(lambda: net, "torch")
+    assert "in er.module 'f', called on arrays of shape (3, 2)" in str(caught.value.__notes__)
+
+
+class Frozen(torch.nn.Module):
+    """A bias that is not trained, a buffer, and a weight that two layers share."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(2, 2, bias=False)
+        self.second = torch.nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+        self.second.bias.requires_grad_(False)
+        self.register_buffer("offset", torch.tensor([0.25, -1.0]))
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x))) + self.offset
+
+
+def test_frozen_parameters_and_buffers_are_constants_and_tied_ones_stay_tied():
+    net = Frozen()
+    trace = declared(lambda: net, "torch")
+    assert set(trace.weights) == {"f.first.weight"}
+    network = trace.modules["f"]
+    weight, (x,) = np.array([[1.0, 2.0], [0.5, -1.0]]), draws([(4, 2)])
+    made = network.apply({"first.weight": torch.as_tensor(weight)}, torch.as_tensor(x))
+    expected = np.tanh(x @ weight.T) @ weight.T + net.second.bias.detach().numpy() + [0.25, -1.0]
+    np.testing.assert_allclose(made.detach(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_module_that_each_run_makes_anew_is_refused(library):
+    make, backend, _ = LIBRARIES[library]
+
+    @er.model
+    def inside(x, y):
+        f = er.module("f", make())
+        with er.plate("row", len(y)):
+            z = er.sample("z", er.Normal(0, 1))
+            er.observe("y", er.Normal(f(x)[..., 0] + z, 1.0), y)
+
+    with pytest.raises(
+        er.ModelError, match="er.module 'f': expected a module that is there before.* outside of"
+    ):
+        inside(np.ones((3, 2)), np.zeros(3)).target(backend).value_and_grad(np.zeros((2, 3)))
+
+
+def test_a_network_without_weights_is_one():
+    net = torch.nn.Flatten(-1)
+    assert declared(lambda: net, "torch").weights == {}
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_weights_with_a_prior_are_latent_sites(backend):
+    net = er.nn.MLP(2, [3], 1, "tanh")
+
+    @er.model
+    def bayesian(x, y):
+        f = er.module("f", net, prior=er.Normal(0, 2))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(f(x)[:, 0], 0.5), y)
+
+    x, y = draws([(5, 2), (5,)])
+    program, weights = bayesian(x, y), filled(net)
+    trace = program.trace(backend)
+    assert [site.name for site in trace.latents] == [f"f.{key}" for key in weights]
+    assert {site.name: site.shape for site in trace.latents} == {
+        f"f.{k}": v.shape for k, v in weights.items()
+    }
+    assert not trace.weights and dict(trace.modules) == {"f": net}
+    flat = np.concatenate([v.ravel() for v in weights.values()])
+    expected = (-0.125 * flat**2 - np.log(2 * np.sqrt(2 * np.pi))).sum()
+    gaps = (y - net.apply(weights, x)[:, 0]) / 0.5
+    expected += (-0.5 * gaps**2 - np.log(0.5 * np.sqrt(2 * np.pi))).sum()
+    target = program.target(backend)
+    assert target.log_joint({f"f.{k}": v for k, v in weights.items()}) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "prior, words",
+    [
+        (er.Normal, "got the class Normal. Write prior=er.Normal"),
+        (1.0, "got float. Write prior=er.Normal"),
+        (er.Normal(np.zeros(3), 1), r"got one of arrays, Normal\(loc=<array \(3,\)>, scale=1\). Write"),
+        (er.Dirichlet(np.ones(3)), "got one of arrays, Dirichlet"),
+        (er.Poisson(1.0), "got the law of whole numbers Poisson"),
+    ],
+)
+def test_priors_that_are_none_are_refused(prior, words):
+    with pytest.raises(
+        er.ModelError, match="prior of er.module 'f': expected a law of one real number, " + words
+    ):
+        declared(lambda: er.nn.MLP(2, [3], 1), prior=prior)
+
+
+# -- where words stand, and what they are called -----------------------------------------------------------
+
+
+def refused(body, words, kind=er.ModelError):
+    """Both backends say so."""
+
+    def declare(y):
+        body(y)
+        er.observe("last", er.Normal(0.0, 1.0), 0.0)
+
+    for backend in ("jax", "torch"):
+        with pytest.raises(kind, match=words):
+            er.model(declare)(np.arange(3.0)).trace(backend)
+
+
+NET, LINEAR = er.nn.MLP(1, [2], 1), torch.nn.Linear(1, 1)
+
+
+def test_a_prior_inside_a_plate_is_refused():
+    def body(y):
+        with er.plate("row", len(y)):
+            er.module("f", NET, prior=er.Normal(0, 1))
+
+    refused(body, "prior of er.module 'f': expected no plate around the module, got plate 'row'. Declare the")
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (lambda y: [er.module("f", NET) for _ in range(2)], "module 'f'.*a second module of the same name"),
+        (lambda y: [er.param("a", 1.0) for _ in range(2)], "'a'.*a second learned array of the same name"),
+        (
+            lambda y: [er.module("f", NET, prior=er.Normal(0, 1)) for _ in range(2)],
+            "module 'f'.*a second module of the same name",
+        ),
+    ],
+)
+def test_names_used_twice_are_refused(body, words):
+    refused(body, words, er.DuplicateSiteError)
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (lambda y: er.module("f.g", NET), "the name of an er.module: expected a name without dots.*'f_g'"),
+        (lambda y: er.param("f.g", 0.0), "the name of an er.param: expected a name without dots.*'f_g'"),
+        (lambda y: er.param(3, 0.0), "the name of an er.param: expected text"),
+        (lambda y: er.param("a", "b"), "er.param 'a': expected an initial value.*got str"),
+        (lambda y: er.param("a", None), "er.param 'a': expected .*got .*None|that are not"),
+        (lambda y: er.param("a", [0.0, np.nan]), "er.param 'a': expected finite numbers, got 1 that are not"),
+    ],
+)
+def test_declarations_that_say_nothing_are_refused(body, words):
+    refused(body, words)
+
+
+@pytest.mark.parametrize(
+    "word, inner",
+    [
+        ("param", lambda: er.param("a", 1.0)),
+        ("module", lambda: er.module("f", NET)),
+        ("module", lambda: er.module("f", LINEAR)),
+    ],
+)
+def test_inside_a_step_they_are_refused(word, inner):
+    def scanned(y):
+        er.scan(lambda state, x: (inner() is None, x), 0.0, y)
+
+    def solved(y):
+        er.odeint(lambda t, state: (inner(), -state)[1], [1.0], [0.0, 1.0])
+
+    refused(
+        scanned,
+        f"er.scan: expected a function free of declarations, got '{word}' inside it. Declare it before",
+    )
+    refused(solved, f"er.odeint, 'field': expected .*, got '{word}' inside it. Declare it before")
+
+
+@pytest.mark.parametrize(
+    "word, call", [("param", lambda: er.param("a", 1.0)), ("module", lambda: er.module("f", NET))]
+)
+def test_outside_of_a_model_they_are_refused(word, call):
+    with pytest.raises(er.ModelError, match=f"'{word}': expected to be called while a model runs"):
+        call()
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_learned_array_is_real_and_begins_where_it_is_told(backend):
+    @er.model
+    def shifted(y):
+        shift = er.param("shift", 2)
+        start = er.param("start", er.math.mean(y))
+        scale = er.math.exp(er.param("log_scale", [0, 0, 0]))
+        with er.plate("row", len(y)):
+            z = er.sample("z", er.Normal(shift + start, scale))
+            er.observe("y", er.Normal(z, 1.0), y)
+
+    program = shifted([1.0, 2.0, 6.0])
+    weights = program.trace(backend).weights
+    assert {k: (v.tolist(), v.dtype.kind) for k, v in weights.items()} == {
+        "shift": (2.0, "f"),
+        "start": (3.0, "f"),
+        "log_scale": ([0.0] * 3, "f"),
+    }
+    target, z = program.target(backend), np.array([[0.1, -0.2, 0.3]])
+    for moved in (2.0, -1.0):
+        given = {"shift": np.array(moved), "start": np.array(3.0), "log_scale": np.full(3, 0.5)}
+        value, _ = target.value_and_grad(z, weights=given)
+        prior = -0.5 * ((z - moved - 3.0) * np.exp(-0.5)) ** 2 - 0.5
+        likelihood = -0.5 * (np.array([1.0, 2.0, 6.0]) - z) ** 2
+        assert value[0] == pytest.approx((prior + likelihood - np.log(2 * np.pi)).sum(), rel=1e-9)

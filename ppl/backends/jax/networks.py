@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ...errors import ModelError, UnsupportedError, explain
+from ..networks import ALLOWED_WHEN_STILL, impure, made_inside, unknown
 
-STATEFUL = ("BatchNorm", "SpectralNorm", "StatefulLayer", "StateIndex")
+STATEFUL = ("BatchNorm", "SpectralNorm", "StateIndex")
 RANDOM = ("Dropout",)
 """Layers, by the names of their classes, that let rows see each other or keep a state, and that draw at random."""
 
@@ -26,23 +26,19 @@ def network(name: str, net: Any) -> Any:
     UnsupportedError
         If it keeps a state, draws at random or lets rows see each other.
     """
-    libraries = {kind.__module__.partition(".")[0] for kind in type(net).__mro__}
-    if "torch" in libraries:
-        raise ModelError(
-            explain(f"er.module '{name}'", "a network of JAX", "a PyTorch module", "fit with backend='torch'")
-        )
-    if "flax" in libraries and hasattr(sys.modules.get("flax"), "nnx"):
-        return _flax(name, net)
-    if "equinox" in libraries:
-        return _equinox(name, net)
-    raise ModelError(
-        explain(
-            f"er.module '{name}'",
-            "a network of er.nn, equinox or flax.nnx",
-            f"{type(net).__module__}.{type(net).__qualname__}",
-            "give one, or an object with arrays(rng) and apply(arrays, x)",
-        )
-    )
+    for kind in type(net).__mro__:
+        match kind.__module__.split(".")[:2]:
+            case ["flax", "nnx"]:
+                return _flax(name, net)
+            case ["equinox", *_]:
+                return _equinox(name, net)
+    other = "give one, or an object with arrays(rng) and apply(arrays, x)"
+    remedies = {
+        "torch": "fit with backend='torch', or write the network with er.nn, which both backends take",
+        "flax": "write it with flax.nnx, whose modules hold their weights",
+        "": other,
+    }
+    raise unknown(name, net, "a network of er.nn, equinox or flax.nnx", remedies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +60,9 @@ class Equinox:
         net = eqx.combine(
             jax.tree_util.tree_unflatten(self.tree, [arrays[key] for key in self.initial]), self.static
         )
-        for _ in range(max(np.ndim(x) for x in inputs) - 1):
+        lead = np.broadcast_shapes(*(np.shape(x)[:-1] for x in inputs))
+        inputs = [jnp.broadcast_to(x, (*lead, *np.shape(x)[-1:])) for x in inputs]
+        for _ in lead:
             net = jax.vmap(net)
         return net(*inputs)
 
@@ -76,7 +74,9 @@ def _equinox(name, net):
     _check(name, [net, *_below(parts, eqx.Module)])
     params, static = eqx.partition(net, eqx.is_inexact_array)
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    initial = {jax.tree_util.keystr(path).strip("."): np.asarray(value) for path, value in leaves}
+    initial = _numbers(
+        name, {jax.tree_util.keystr(path, simple=True, separator="."): value for path, value in leaves}
+    )
     return Equinox(initial, static, tree)
 
 
@@ -93,11 +93,13 @@ def _below(parts, kind):
 
 @dataclass(frozen=True, eq=False)
 class Flax:
-    """A flax ``nnx`` module; its layers take rows on leading axes."""
+    """A flax ``nnx`` module; its layers take rows on leading axes, and what it holds beside its weights is constant."""
 
+    name: str
     initial: dict[str, np.ndarray]
     graph: Any
-    state: Any
+    params: Any
+    rest: Any
     paths: tuple
 
     def arrays(self, _rng):
@@ -105,14 +107,31 @@ class Flax:
         return dict(self.initial)
 
     def apply(self, arrays, *inputs):
-        """See `elboroom.ppl.modules.Network.apply`."""
+        """See `elboroom.ppl.modules.Network.apply`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the module changes what it holds, as random numbers do.
+        """
         from flax import nnx
 
         flat = {path: arrays[key] for path, key in zip(self.paths, self.initial, strict=True)}
-        state = nnx.State.from_flat_path(
-            {path: value.replace(flat[path]) for path, value in dict(nnx.to_flat_state(self.state)).items()}
-        )
-        return nnx.merge(self.graph, state)(*inputs)
+        known = dict(nnx.to_flat_state(self.params))
+        params = nnx.from_flat_state({path: value.replace(flat[path]) for path, value in known.items()})
+        net = nnx.merge(self.graph, params, self.rest, copy=True)
+        before = _leaves(nnx.split(net, nnx.Param, ...)[2])
+        out = net(*map(jnp.asarray, inputs))
+        after = _leaves(nnx.split(net, nnx.Param, ...)[2])
+        changed = [key for key in after if key not in before or after[key] is not before[key]]
+        if changed:
+            raise impure(self.name, f"one that changes its state '{changed[0]}'", ALLOWED_WHEN_STILL)
+        return out
+
+
+def _leaves(state) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): value for path, value in leaves}
 
 
 def _flax(name, net):
@@ -120,11 +139,22 @@ def _flax(name, net):
 
     _check(name, [part for _, part in nnx.iter_graph(net)])
     graph, params, rest = nnx.split(net, nnx.Param, ...)
-    if jax.tree_util.tree_leaves(rest):
-        raise _impure(name, "a state beside its weights")
     flat = dict(nnx.to_flat_state(params))
-    initial = {".".join(map(str, path)): np.asarray(value.get_value()) for path, value in flat.items()}
-    return Flax(initial, graph, params, tuple(flat))
+    initial = _numbers(name, {".".join(map(str, path)): value.get_value() for path, value in flat.items()})
+    return Flax(name, initial, graph, params, rest, tuple(flat))
+
+
+def _numbers(name: str, weights: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Weights on the host.
+
+    Raises
+    ------
+    ModelError
+        If there are none yet, as the model makes them.
+    """
+    if any(isinstance(value, jax.core.Tracer) for value in weights.values()):
+        raise made_inside(name)
+    return {key: np.asarray(value) for key, value in weights.items()}
 
 
 def _check(name: str, parts: list[Any]) -> None:
@@ -132,19 +162,12 @@ def _check(name: str, parts: list[Any]) -> None:
     for part in parts:
         kinds = {kind.__name__ for kind in type(part).__mro__}
         if kinds & set(STATEFUL):
-            raise _impure(
-                name, f"{type(part).__name__}, through which rows see each other or a state is kept"
-            )
+            raise impure(name, f"{type(part).__name__}, through which rows see each other or a state is kept")
         if kinds & set(RANDOM) and _rate(part) > 0:
-            raise _impure(name, f"{type(part).__name__}, which draws at random")
+            raise impure(name, f"{type(part).__name__}, which draws at random", ALLOWED_WHEN_STILL)
 
 
 def _rate(part) -> float:
-    return 0.0 if getattr(part, "inference", False) else float(getattr(part, "p", getattr(part, "rate", 1.0)))
-
-
-def _impure(name: str, got: str) -> UnsupportedError:
-    remedy = "take the layer out; LayerNorm and GroupNorm normalise within a row"
-    return UnsupportedError(
-        explain(f"er.module '{name}'", "a pure function of one row and its weights", got, remedy)
-    )
+    """How much of its input a layer drops; nothing where it is switched off."""
+    off = getattr(part, "inference", False) or getattr(part, "deterministic", False)
+    return 0.0 if off else float(getattr(part, "p", getattr(part, "rate", 1.0)))

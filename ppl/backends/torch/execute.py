@@ -103,7 +103,8 @@ class Words(interpreter.Words):
         return odeint(*equation)
 
     def network(self, name, net):
-        return network(name, net)
+        known = self.program.analyses.get("torch")
+        return network(name, net, None if known is None else known.modules.get(name))
 
 
 class Handler(Messenger):
