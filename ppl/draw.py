@@ -19,7 +19,7 @@ _STROKE = 'stroke="currentColor"'
 
 
 def svg(network) -> str:
-    """Draw in layers: parents above children; latent white, observed shaded, deterministic dashed.
+    """Draw in layers: parents above children; latent white, observed shaded, deterministic dashed, networks squares.
 
     Parameters
     ----------
@@ -114,6 +114,7 @@ def _edge(start, end, levels, attributes) -> str:
     look = f'fill="none" {_STROKE} stroke-opacity=".55"{dash} marker-end="url(#elboroom-arrow)"'
     path = f'<path d="M{x1:.0f} {y1:.0f}Q{middle} {x2:.0f} {y2:.0f}" {look}>'
     words = [*attributes.get("params", ()), *(f"[{label}]" for label in attributes.get("index", ()))]
+    words += [f"({module})" for module in attributes.get("modules", ())]
     return f"{path}<title>{escape(' '.join(words))}</title></path>"
 
 
@@ -135,7 +136,7 @@ def _node(name, attributes, x, y) -> str:
 
 def _shape(role, in_plate, x, y) -> tuple[str, float]:
     """Outline of a node and the height of its name."""
-    if role in {"factor", "data"}:
+    if role in {"factor", "data", "module", "learned"}:
         fill = "currentColor" if role == "factor" else "none"
         return (
             f'<rect x="{x - SQUARE / 2:.0f}" y="{y - SQUARE_ABOVE:.0f}" width="{SQUARE}" height="{SQUARE}" '

@@ -38,19 +38,22 @@ class Access:
 
     Attributes
     ----------
-    kind : {"latent", "data"}
+    kind : {"latent", "data", "learned"}
     axes : tuple of AxisAccess
         One per axis of the source; empty for a scalar.
     time : bool
         Whether some of it comes from an earlier step of a loop, through the carry.
     index : tuple of str
         All data arguments that the source is indexed by.
+    modules : tuple of str
+        Networks that some of it comes through.
     """
 
     kind: str
     axes: tuple[AxisAccess, ...] = ()
     time: bool = False
     index: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,14 @@ class ModelGraph:
         likelihood, independent``.
     links : dict
         ``(parent, child)`` to ``params`` (which parameters the parent enters), ``index`` (through which
-        data arguments) and ``time`` (whether through the carry of a loop). Parents are latent sites:
+        data arguments), ``modules`` (through which networks) and ``time`` (whether through the carry of a loop). Parents are latent sites:
         deterministic sites are leaves, and what uses their value depends on the sites behind it. A link of
         a site to itself is its own earlier step.
     data : dict
         ``(argument, child)`` to the same, for data arguments.
+    learned : dict
+        ``(name, child)`` to the same, for arrays of `elboroom.param` and networks of `elboroom.module`, with their ``role``:
+        ``"learned"`` or ``"module"``.
 
     Examples
     --------
@@ -113,10 +119,26 @@ class ModelGraph:
     y ~ Normal [observed] ← alpha[county]
     >>> graph.globals, graph.locals
     (('mu',), ('alpha',))
+
+    Networks are named where a parent reaches a site through them.
+
+    >>> @er.model
+    ... def decoder(x):
+    ...     decode = er.module("decode", er.nn.MLP(2, [8], x.shape[1]))
+    ...     noise = er.param("log_noise", 0.0)
+    ...     with er.plate("row", len(x)):
+    ...         z = er.sample("z", er.Normal([0.0, 0.0], 1.0).to_event(1))
+    ...         er.observe("x", er.Normal(decode(z), er.math.exp(noise)).to_event(1), x)
+    >>> import numpy as np
+    >>> decoder(np.zeros((4, 3))).graph()
+    decode [module]
+    log_noise [learned]
+    z ~ Normal [latent]
+    x ~ Normal [observed] ← z (decode), log_noise
     """
 
-    def __init__(self, nodes: dict, links: dict, data: dict | None = None):
-        self.nodes, self.links, self.data = nodes, links, data or {}
+    def __init__(self, nodes: dict, links: dict, data: dict | None = None, learned: dict | None = None):
+        self.nodes, self.links, self.data, self.learned = nodes, links, data or {}, learned or {}
 
     @classmethod
     def of(
@@ -124,6 +146,8 @@ class ModelGraph:
         sites: Iterable[Any],
         access: AccessTable,
         independent: Mapping[str, tuple[int, ...]] | None = None,
+        learned: AccessTable | None = None,
+        modules: Iterable[str] = (),
     ) -> ModelGraph:
         """Build from sites and from what reaches each of their parts.
 
@@ -135,6 +159,10 @@ class ModelGraph:
             Node to part to source to `Access`.
         independent : mapping of str to tuple of int, optional
             Independent axes per latent site; found by `independent_axes` where not given.
+        learned : mapping, optional
+            Node to part to learned array to `Access`.
+        modules : iterable of str
+            Names of the networks, whose arrays are ``"name.array"``.
 
         Returns
         -------
@@ -153,6 +181,8 @@ class ModelGraph:
         nodes: dict = {}
         links: dict = {}
         data: dict = {}
+        taught: dict = {}
+        modules = set(modules)
         sites = tuple(sites)
         discrete = {site.name for site in sites if site.role == "discrete"}
         for site in sites:
@@ -174,22 +204,29 @@ class ModelGraph:
             )
             links |= {(source, site.name): link for source, link in _links(site, parts, "latent").items()}
             data |= {(source, site.name): link for source, link in _links(site, parts, "data").items()}
-        return cls(nodes, links, data)
+            through = _through(parts, (learned or {}).get(site.name, {}), modules)
+            taught |= {(source, site.name): link for source, link in through.items()}
+        return cls(nodes, links, data, taught)
 
     @property
     def network(self) -> Any:
         """The graph as a ``networkx.DiGraph``."""
         return self._network()
 
-    def _network(self, show_data: bool = False):
+    def _network(self, show_data: bool = False, show_learned: bool = False):
         import networkx as nx
 
-        network = nx.DiGraph()
+        network, links = nx.DiGraph(), self.links
         if show_data:
             network.add_nodes_from(dict.fromkeys(label for label, _ in self.data), role="data")
+            links = {**self.data, **links}
+        if show_learned:
+            for (name, _), link in self.learned.items():
+                network.add_node(name, role=link["role"])
+            links = {**self.learned, **links}
         for name, attributes in self.nodes.items():
             network.add_node(name, **attributes)
-        for (parent, child), attributes in ({**self.data, **self.links} if show_data else self.links).items():
+        for (parent, child), attributes in links.items():
             network.add_edge(parent, child, **attributes)
         return network
 
@@ -235,12 +272,20 @@ class ModelGraph:
         return tuple(n for n, a in self.nodes.items() if a["role"] == "latent" and n not in local)
 
     def __repr__(self) -> str:
-        lines = []
+        lines = [f"{name} [{role}]" for name, role in self._taught().items()]
         for name, a in self.nodes.items():
-            parents = ", ".join(_words(p, self.links[p, name]) for p in self.parents(name))
+            found = [_words(p, self.links[p, name]) for p in self.parents(name)]
+            said = {module for p in self.parents(name) for module in self.links[p, name]["modules"]}
+            alone = [other for other, child in self.learned if child == name and other not in said]
+            parents = ", ".join(found + alone)
             law = f" ~ {a['distribution']}" if a["distribution"] else ""
             lines.append(f"{name}{law} [{a['role']}]" + (f" ← {parents}" if parents else ""))
         return "\n".join(lines)
+
+    def _taught(self) -> dict[str, str]:
+        """Networks and learned arrays, with which of the two they are."""
+        roles = {name: link["role"] for (name, _), link in self.learned.items()}
+        return dict(sorted(roles.items(), key=lambda one: one[1] != "module"))
 
     def svg(self, show_data: bool = False) -> str:
         """A self-contained drawing.
@@ -255,7 +300,7 @@ class ModelGraph:
         str
             One ``<svg>`` element; colours follow the text of the page.
         """
-        return svg(self._network(show_data))
+        return svg(self._network(show_data, show_learned=True))
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -327,15 +372,43 @@ def _links(site, parts, kind: str) -> dict[str, dict[str, Any]]:
             own = kind == "latent" and source == site.name and (part == "log_prob" or not how.time)
             if how.kind != kind or own:
                 continue
-            link = found.setdefault(source, {"params": (), "index": (), "time": False})
-            if part not in {"log_prob", "value"}:
-                link["params"] = tuple(sorted({*link["params"], part}))
-            link["index"] = tuple(sorted({*link["index"], *how.index}))
-            link["time"] = link["time"] or how.time
+            _add(found.setdefault(source, _nothing()), part, how)
+    return found
+
+
+def _nothing() -> dict[str, Any]:
+    return {"params": (), "index": (), "modules": (), "time": False}
+
+
+def _add(link: dict[str, Any], part: str, how: Access) -> None:
+    """Count one more way in which a source reaches a site."""
+    if part not in {"log_prob", "value"}:
+        link["params"] = tuple(sorted({*link["params"], part}))
+    link["index"] = tuple(sorted({*link["index"], *how.index}))
+    link["modules"] = tuple(sorted({*link["modules"], *how.modules}))
+    link["time"] = link["time"] or how.time
+
+
+def _through(parts, learned, modules: set[str]) -> dict[str, dict[str, Any]]:
+    """Networks and learned arrays that reach a site, with the attributes of their links."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for name, how in [*parts[part].items(), *learned.get(part, {}).items()]:
+            home, sources = (
+                name.partition(".")[0],
+                {module: Access(how.kind, time=how.time) for module in how.modules},
+            )
+            if how.kind == "learned":
+                sources |= {home: Access("learned", time=how.time)} if home in modules else {name: how}
+            for source, access in sources.items():
+                role = "module" if source in how.modules or source in modules else "learned"
+                _add(found.setdefault(source, {"role": role, **_nothing()}), part, access)
     return found
 
 
 def _words(parent: str, link) -> str:
-    """A parent as it stands in the text of a graph: ``alpha[county]``, ``sigma (earlier)``."""
+    """A parent as it stands in the text of a graph: ``alpha[county]``, ``sigma (earlier)``, ``z (decode)``."""
     index = f"[{', '.join(link['index'])}]" if link["index"] else ""
-    return f"{parent}{index}" + (" (earlier)" if link["time"] else "")
+    words = [module for module in link["modules"] if not parent.startswith(f"{module}.")]
+    words += ["earlier"] if link["time"] else []
+    return f"{parent}{index}" + (f" ({', '.join(words)})" if words else "")

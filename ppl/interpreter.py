@@ -51,6 +51,9 @@ class Interpreter(Protocol):
     def network(self, name: str, net: Any) -> Any:
         """A library's module as a `elboroom.ppl.modules.Network`, see `elboroom.module`."""
 
+    def through(self, name: str, fn: Any, values: Any, inputs: tuple) -> Any:
+        """``fn(values, *inputs)``, what comes out of a module."""
+
     def declare(self, name: str, network: Any) -> None:
         """Keep a network under its name."""
 

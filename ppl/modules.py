@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from zlib import crc32
@@ -38,16 +38,19 @@ class Module:
     network : Network
     values : mapping
         Its weights in this run.
+    through : callable
+        ``through(name, fn, values, inputs)``: what runs the model computes ``fn(values, *inputs)``.
     """
 
     name: str
     network: Network
     values: Mapping[str, Any]
+    through: Callable[..., Any]
 
     def __call__(self, *inputs: Any) -> Any:
         """What comes out; an error of the network says whose it is."""
         try:
-            return self.network.apply(self.values, *inputs)
+            return self.through(self.name, self.network.apply, self.values, inputs)
         except Exception as error:
             shapes = ", ".join(str(tuple(np.shape(x))) for x in inputs)
             error.add_note(f"in er.module '{self.name}', called on arrays of shape {shapes}")
@@ -159,7 +162,7 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
         _check_prior(name, prior, interpreter.plates)
         shapes = {key: np.shape(value) for key, value in given.items()}
         values = {key: _latent(f"{name}.{key}", prior, shape) for key, shape in shapes.items()}
-    return Module(name, network, values)
+    return Module(name, network, values, interpreter.through)
 
 
 def own_rng(name: str, seed: int) -> np.random.Generator:

@@ -56,7 +56,9 @@ class Dependencies:
 
     def graph(self, program: Any) -> ModelGraph:
         """The program's graph."""
-        return ModelGraph.of(program.trace(self.backend).sites, self.accesses(program))
+        found = program.trace(self.backend)
+        learned = self.analysis(program).learned
+        return ModelGraph.of(found.sites, self.accesses(program), learned=learned, modules=found.modules)
 
     def local_sites(self, program: Any) -> set[str]:
         """Latent sites with one element per member of an independent axis."""

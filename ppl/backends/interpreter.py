@@ -89,6 +89,10 @@ class Run(Deciding):
         self.record.learn(name, value)
         return value
 
+    def through(self, name: str, fn: Callable, values: Mapping[str, Any], inputs: tuple) -> Any:
+        """What comes out of a module; a run that follows dependencies notes that it came through there."""
+        return fn(values, *inputs)
+
     def observe(self, name, fn, value, frames, source=None, missing=None):
         """A site with data; what was drawn in its place where outcomes are predicted."""
         made = value if self.predict is None else self.predict(name, fn)
@@ -133,6 +137,9 @@ class Words(Plates):
 
     def param(self, name, init):
         return self.array(self.run.param(name, init))
+
+    def through(self, name, fn, values, inputs):
+        return self.run.through(name, fn, values, inputs)
 
     def given(self, name):
         known, size = self.run.weights or {}, len(name) + 1

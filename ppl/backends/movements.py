@@ -122,7 +122,8 @@ def laid_out(states, dim, lengths):
             _side_by_side([(start, r.axes[i]) for start, r in found], dim)
             for i in range(len(found[0][1].axes))
         )
-        out[key] = Reach(axes, any(r.carried for _, r in found))
+        via = frozenset().union(*(r.via for _, r in found))
+        out[key] = Reach(axes, any(r.carried for _, r in found), via)
     return out
 
 

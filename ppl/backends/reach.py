@@ -33,7 +33,9 @@ class Analysis:
     codes : list of (str, str)
         Arguments of labels that are used as numbers, and the operation.
     known : dict
-        Node to those of its parts among `units.PARTS` that no latent reaches, as arrays.
+        Node to those of its parts among `units.PARTS` that no latent and no learned array reaches, as arrays.
+    learned : dict
+        Node to part to learned array to `Access`.
     """
 
     access: dict[str, dict[str, dict[str, Access]]]
@@ -41,9 +43,10 @@ class Analysis:
     unread: tuple[str, ...] = ()
     codes: list[tuple[str, str]] = field(default_factory=list)
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    learned: dict[str, dict[str, dict[str, Access]]] = field(default_factory=dict)
 
 
-SUM, MIX = "summed", "mixed"
+SUM, MIX, LEARNED = "summed", "mixed", "learned"
 
 Source = tuple[str, Hashable]
 
@@ -70,10 +73,11 @@ class One(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """States per source axis; `carried` where some of it came through the carry of a loop."""
+    """States per source axis; `carried` where some of it came through the carry of a loop, `via` through which modules."""
 
     axes: tuple
     carried: bool = False
+    via: frozenset[str] = frozenset()
 
 
 class Via(NamedTuple):
@@ -94,12 +98,15 @@ def source_state(ndim: int) -> Reach:
 
 def route(state: State, where: Mapping[int, int | Via | None], lost: str = MIX) -> dict:
     """Follow axes of a value to where an operation puts them; axes that are not named are `lost`."""
-    return {key: Reach(tuple(_routed(a, where, lost) for a in r.axes), r.carried) for key, r in state.items()}
+    return {key: r._replace(axes=tuple(_routed(a, where, lost) for a in r.axes)) for key, r in state.items()}
 
 
 def _routed(state, where, lost):
     if not isinstance(state, One):
         return state
+    back = _back(state, where)
+    if back is not None:
+        return back
     axes: list[int | None] = []
     steps: list[Hashable] = []
     labels = state.mark.labels
@@ -117,13 +124,23 @@ def _routed(state, where, lost):
     return One(tuple(axes), mark)
 
 
+def _back(state: One, where: Mapping[int, int | Via | None]) -> One | None:
+    """What axes that were made one see where that one is parted into them again."""
+    target = where.get(state.axes[0]) if len(state.axes) == 1 and state.axes[0] is not None else None
+    match state.mark.key:
+        case (before, ((_, 1, ("reshape", apart, together, k)),)) if isinstance(target, Via):
+            if target.key[:3] == ("reshape", together, apart):
+                return One((target.axes[k],), Mark(before, state.mark.labels))
+    return None
+
+
 def combined(states: Iterable[State]) -> dict:
     """Any function of several values, element by element."""
     out: dict = {}
     for state in states:
         for key, r in state.items():
             if key not in out:
-                out[key] = Reach(tuple(MIX if a == SUM else a for a in r.axes), r.carried)
+                out[key] = r._replace(axes=tuple(MIX if a == SUM else a for a in r.axes))
             else:
                 out[key] = _pairwise(out[key], r, _same_or_mixed)
     return out
@@ -159,13 +176,21 @@ def mixed(states: Iterable[State]) -> dict:
     out: dict = {}
     for state in states:
         for key, r in state.items():
-            carried = r.carried or (key in out and out[key].carried)
-            out[key] = Reach((MIX,) * len(r.axes), carried)
+            lost = r._replace(axes=(MIX,) * len(r.axes))
+            out[key] = _pairwise(out[key], lost, _same_or_mixed) if key in out else lost
     return out
 
 
+def through(state: State, module: str, entered: Iterable[State] | None = None) -> dict:
+    """What comes out of a module; of what `entered`, its own loops are not the model's."""
+    carried = {key: r.carried for key, r in (state if entered is None else joined(entered)).items()}
+    return {
+        key: r._replace(via=r.via | {module}, carried=carried.get(key, False)) for key, r in state.items()
+    }
+
+
 def _pairwise(a: Reach, b: Reach, rule) -> Reach:
-    return Reach(tuple(map(rule, a.axes, b.axes)), a.carried or b.carried)
+    return Reach(tuple(map(rule, a.axes, b.axes)), a.carried or b.carried, a.via | b.via)
 
 
 def _same_or_mixed(a, b):
@@ -181,7 +206,16 @@ def _same_or_summed(a, b):
 def access_of(kind: str, reach: Reach) -> Access:
     """A state in the words of the graph."""
     labels = [label for a in reach.axes if isinstance(a, One) for label in a.mark.labels]
-    return Access(kind, tuple(map(_axis_access, reach.axes)), reach.carried, tuple(dict.fromkeys(labels)))
+    index, axes = tuple(dict.fromkeys(labels)), tuple(map(_axis_access, reach.axes))
+    return Access(kind, axes, reach.carried, index, tuple(sorted(reach.via)))
+
+
+def accesses(state: State) -> tuple[dict[str, Access], dict[str, Access]]:
+    """A state in the words of the graph, of latent sites and data, and of learned arrays."""
+    apart: tuple[dict, dict] = {}, {}
+    for (kind, name), reach in state.items():
+        apart[kind == LEARNED][name] = access_of(kind, reach)
+    return apart
 
 
 def _axis_access(state) -> AxisAccess:

@@ -156,7 +156,12 @@ def test_graph():
     graph = radon()
     assert graph.sites == ("mu", "alpha", "twice", "prior", "y")
     assert graph.edges == {("mu", "alpha"), ("alpha", "twice"), ("mu", "prior"), ("alpha", "y")}
-    assert graph.links["alpha", "y"] == {"params": ("loc",), "index": ("county",), "time": False}
+    assert graph.links["alpha", "y"] == {
+        "params": ("loc",),
+        "index": ("county",),
+        "modules": (),
+        "time": False,
+    }
     assert graph.parents("y") == ("alpha",)
     assert (graph.locals, graph.globals) == (("alpha",), ("mu",))
     assert isinstance(graph.network, nx.DiGraph)

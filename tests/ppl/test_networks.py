@@ -714,3 +714,107 @@ def test_a_learned_array_is_real_and_begins_where_it_is_told(backend):
         prior = -0.5 * ((z - moved - 3.0) * np.exp(-0.5)) ** 2 - 0.5
         likelihood = -0.5 * (np.array([1.0, 2.0, 6.0]) - z) ** 2
         assert value[0] == pytest.approx((prior + likelihood - np.log(2 * np.pi)).sum(), rel=1e-9)
+
+
+# -- the graph ---------------------------------------------------------------------------------------------
+
+
+def lines(declare, backend, *data):
+    return str(er.model(declare)(*data).graph(backend)).splitlines()
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_graph_says_which_networks_stand_between(backend):
+    def declare(x, y):
+        decode, other = er.module("decode", er.nn.MLP(1, [3], 2)), er.module("other", er.nn.MLP(1, [3], 1))
+        unused = er.module("unused", er.nn.MLP(1, [], 1))
+        trend, noise = er.module("trend", er.nn.MLP(1, [3], 1)), er.param("noise", 0.0)
+        u = er.sample("u", er.Normal(0, 1))
+        with er.plate("row", len(y)):
+            z = er.sample("z", er.Normal(u, 1.0))
+            unused(z[:, None])
+            er.observe("x", er.Normal(decode(z[:, None]) + u, 1.0).to_event(1), x)
+            mean = other(decode(z[:, None])[:, :1])[:, 0] + trend(x[:, :1])[:, 0]
+            er.observe("y", er.Normal(mean, er.math.exp(noise)), y)
+
+    assert lines(declare, backend, np.ones((4, 2)), np.ones(4)) == [
+        "decode [module]",
+        "other [module]",
+        "trend [module]",
+        "noise [learned]",
+        "u ~ Normal [latent]",
+        "z ~ Normal [latent] ← u",
+        "x ~ Normal [observed] ← u, z (decode)",
+        "y ~ Normal [observed] ← z (decode, other), trend, noise",
+    ]
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_links_of_networks_have_their_parts_and_rows_stay_apart(backend):
+    @er.model
+    def latent(x):
+        f, s = er.module("f", er.nn.MLP(2, [3], 2)), er.module("s", er.nn.GRU(1, 3, 2, last=True))
+        with er.plate("row", len(x)):
+            z = er.sample("z", er.Normal(np.zeros(2), 1.0).to_event(1))
+            scale = er.math.exp(s(z[..., None]))
+            er.observe("x", er.Normal(f(z), scale).to_event(1), x)
+
+    program = latent(np.ones((4, 2)))
+    graph = program.graph(backend)
+    assert graph.links["z", "x"]["modules"] == ("f", "s")
+    assert {name: graph.learned[name, "x"]["role"] for name in "fs"} == {"f": "module", "s": "module"}
+    assert graph.learned["f", "x"]["params"] == ("loc",) and graph.learned["s", "x"]["params"] == ("scale",)
+    assert program.accesses(backend)["x"]["log_prob"]["z"].axes[0] == ("aligned", 0, None)
+    assert graph.locals == ("z",) and set(graph.sites) == {"z", "x"}
+    assert all(word in graph.svg() for word in (">f<", ">s<", "(module)"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_rows_stay_apart_through_every_network(name, backend):
+    net, shapes = NETWORKS[name]
+    inner = shapes[0][-2:] if isinstance(net, (er.nn.GRU, er.nn.Causal)) else shapes[0][-1:]
+    inner = (*net.shape,) if isinstance(net, er.nn.Conv) else inner
+
+    @er.model
+    def through(y):
+        f = er.module("f", net)
+        with er.plate("row", 4):
+            z = er.sample("z", er.Normal(np.zeros(inner), 1.0).to_event(len(inner)))
+            rest = [np.ones((1, 2))] if getattr(net, "num_context", 0) else []
+            made = f(z, *rest)
+            er.observe("y", er.Normal(er.math.sum(er.math.reshape(made, (4, -1)), axis=-1), 1.0), y)
+
+    program = through(np.ones(4))
+    assert program.accesses(backend)["y"]["log_prob"]["z"].axes[0] == ("aligned", 0, None)
+    assert str(program.graph(backend)).splitlines()[-1] == "y ~ Normal [observed] ← z (f)"
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_what_a_learned_array_decides_is_no_constant(backend):
+    @er.model
+    def shifted(y):
+        shift = er.param("shift", 0.5)
+        with er.plate("row", len(y)):
+            z = er.sample("z", er.Normal(shift, 2.0))
+            er.observe("y", er.Normal(z, 1.0), y)
+
+    from elboroom.ppl.backends import load
+
+    known = load(backend).known(shifted(np.ones(3)))
+    assert "loc" not in known["z"] and np.all(known["z"]["scale"] == 2.0)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_weights_with_a_prior_reach_through_their_own_module(backend):
+    def declare(x, y):
+        f = er.module("f", er.nn.MLP(1, [], 1), prior=er.Normal(0, 1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(f(x)[:, 0], 1.0), y)
+
+    assert lines(declare, backend, np.ones((4, 1)), np.ones(4)) == [
+        "f [module]",
+        "f.layers.0.weight ~ Normal [latent]",
+        "f.layers.0.bias ~ Normal [latent]",
+        "y ~ Normal [observed] ← f.layers.0.weight, f.layers.0.bias",
+    ]

@@ -163,7 +163,12 @@ RADON = dict(county=np.array([0, 0, 1, 2, 3, 3]), floor=np.zeros(6), y=np.zeros(
 def test_radon_gathers_its_counties():
     graph = graph_of(radon, **RADON)
     assert graph.edges == pairs("mu tau > alpha; alpha beta sigma > y")
-    assert graph.links["alpha", "y"] == {"params": ("loc",), "index": ("county",), "time": False}
+    assert graph.links["alpha", "y"] == {
+        "params": ("loc",),
+        "index": ("county",),
+        "modules": (),
+        "time": False,
+    }
     assert graph.nodes["alpha"]["independent"] == (0,)
     assert graph.locals == ("alpha",)
     assert "alpha[county]" in repr(graph)

@@ -15,7 +15,20 @@ import jax
 import numpy as np
 
 from ...units import PARTS
-from ..reach import SUM, Analysis, One, Reach, access_of, chosen, joined, mixed, route, source_state
+from ..reach import (
+    LEARNED,
+    SUM,
+    Analysis,
+    One,
+    Reach,
+    accesses,
+    chosen,
+    joined,
+    mixed,
+    route,
+    source_state,
+    through,
+)
 from . import rules
 from .codes import code_problems
 from .host import Unknown
@@ -23,7 +36,13 @@ from .indices import called, index_checks, is_literal, scope_of
 from .odes import looking
 
 
-def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], labelled=()) -> Analysis:
+def analyse(
+    fn: Callable,
+    values: Mapping[str, Any],
+    data: Mapping[str, Any],
+    labelled=(),
+    weights: Mapping[str, Any] | None = None,
+) -> Analysis:
     """What reaches each part of each node of ``fn(values, data) -> {node: {part: array}}``.
 
     Parameters
@@ -36,6 +55,8 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], la
         Data by argument label. Index arrays among them are checked where they are given as arrays.
     labelled : mapping of str to numpy.ndarray, optional
         Codes of the arguments that came as labels.
+    weights : mapping of str to jax.ShapeDtypeStruct, optional
+        Learned arrays; where there are any, `fn` takes them third.
 
     Returns
     -------
@@ -57,9 +78,10 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], la
     (AxisAccess(how='gathered', axis=0, label='county'),)
     """
     shapes = {k: jax.ShapeDtypeStruct(np.shape(v), v.dtype) for k, v in data.items()}
+    given = {"latent": dict(values), "data": shapes} | ({LEARNED: dict(weights)} if weights else {})
     with looking():
-        closed, outputs = jax.make_jaxpr(fn, return_shape=True)(dict(values), shapes)
-    names = [("latent", k) for k in sorted(values)] + [("data", k) for k in sorted(data)]
+        closed, outputs = jax.make_jaxpr(fn, return_shape=True)(*given.values())
+    names = [(kind, k) for kind, arrays in given.items() for k in sorted(arrays)]
     walk = _Walk()
     states = [
         {name: source_state(len(var.aval.shape))}
@@ -68,20 +90,40 @@ def analyse(fn: Callable, values: Mapping[str, Any], data: Mapping[str, Any], la
     numbers = [None if kind == "latent" else walk.number((kind, label)) for kind, label in names]
     found, _ = walk.jaxpr(closed.jaxpr, closed.consts, states, numbers)
     access: dict = {}
+    learned: dict = {}
     positions = {name: [i] for i, (kind, name) in enumerate(names) if kind == "data"}
     arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
     scope = scope_of(closed, positions, arrays)
     known: dict = {}
     paths, _ = jax.tree_util.tree_flatten_with_path(outputs)
     for ((node, part), _), state, var in zip(paths, found, closed.jaxpr.outvars, strict=True):
-        reached = {name: access_of(kind, r) for (kind, name), r in state.items()}
+        reached, learned.setdefault(node.key, {})[part.key] = accesses(state)
         access.setdefault(node.key, {})[part.key] = reached
-        if node.key in values and part.key in PARTS and all(how.kind == "data" for how in reached.values()):
+        if node.key in values and part.key in PARTS and all(kind == "data" for kind, _ in state):
             with suppress(Unknown, RecursionError):
                 known.setdefault(node.key, {})[part.key] = scope.value(var)
     problems = index_checks(closed, positions, arrays)
     codes = code_problems(closed, positions, labelled) if labelled else []
-    return Analysis(access, problems, tuple(walk.unread), codes, known)
+    return Analysis(access, problems, tuple(walk.unread), codes, known, learned)
+
+
+def named(module: str, fn: Callable) -> Callable:
+    """A function whose results are known to come through a module, where dependencies are followed."""
+
+    def run(*args):
+        return fn(*args)
+
+    run.__name__ = _MODULE + module
+    return jax.jit(run)
+
+
+_MODULE = "er.module "
+
+
+def module_of(eqn) -> str | None:
+    """The module whose call an equation is."""
+    name = str(eqn.params.get("name", ""))
+    return name.removeprefix(_MODULE) if name.startswith(_MODULE) else None
 
 
 class _Walk:
@@ -122,7 +164,9 @@ class _Walk:
         inner = called(eqn)
         if inner is not None:
             body, consts = inner
-            return self.jaxpr(body, consts, states, numbers)
+            outs, given = self.jaxpr(body, consts, states, numbers)
+            module = module_of(eqn)
+            return (outs, given) if module is None else ([through(s, module, states) for s in outs], given)
         if name == "scan":
             outs = self.scan(eqn.params, states, numbers)
         elif name == "while":
@@ -196,7 +240,7 @@ def _shift(state, where, by):
 def _carried(state, step):
     """What the next step sees of a carry: one element per step is a term of what accumulates."""
     return {
-        key: Reach(tuple(SUM if isinstance(a, One) and step in a.axes else a for a in r.axes), True)
+        key: Reach(tuple(SUM if isinstance(a, One) and step in a.axes else a for a in r.axes), True, r.via)
         for key, r in state.items()
     }
 

@@ -14,7 +14,7 @@ from .arrays import randomness, unvalidated
 from .execute import Run, execute, probe
 from .indices import Held
 from .namespace import asarray
-from .provenance import analyse
+from .provenance import analyse, named
 from .trace import leaves_of
 
 
@@ -23,6 +23,9 @@ class Single(Run):
 
     def enumerate(self, name, fn):
         return self.latent(name, fn)
+
+    def through(self, name, fn, values, inputs):
+        return named(name, fn(values, *inputs))
 
 
 def analyse_program(program) -> Analysis:
@@ -37,11 +40,11 @@ def analyse_program(program) -> Analysis:
             values[name] = probe(fn).detach()
             return values[name]
 
-        def run(latent, data):
-            return execute(program, {**leaves, **data}, Single(latent, Record(), *settings))
+        def run(latent, data, weights=None):
+            return execute(program, {**leaves, **data}, Single(latent, Record(), *settings, weights))
 
-        def parts(values, data):
-            record = run(lambda name, _fn: values[name], data)
+        def parts(values, data, weights=None):
+            record = run(lambda name, _fn: values[name], data, weights)
             for name, node in record.nodes.items():
                 if node.role == "discrete":  # a code; Pyro's Bernoulli takes real numbers only
                     record.nodes[name] = replace(node, value=node.value.to(torch.float64))
@@ -51,4 +54,5 @@ def analyse_program(program) -> Analysis:
             record = run(note, data)
         sources = [node.source for node in record.nodes.values()]
         outcomes = {label for label, leaf in leaves.items() if any(leaf is source for source in sources)}
-        return analyse(parts, values, data, labelled(program, outcomes))
+        weights = {name: asarray(value).detach() for name, value in record.weights.items()}
+        return analyse(parts, values, data, labelled(program, outcomes), weights)

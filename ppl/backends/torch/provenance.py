@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ...graph import IndexProblem
 from ...recursion import scan_in_python
 from ...units import PARTS
-from ..reach import Analysis, access_of, joined, mixed, source_state
+from ..reach import LEARNED, Analysis, accesses, joined, mixed, source_state, through
 from .codes import Codes
 from .indices import arguments, indexed, is_position
 from .rules import Call, apply
@@ -24,7 +24,11 @@ _POINTWISE = torch.Tag.pointwise
 
 
 def analyse(
-    fn: Callable, values: Mapping[str, torch.Tensor], data: Mapping[str, torch.Tensor], labelled=()
+    fn: Callable,
+    values: Mapping[str, torch.Tensor],
+    data: Mapping[str, torch.Tensor],
+    labelled=(),
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Analysis:
     """What reaches each part of each node of ``fn(values, data) -> {node: {part: tensor}}``.
 
@@ -38,6 +42,8 @@ def analyse(
         Data by argument label.
     labelled : mapping of str to numpy.ndarray, optional
         Codes of the arguments that came as labels.
+    weights : mapping of str to torch.Tensor, optional
+        Learned arrays; where there are any, `fn` takes them third.
 
     Returns
     -------
@@ -58,20 +64,18 @@ def analyse(
     (AxisAccess(how='gathered', axis=0, label='county'),)
     """
     with torch.no_grad(), Walk(Codes(dict(labelled))) as walk:
-        values = {k: walk.source(("latent", k), v) for k, v in values.items()}
-        data = {k: walk.source(("data", k), v) for k, v in data.items()}
-        nodes = fn(values, data)
+        kinds = {"latent": values, "data": data} | ({LEARNED: weights} if weights else {})
+        nodes = fn(*({k: walk.source((kind, k), v) for k, v in each.items()} for kind, each in kinds.items()))
     access: dict = {}
+    learned: dict = {}
     known: dict = {}
     for node, parts in nodes.items():
         for part, tensor in parts.items():
             state = walk.state(tensor)
-            access.setdefault(node, {})[part] = {
-                name: access_of(kind, r) for (kind, name), r in state.items()
-            }
-            if node in values and part in PARTS and not any(kind == "latent" for kind, _ in state):
+            access.setdefault(node, {})[part], learned.setdefault(node, {})[part] = accesses(state)
+            if node in values and part in PARTS and all(kind == "data" for kind, _ in state):
                 known.setdefault(node, {})[part] = tensor.detach().cpu().numpy()
-    return Analysis(access, walk.problems, tuple(walk.unread), list(walk.codes.found.items()), known)
+    return Analysis(access, walk.problems, tuple(walk.unread), list(walk.codes.found.items()), known, learned)
 
 
 def scan(step, init, xs, length):
@@ -85,6 +89,14 @@ def scan(step, init, xs, length):
         return tree_map_only(torch.Tensor, walk.carried, carry), y
 
     return scan_in_python(marked, init, xs, length)
+
+
+def named(module: str, made):
+    """What came out of a module, known to come through it where dependencies are followed."""
+    walk = _get_current_dispatch_mode()
+    if not isinstance(walk, Walk):
+        return made
+    return tree_map_only(torch.Tensor, lambda tensor: walk.through(tensor, module), made)
 
 
 class Walk(TorchDispatchMode):
@@ -102,7 +114,8 @@ class Walk(TorchDispatchMode):
         """A private copy of a tensor, as a source."""
         tensor = tensor.detach().clone()
         self._known[id(tensor)] = tensor, {key: source_state(tensor.ndim)}
-        self.codes.source(key[1], tensor)
+        if key[0] == "data":
+            self.codes.source(key[1], tensor)
         return tensor
 
     def state(self, tensor) -> dict:
@@ -140,6 +153,12 @@ class Walk(TorchDispatchMode):
         """A tensor as the next step of a loop sees it."""
         again = tensor.clone()
         self._known[id(again)] = again, {k: r._replace(carried=True) for k, r in self.state(tensor).items()}
+        return again
+
+    def through(self, tensor, module: str) -> torch.Tensor:
+        """A tensor as what comes out of a module."""
+        again = tensor.clone()
+        self._known[id(again)] = again, through(self.state(tensor), module)
         return again
 
     def _written(self, name, tensors, states):
