@@ -7,6 +7,7 @@ Examples
 ['mean-field', 'low-rank', 'structured', 'full-rank', 'flow', 'laplace', 'delta']
 """
 
+from .amortized import Amortized
 from .catalogue import FAMILIES, TRANSPORTS
 from .choose import choose
 from .delta import Delta
@@ -24,6 +25,7 @@ __all__ = [
     "FAMILIES",
     "TRANSPORTS",
     "Affine",
+    "Amortized",
     "Delta",
     "Family",
     "Flow",

@@ -50,3 +50,7 @@ HESSIAN_STEP, HESSIAN_STEP_SINGLE = 1e-3, 3e-2
 rounding, and short of the next curvature."""
 RESOLVED, RESOLVED_SINGLE = 1e-4, 1e-2
 """Relative difference up to which a Hessian recovered under a supposition agrees with the gradient."""
+
+# -- encoders --------------------------------------------------------------------------------------------
+LEAST_ENCODER, MOST_ENCODER, ENCODER_UNITS = 32, 512, 4
+"""Units of a layer of an encoder that is sized from the model, at the least and at the most, and for each number it makes."""

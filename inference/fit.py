@@ -19,6 +19,7 @@ from .arguments import check_arguments, start_of, target_of
 from .batches.memory import at_first, fewer, memory_finding
 from .batches.minibatch import Batches
 from .batches.view import AllRows, BatchRows, View, planned
+from .deep.fit import Deep, check_deep, encoded_of, fit_rows
 from .evidence import psis
 from .evidence.data import data_findings
 from .evidence.degenerate import degenerate
@@ -54,6 +55,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     max_seconds: float | None = None,
     checkpoint: Any = None,
     progress: bool = True,
+    objective: Any = None,
+    validation: float | None = None,
 ) -> Posterior:
     """Approximate the posterior of a program and measure how far the approximation can be trusted.
 
@@ -62,7 +65,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     program : Program
         A model bound to data.
     guide : str, Family, or mapping of str to str
-        ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"flow"``, ``"laplace"``,
+        An `elboroom.Amortized`, or a mapping from sites in a plate to one: an encoder for the rows, trained together with the
+        networks of the model. Else ``"auto"``, ``"structured"``, ``"full-rank"``, ``"low-rank"``, ``"mean-field"``, ``"flow"``, ``"laplace"``,
         ``"delta"``, a family object, or a mapping from sites to ``"mean-field"``, ``"full-rank"`` or ``"structured"``: sites of
         different families are independent. With a guide named by the user nothing richer is tried. None for
         chains alone.
@@ -96,6 +100,11 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         there, to the same result. While chains run, ``checkpoint/posterior`` holds what `elboroom.load` takes.
     progress : bool
         Show a line on a terminal or in Jupyter.
+    objective : Elbo or ImportanceWeighted, optional
+        Of `elboroom.objectives`: what networks and encoders are trained on; the evidence lower bound by default.
+    validation : float, optional
+        Share of the rows of an encoder's plate that training does not see and that tell when to end it; 0.1 by default. They
+        are in the posterior like all others.
 
     Returns
     -------
@@ -126,9 +135,11 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     check_arguments(
         program, guide, seed, num_draws, start, quantities, refine, minibatch, max_seconds, checkpoint
     )
+    check_deep(objective, validation)
     begin = time.perf_counter()
     backend = program.backend if backend is None else backend
     target = target_of(program, backend, dtype, device)
+    encoded = encoded_of(guide, target, start, refine, {"objective": objective, "validation": validation})
     asked = Asked(program, target, guide, seed, num_draws, start_of(target, start), minibatch)
     settings = {
         "seed": seed,
@@ -141,6 +152,16 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         data = list(data_findings(program, target.trace, target))
         options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
         return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
+    if encoded is not None:
+        if dtype is None:  # networks are what takes the time
+            target = target_of(program, backend, min(target.dtype, np.dtype(np.float32)), device)
+        deep = Deep(program, target, *encoded, seed, num_draws, minibatch, objective, validation)
+        kept, watch = Checkpoint(checkpoint, deep.identity()), Watch(max_seconds, progress)
+        with interrupts.deferred(answered=True):
+            try:
+                return Posterior(fit_rows(deep, kept, watch, settings, begin))
+            finally:
+                watch.close()
     compiled = target.density.clock["compile"]
     kept, watch = Checkpoint(checkpoint, asked.identity()), Watch(max_seconds, progress)
     # but for the parts that say otherwise, and keep what they reached

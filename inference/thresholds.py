@@ -590,3 +590,31 @@ FEWEST_KEPT = 100
 """Draws that are kept at the least, however many quantities there are."""
 RESPONSIBILITY_BLOCK = 512
 """Draws of a call that says how likely each value of a discrete site is."""
+
+# -- networks --------------------------------------------------------------------------------------------
+DEEP_ADAM, DEEP_TINY = (0.9, 0.999), 1e-8
+"""Memory of Adam's two moments, and what keeps its quotient finite (Kingma & Ba 2015)."""
+EMA = 0.998
+"""Memory of the average of learned arrays that is evaluated (Polyak & Juditsky 1992)."""
+CLIPPED, NORM_MEMORY = 4.0, 0.98
+"""Norm of a gradient beyond which it is shortened, in units of the usual one, and the memory of the latter."""
+DEEP_PILOTS, DEEP_PILOT_STEPS = (3e-3, 1e-3, 3e-4), 150
+"""Rates that pilots try, the largest first, and their steps."""
+DEEP_PATIENCE, RATE_FALL = 4, 0.5
+"""Looks without a gain after which the rate falls, and over what share of the steps before."""
+DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE = 0.003, 1e-4
+"""What a bound per row must gain to count, in nats and as a share of it."""
+HELD_ROWS = 1024
+"""Rows at whose bound a training looks, at the most."""
+MOST_DEEP_STEPS, DEEP_STEPS_SEEN, DEEP_CALL = 200_000, 500, 2**24
+"""Steps of a training at the most, those between two looks, and numbers that the draws of a compiled call may be."""
+ROW_DRAWS, ROW_WIDE, ROW_BLOCK = 4000, 1.5, 2**22
+"""Draws of a row for its weights; how much wider half of them are than its law, over the root of its dimensions; and numbers that
+the networks compute at once."""
+ROW_WORK, AUDITED = 1e12, 300
+"""Products of weights and draws up to which all rows are weighed, and rows that are audited otherwise: of so many without a
+fault no more than one in a hundred is wrong."""
+ROWS_TRUSTED, ROWS_CAUTION = 0.01, 0.10
+"""Shares of rows that are not trusted up to which a plate is *trusted*, or *caution*."""
+HELD_SHARE, MOST_BATCH, HELD_BYTES = 0.1, 256, 2**31
+"""Share of rows that are held out, rows of a batch at the most, and bytes of data that lie where the target computes."""

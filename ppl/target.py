@@ -94,6 +94,8 @@ class Target:
         The backend's compiled functions, shared by targets of the same traced program.
     weights : dict
         Learnable arrays of the model where the target computes.
+    fitted : bool
+        Whether these are fitted, and not as they begin.
 
     Examples
     --------
@@ -126,6 +128,7 @@ class Target:
         self._views = density.views(program)
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
+        self.fitted = False
         read = sum(leaf.value.size for leaf in program.leaves.values() if leaf.traced)
         self.work = self.dim + read + density.captured
         self.batch = 1 << int(np.clip(READ_AT_ONCE // self.work, 1, BATCH)).bit_length() - 1
@@ -179,6 +182,24 @@ class Target:
         other.weights = {k: v for k, v in self.weights.items() if k != KEY} | (
             {KEY: placed} if placed else {}
         )
+        return other
+
+    def at(self, weights: Mapping[str, np.ndarray]) -> Target:
+        """The same density at fitted values of its learnable arrays.
+
+        Parameters
+        ----------
+        weights : mapping
+            Name to array; those not named stay as they are.
+
+        Returns
+        -------
+        Target
+            It shares compiled functions and counter with this one.
+        """
+        other = copy(self)
+        other.weights = {**self.weights, **{name: self.to_device(value) for name, value in weights.items()}}
+        other.fitted = True
         return other
 
     @property

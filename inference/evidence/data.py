@@ -132,7 +132,12 @@ def _informed(program, trace, target) -> Iterator[Finding]:
             "ok",
             f"No outcome depends on '{name}' or on what it depends on: its posterior is its prior.",
         )
-    if trace.weights:
+    if trace.weights and target.fitted:
+        words = f"{len(trace.weights)} arrays of the model are fitted: points without a verdict, which all verdicts are given."
+        yield Finding(
+            "fitted arrays", ", ".join(trace.weights)[:200], float(len(trace.weights)), None, "ok", words
+        )
+    elif trace.weights:
         yield Finding(
             "learnable arrays",
             ", ".join(trace.weights),

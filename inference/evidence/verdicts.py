@@ -103,8 +103,8 @@ class Evidence:
 
     Attributes
     ----------
-    khat : float or None
-        k̂ of the weights; None where the draws are a chain's.
+    khat : float, numpy.ndarray of shape (Q,), or None
+        k̂ of the weights, of all or of each quantity's own; None where the draws are a chain's.
     location, scale : numpy.ndarray, shape (Q,)
         Stein residuals along each quantity.
     drift : numpy.ndarray, shape (Q,)
@@ -129,7 +129,7 @@ class Evidence:
         R̂ of few long chains, or nested R̂ of many short ones, less one.
     """
 
-    khat: float | None
+    khat: float | np.ndarray | None
     location: np.ndarray
     scale: np.ndarray
     drift: np.ndarray
@@ -175,7 +175,12 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
     """Each piece of evidence on a quantity: its value, what *trusted* and *caution* allow of it, and what it says."""
     e = evidence
     return [
-        (e.khat, KHAT_TRUSTED, KHAT_LIMIT, "importance weights are heavy-tailed (k̂ {:.2f})"),
+        (
+            e.khat[j] if np.ndim(e.khat) else e.khat,
+            KHAT_TRUSTED,
+            KHAT_LIMIT,
+            "importance weights are heavy-tailed (k̂ {:.2f})",
+        ),
         (e.location[j], LOCATION, LOCATION_CAUTION, "a shift of {:.2f} sd is not excluded (Stein residual)"),
         (
             e.scale[j],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ppl.centring import KEY
 from ...ppl.masks import hide
 from ...ppl.model import Program
 from ...ppl.sites import element_labels
@@ -39,6 +40,7 @@ def conclude(
     findings: Iterable[Finding],
     cost: Cost,
     settings: Mapping[str, Any],
+    judged: Any = None,
 ) -> Record:
     """The record of an outcome's posterior.
 
@@ -56,6 +58,8 @@ def conclude(
         What it cost.
     settings : mapping
         What `fit` was asked for: ``seed``, ``backend``, ``num_draws``, ``quantities``; and the ``local`` sites.
+    judged : callable, optional
+        ``judged(target, values, layout)``: estimates and verdicts, where the outcome's own evidence is not what speaks.
 
     Raises
     ------
@@ -64,7 +68,10 @@ def conclude(
     """
     law, rng = outcome.law, np.random.default_rng([settings["seed"], 9])
     values, layout = quantity_values(target, law.z)
-    estimates, verdicts, mirrored = _judged(target, outcome, values, layout, rng)
+    if judged is None:
+        estimates, verdicts, mirrored = _judged(target, outcome, values, layout, rng)
+    else:
+        estimates, verdicts, mirrored = *judged(target, values, layout), np.zeros((0, 1))
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)
     chosen, chains = law.shown(min(settings["num_draws"], most), rng)
     seen = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
@@ -87,7 +94,9 @@ def conclude(
             "num_chains": chains,
             "short": chains > 1 and not law.long,
             # draws that no guide has the law of: beside groups that were summed out, or with sds of linear response
-            "resampled": isinstance(outcome.stein, SharedStein) or outcome.response is not None,
+            "resampled": judged is not None
+            or isinstance(outcome.stein, SharedStein)
+            or outcome.response is not None,
             "condemned": outcome.objection,  # as files have it since 0.1
         },
         fit_record=_fit_record(outcome, len(chosen), law.rhat_shown(values)),
@@ -138,7 +147,7 @@ def _of_program(program: Program, target: Any, z: np.ndarray) -> dict[str, Any]:
             if isinstance(leaf.value, np.ndarray) and label not in used
         },
         "data_fingerprint": program.data_fingerprint,
-        "weights": {k: np.asarray(v) for k, v in trace.weights.items()},
+        "weights": {k: np.asarray(v) for k, v in target.weights.items() if k != KEY},
         "centring": dict(target.centring),
         "program": program,
         "model": {

@@ -175,12 +175,15 @@ class Record:
         for i, (label, name) in enumerate(zip(self.table["label"], owner, strict=True)):
             if (label in asked or name in asked) if asked is not None else name not in local:
                 out.append(i)
-        return out or list(range(len(owner)))
+        return out if out or self.settings.get("rows") else list(range(len(owner)))
 
     @property
     def judgement(self) -> str:
-        """The worst verdict over the judged quantities alone."""
-        return worst([self.table["verdict"][i] for i in self.judged])
+        """The worst verdict over the judged quantities alone, of encoded rows that of their plate as a whole."""
+        verdicts = [self.table["verdict"][i] for i in self.judged]
+        if self.settings.get("rows") and self.settings.get("quantities") is None:
+            verdicts.append(self.settings["rows"]["verdict"])
+        return worst(verdicts)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -193,7 +196,11 @@ class Record:
         """How many of all quantities are untrusted, and the main reason, where that is more than 5%."""
         counts = self.counts
         total = sum(counts.values()) - counts["constant"]
-        if self.settings.get("quantities") is not None or counts["untrusted"] <= MOST_UNTRUSTED * total:
+        if (
+            self.settings.get("rows")
+            or self.settings.get("quantities") is not None
+            or counts["untrusted"] <= MOST_UNTRUSTED * total
+        ):
             return None
         reasons = Counter(
             re.sub(r"\d+(\.\d+)?", "…", reason)

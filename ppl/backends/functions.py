@@ -234,6 +234,68 @@ class Functions:
             out[node.name] = value
         return out
 
+    def by_row(self, z, data, weights, plate: str) -> dict:
+        """The log density as a sum over the elements of a plate.
+
+        Parameters
+        ----------
+        z : array, shape (dim,)
+            Coordinates.
+        data, weights : mapping
+            As all functions of a draw take them.
+        plate : str
+            Its elements are the rows.
+
+        Returns
+        -------
+        dict
+            ``likelihood`` and ``other``, shapes ``(rows,)``: of outcomes, and of discrete sites and factors; ``prior``, by latent
+            site of the plate, shape ``(rows, k)``, by element where these are independent, log Jacobians included; and
+            ``outside``, what is in no row.
+        """
+        jacobian: dict = {}
+        latent, total = self._latent_from(z, weights, jacobian), self._library.total
+        record = self._record(latent, data, weights, whole=latent)
+        sizes = (s.shape[s.dims.index(plate)] for s in self._trace.sites if plate in s.dims)
+        outside = self._library.zeros((), self._dtype)
+        likelihood = other = self._library.zeros((next(sizes),), self._dtype)
+        prior: dict = {}
+        for factor in self._factors(record):
+            nodes = [record.nodes[name] for name in sorted(factor.names)]
+            axis = next((a for node in nodes if (a := _axis_of(node, plate)) is not None), None)
+            if axis is None:
+                outside = outside + total(factor.value)
+                continue
+            kinds = {node.role for node in nodes}
+            if kinds == {"latent"} and len(nodes) == 1:
+                value = _by_element(nodes[0])
+                prior[nodes[0].name] = _rows(value, axis - (np.ndim(value) - np.ndim(factor.value)))
+            elif "observed" in kinds:
+                likelihood = likelihood + _summed(_rows(factor.value, axis))
+            else:
+                other = other + _summed(_rows(factor.value, axis))
+        for name, value in jacobian.items():
+            site = self._trace[name]
+            if plate not in site.plates:
+                outside = outside + total(value)
+                continue
+            change = _rows(value, site.dims.index(plate))
+            own = prior[name]
+            same = np.shape(own) == np.shape(change)
+            prior[name] = own + change if same else (_summed(own) + _summed(change))[:, None]
+        return {"likelihood": likelihood, "other": other, "prior": prior, "outside": outside}
+
+    def means(self, z, data, weights) -> dict:
+        """Mean of each outcome given everything else, of the laws that know theirs."""
+        record, out = self._at(z, data, weights), {}
+        for node in record.nodes.values():
+            if node.role in {"observed", "predicted"}:
+                try:
+                    out[node.name] = node.fn.mean
+                except (NotImplementedError, AttributeError):
+                    continue
+        return out
+
     def _apart(self, record, factor, node):
         """Log density of a factor without an outcome: of continuous sites whose law depends on the same discrete one."""
         rest = self._factors(record, without={node.name})
@@ -375,6 +437,24 @@ class Functions:
 
 def _element(value, at):
     return value if at is None else value[at]
+
+
+def _axis_of(node, plate: str) -> int | None:
+    """Axis of a plate among those of a site's log density, from the right; None outside of it."""
+    if node.rows == plate:
+        return -1
+    return next((axis for name, axis, _ in node.plates if name == plate), None)
+
+
+def _rows(value, axis: int):
+    """An array with one axis first and all others in one."""
+    value = math.moveaxis(value, axis, 0)
+    return math.reshape(value, (np.shape(value)[0], -1))
+
+
+def _summed(value):
+    """Sum of each row."""
+    return math.sum(value, axis=1)
 
 
 def _by_element(node):

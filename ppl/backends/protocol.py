@@ -136,6 +136,14 @@ class Density(Protocol):
         """Log density of one draw, for use inside the backend's own compiled functions."""
         ...
 
+    def by_row(self, z: Any, data: Arrays, weights: Arrays, plate: str) -> dict[str, Any]:
+        """Log density of one draw by the elements of a plate, for use inside the backend's own compiled functions."""
+        ...
+
+    def means(self, z: Any, data: Arrays, weights: Arrays) -> dict[str, Any]:
+        """Means of outcomes at one draw, for use inside the backend's own compiled functions."""
+        ...
+
     def device(self, program: Any) -> dict[str, Any]:
         """The traced arguments of a program as arrays of their own where the density computes."""
         ...
@@ -284,6 +292,14 @@ class Loops(Protocol):
 
     def mapped_gradient(self, density: Any) -> Callable[..., tuple[Any, Any]]:
         """``fn(z, data, weights, scale) -> (values, gradients)`` over rows of `z`, to be used inside a loop."""
+        ...
+
+    def slope(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """``(gradient in the first argument, rest)`` of a function that gives a number and what else it has seen."""
+        ...
+
+    def mapped(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of one tree of arrays over their leading axis, to be used inside a loop."""
         ...
 
     def copy(self, tree: Any) -> Any:

@@ -109,7 +109,7 @@ _NAMES = {
         "SupportError",
         "UnsupportedError",
     ),
-    "guides": ("Delta", "Flow", "FullRank", "LowRank", "MeanField", "Structured"),
+    "guides": ("Amortized", "Delta", "Flow", "FullRank", "LowRank", "MeanField", "Structured"),
     "inference.fit": ("fit",),
     "inference.batches.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),
@@ -125,6 +125,7 @@ _MODULES = {
     "gp": "ppl.gp",
     "math": "ppl.math",
     "nn": "ppl.nn",
+    "objectives": "inference.deep.objectives",
     "plots": "diagnostics.plots",
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}

@@ -108,6 +108,14 @@ class Density:
         """Log density of one draw with the densities in some plates scaled."""
         return self._functions.scaled_total(z, data, weights, scale)
 
+    def by_row(self, z, data, weights, plate) -> dict:
+        """Log density of one draw by the elements of a plate, see `Functions.by_row`."""
+        return self._functions.by_row(z, data, weights, plate)
+
+    def means(self, z, data, weights) -> dict:
+        """Means of outcomes at one draw, see `Functions.means`."""
+        return self._functions.means(z, data, weights)
+
 
 def _static(program) -> dict:
     """Arguments that are not traced."""

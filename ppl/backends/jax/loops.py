@@ -12,10 +12,12 @@ __all__ = [
     "copy",
     "is_optimiser",
     "loop",
+    "mapped",
     "mapped_gradient",
     "normal",
     "optimiser",
     "put",
+    "slope",
     "to_host",
 ]
 
@@ -83,6 +85,14 @@ OPTIMISER = "an optax GradientTransformation, as optax.adam(0.05)"
 def mapped_gradient(density):
     """``fn(z, data, weights, scale) -> (values, gradients)`` over rows of `z`, to be used inside a loop."""
     return jax.vmap(jax.value_and_grad(density.scaled_total), (0, None, None, None))
+
+
+def slope(fn):
+    """``(gradient in the first argument, rest)`` of a function that gives a number and what else it has seen."""
+    return jax.grad(fn, has_aux=True)
+
+
+mapped = jax.vmap
 
 
 def copy(tree):

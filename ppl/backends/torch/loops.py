@@ -16,10 +16,12 @@ __all__ = [
     "copy",
     "is_optimiser",
     "loop",
+    "mapped",
     "mapped_gradient",
     "normal",
     "optimiser",
     "put",
+    "slope",
     "to_host",
 ]
 
@@ -155,6 +157,14 @@ def mapped_gradient(density):
         return alone.on_device(*args) if get_proxy_mode() is None else within(*args)
 
     return gradient
+
+
+def slope(fn):
+    """``(gradient in the first argument, rest)`` of a function that gives a number and what else it has seen."""
+    return torch.func.grad(fn, has_aux=True)
+
+
+mapped = torch.func.vmap
 
 
 def copy(tree):

@@ -1,0 +1,1 @@
+"""Models whose rows have latent quantities of their own, with networks: encoders, training, evidence by row."""

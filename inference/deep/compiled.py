@@ -1,0 +1,284 @@
+"""Compiled functions of rows with an encoder: a training step, bounds and weights of rows, their laws.
+
+All are loops of the backend over batches of rows, written once over `elboroom.math`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from ...guides.amortized import Encoder, log_prob, placed
+from ...ppl import math as m
+from ..thresholds import CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY
+from .objectives import Elbo
+from .rows import Rows, gathered, in_front
+
+HALF_LOG = 0.5 * np.log(2 * np.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """Functions of rows.
+
+    Attributes
+    ----------
+    rows : Rows
+    encoder : Encoder
+    held : mapping
+        All data of the rows where the target computes; empty where each call brings its own.
+    """
+
+    rows: Rows
+    encoder: Encoder
+    held: Mapping[str, Any]
+
+    @property
+    def _loops(self) -> Any:
+        return self.rows.small.loops
+
+    @property
+    def _density(self) -> Any:
+        return self.rows.small.density
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """What every call sees."""
+        to_device = self.rows.small.to_device
+        inputs = {
+            k: {"centre": to_device(c), "scale": to_device(s)} for k, (c, s, _) in self.encoder.inputs.items()
+        }
+        return {"held": dict(self.held), "fixed": self.rows.fixed(), "inputs": inputs}
+
+    def batches(self, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+        """Of steps the rows ``(steps, n)``, or their data where these are not held, or others are given."""
+        if self.held and data is None:
+            return {"rows": np.ascontiguousarray(rows)}
+        if data is None:
+            each = [self.rows.host(one) for one in rows]
+        else:
+            each = [{k: np.take(v, one, axis=self.rows.along[k]) for k, v in data.items()} for one in rows]
+        dtype = self.rows.small.dtype
+        data = {label: np.stack([one[label] for one in each]) for label in each[0]}
+        return {"data": {k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in data.items()}}
+
+    def _data(self, given: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict, dict]:
+        """The data of a batch, and what its encoder sees."""
+        along = self.rows.along
+        own = given["data"] if "data" in given else gathered(constants["held"], along, given["rows"])
+        return {**constants["fixed"], **own}, in_front(own, along)
+
+    def _law(self, params: Mapping[str, Any], seen: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        inputs = {
+            label: (constants["inputs"][label]["centre"], constants["inputs"][label]["scale"], codes)
+            for label, (_, _, codes) in self.encoder.inputs.items()
+        }
+        encoder = Encoder(**{**vars(self.encoder), "inputs": inputs})
+        return encoder.law(params["weights"], seen)
+
+    def _terms(self, z: Any, shared: Any, data: Any, params: Any) -> Any:
+        """`Density.by_row` at draws ``(K, n, u)`` and ``(K, g)``."""
+        whole = self.rows.joined(z, shared)
+        return self._loops.mapped(
+            lambda one: self._density.by_row(one, data, params["weights"], self.rows.plate)
+        )(whole)
+
+    # -- training ---------------------------------------------------------------------------------------
+
+    def trained(self, objective: Any) -> Any:
+        """``fn(state, inputs, constants) -> (state, seen)``: many steps on an objective."""
+        count, rows = objective.num_particles, self.rows
+        shape = (count, rows.size * rows.num_units + rows.num_shared)
+        step = partial(self._step, objective)
+        return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
+
+    def _step(self, objective, state, given, constants):
+        params = state["params"]
+        data, seen = self._data(given, constants)
+
+        def loss(live):
+            value, found = self._objective(objective, live, params, data, seen, given, constants)
+            return -value, found
+
+        grads, found = self._loops.slope(loss)(params)
+        flat = {(group, key): g for group, part in grads.items() for key, g in part.items()}
+        norm = m.sqrt(sum(m.sum(g * g) for g in flat.values()))
+        good = m.isfinite(norm)
+        usual = m.where(state["norm"]["usual"] > 0, state["norm"]["usual"], norm)
+        share = m.where(good, m.minimum(1.0, CLIPPED * usual / m.where(norm > 0, norm, 1.0)), 0.0)
+        usual = m.where(
+            good, NORM_MEMORY * usual + (1 - NORM_MEMORY) * m.minimum(norm, CLIPPED * usual), usual
+        )
+        first, second = DEEP_ADAM
+        count = state["norm"]["count"] + 1.0
+        out: dict[str, dict] = {
+            name: {g: {} for g in params} for name in ("params", "first", "second", "mean")
+        }
+        keep = m.minimum(EMA, count / (count + 10.0))
+        for (group, key), g in flat.items():
+            g = share * m.where(m.isfinite(g), g, 0.0)
+            one = first * state["first"][group][key] + (1 - first) * g
+            two = second * state["second"][group][key] + (1 - second) * g * g
+            move = one / (1 - first**count) / (m.sqrt(two / (1 - second**count)) + DEEP_TINY)
+            new = params[group][key] - given["rate"] * move
+            out["params"][group][key], out["first"][group][key], out["second"][group][key] = new, one, two
+            out["mean"][group][key] = keep * state["mean"][group][key] + (1 - keep) * new
+        out["norm"] = {"usual": usual, "count": count}
+        return out, {**found, "norm": norm, "bad": m.where(good, 0.0, 1.0)}
+
+    def _objective(self, objective, live, frozen, data, seen, given, constants):
+        """What is trained on, per row, and what is shown of it."""
+        rows, eps = self.rows, given["eps"]
+        eps_own = m.reshape(eps[:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
+        eps_shared = eps[:, rows.size * rows.num_units :]
+        law = self._law(live, seen, constants)
+        still = self._law(frozen, seen, constants)
+        z = placed(law, eps_own)
+        shared, log_shared = self._shared(live, eps_shared)
+        doubly = objective.weighted and objective.estimator == "dreg"
+        if doubly:
+            z = self._tempered(z, placed(still, eps_own), still, shared, data, frozen)
+        terms = self._terms(z, shared, data, live)
+        # far from the posterior the law's own score takes noise away, near it the other way round (Roeder et al. 2017)
+        log_q = log_prob(still if doubly else _between(law, still, given["stuck"]), z)
+        prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
+        likelihood = terms["likelihood"] + terms["other"]
+        outside = m.mean(terms["outside"] - log_shared) / rows.total
+        if objective.weighted:
+            ratio = likelihood + prior - log_q
+            top = m.max(ratio, axis=0)
+            shown = m.mean(top + m.log(m.mean(m.exp(ratio - top), axis=0)))
+            if objective.estimator == "dreg":
+                fixed = self._weights(placed(still, eps_own), still, shared, data, frozen)
+                value = m.sum(fixed * ratio) / rows.size
+            else:
+                value = shown
+            return value + outside, {"bound": shown + outside, "kl": m.mean(log_q - prior)}
+        kl = log_q - prior
+        divergence = self._penalised(objective, kl, terms, law, z, given)
+        value = m.mean(likelihood) - divergence + outside
+        shown = {"bound": m.mean(likelihood - kl) + outside, "kl": m.mean(kl)}
+        return value, shown
+
+    def _penalised(self, objective: Elbo, kl, terms, law, z, given):
+        """What the divergence of rows costs."""
+        cost = m.mean(kl)
+        if objective.free_bits:
+            units = self._unit_kl(terms, law, z)
+            cost = m.sum(m.maximum(m.mean(m.mean(units, axis=0), axis=0), objective.free_bits))
+        if objective.capacity is not None:
+            cost = m.abs(cost - given["capacity"])
+        cost = given["beta"] * cost
+        if objective.total_correlation:
+            cost = cost + objective.total_correlation * self._total_correlation(law, z)
+        return cost
+
+    def _unit_kl(self, terms, law, z):
+        """Divergence of each coordinate at draws, shape ``(K, n, u)``; of sites whose elements are not independent, in equal
+        shares."""
+        mean, log_sd, lower = law
+        eps = (z - mean) * m.exp(-log_sd)
+        own = -(log_sd + 0.5 * eps * eps + HALF_LOG)
+        if lower is not None:
+            own = own * 0.0 + m.expand_dims(log_prob(law, z) / self.rows.num_units, -1)
+        parts = []
+        for name, part in self.rows.parts.items():
+            value, count = terms["prior"][name], part.stop - part.start
+            if np.shape(value)[-1] != count:
+                value = m.sum(value, axis=-1, keepdims=True) / count + 0.0 * z[..., part]
+            parts.append(value)
+        return own - m.concat(parts, axis=-1)
+
+    def _total_correlation(self, law, z):
+        """Total correlation of the coordinates of all rows, from one batch (Chen et al. 2018, appendix C.2)."""
+        mean, log_sd, _ = law
+        size, total = self.rows.size, self.rows.total
+        draw = z[0]
+        eps = (draw[:, None] - mean[None]) * m.exp(-log_sd)[None]
+        each = -(log_sd[None] + 0.5 * eps * eps + HALF_LOG)  # (draws, rows, units)
+        weight = np.full((size, size), 1.0 / max(size - 1, 1))
+        strat = (total - size + 1) / (total * max(size - 1, 1))
+        weight[np.arange(size), np.arange(size)] = 1.0 / total
+        weight[np.arange(size), (np.arange(size) + 1) % size] = strat
+        log_weight = m.like(np.log(weight), each)
+        joint = m.logsumexp(log_weight + m.sum(each, axis=-1), axis=1)
+        apart = m.sum(m.logsumexp(log_weight[:, :, None] + each, axis=1), axis=-1)
+        return m.mean(joint - apart)
+
+    def _shared(self, params, eps):
+        """Draws of the coordinates that all rows share, and their log density under the guide as it stands."""
+        if not self.rows.num_shared:
+            return eps, 0.0
+        law = (params["guide"]["mean"], params["guide"]["log_sd"], None)
+        shared = placed(law, eps)
+        return shared, log_prob(law, shared)
+
+    def _weights(self, z, law, shared, data, params):
+        """Normalised weights of the draws of each row, shape ``(K, n)``."""
+        terms = self._terms(z, shared, data, params)
+        prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
+        ratio = terms["likelihood"] + terms["other"] + prior - log_prob(law, z)
+        weights = m.exp(ratio - m.max(ratio, axis=0))
+        return weights / m.sum(weights, axis=0)
+
+    def _tempered(self, z, still, law, shared, data, params):
+        """Draws whose gradients are weighted by those of their rows: with the weights of the bound's own gradient beside them,
+        squared, which is the doubly reparameterised one."""
+        return still + (z - still) * self._weights(still, law, shared, data, params)[..., None]
+
+    # -- what is seen of rows ---------------------------------------------------------------------------
+
+    def weighed(self, num_draws: int, wide: float) -> Any:
+        """``fn({}, inputs, constants)``: log densities of rows at draws of their laws, half of them `wide` times as far out.
+
+        ``likelihood``, ``prior`` and ``log_q`` of the draws, shapes ``(blocks, K, n)``, and ``z``, ``(blocks, K, n, u)``;
+        `constants` with the ``params``.
+        """
+        rows = self.rows
+        shape = (num_draws, rows.size * rows.num_units + rows.num_shared)
+
+        def step(state, given, constants):
+            params = constants["params"]
+            data, seen = self._data(given, constants)
+            eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
+            law = self._law(params, seen, constants)
+            shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
+            half = num_draws // 2 if wide > 1 else num_draws
+            far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
+            z = placed(law, m.like(far, eps) * eps)
+            log_q = log_own = log_prob(law, z)
+            if wide > 1:
+                mean, log_sd, lower = law
+                log_q = m.logaddexp(log_q, log_prob((mean, log_sd + np.log(wide), lower), z)) - np.log(2.0)
+            terms = self._terms(z, shared, data, params)
+            prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
+            likelihood = terms["likelihood"] + terms["other"]
+            return state, {
+                "likelihood": likelihood,
+                "prior": prior,
+                "log_q": log_q,
+                "log_own": log_own,
+                "z": z,
+            }
+
+        return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
+
+    def encoded(self) -> Any:
+        """``fn({}, inputs, constants)``: the laws of rows, ``mean``, ``log_sd`` and, of dense ones, ``lower``."""
+
+        def step(state, given, constants):
+            _, seen = self._data(given, constants)
+            mean, log_sd, lower = self._law(constants["params"], seen, constants)
+            out = {"mean": mean, "log_sd": log_sd}
+            return state, out if lower is None else {**out, "lower": lower}
+
+        return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
+
+
+def _between(law: Any, still: Any, share: Any) -> Any:
+    """A law whose parameters have a share of their gradients only."""
+    return tuple(None if a is None else a + share * (b - a) for a, b in zip(law, still, strict=True))

@@ -1,0 +1,201 @@
+"""What importance weights say of the rows of an encoder, one row at a time.
+
+The density given the learned arrays is a product over rows, so that a row's draws have weights of their own, which do not die
+with the number of rows. A row is *trusted* on the terms of any quantity; a plate by the share of its rows that are not.
+
+References
+----------
+Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25. Clopper & Pearson (1934), The use of confidence or
+fiducial limits illustrated in the case of the binomial, Biometrika 26. Cremer, Li & Duvenaud (2018), Inference suboptimality in
+variational autoencoders, ICML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import beta
+
+from ..evidence.estimates import Estimates
+from ..evidence.psis import tail_indices
+from ..thresholds import PROBABILITIES, ROW_BLOCK, ROW_DRAWS, ROW_WIDE, STRETCH
+from .compiled import Compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """Weighted draws of some rows.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray of int, shape (R,)
+    z : numpy.ndarray, shape (R, K, u)
+        Draws of the rows' unconstrained coordinates.
+    log_weights : numpy.ndarray, shape (R, K)
+        Of the joint density over that of the draws.
+    likelihood : numpy.ndarray, shape (R, K)
+        Log likelihood at the draws.
+    log_ratio : numpy.ndarray, shape (R, K)
+        Joint density over that of the encoder's own law.
+    from_guide : numpy.ndarray of bool, shape (K,)
+        Which draws are of that law.
+    """
+
+    rows: np.ndarray
+    z: np.ndarray
+    log_weights: np.ndarray
+    likelihood: np.ndarray
+    log_ratio: np.ndarray
+    from_guide: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Normalised, shape ``(R, K)``."""
+        return np.exp(self.log_weights - logsumexp(self.log_weights, axis=1, keepdims=True))
+
+    @property
+    def khat(self) -> np.ndarray:
+        """k̂ of each row, infinite where no weight is finite, shape ``(R,)``."""
+        top = self.log_weights.max(1, keepdims=True)
+        known = np.isfinite(top[:, 0])
+        with np.errstate(invalid="ignore"):
+            found = tail_indices(np.where(known[:, None], np.exp(self.log_weights - top), 0.0))
+        return np.where(known, found, np.inf)
+
+    @property
+    def size(self) -> np.ndarray:
+        """Effective draws of each row, shape ``(R,)``."""
+        return 1.0 / (self.weights**2).sum(1)
+
+    @property
+    def evidence(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log p(x) of each row given the learned arrays, by its weights, and its standard error, shapes ``(R,)``."""
+        count = self.log_weights.shape[1]
+        return logsumexp(self.log_weights, axis=1) - np.log(count), np.sqrt(1 / self.size - 1 / count)
+
+    @property
+    def bound(self) -> np.ndarray:
+        """Evidence lower bound of each row under the encoder's law, shape ``(R,)``."""
+        return self.log_ratio[:, self.from_guide].mean(1)
+
+    def estimates(self, values: np.ndarray) -> Estimates:
+        """Of values ``(R, K, q)`` at the draws, with the error of each by its row's weights, in the order of ``(R, q)``."""
+        weights = self.weights[:, :, None]
+        mean = (weights * values).sum(1)
+        square = (values - mean[:, None]) ** 2
+        variance = (weights * square).sum(1)
+        sd = np.sqrt(variance)
+        w2 = weights**2
+        mean_se = np.sqrt((w2 * square).sum(1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sd_se = np.sqrt((w2 * (square - variance[:, None]) ** 2).sum(1)) / (2 * sd)
+        quantiles, errors = _quantiles(values, self.weights)
+        flat = (mean.ravel(), sd.ravel(), quantiles.reshape(3, -1), mean_se.ravel(), sd_se.ravel())
+        return Estimates(*flat, errors.reshape(3, -1))
+
+    def resampled(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws of equal weight, each row for itself, shape ``(R, count, u)``."""
+        grid = np.cumsum(self.weights, axis=1)
+        position = (rng.uniform(size=(len(grid), 1)) + np.arange(count)) / count
+        chosen = np.stack([np.searchsorted(g, p * g[-1]) for g, p in zip(grid, position, strict=True)])
+        chosen = rng.permuted(np.minimum(chosen, grid.shape[1] - 1), axis=1)
+        return np.take_along_axis(self.z, chosen[:, :, None], 1)
+
+
+def _quantiles(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted quantiles of values ``(R, K, q)`` and their errors, shapes ``(3, R, q)``."""
+    count, size = values.shape[1], 1.0 / (weights**2).sum(1)
+    order = np.argsort(values, axis=1)
+    x = np.take_along_axis(values, order, 1)
+    grid = np.cumsum(np.take_along_axis(np.broadcast_to(weights[:, :, None], values.shape), order, 1), axis=1)
+    out, errors = np.empty((3, *mean_shape(values))), np.empty((3, *mean_shape(values)))
+
+    def at(p):
+        place = np.minimum((grid < np.reshape(p, (-1, 1, 1))).sum(1), count - 1)
+        return np.take_along_axis(x, place[:, None], 1)[:, 0]
+
+    for i, p in enumerate(PROBABILITIES):
+        out[i] = at(p)
+        se = np.sqrt(p * (1 - p) / size)
+        reach = np.maximum(se, np.minimum(STRETCH * se, 0.5 * min(p, 1 - p)))
+        high, low = at(np.minimum(p + reach, 1.0)), at(np.maximum(p - reach, 0.0))
+        errors[i] = 0.5 * (high - low) * (se / reach)[:, None]
+    return out, errors
+
+
+def mean_shape(values: np.ndarray) -> tuple[int, int]:
+    """Rows and quantities of values at draws."""
+    return values.shape[0], values.shape[2]
+
+
+def weighed(
+    compiled: Compiled,
+    params: Mapping[str, Any],
+    rows: np.ndarray,
+    seed: int,
+    num_draws: int = ROW_DRAWS,
+    data=None,
+) -> Iterator[Weighed]:
+    """Weighted draws of rows, some rows at a time.
+
+    Parameters
+    ----------
+    compiled : Compiled
+        Functions of the rows.
+    params : mapping
+        Where the target computes.
+    rows : numpy.ndarray of int
+        Which.
+    seed : int
+        Of the draws.
+    num_draws : int
+        Of each row.
+    data : mapping, optional
+        Of the rows in place of those that were fitted, all rows of it: `rows` count these.
+    """
+    own, units = compiled.rows, compiled.rows.num_units
+    wide = 1.0 + ROW_WIDE / np.sqrt(units)
+    read = own.small.work + sum(prod(np.shape(value)) for value in params["weights"].values())
+    each = int(np.clip(2 ** np.floor(np.log2(max(ROW_BLOCK / read, 2))), 2, 64))
+    each = min(each, num_draws)
+    calls = -(-num_draws // each)
+    function = compiled.weighed(each, wide)
+    constants = {**compiled.constants, "params": params}
+    half = each // 2
+    for start in range(0, len(rows), own.size):
+        some = rows[start : start + own.size]
+        padded = np.resize(some, own.size)
+        given = compiled.batches(np.broadcast_to(padded, (calls, own.size)), data)
+        seeds = np.random.default_rng([seed, 64, start]).integers(0, 2**31, calls)
+        with own.small.room():
+            _, found = function({}, {"seed": seeds, **given}, constants)
+        found = {name: _by_row(np.asarray(value, np.float64), len(some)) for name, value in found.items()}
+        joint = found["likelihood"] + found["prior"]
+        log_weights = joint - found["log_q"]
+        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        from_guide = np.tile(np.arange(each) < half, calls)
+        yield Weighed(
+            some, found["z"], log_weights, found["likelihood"], joint - found["log_own"], from_guide
+        )
+
+
+def _by_row(value: np.ndarray, count: int) -> np.ndarray:
+    """From ``(calls, K, n, ...)`` to ``(n, calls K, ...)``, the first rows of it."""
+    value = np.moveaxis(value, 2, 0)[:count]
+    return value.reshape(count, -1, *value.shape[3:])
+
+
+def most_wrong(num_wrong: int, total: int) -> float:
+    """Upper limit of a share of which so many of some were seen, at 95% (Clopper & Pearson 1934).
+
+    Examples
+    --------
+    >>> round(most_wrong(0, 300), 4)
+    0.0099
+    """
+    return float(beta.ppf(0.95, num_wrong + 1, total - num_wrong)) if num_wrong < total else 1.0

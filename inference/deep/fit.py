@@ -1,0 +1,298 @@
+"""A fit with an encoder: train, weigh the rows, and make the posterior."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...guides.amortized import Amortized
+from ...guides.mean_field import MeanField
+from ...ppl.errors import InferenceError, explain
+from ...ppl.rows import sizes_of
+from ..evidence.data import data_findings
+from ..evidence.finding import Finding
+from ..evidence.law import Law
+from ..evidence.outcome import Outcome
+from ..posterior.make import conclude
+from ..posterior.record import Cost, Record
+from ..run.checkpoint import Checkpoint
+from ..run.trail import Rung
+from ..run.watch import Watch
+from ..thresholds import HELD_BYTES, HELD_SHARE, MOST_BATCH, ROW_DRAWS
+from .compiled import Compiled
+from .judged import RowJudge, RowsSeen, seen
+from .objectives import Elbo
+from .setup import Setup, default_plate, family_of, set_up
+from .training import Trained, Training
+
+STAGE = "training"
+
+
+@dataclass(frozen=True, eq=False)
+class Deep:
+    """What `fit` was asked for, of a model with encoded rows.
+
+    Attributes
+    ----------
+    program : Program
+    target : Target
+    family : Amortized
+    plate : str
+    seed, num_draws : int
+    minibatch : Minibatch or None
+    objective : Elbo, ImportanceWeighted or None
+    validation : float or None
+        Share of rows that are held out.
+    """
+
+    program: Any
+    target: Any
+    family: Any
+    plate: str
+    seed: int
+    num_draws: int
+    minibatch: Any
+    objective: Any
+    validation: Any
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two fits the same, for a checkpoint."""
+        target = self.target
+        return {
+            "model": target.density.fingerprint or self.program.model.code_hash,
+            "data": self.program.data_fingerprint,
+            "seed": self.seed,
+            "guide": self.family,
+            "backend": f"{target.backend} {target.dtype} {target.device}",
+            "minibatch": None if self.minibatch is None else (self.minibatch.plate, self.minibatch.size),
+            "objective": self.objective,
+            "validation": self.validation,
+            "num_draws": self.num_draws,
+        }
+
+    @property
+    def share(self) -> float:
+        """Of the rows that are held out."""
+        return HELD_SHARE if self.validation is None else float(self.validation)
+
+    def size(self, total: int) -> int:
+        """Rows of a batch.
+
+        Raises
+        ------
+        InferenceError
+            For batches of another plate, or larger than what is trained on.
+        """
+        own = total - round(self.share * total)
+        if self.minibatch is None:
+            return int(np.clip(2 ** int(np.log2(max(own / 8, 1))), min(own, 32), MOST_BATCH))
+        if self.minibatch.plate != self.plate:
+            raise InferenceError(
+                explain("minibatch", f"rows of '{self.plate}', which the encoder is for", repr(self.minibatch.plate),
+                        "name that plate")
+            )  # fmt: skip
+        if self.minibatch.size > own:
+            raise InferenceError(
+                explain("minibatch", f"up to {own} rows, those that are trained on", f"{self.minibatch.size}",
+                        "use smaller batches")
+            )  # fmt: skip
+        return int(self.minibatch.size)
+
+
+def check_deep(objective: Any, validation: Any) -> None:
+    """Refuse what is no objective, or no share of rows.
+
+    Raises
+    ------
+    InferenceError
+    """
+    if objective is not None and not hasattr(objective, "num_particles"):
+        raise InferenceError(
+            explain(
+                "objective",
+                "one of er.objectives, such as er.objectives.Elbo()",
+                f"{objective!r}"[:80],
+                "pass one",
+            )
+        )
+    number = isinstance(validation, (int, float)) and not isinstance(validation, bool)
+    if validation is not None and not (number and 0 <= validation < 1):
+        raise InferenceError(
+            explain(
+                "validation", "a share of rows, from 0 to below 1", f"{validation!r}"[:80], "pass 0.1, say"
+            )
+        )
+
+
+def encoded_of(
+    guide: Any, target: Any, start: Any, refine: Any, training: Mapping[str, Any]
+) -> tuple[Any, str] | None:
+    """Encoder and plate of a fit; None where rows are not encoded.
+
+    Raises
+    ------
+    InferenceError
+        For what only a fit with an encoder can be asked, or one with an encoder cannot.
+    """
+    found = family_of(guide, target)
+    if found is None and guide == "auto" and (plate := default_plate(target)) is not None:
+        found = Amortized(), plate
+    if found is None:
+        asked = [name for name, value in training.items() if value is not None]
+        if asked:
+            raise InferenceError(
+                explain(asked[0], "a fit with an encoder, whose networks are trained", f"guide={guide!r}"[:80],
+                        "pass guide=er.Amortized(), or leave it out")
+            )  # fmt: skip
+        return None
+    if start is not None or refine in ("always", True):
+        name = "start" if start is not None else "refine"
+        raise InferenceError(
+            explain(
+                name, "a fit without an encoder", "one with an encoder", "leave it out, or name another guide"
+            )
+        )
+    return found
+
+
+def fit_rows(
+    asked: Deep, kept: Checkpoint, watch: Watch, settings: Mapping[str, Any], begin: float
+) -> Record:
+    """The record of a fit with an encoder.
+
+    Parameters
+    ----------
+    asked : Deep
+        What is to be fitted.
+    kept : Checkpoint
+        Where training goes on from, and is kept.
+    watch : Watch
+        When to end.
+    settings : mapping
+        See `conclude`.
+    begin : float
+        When the fit began.
+    """
+    target, compiled_before = asked.target, asked.target.density.clock["compile"]
+    total = sizes_of(target.trace)[asked.plate]
+    setup = set_up(asked.family, asked.plate, target, asked.size(total), asked.seed)
+    compiled = Compiled(setup.rows, setup.encoder, _held(setup))
+    objective = Elbo() if asked.objective is None else asked.objective
+    training = Training(setup, compiled, objective, asked.share, asked.seed, watch, kept.keep)
+    start = time.perf_counter()
+    with watch.showing("training networks"):
+        trained = _trained(training, kept)
+    rungs = [_line(setup, trained, time.perf_counter() - start)]
+    to_device = setup.rows.small.to_device
+    params = {group: {k: to_device(v) for k, v in part.items()} for group, part in trained.params.items()}
+    start = time.perf_counter()
+    with watch.showing("weighing rows"):
+        rows = seen(setup, compiled, trained, params, asked.seed, asked.num_draws)
+    judge = RowJudge(setup, rows)
+    rungs.append(_evidence(judge, rows, time.perf_counter() - start))
+    learned = target.at({k: v for k, v in trained.params["weights"].items() if k in target.trace.weights})
+    outcome = _outcome(learned, rows, rungs, trained, judge)
+    findings = [*data_findings(asked.program, target.trace, learned), *kept.findings]
+    num_gradients = int(np.ceil(trained.num_steps * setup.rows.size / total))
+    clock = target.density.clock["compile"] - compiled_before + setup.rows.small.density.clock["compile"]
+    cost = Cost(num_gradients + ROW_DRAWS, num_gradients, clock, time.perf_counter() - begin)
+    own = {k: v for k, v in trained.params["weights"].items() if k not in target.trace.weights}
+    settings = {
+        **settings,
+        "rows": {"plate": asked.plate, "verdict": judge.plate[0], "reason": judge.plate[1]},
+    }
+    record = conclude(asked.program, learned, outcome, findings, cost, settings, judge.judged)
+    return with_encoder(record, trained, own, rows)
+
+
+def with_encoder(record: Record, trained: Trained, own: Mapping[str, Any], rows: RowsSeen) -> Record:
+    """The record with what the encoder of its rows needs again."""
+    params = {**record.params, **{f"encoder/{k}": v for k, v in own.items()}}
+    fit_record = {
+        **record.fit_record,
+        "bounds": trained.bounds,
+        "row_khat": rows.khat,
+        "row_size": rows.size,
+        "row_evidence": rows.evidence,
+        "row_bound": rows.bound,
+        "held_out": trained.held,
+    }
+    return replace(record, params=params, fit_record=fit_record)
+
+
+def _trained(training: Training, kept: Checkpoint) -> Trained:
+    """What training reaches, from where a checkpoint left it."""
+    if kept.stage == STAGE:
+        values, arrays = kept.state
+        params = {
+            group: {k.removeprefix(f"{group}/"): v for k, v in arrays.items() if k.startswith(f"{group}/")}
+            for group in ("weights", "guide")
+        }
+        rest = {name: arrays[name] for name in ("held", "bounds", "trace")}
+        return Trained(params, **rest, **values)
+    trained = training.run(kept.under_way)
+    if trained.reason != "stopped":
+        arrays = {f"{group}/{k}": v for group, part in trained.params.items() for k, v in part.items()}
+        arrays |= {"held": trained.held, "bounds": trained.bounds, "trace": trained.trace}
+        names = ("num_steps", "epochs", "reason", "num_bad", "rate")
+        kept.finish(STAGE, {name: getattr(trained, name) for name in names}, arrays)
+    return trained
+
+
+def _line(setup: Setup, trained: Trained, seconds: float) -> Rung:
+    total = setup.rows.total
+    bound = float(np.nanmax(trained.bounds[:, 2])) if np.isfinite(trained.bounds[:, 2]).any() else np.nan
+    whose = f"held-out row ({len(trained.held)} of {total})" if len(trained.held) else "row"
+    words = (
+        f"{setup.words}; {trained.num_steps} steps at rate {trained.rate:g}, {trained.epochs:.1f} times over the "
+        f"rows: {trained.reason}; bound of a {whose} {bound:.3f} nats"
+    )
+    return Rung(STAGE, "amortized", elbo=bound * total, num_gradients=int(np.ceil(trained.epochs)),
+                seconds=seconds, reason=words)  # fmt: skip
+
+
+def _evidence(judge: RowJudge, rows: RowsSeen, seconds: float) -> Rung:
+    total = len(rows.khat)
+    bound = float(np.nanmean(rows.bound)) * total
+    khat = float(np.nanquantile(rows.khat, 0.99))
+    return Rung("evidence by row", "amortized + psis", elbo=bound, khat=khat, num_gradients=ROW_DRAWS // 2,
+                seconds=seconds, reason=judge.plate[1])  # fmt: skip
+
+
+def _outcome(target: Any, rows: RowsSeen, rungs: list[Rung], trained: Trained, judge: RowJudge) -> Outcome:
+    findings = judge.findings()
+    if trained.num_bad:
+        words = f"The gradient was not finite at {trained.num_bad} of {trained.num_steps} steps."
+        findings.append(Finding("not finite", "fit", float(trained.num_bad), 0.0, "caution", words))
+    verdict, reason = judge.plate
+    return Outcome(
+        guide=MeanField().bind(target),
+        fitted=rows.law,
+        law=Law("psis", rows.z),
+        khat=float(np.nanquantile(rows.khat, 0.99)),
+        elbo=(float(np.nanmean(rows.bound)) * len(rows.khat), float(np.nan)),
+        frame=rows.law,
+        objection=None if verdict == "trusted" else reason,
+        elbo_trace=tuple(_thinned(trained.trace).tolist()),
+        rungs=tuple(rungs),
+        findings=tuple(findings),
+    )
+
+
+def _thinned(values: np.ndarray, most: int = 1000) -> np.ndarray:
+    return values[:: max(1, len(values) // most)]
+
+
+def _held(setup: Setup) -> dict[str, Any]:
+    """All rows where the target computes, where they fit and are no memory maps."""
+    rows = setup.rows
+    leaves = {label: rows.full.program.leaves[label].value for label in rows.along}
+    if sum(v.nbytes for v in leaves.values()) > HELD_BYTES or any(
+        isinstance(v, np.memmap) for v in leaves.values()
+    ):
+        return {}
+    return {label: rows.small.to_device(np.asarray(value)) for label, value in leaves.items()}

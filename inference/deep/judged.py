@@ -1,0 +1,277 @@
+"""From weighed rows to what a posterior holds: draws, estimates and verdicts of all quantities, and of the plate as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...guides.transport import Affine
+from ...ppl.interrupts import came
+from ..evidence.coordinates import named
+from ..evidence.estimates import Estimates, estimate
+from ..evidence.finding import Finding
+from ..evidence.verdicts import Evidence, Verdicts, judge, tail_shapes
+from ..thresholds import (
+    AUDITED,
+    FEWEST_KEPT,
+    LARGEST_BLOCK,
+    MEAN,
+    ROW_DRAWS,
+    ROW_WORK,
+    ROWS_CAUTION,
+    ROWS_TRUSTED,
+    SD,
+)
+from .compiled import Compiled
+from .evidence import most_wrong, weighed
+from .setup import Setup
+from .training import Trained
+
+GIVEN = "given the fitted arrays"
+REAL = ("real", "real_vector")
+"""Constraints whose values are their coordinates."""
+ASCENT = f"only stochastic ascent speaks for it, {GIVEN}"
+
+
+@dataclass(frozen=True, eq=False)
+class RowsSeen:
+    """What is known of all rows of a plate.
+
+    Attributes
+    ----------
+    law : Affine
+        The encoder's means and sds of all coordinates.
+    z : numpy.ndarray, shape (S, dim)
+        Draws of equal weight: of rows that were weighed by their weights, of others by the encoder alone.
+    khat, size, evidence, bound : numpy.ndarray, shape (rows,)
+        Of rows that were weighed; NaN of the others.
+    estimates : Estimates
+        Of the unconstrained coordinates of the weighed rows, by row.
+    good : numpy.ndarray of bool, shape (rows,)
+        Whether the encoder's own mean and sd of each coordinate are those of the weights; of rows that were weighed.
+    """
+
+    law: Affine
+    z: np.ndarray
+    rows: np.ndarray
+    khat: np.ndarray
+    size: np.ndarray
+    evidence: np.ndarray
+    evidence_se: np.ndarray
+    bound: np.ndarray
+    estimates: Estimates
+    good: np.ndarray
+    raw: Any = field(default=None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows were weighed."""
+        return len(self.rows) == len(self.khat)
+
+
+def seen(
+    setup: Setup, compiled: Compiled, trained: Trained, params: Any, seed: int, num_draws: int
+) -> RowsSeen:
+    """Encode all rows, weigh them or some of them, and draw.
+
+    Parameters
+    ----------
+    setup, compiled, trained
+        What was fitted.
+    params : mapping
+        The learned arrays where the target computes.
+    seed, num_draws : int
+        See `elboroom.fit`.
+    """
+    own, rng = setup.rows, np.random.default_rng([seed, 65])
+    total, units = own.total, own.num_units
+    mean, log_sd, lower = encoded(compiled, params, np.arange(total))
+    shared = np.zeros(0)
+    shared_sd = np.zeros(0)
+    if own.num_shared:
+        shared, shared_sd = (np.asarray(params["guide"][k], np.float64) for k in ("mean", "log_sd"))
+        shared_sd = np.exp(shared_sd)
+    kept = int(np.clip(LARGEST_BLOCK // max(own.full.dim, 1), FEWEST_KEPT, num_draws))
+    eps = rng.standard_normal((kept, total, units))
+    if lower is not None:
+        eps = np.einsum("nij,snj->sni", lower, eps)
+    z = mean + np.exp(log_sd) * eps
+    sd = np.exp(log_sd) if lower is None else np.exp(log_sd) * np.sqrt((lower**2).sum(2))
+    work = total * ROW_DRAWS * sum(prod(np.shape(v)) for v in params["weights"].values())
+    chosen = np.arange(total)
+    if work > ROW_WORK and total > AUDITED:
+        pool = trained.held if len(trained.held) >= AUDITED else chosen
+        chosen = np.sort(rng.choice(pool, AUDITED, replace=False))
+    parts: list[Estimates] = []
+    columns = {name: np.full(total, np.nan) for name in ("khat", "size", "evidence", "evidence_se", "bound")}
+    good, done = np.zeros(total, bool), []
+    for some in weighed(compiled, params, chosen, seed):
+        found = some.estimates(some.z)
+        parts.append(found)
+        done.append(some.rows)
+        columns["khat"][some.rows], columns["size"][some.rows] = some.khat, some.size
+        columns["evidence"][some.rows], columns["evidence_se"][some.rows] = some.evidence
+        columns["bound"][some.rows] = some.bound
+        z[:, some.rows] = np.moveaxis(some.resampled(kept, rng), 1, 0)
+        off = np.abs(found.mean - mean[some.rows].ravel()) / found.sd
+        ratio = np.abs(sd[some.rows].ravel() / found.sd - 1)
+        fine = (off < MEAN) & (ratio < SD)
+        good[some.rows] = fine.reshape(-1, units).all(1)
+        if came():
+            break
+    estimates = Estimates(
+        *(np.concatenate([getattr(p, f.name) for p in parts], -1) for f in fields(Estimates))
+    )
+    draws = own.joined(z, shared + shared_sd * rng.standard_normal((kept, own.num_shared)))
+    law = Affine(own.joined(mean[None], shared[None])[0], own.joined(sd[None], shared_sd[None])[0])
+    return RowsSeen(
+        law, draws, np.concatenate(done), estimates=estimates, good=good, raw=(mean, sd), **columns
+    )
+
+
+def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None):
+    """Means and log sds ``(R, u)`` of rows, and unit lower triangles ``(R, u, u)`` or None."""
+    size = compiled.rows.size
+    blocks = np.resize(rows, -(-len(rows) // size) * size).reshape(-1, size)
+    constants = {**compiled.constants, "params": params}
+    given = {"seed": np.zeros(len(blocks), np.int64), **compiled.batches(blocks, data)}
+    _, found = compiled.encoded()({}, given, constants)
+    out = {k: np.asarray(v, np.float64).reshape(-1, *v.shape[2:])[: len(rows)] for k, v in found.items()}
+    return out["mean"], out["log_sd"], out.get("lower")
+
+
+@dataclass(frozen=True, eq=False)
+class RowJudge:
+    """Estimates and verdicts of the quantities of a posterior with encoded rows.
+
+    Parameters
+    ----------
+    setup : Setup
+    seen : RowsSeen
+    trusted : str
+        What the plate as a whole is, and why; filled by `plate`.
+    """
+
+    setup: Setup
+    seen: RowsSeen
+
+    def judged(self, target: Any, values: np.ndarray, layout: list) -> tuple[Estimates, Verdicts]:
+        """Of quantities with `values` ``(S, Q)`` at the draws, in the order of `layout`."""
+        own, seen = self.setup.rows, self.seen
+        row, unit = self.places(target, layout)
+        verdict, reason = self.plate
+        weighed_rows = np.zeros(own.total, bool)
+        weighed_rows[seen.rows] = True
+        size = np.where(weighed_rows, seen.size, np.inf)
+        inefficiency = np.where(row >= 0, 1 + len(values) / size[np.maximum(row, 0)], 1.0)
+        found = estimate(values, None, np.broadcast_to(inefficiency, (4, len(inefficiency))))
+        found = self._by_weights(found, row, unit, weighed_rows)
+        count = values.shape[1]
+        zero = np.zeros(count)
+        with np.errstate(all="ignore"):
+            shape = tail_shapes(values)
+        khat = np.where(row >= 0, seen.khat[np.maximum(row, 0)], 0.0)
+        alone = np.where(row >= 0, ~weighed_rows[np.maximum(row, 0)], True)
+        evidence = Evidence(
+            khat=np.where(alone, 0.0, khat),
+            location=zero, scale=zero, drift=zero, moved=np.full(count, np.inf), missed=zero,
+            obstructed=zero, shape=shape, squares=zero, objection=None, unequal=zero, symmetry=[""] * count,
+            rhat=zero,
+        )  # fmt: skip
+        made = judge(found, evidence)
+        verdicts = [v if v is None else (v if not a else worse(v, verdict if r >= 0 else "untrusted"))
+                    for v, a, r in zip(made.verdict, alone, row, strict=True)]  # fmt: skip
+        reasons = [
+            words if v is None else (f"{words}, {GIVEN}" if not a else (reason if r >= 0 else ASCENT))
+            for words, v, a, r in zip(made.reason, made.verdict, alone, row, strict=True)
+        ]
+        return found, Verdicts(verdicts, reasons, made.score)
+
+    def _by_weights(
+        self, found: Estimates, row: np.ndarray, unit: np.ndarray, weighed_rows: np.ndarray
+    ) -> Estimates:
+        """With the weights' own estimates of real coordinates of rows."""
+        units = self.setup.rows.num_units
+        place = np.full(self.setup.rows.total, -1)
+        place[self.seen.rows] = np.arange(len(self.seen.rows))
+        some = np.flatnonzero((row >= 0) & (unit >= 0))
+        some = some[weighed_rows[row[some]]]
+        source = place[row[some]] * units + unit[some]
+        out = {}
+        for one in fields(Estimates):
+            value = getattr(found, one.name).copy()
+            value[..., some] = getattr(self.seen.estimates, one.name)[..., source]
+            out[one.name] = value
+        return Estimates(**out)
+
+    def places(self, target: Any, layout: list) -> tuple[np.ndarray, np.ndarray]:
+        """The row that each quantity is of, and which real coordinate of it; -1 for none."""
+        own = self.setup.rows
+        rows, units = [], []
+        for name, shape in layout:
+            site, count = target.trace[name], int(np.prod(shape, dtype=int))
+            row = unit = np.full(shape, -1)
+            if own.plate in site.dims and site.shape[site.dims.index(own.plate)] == own.total:
+                axis = site.dims.index(own.plate)
+                row = np.indices(shape)[axis]
+                real = name in own.parts and site.unconstrained_shape == site.shape and named(site, REAL)
+                if real and not target.centring:
+                    rest = [n for i, n in enumerate(shape) if i != axis]
+                    order = np.arange(int(np.prod(rest, dtype=int))).reshape(rest) + own.parts[name].start
+                    unit = np.broadcast_to(np.expand_dims(order, axis), shape)
+            rows.append(np.reshape(row, count))
+            units.append(np.reshape(unit, count))
+        return np.concatenate(rows), np.concatenate(units)
+
+    @property
+    def plate(self) -> tuple[str, str]:
+        """Verdict of the plate as a whole, and why."""
+        seen, num = self.seen, len(self.seen.rows)
+        fine = self._fine()
+        if seen.whole:
+            share = 1 - fine.mean()
+            words = f"{share:.1%} of {num} rows are not trusted"
+        else:
+            share = most_wrong(int((~fine).sum()), num)
+            words = f"of {num} audited rows {int((~fine).sum())} are not trusted: up to {share:.1%} of all"
+        verdict = "trusted" if share <= ROWS_TRUSTED else "caution" if share <= ROWS_CAUTION else "untrusted"
+        return verdict, f"{words}, {GIVEN}"
+
+    def _fine(self) -> np.ndarray:
+        """Whether the numbers that are shown of each weighed row can be trusted."""
+        seen, num = self.seen, len(self.seen.rows)
+        zero, count = np.zeros(len(seen.estimates.mean)), len(seen.estimates.mean)
+        khat = np.repeat(seen.khat[seen.rows], count // num)
+        evidence = Evidence(
+            khat=khat, location=zero, scale=zero, drift=zero, moved=np.full(count, np.inf), missed=zero,
+            obstructed=zero, shape=zero, squares=zero, objection=None, unequal=zero, symmetry=[""] * count,
+            rhat=zero,
+        )  # fmt: skip
+        verdicts = judge(seen.estimates, evidence).verdict
+        fine = np.array([v in ("trusted", None) for v in verdicts]).reshape(num, -1).all(1)
+        return fine if seen.whole else fine & seen.good[seen.rows]
+
+    def findings(self) -> list[Finding]:
+        """What was seen of the rows."""
+        verdict, reason = self.plate
+        plate = self.setup.rows.plate
+        worst = "ok" if verdict == "trusted" else verdict
+        seen = self.seen
+        gap = float(np.nanmean(seen.evidence - seen.bound))
+        size = float(np.nanmedian(seen.size))
+        return [
+            Finding("rows", plate, None, None, worst, f"{reason[0].upper()}{reason[1:]}; half of them have at least "
+                    f"{size:.0f} effective draws of {ROW_DRAWS}."),
+            Finding("gap of the encoder", plate, gap, None, "ok",
+                    f"The bound of a row lies {gap:.3f} nats below its log evidence on average, {GIVEN}."),
+        ]  # fmt: skip
+
+
+def worse(one: str, other: str) -> str:
+    """The worse of two verdicts."""
+    order = ("trusted", "caution", "untrusted")
+    return max(one, other, key=order.index)

@@ -1,0 +1,202 @@
+"""From a user's guide to rows and their encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...guides.amortized import Amortized, Encoder, Sized, num_outputs
+from ...ppl.errors import GuideError, explain
+from ...ppl.modules import own_rng
+from .rows import Rows, aligned
+
+ENCODER = "encoder"
+"""Name of an encoder that is no module of the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """Rows with an encoder, and the learned arrays where they begin.
+
+    Attributes
+    ----------
+    rows : Rows
+    encoder : Encoder
+    begin : dict of numpy.ndarray
+        Learned arrays of the model, and the encoder's.
+    words : str
+        What was chosen, for the trail.
+    """
+
+    rows: Rows
+    encoder: Encoder
+    begin: dict[str, np.ndarray]
+    words: str
+
+
+def family_of(guide: Any, target: Any) -> tuple[Amortized, str] | None:
+    """The encoder that a guide asks for, and the plate of the sites that it is for; None where it asks for none.
+
+    Raises
+    ------
+    GuideError
+        For a site that is not in a plate, sites of several plates, or latent quantities of a plate without a law.
+    """
+    if isinstance(guide, Amortized):
+        plates = {s.plates[-1] for s in target.sites if s.plates}
+        if len(plates) != 1:
+            got = f"plates {sorted(plates)}" if plates else "no latent site in a plate"
+            raise GuideError(
+                explain("er.Amortized", "latent sites in one plate", got, "declare the rows in a plate")
+            )
+        return guide, plates.pop()
+    if not isinstance(guide, Mapping) or not any(isinstance(family, Amortized) for family in guide.values()):
+        return None
+    encoded = {name: family for name, family in guide.items() if isinstance(family, Amortized)}
+    known = {s.name: s for s in target.sites}
+    for name in guide:
+        if name not in known:
+            raise GuideError(
+                explain("guide", f"latent sites among {sorted(known)}", repr(name), "correct the name")
+            )
+    for name in encoded:
+        if not known[name].plates:
+            raise GuideError(explain(f"guide of '{name}'", "a site in a plate, whose rows are encoded", "one in none",
+                                     "declare it in a plate, or leave it out"))  # fmt: skip
+    plate = known[next(iter(encoded))].plates[-1]
+    local = [s.name for s in target.sites if plate in s.plates]
+    left = sorted(set(local) - set(encoded))
+    if left or len(set(encoded.values())) > 1:
+        got = f"none for {left}" if left else "several"
+        words = f"one encoder for all latent sites of plate '{plate}' ({', '.join(local)})"
+        raise GuideError(explain("guide", words, got, "give each the same er.Amortized"))
+    others = {name: family for name, family in guide.items() if name not in encoded}
+    wrong = [
+        n
+        for n, family in others.items()
+        if family != "mean-field" and getattr(family, "name", "") != "mean-field"
+    ]
+    if wrong:
+        raise GuideError(explain(f"guide of '{wrong[0]}'", "'mean-field' beside an encoder", repr(others[wrong[0]]),
+                                 "leave it out"))  # fmt: skip
+    return next(iter(encoded.values())), plate
+
+
+def set_up(family: Amortized, plate: str, target: Any, size: int, seed: int) -> Setup:
+    """Rows and their encoder.
+
+    Raises
+    ------
+    GuideError
+        See `Rows.of`; for a module that the model does not have, or arguments that do not run along the plate.
+    """
+    rows = Rows.of(target, plate, size)
+    sees = list(rows.along) if family.sees is None else list(family.sees)
+    strange = [label for label in sees if label not in rows.along]
+    if strange:
+        raise GuideError(explain("sees of er.Amortized", f"arguments that run along '{plate}': {sorted(rows.along)}",
+                                 f"{strange}", "correct the names"))  # fmt: skip
+    if not sees:
+        raise GuideError(
+            explain("sees of er.Amortized", "an argument at least", "none", "name one, or leave it out")
+        )
+    trace = target.trace
+    begin = begun(trace, seed)
+    name, network = _network(family, trace)
+    own = network is None
+    inputs, gaps = {}, set()
+    for label in sees:
+        inputs[label], lost = _input(target, rows, label, scaled=own)
+        if lost:
+            gaps.add(label)
+    width = {label: codes or _width(rows, label) for label, (_, _, codes) in inputs.items()}
+    num_in, num_gaps = sum(width.values()), sum(width[label] for label in gaps)
+    masks = bool(gaps)
+    if own:
+        network = Sized(num_in + num_gaps, num_outputs(rows.num_units, family.within))
+    elif gaps:  # a network of one's own is asked how much it takes
+        masks = getattr(network, "num_in", None) == num_in + num_gaps
+    arrays = {}
+    if name not in trace.modules:
+        arrays = {f"{name}.{key}": value for key, value in network.arrays(own_rng(name, seed)).items()}
+        begin = {**begin, **arrays}
+    keys = tuple(key.removeprefix(f"{name}.") for key in begin if key.startswith(f"{name}."))
+    encoder = Encoder(network, name, keys, inputs, rows.num_units, family.within, masks, frozenset(gaps))
+    kind = f"{num_in} numbers of a row to {rows.num_units} coordinates, {family.within}"
+    size_words = f", {network.width} units" if own else ""
+    return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{size_words}")
+
+
+def begun(trace: Any, seed: int) -> dict[str, np.ndarray]:
+    """Learned arrays of a model where they begin: of declared networks by the seed, of a library's as they came."""
+    begin = {name: np.asarray(value, np.float64) for name, value in trace.weights.items()}
+    for name, network in trace.modules.items():
+        for key, value in network.arrays(own_rng(name, seed)).items():
+            if f"{name}.{key}" in begin:
+                begin[f"{name}.{key}"] = np.asarray(value, np.float64)
+    return begin
+
+
+def _network(family: Amortized, trace: Any) -> tuple[str, Any]:
+    """Name and network of an encoder; None for one that is to be sized."""
+    module = family.module
+    if module is None:
+        return ENCODER, None
+    if not isinstance(module, str):
+        if callable(getattr(module, "arrays", None)) and callable(getattr(module, "apply", None)):
+            return ENCODER, module
+        raise GuideError(explain("module of er.Amortized", "the name of an er.module, or a network of er.nn",
+                                 f"{type(module).__module__}.{type(module).__qualname__}",
+                                 "declare it in the model by er.module('encode', ...) and name it"))  # fmt: skip
+    if module not in trace.modules:
+        raise GuideError(explain("module of er.Amortized", f"a module of the model among {sorted(trace.modules)}",
+                                 repr(module), "declare it by er.module, or correct the name"))  # fmt: skip
+    return module, trace.modules[module]
+
+
+def _width(rows: Rows, label: str) -> int:
+    value, axis = rows.full.program.leaves[label].value, rows.along[label]
+    return int(np.prod(value.shape, dtype=int)) // value.shape[axis]
+
+
+def _input(target: Any, rows: Rows, label: str, scaled: bool) -> tuple[tuple[Any, Any, int], bool]:
+    """What an argument is taken from and divided by, or how many codes it has; and whether numbers are missing."""
+    leaf, axis = target.program.leaves[label], rows.along[label]
+    value = leaf.value
+    some = np.linspace(0, value.shape[axis] - 1, min(value.shape[axis], SCALED_BY)).astype(int)
+    flat = np.moveaxis(np.take(value, some, axis), axis, 0).reshape(len(some), -1)
+    dtype = target.dtype
+    if scaled and value.ndim == 1 and value.dtype.kind in "iu" and leaf.labels:
+        return (np.zeros((), dtype), np.ones((), dtype), len(leaf.labels)), False
+    flat = flat.astype(np.float64)
+    lost = np.isnan(flat)
+    gaps = bool(value.dtype.kind == "f" and np.isnan(value).any())
+    if not scaled:
+        return (np.zeros(flat.shape[1], dtype), np.ones(flat.shape[1], dtype), 0), gaps
+    known = np.maximum((~lost).sum(0), 1)
+    centre = np.where(lost, 0.0, flat).sum(0) / known
+    sd = np.sqrt(np.where(lost, 0.0, (flat - centre) ** 2).sum(0) / known)
+    # what hardly varies in these rows is not blown up where it does
+    floor = 0.1 * np.median(sd[sd > 0]) if (sd > 0).any() else 1.0
+    return (centre.astype(dtype), np.maximum(sd, floor).astype(dtype), 0), gaps
+
+
+SCALED_BY = 10_000
+"""Rows by which the inputs of an encoder are scaled."""
+
+
+def default_plate(target: Any) -> str | None:
+    """The plate whose rows are encoded where no guide is named; None where none asks for it.
+
+    Its latent sites stand behind a module.
+    """
+    if not target.trace.modules:
+        return None
+    plates = {s.plates[-1] for s in target.sites if s.plates}
+    if len(plates) != 1:
+        return None
+    plate = plates.pop()
+    return plate if aligned(target, plate) else None

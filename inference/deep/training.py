@@ -1,0 +1,355 @@
+"""Training of networks and encoders, with no rate and no number of steps to give.
+
+Pilots pick the rate among a few by the bound of held-out rows. Once the bound of the averaged arrays, at fixed draws of
+held-out rows, has come to a plateau, the rate falls to nothing over a share of the steps so far; the best averaged arrays are
+what is reached. A schedule of the objective ends first.
+
+References
+----------
+Kingma & Ba (2015), Adam, ICLR. Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging, SIAM Journal
+on Control and Optimization 30.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..run.watch import Watch
+from ..thresholds import (
+    DEEP_CALL,
+    DEEP_PATIENCE,
+    DEEP_PILOT_STEPS,
+    DEEP_PILOTS,
+    DEEP_STEPS_SEEN,
+    DEEP_TOLERANCE,
+    DEEP_TOLERANCE_SHARE,
+    HELD_ROWS,
+    MOST_DEEP_STEPS,
+    RATE_FALL,
+)
+from .compiled import Compiled
+from .setup import Setup
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training has reached.
+
+    Attributes
+    ----------
+    params : mapping
+        ``weights``, learned arrays by name, and ``guide``, of the coordinates that rows share; NumPy.
+    held : numpy.ndarray of int
+        Rows that were held out; empty where none were.
+    bounds : numpy.ndarray, shape (E, 4)
+        Steps so far, bound per row of the training batches since, bound per held-out row, and divergence per row.
+    trace : numpy.ndarray
+        Bound of all rows by the batch of each step, in nats.
+    num_steps : int
+    epochs : float
+    reason : str
+        Why it ended.
+    num_bad : int
+        Steps whose gradient was not finite.
+    rate : float
+        That the pilots chose.
+    """
+
+    params: Mapping[str, Mapping[str, np.ndarray]]
+    held: np.ndarray
+    bounds: np.ndarray
+    trace: np.ndarray
+    num_steps: int
+    epochs: float
+    reason: str
+    num_bad: int
+    rate: float
+
+
+@dataclass(eq=False)
+class Training:
+    """Training under way.
+
+    Parameters
+    ----------
+    setup : Setup
+    compiled : Compiled
+    objective : Elbo or ImportanceWeighted
+    validation : float
+        Share of the rows that are held out.
+    seed : int
+    watch : Watch
+    keep : callable
+        ``keep(make)``: takes what makes the arrays of a checkpoint, now and then.
+    """
+
+    setup: Setup
+    compiled: Compiled
+    objective: Any
+    validation: float
+    seed: int
+    watch: Watch
+    keep: Callable[[Callable[[], Mapping[str, np.ndarray]]], None] = lambda _make: None
+    state: Any = field(init=False, default=None)
+
+    def __post_init__(self):
+        rows = self.setup.rows
+        order = np.random.default_rng([self.seed, 60]).permutation(rows.total)
+        count = round(self.validation * rows.total)
+        self.held, self.own = np.sort(order[:count]), np.sort(order[count:])
+        self.size = rows.size
+        self.checked = (order[:count] if count else order)[: max(HELD_ROWS, self.size)]
+        self._train = self.compiled.trained(self.objective)
+        self._weigh = self.compiled.weighed(1, 1.0)
+        self.each = max(1, len(self.own) // self.size)  # steps of an epoch
+
+    # -- pieces -----------------------------------------------------------------------------------------
+
+    def begun(self) -> dict[str, Any]:
+        """The state before the first step."""
+        rows = self.setup.rows
+        to_device = rows.small.to_device
+        weights = {name: to_device(value) for name, value in self.setup.begin.items()}
+        guide = {}
+        if rows.num_shared:
+            guide = {
+                "mean": to_device(np.zeros(rows.num_shared)),
+                "log_sd": to_device(np.full(rows.num_shared, -3.0)),
+            }
+        params = {"weights": weights, "guide": guide}
+
+        def zeros():
+            return {
+                g: {k: to_device(np.zeros(np.shape(v))) for k, v in part.items()}
+                for g, part in params.items()
+            }
+
+        norm = {"usual": to_device(np.zeros(())), "count": to_device(np.zeros(()))}
+        copy = rows.small.loops.copy
+        return {"params": params, "first": zeros(), "second": zeros(), "mean": copy(params), "norm": norm}
+
+    def advance(
+        self, state: State, first: int, rates: np.ndarray, stuck: bool = False
+    ) -> tuple[State, dict[str, np.ndarray]]:
+        """Steps from number `first` at their rates, with gradients that are `stuck` to the landing or not; what they saw."""
+        seen: list[dict[str, np.ndarray]] = []
+        for start in range(0, len(rates), self._call):
+            inputs = self._inputs(first + start, rates[start : start + self._call], stuck)
+            with self.setup.rows.small.room():
+                state, found = self._train(state, inputs, self.compiled.constants)
+            seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
+        return state, {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
+
+    @property
+    def _call(self) -> int:
+        """Steps of a compiled call: their draws, and data where each brings its own, are made before."""
+        rows = self.setup.rows
+        numbers = self.objective.num_particles * (rows.size * rows.num_units + rows.num_shared)
+        if not self.compiled.held:
+            numbers += sum(leaf.value.size for leaf in rows.small.program.leaves.values() if leaf.traced)
+        return int(np.clip(DEEP_CALL // numbers, 1, DEEP_STEPS_SEEN))
+
+    def _inputs(self, first: int, rates: np.ndarray, stuck: bool) -> dict[str, Any]:
+        """Batches and factors of steps: those of each epoch are a permutation that its number fixes."""
+        count = len(rates)
+        steps = np.arange(first, first + count)
+        chosen = np.empty((count, self.size), np.int64)
+        for epoch in np.unique(steps // self.each):
+            order = np.random.default_rng([self.seed, 61, int(epoch)]).permutation(self.own)
+            batches = order[: self.each * self.size].reshape(self.each, self.size)
+            mine = steps // self.each == epoch
+            chosen[mine] = batches[steps[mine] % self.each]
+        factors = [self.objective.at(step / self.each) for step in steps]
+        dtype = self.setup.rows.small.dtype
+        given = {
+            "seed": np.random.default_rng([self.seed, 62, first]).integers(0, 2**31, count),
+            "rate": rates.astype(dtype),
+            "stuck": np.full(count, float(stuck), dtype),
+            **{name: np.array([one[name] for one in factors], dtype) for name in factors[0]},
+        }
+        return {**given, **self.compiled.batches(chosen)}
+
+    def bound(self, params: Mapping[str, Any]) -> tuple[float, float]:
+        """Bound and divergence per row of the rows that are looked at, at draws that are always the same."""
+        size = self.size
+        count = -(-len(self.checked) // size)
+        rows = np.resize(self.checked, count * size).reshape(count, size)
+        seeds = np.random.default_rng([self.seed, 63]).integers(0, 2**31, count)
+        constants = {**self.compiled.constants, "params": params}
+        _, found = self._weigh({}, {"seed": seeds, **self.compiled.batches(rows)}, constants)
+        likelihood, prior, log_q = (
+            np.asarray(found[name], np.float64)[:, 0].ravel()[: len(self.checked)]
+            for name in ("likelihood", "prior", "log_q")
+        )
+        return float((likelihood + prior - log_q).mean()), float((log_q - prior).mean())
+
+    # -- the course -------------------------------------------------------------------------------------
+
+    def run(self, saved: Mapping[str, np.ndarray] | None = None) -> Trained:
+        """Train until nothing is gained, or patience ends."""
+        course = Course(self)
+        if saved:
+            course.restore(saved)
+        else:
+            course.pilots()
+        while course.reason is None:
+            course.block()
+            self.keep(course.arrays)
+        return course.trained()
+
+
+class Course:
+    """Where a training stands: its state on the device, and what it remembers between blocks of steps."""
+
+    def __init__(self, training: Training):
+        self.training, self.reason = training, None
+        self.state: Any = training.begun()
+        self.rate, self.num_steps, self.falling, self.stale = 0.0, 0, 0, 0
+        self.mark, self.best, self.at_best = -np.inf, -np.inf, None
+        self.bounds: list[tuple] = []
+        self.seen: list[dict[str, np.ndarray]] = []
+        self.block_steps = int(np.clip(training.each, DEEP_PILOT_STEPS // 2, DEEP_STEPS_SEEN))
+
+    def pilots(self) -> None:
+        """A few steps at each of some rates; the best by its bound goes on from where it came."""
+        training = self.training
+        loops, found = training.setup.rows.small.loops, []
+        for rate in DEEP_PILOTS:
+            if training.watch.stop() and found:
+                break
+            state, seen = training.advance(loops.copy(self.state), 0, np.full(DEEP_PILOT_STEPS, rate))
+            value = training.bound(state["mean"])[0]
+            found.append((value if np.isfinite(value) else -np.inf, rate, state, seen))
+            if len(found) > 1 and found[-1][0] < found[-2][0]:
+                break  # smaller rates are slower still
+        value, self.rate, self.state, seen = max(found, key=lambda one: one[0])
+        self.num_steps = DEEP_PILOT_STEPS
+        if not np.isfinite(value):
+            self.reason = "no rate keeps the bound finite"
+        self._look(seen)
+
+    def block(self) -> None:
+        """One block of steps, and what follows from the bound after it."""
+        training, first, count = self.training, self.num_steps, self.block_steps
+        if self.falling:
+            count = min(count, self.falling + self.length - first)
+        ahead = np.arange(first, first + count)
+        share = (ahead - self.falling) / self.length if self.falling else np.zeros(count)
+        stuck = bool(self.falling)
+        self.state, seen = training.advance(self.state, first, self.rate * (1 - share), stuck)
+        self.num_steps += count
+        self._look(seen)
+        if self.reason is None and training.watch.stop():
+            self.reason = "stopped"
+
+    @property
+    def length(self) -> int:
+        """Steps over which the rate falls to nothing."""
+        return max(int(RATE_FALL * self.falling), 4 * self.block_steps)
+
+    def _look(self, seen: dict[str, np.ndarray]) -> None:
+        training = self.training
+        self.seen.append(seen)
+        tried = ("mean", "params") if self.falling else ("mean",)  # a falling rate averages by itself
+        value, kl, params = max(
+            ((*training.bound(self.state[name]), self.state[name]) for name in tried), key=lambda one: one[0]
+        )
+        good = seen["bad"] == 0
+        own = float(seen["bound"][good].mean()) if good.any() else np.nan
+        self.bounds.append((self.num_steps, own, value, kl))
+        if self.num_steps / training.each < training.objective.length:
+            self._take(value, params, False)  # none is better than another before the schedule has ended
+            return
+        gain = max(DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE * abs(value))
+        stale = value < self.mark - gain if self.falling else value <= self.mark + gain
+        self.stale = self.stale + 1 if stale else 0
+        self.mark = self.mark if stale else max(self.mark, value)
+        if value > self.best or self.at_best is None:
+            self._take(value, params, True)
+        self._ended(seen)
+
+    def _ended(self, seen: dict[str, np.ndarray]) -> None:
+        """The end, or that the rate falls from now on, where nothing is gained."""
+        if self.num_steps >= MOST_DEEP_STEPS:
+            self.reason = "step limit"
+        elif self.falling and self.num_steps >= self.falling + self.length:
+            self.reason = "settled"
+        elif seen["bad"].all():
+            self.reason = "no gradient is finite"
+        elif self.stale >= DEEP_PATIENCE:
+            if self.falling:
+                self.reason = "settled"
+            self.falling, self.stale = self.falling or self.num_steps, 0
+
+    def _take(self, value: float, params: Any, ended: bool) -> None:
+        self.best = value if ended else -np.inf
+        self.at_best = self.training.setup.rows.small.loops.copy(params)
+
+    def trained(self) -> Trained:
+        """What was reached."""
+        training = self.training
+        params = self.at_best if self.at_best is not None else self.state["mean"]
+        host = training.setup.rows.small.loops.to_host(params)
+        joined = {name: np.concatenate([one[name] for one in self.seen]) for name in self.seen[0]}
+        return Trained(
+            {g: {k: np.array(v) for k, v in part.items()} for g, part in host.items()},
+            training.held,
+            np.array(self.bounds, float),
+            joined["bound"] * training.setup.rows.total,
+            self.num_steps,
+            self.num_steps / training.each,
+            self.reason or "under way",
+            int(joined["bad"].sum()),
+            self.rate,
+        )
+
+    # -- checkpoint -------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that the next step needs, by name."""
+        host = self.training.setup.rows.small.loops.to_host
+        out = {f"state/{key}": value for key, value in _flat(host(self.state)).items()}
+        if self.at_best is not None:
+            out |= {f"best/{key}": value for key, value in _flat(host(self.at_best)).items()}
+        numbers = [self.rate, self.num_steps, self.falling, self.stale, self.best, self.mark]
+        out |= {"numbers": np.array(numbers, float), "bounds": np.array(self.bounds, float)}
+        return out | {f"seen/{k}": np.concatenate([one[k] for one in self.seen]) for k in self.seen[0]}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `arrays` gave."""
+        to_device = self.training.setup.rows.small.to_device
+
+        def under(prefix, like):
+            return {
+                key: under(f"{prefix}{key}/", part)
+                if isinstance(part, dict)
+                else to_device(saved[f"{prefix}{key}"])
+                for key, part in like.items()
+            }
+
+        like = self.state
+        self.state = under("state/", like)
+        if any(name.startswith("best/") for name in saved):
+            self.at_best = under("best/", like["mean"])
+        self.rate, steps, falling, stale, self.best, self.mark = saved["numbers"].tolist()
+        self.num_steps, self.falling, self.stale = int(steps), int(falling), int(stale)
+        self.bounds = [tuple(row) for row in saved["bounds"]]
+        self.seen = [{k.removeprefix("seen/"): v for k, v in saved.items() if k.startswith("seen/")}]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Arrays of nested mappings, by their paths."""
+    out: dict[str, np.ndarray] = {}
+    for key, value in tree.items():
+        out |= (
+            _flat(value, f"{prefix}{key}/")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": np.asarray(value)}
+        )
+    return out
