@@ -19,8 +19,8 @@ from ..ppl.errors import GuideError, ShapeError, explain
 from ..ppl.nn import MLP
 from .thresholds import ENCODER_UNITS, LEAST_ENCODER, MOST_ENCODER
 
-HEADS = ("mean-field", "full-rank")
-"""Laws of a row that an encoder can lead to."""
+DENSE = {"mean-field": False, "full-rank": True}
+"""Laws of a row that an encoder can lead to, and whether they have a covariance."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,13 @@ class Amortized:
     sees: Sequence[str] | None = None
 
     name = "amortized"
+    encodes = True
 
     def __post_init__(self):
-        if self.within not in HEADS:
+        if self.within not in DENSE:
             raise GuideError(
                 explain(
-                    "within of er.Amortized", f"one of {list(HEADS)}", f"{self.within!r}"[:80], "choose one"
+                    "within of er.Amortized", f"one of {list(DENSE)}", f"{self.within!r}"[:80], "choose one"
                 )
             )
         if self.sees is not None:
@@ -157,12 +158,12 @@ class Encoder:
         wanted = num_outputs(units, self.within)
         if tuple(np.shape(found))[1:] != (wanted,):
             words = f"{wanted} numbers for each row: {units} means, {units} log sds" + (
-                "" if self.within == "mean-field" else f" and {wanted - 2 * units} below a diagonal"
+                f" and {wanted - 2 * units} below a diagonal" if DENSE[self.within] else ""
             )
             raise ShapeError(explain(f"encoder '{self.prefix}'", words, f"shape {tuple(np.shape(found))}",
                                      f"let its last layer make {wanted}"))  # fmt: skip
         mean, log_sd = found[:, :units], found[:, units : 2 * units]
-        if self.within == "mean-field":
+        if not DENSE[self.within]:
             return mean, log_sd, None
         rows, columns = np.tril_indices(units, -1)
         place = np.zeros((wanted - 2 * units, units * units))
@@ -190,7 +191,7 @@ class Encoder:
 
 def num_outputs(num_units: int, within: str) -> int:
     """Numbers that an encoder makes of a row."""
-    return 2 * num_units + (num_units * (num_units - 1) // 2 if within == "full-rank" else 0)
+    return 2 * num_units + (num_units * (num_units - 1) // 2 if DENSE[within] else 0)
 
 
 def placed(law: tuple[Any, Any, Any], eps: Any) -> Any:

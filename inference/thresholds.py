@@ -618,3 +618,5 @@ ROWS_TRUSTED, ROWS_CAUTION = 0.01, 0.10
 """Shares of rows that are not trusted up to which a plate is *trusted*, or *caution*."""
 HELD_SHARE, MOST_BATCH, HELD_BYTES = 0.1, 256, 2**31
 """Share of rows that are held out, rows of a batch at the most, and bytes of data that lie where the target computes."""
+SCALED_BY, HARDLY_VARIES = 10_000, 0.1
+"""Rows by which the inputs of an encoder are scaled, and the share of the usual sd that the sd of each is taken for at the least."""

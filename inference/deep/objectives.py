@@ -1,5 +1,11 @@
 """``er.objectives``: what the networks of a model and its encoders are trained on.
 
+Examples
+--------
+>>> import elboroom as er
+>>> er.objectives.Elbo(beta=er.objectives.Linear(epochs=4)).at(2)["beta"]
+0.5
+
 References
 ----------
 Bowman et al. (2016), Generating sentences from a continuous space, CoNLL. Fu et al. (2019), Cyclical annealing schedule,

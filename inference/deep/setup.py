@@ -11,6 +11,7 @@ import numpy as np
 from ...guides.amortized import Amortized, Encoder, Sized, num_outputs
 from ...ppl.errors import GuideError, explain
 from ...ppl.modules import own_rng
+from ..thresholds import HARDLY_VARIES, SCALED_BY
 from .rows import Rows, aligned
 
 ENCODER = "encoder"
@@ -45,7 +46,7 @@ def family_of(guide: Any, target: Any) -> tuple[Amortized, str] | None:
     GuideError
         For a site that is not in a plate, sites of several plates, or latent quantities of a plate without a law.
     """
-    if isinstance(guide, Amortized):
+    if getattr(guide, "encodes", False):
         plates = {s.plates[-1] for s in target.sites if s.plates}
         if len(plates) != 1:
             got = f"plates {sorted(plates)}" if plates else "no latent site in a plate"
@@ -53,19 +54,25 @@ def family_of(guide: Any, target: Any) -> tuple[Amortized, str] | None:
                 explain("er.Amortized", "latent sites in one plate", got, "declare the rows in a plate")
             )
         return guide, plates.pop()
-    if not isinstance(guide, Mapping) or not any(isinstance(family, Amortized) for family in guide.values()):
+    if not isinstance(guide, Mapping):
         return None
-    encoded = {name: family for name, family in guide.items() if isinstance(family, Amortized)}
+    encoded = {name: family for name, family in guide.items() if getattr(family, "encodes", False)}
+    return _of_sites(guide, encoded, target) if encoded else None
+
+
+def _of_sites(guide: Mapping[str, Any], encoded: Mapping[str, Any], target: Any) -> tuple[Amortized, str]:
+    """The encoder of a mapping from sites, and their plate."""
     known = {s.name: s for s in target.sites}
     for name in guide:
         if name not in known:
-            raise GuideError(
-                explain("guide", f"latent sites among {sorted(known)}", repr(name), "correct the name")
-            )
+            words = f"latent sites among {sorted(known)}"
+            raise GuideError(explain("guide", words, repr(name), "correct the name"))
     for name in encoded:
         if not known[name].plates:
-            raise GuideError(explain(f"guide of '{name}'", "a site in a plate, whose rows are encoded", "one in none",
-                                     "declare it in a plate, or leave it out"))  # fmt: skip
+            words = "a site in a plate, whose rows are encoded"
+            raise GuideError(
+                explain(f"guide of '{name}'", words, "one in none", "declare it in a plate, or leave it out")
+            )
     plate = known[next(iter(encoded))].plates[-1]
     local = [s.name for s in target.sites if plate in s.plates]
     left = sorted(set(local) - set(encoded))
@@ -73,15 +80,10 @@ def family_of(guide: Any, target: Any) -> tuple[Amortized, str] | None:
         got = f"none for {left}" if left else "several"
         words = f"one encoder for all latent sites of plate '{plate}' ({', '.join(local)})"
         raise GuideError(explain("guide", words, got, "give each the same er.Amortized"))
-    others = {name: family for name, family in guide.items() if name not in encoded}
-    wrong = [
-        n
-        for n, family in others.items()
-        if family != "mean-field" and getattr(family, "name", "") != "mean-field"
-    ]
-    if wrong:
-        raise GuideError(explain(f"guide of '{wrong[0]}'", "'mean-field' beside an encoder", repr(others[wrong[0]]),
-                                 "leave it out"))  # fmt: skip
+    others = [name for name in guide if name not in encoded]
+    if others:
+        words = f"latent sites of plate '{plate}' alone; the others have independent normals"
+        raise GuideError(explain("guide beside er.Amortized", words, f"{others}", "leave them out"))
     return next(iter(encoded.values())), plate
 
 
@@ -180,12 +182,8 @@ def _input(target: Any, rows: Rows, label: str, scaled: bool) -> tuple[tuple[Any
     centre = np.where(lost, 0.0, flat).sum(0) / known
     sd = np.sqrt(np.where(lost, 0.0, (flat - centre) ** 2).sum(0) / known)
     # what hardly varies in these rows is not blown up where it does
-    floor = 0.1 * np.median(sd[sd > 0]) if (sd > 0).any() else 1.0
+    floor = HARDLY_VARIES * np.median(sd[sd > 0]) if (sd > 0).any() else 1.0
     return (centre.astype(dtype), np.maximum(sd, floor).astype(dtype), 0), gaps
-
-
-SCALED_BY = 10_000
-"""Rows by which the inputs of an encoder are scaled."""
 
 
 def default_plate(target: Any) -> str | None:

@@ -95,6 +95,9 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
     _check(record, kernel, num_chains, num_draws, max_seconds, seed)
     begin, watch = time.perf_counter(), Watch(max_seconds, progress)
     outcome = outcome or record.outcome or _remembered(record)
+    if record.settings.get("rows"):  # each quantity speaks for itself from here on
+        record = replace(record, settings={**record.settings, "rows": None, "condemned": None})
+        outcome = replace(outcome, objection=None)
     rng = np.random.default_rng([record.seed if seed is None else seed, 31])
     chains = begun(record.target, outcome, kernel)
     chains.superchains = SUPERCHAINS if num_chains >= FEW_CHAINS else 0
