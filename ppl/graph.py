@@ -221,9 +221,10 @@ class ModelGraph:
             network.add_nodes_from(dict.fromkeys(label for label, _ in self.data), role="data")
             links = {**self.data, **links}
         if show_learned:
-            for (name, _), link in self.learned.items():
+            shown = {(_apart(name, self.nodes), child): link for (name, child), link in self.learned.items()}
+            for (name, _), link in shown.items():
                 network.add_node(name, role=link["role"])
-            links = {**self.learned, **links}
+            links = {**shown, **links}
         for name, attributes in self.nodes.items():
             network.add_node(name, **attributes)
         for (parent, child), attributes in links.items():
@@ -374,6 +375,11 @@ def _links(site, parts, kind: str) -> dict[str, dict[str, Any]]:
                 continue
             _add(found.setdefault(source, _nothing()), part, how)
     return found
+
+
+def _apart(name: str, nodes: Mapping[str, Any]) -> str:
+    """The name of a network, told from that of a site."""
+    return f"{name} ()" if name in nodes else name
 
 
 def _nothing() -> dict[str, Any]:

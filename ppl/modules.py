@@ -230,9 +230,11 @@ def _initial(what: str, init: Any) -> Any:
     if hasattr(init, "aval") or hasattr(init, "requires_grad"):
         return math.like(init, init)
     try:
+        if init is None:
+            raise TypeError
         value = np.asarray(init, np.float64)
     except (TypeError, ValueError):
-        got = f"{type(init).__name__}"
+        got = "None" if init is None else type(init).__name__
         remedy = "pass the numbers it begins with"
         raise DataError(explain(what, "an initial value: a number or an array", got, remedy)) from None
     lost = int((~np.isfinite(value)).sum())

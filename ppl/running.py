@@ -81,14 +81,14 @@ class Node:
         return value if self.scale is None else self.scale * value
 
 
-def _check_new(what: str, name: str, known: Mapping[str, Any]) -> None:
+def _check_new(what: str, name: str, known: Mapping[str, Any], other: str = "") -> None:
     if name in known:
         raise DuplicateSiteError(
             explain(
                 f"{what} '{name}'",
                 "a name used once",
-                f"a second {what} of the same name",
-                "rename one, or use the first again",
+                f"{other or f'a second {what}'} of the same name",
+                "rename one of the two" if other else "rename one, or use the first again",
             )
         )
 
@@ -125,6 +125,7 @@ class Record:
             If the name is taken.
         """
         _check_new("learned array", name, self.weights)
+        _check_new("learned array", name, self.nodes, "a site")
         self.weights[name] = value
 
     def declare(self, name: str, network: Any) -> None:
@@ -162,6 +163,7 @@ class Record:
                     "rename one of the two",
                 )
             )
+        _check_new("site", node.name, self.weights, "a learned array")
         for plate, dim, _ in node.plates:
             if plate in extra:
                 own = extra[plate]

@@ -128,8 +128,8 @@ def _back(state: One, where: Mapping[int, int | Via | None]) -> One | None:
     """What axes that were made one see where that one is parted into them again."""
     target = where.get(state.axes[0]) if len(state.axes) == 1 and state.axes[0] is not None else None
     match state.mark.key:
-        case (before, ((_, 1, ("reshape", apart, together, k)),)) if isinstance(target, Via):
-            if target.key[:3] == ("reshape", together, apart):
+        case (before, ((_, 1, ("reshape", apart, together, int(k))),)) if isinstance(target, Via):
+            if isinstance(target.key, tuple) and target.key[:3] == ("reshape", together, apart):
                 return One((target.axes[k],), Mark(before, state.mark.labels))
     return None
 

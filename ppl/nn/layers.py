@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 """By the names that a network takes."""
 
 
-def glorot(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+def glorot(rng: np.random.Generator, shape: tuple[int, ...], fan_in: float, fan_out: float) -> np.ndarray:
     """Initial weights: uniform, so that a layer keeps the variance of what goes through it."""
     edge = np.sqrt(6.0 / (fan_in + fan_out))
     return rng.uniform(-edge, edge, shape)

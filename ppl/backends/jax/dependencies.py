@@ -30,7 +30,10 @@ class Single(Run):
 
         def call(values, arrays):
             given = dict(zip(at, arrays, strict=True))
-            return fn(values, *tree.unflatten([given.get(i, leaf) for i, leaf in enumerate(leaves)]))
+            return fn(
+                values,
+                *jax.tree_util.tree_unflatten(tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)]),
+            )
 
         return named(name, call)(values, [leaves[i] for i in at])
 

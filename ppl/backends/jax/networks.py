@@ -61,17 +61,16 @@ class Equinox:
             jax.tree_util.tree_unflatten(self.tree, [arrays[key] for key in self.initial]), self.static
         )
         lead = np.broadcast_shapes(*(np.shape(x)[:-1] for x in inputs))
-        inputs = [jnp.broadcast_to(x, (*lead, *np.shape(x)[-1:])) for x in inputs]
+        rows = [jnp.broadcast_to(x, (*lead, *np.shape(x)[-1:])) for x in inputs]
         for _ in lead:
             net = jax.vmap(net)
-        return net(*inputs)
+        return net(*rows)
 
 
 def _equinox(name, net):
     import equinox as eqx
 
-    parts = jax.tree_util.tree_leaves(net, is_leaf=lambda x: isinstance(x, eqx.Module) and x is not net)
-    _check(name, [net, *_below(parts, eqx.Module)])
+    _check(name, [net, *_below(_parts(net, eqx.Module), eqx.Module)])
     params, static = eqx.partition(net, eqx.is_inexact_array)
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     initial = _numbers(
@@ -85,10 +84,13 @@ def _below(parts, kind):
     for part in parts:
         if isinstance(part, kind):
             yield part
-            within = jax.tree_util.tree_leaves(
-                part, is_leaf=lambda x, own=part: isinstance(x, kind) and x is not own
-            )
+            within = _parts(part, kind)
             yield from _below([x for x in within if x is not part], kind)
+
+
+def _parts(net, kind) -> list[Any]:
+    """The modules that a module holds itself, and its other leaves."""
+    return jax.tree_util.tree_leaves(net, is_leaf=lambda x: isinstance(x, kind) and x is not net)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +122,9 @@ class Flax:
         known = dict(nnx.to_flat_state(self.params))
         params = nnx.from_flat_state({path: value.replace(flat[path]) for path, value in known.items()})
         net = nnx.merge(self.graph, params, self.rest, copy=True)
-        before = _leaves(nnx.split(net, nnx.Param, ...)[2])
+        before = _leaves(nnx.state(net, nnx.Not(nnx.Param)))
         out = net(*map(jnp.asarray, inputs))
-        after = _leaves(nnx.split(net, nnx.Param, ...)[2])
+        after = _leaves(nnx.state(net, nnx.Not(nnx.Param)))
         changed = [key for key in after if key not in before or after[key] is not before[key]]
         if changed:
             raise impure(self.name, f"one that changes its state '{changed[0]}'", ALLOWED_WHEN_STILL)
@@ -138,7 +140,8 @@ def _flax(name, net):
     from flax import nnx
 
     _check(name, [part for _, part in nnx.iter_graph(net)])
-    graph, params, rest = nnx.split(net, nnx.Param, ...)
+    graph, *states = nnx.split(net, nnx.Param, ...)
+    params, rest = states
     flat = dict(nnx.to_flat_state(params))
     initial = _numbers(name, {".".join(map(str, path)): value.get_value() for path, value in flat.items()})
     return Flax(name, initial, graph, params, rest, tuple(flat))
