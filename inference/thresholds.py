@@ -620,3 +620,14 @@ HELD_SHARE, MOST_BATCH, HELD_BYTES = 0.1, 256, 2**31
 """Share of rows that are held out, rows of a batch at the most, and bytes of data that lie where the target computes."""
 SCALED_BY, HARDLY_VARIES = 10_000, 0.1
 """Rows by which the inputs of an encoder are scaled, and the share of the usual sd that the sd of each is taken for at the least."""
+ACTIVE_VARIANCE, ACTIVE_NATS = 0.01, 0.01
+"""Variance of the means of a unit above which it is active (Burda et al. 2016), and divergence below which it has collapsed."""
+SANDWICH, SANDWICHED = 0.1, 100
+"""Nats between bounds of a log probability from both sides up to which it is trusted, on so many simulated rows."""
+MOST_AT_ONCE = 256
+"""Rows whose neighbours are looked for at once."""
+MEAN_DRAWS = 1000
+"""Draws of a row whose outcomes are averaged."""
+ROW_ROUNDS, ROW_EACH, LEAST_ROW_SIZE, LEAST_EFFECTIVE = 2, 16, 1143, 100
+"""Rounds in which other draws are tried for rows whose weights fall short, draws of a call of theirs, effective draws up to which
+they do (those that the 5% quantile's promise takes), and those by which the moments of a row's draws are taken."""

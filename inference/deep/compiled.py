@@ -267,6 +267,52 @@ class Compiled:
 
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
 
+    def at(self) -> Any:
+        """``fn({}, inputs, constants)``: log density of rows and of their laws at given coordinates ``z``, ``(K, n, u)`` a block."""
+
+        def step(state, given, constants):
+            params = constants["params"]
+            data, seen = self._data(given, constants)
+            law = self._law(params, seen, constants)
+            shared, _ = self._shared(params, m.zeros((np.shape(given["z"])[0], self.rows.num_shared)))
+            terms = self._terms(given["z"], shared, data, params)
+            prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
+            joint = terms["likelihood"] + terms["other"] + prior
+            return state, {"joint": joint, "log_q": log_prob(law, given["z"])}
+
+        return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
+
+    def decoded(self) -> Any:
+        """``fn({}, inputs, constants)``: means of outcomes at given coordinates ``z``, ``(K, n, u)`` a block."""
+
+        def step(state, given, constants):
+            params = constants["params"]
+            data, _ = self._data(given, constants)
+            shared, _ = self._shared(params, m.zeros((np.shape(given["z"])[0], self.rows.num_shared)))
+            whole = self.rows.joined(given["z"], shared)
+            return state, self._loops.mapped(lambda one: self._density.means(one, data, params["weights"]))(
+                whole
+            )
+
+        return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
+
+    def divergences(self, num_draws: int = 32) -> Any:
+        """``fn({}, inputs, constants)``: divergence of each coordinate of rows from its prior, ``kl`` of shape ``(n, u)`` a block."""
+        rows = self.rows
+        shape = (num_draws, rows.size * rows.num_units + rows.num_shared)
+
+        def step(state, given, constants):
+            params = constants["params"]
+            data, seen = self._data(given, constants)
+            law = self._law(params, seen, constants)
+            eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
+            shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
+            z = placed(law, eps)
+            terms = self._terms(z, shared, data, params)
+            return state, {"kl": m.mean(self._unit_kl(terms, law, z), axis=0)}
+
+        return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
+
     def encoded(self) -> Any:
         """``fn({}, inputs, constants)``: the laws of rows, ``mean``, ``log_sd`` and, of dense ones, ``lower``."""
 

@@ -7,7 +7,7 @@ References
 ----------
 Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25. Clopper & Pearson (1934), The use of confidence or
 fiducial limits illustrated in the case of the binomial, Biometrika 26. Cremer, Li & Duvenaud (2018), Inference suboptimality in
-variational autoencoders, ICML.
+variational autoencoders, ICML. Cappé et al. (2004), Population Monte Carlo, Journal of Computational and Graphical Statistics 13.
 """
 
 from __future__ import annotations
@@ -21,9 +21,22 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import beta
 
+from ...guides.transport import standard_normal, student_t
 from ..evidence.estimates import Estimates
 from ..evidence.psis import tail_indices
-from ..thresholds import PROBABILITIES, ROW_BLOCK, ROW_DRAWS, ROW_WIDE, STRETCH
+from ..thresholds import (
+    KHAT_TRUSTED,
+    LEAST_EFFECTIVE,
+    LEAST_ROW_SIZE,
+    PROBABILITIES,
+    ROW_BLOCK,
+    ROW_DRAWS,
+    ROW_EACH,
+    ROW_ROUNDS,
+    ROW_WIDE,
+    STRETCH,
+    TAIL_DF,
+)
 from .compiled import Compiled
 
 
@@ -38,20 +51,22 @@ class Weighed:
         Draws of the rows' unconstrained coordinates.
     log_weights : numpy.ndarray, shape (R, K)
         Of the joint density over that of the draws.
-    likelihood : numpy.ndarray, shape (R, K)
-        Log likelihood at the draws.
-    log_ratio : numpy.ndarray, shape (R, K)
-        Joint density over that of the encoder's own law.
-    from_guide : numpy.ndarray of bool, shape (K,)
+    log_ratio : numpy.ndarray, shape (R, K')
+        Joint density over that of the encoder's own law, at draws of it and of a wider one.
+    from_guide : numpy.ndarray of bool, shape (K',)
         Which draws are of that law.
     """
 
     rows: np.ndarray
     z: np.ndarray
     log_weights: np.ndarray
-    likelihood: np.ndarray
     log_ratio: np.ndarray
     from_guide: np.ndarray
+
+    @property
+    def short(self) -> np.ndarray:
+        """Rows whose weights leave something to be wished."""
+        return (self.khat >= KHAT_TRUSTED) | (self.size < LEAST_ROW_SIZE)
 
     @property
     def weights(self) -> np.ndarray:
@@ -179,9 +194,63 @@ def weighed(
         log_weights = joint - found["log_q"]
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         from_guide = np.tile(np.arange(each) < half, calls)
-        yield Weighed(
-            some, found["z"], log_weights, found["likelihood"], joint - found["log_own"], from_guide
-        )
+        made = Weighed(some, found["z"], log_weights, joint - found["log_own"], from_guide)
+        for number in range(ROW_ROUNDS if num_draws > LEAST_ROW_SIZE else 0):
+            if not made.short.any():
+                break
+            made = _nearer(compiled, constants, made, data, np.random.default_rng([seed, 71, start, number]))
+        yield made
+
+
+def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, data, rng) -> Weighed:
+    """With other draws of the rows whose weights leave something to be wished, where these are better: of a Gaussian with the
+    moments of the weighted draws, half of them of its Student t (Cappé et al. 2004)."""
+    size, at = compiled.rows.size, np.flatnonzero(some.short)
+    z, calls = some.z[at], len(some.z[0]) // ROW_EACH
+    count = calls * ROW_EACH
+    weights = _tempered(some.log_weights[at], max(LEAST_EFFECTIVE, 8 * z.shape[2]))
+    mean = np.einsum("rk,rku->ru", weights, z)
+    centred = z - mean[:, None]
+    covariance = np.einsum("rku,rkv->ruv", weights[:, :, None] * centred, centred)
+    floor = 1e-8 * np.trace(covariance, axis1=1, axis2=2)[:, None, None] + 1e-12
+    root = np.linalg.cholesky(covariance + floor * np.eye(z.shape[2]))
+    eps = rng.standard_normal((len(at), count, z.shape[2]))
+    eps[:, count // 2 :] *= np.sqrt(TAIL_DF / rng.chisquare(TAIL_DF, (len(at), count - count // 2, 1)))
+    other = mean[:, None] + np.einsum("ruv,rkv->rku", root, eps)
+    log_q = np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0)
+    log_q = log_q - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)[:, None]
+    placed = np.resize(np.arange(len(at)), size)
+    own = np.moveaxis(other[placed].reshape(size, calls, ROW_EACH, -1), 0, 2).astype(
+        compiled.rows.small.dtype
+    )
+    given = compiled.batches(np.broadcast_to(some.rows[at][placed], (calls, size)), data)
+    with compiled.rows.small.room():
+        _, found = compiled.at()({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
+    log_weights = _by_row(np.asarray(found["joint"], np.float64), len(at)) - log_q
+    log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    new = Weighed(some.rows[at], other, log_weights, some.log_ratio[at], some.from_guide)
+    old = Weighed(some.rows[at], z, some.log_weights[at], some.log_ratio[at], some.from_guide)
+    better = (new.khat < np.maximum(old.khat, KHAT_TRUSTED)) & (new.size > old.size)
+    z, log_weights = some.z[:, :count].copy(), some.log_weights[:, :count].copy()
+    z[at[better]], log_weights[at[better]] = other[better], new.log_weights[better]
+    return Weighed(some.rows, z, log_weights, some.log_ratio, some.from_guide)
+
+
+def _tempered(log_weights: np.ndarray, least: float) -> np.ndarray:
+    """Normalised weights of rows, to a power at which each has at least so many effective draws."""
+    known = np.where(np.isfinite(log_weights), log_weights, -1e300)
+    low, high = np.zeros(len(known)), np.ones(len(known))
+    for _ in range(20):
+        power = 0.5 * (low + high)
+        enough = _size(power, known) >= least
+        low, high = np.where(enough, power, low), np.where(enough, high, power)
+    power = np.where(_size(np.ones(len(low)), known) >= least, 1.0, low)[:, None]
+    return np.exp(power * known - logsumexp(power * known, axis=1, keepdims=True))
+
+
+def _size(power: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
+    scaled = power[:, None] * log_weights
+    return np.exp(2 * logsumexp(scaled, axis=1) - logsumexp(2 * scaled, axis=1))
 
 
 def _by_row(value: np.ndarray, count: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from ..run.watch import Watch
 from ..thresholds import HELD_BYTES, HELD_SHARE, MOST_BATCH, ROW_DRAWS
 from .compiled import Compiled
 from .judged import RowJudge, RowsSeen, seen
+from .latent import recorded
 from .objectives import Elbo
 from .setup import Setup, default_plate, family_of, set_up
 from .training import Trained, Training
@@ -206,12 +207,16 @@ def fit_rows(
         "rows": {"plate": asked.plate, "verdict": judge.plate[0], "reason": judge.plate[1]},
     }
     record = conclude(asked.program, learned, outcome, findings, cost, settings, judge.judged)
-    return with_encoder(record, trained, own, rows)
+    return with_encoder(record, setup, asked.family, trained, own, rows)
 
 
-def with_encoder(record: Record, trained: Trained, own: Mapping[str, Any], rows: RowsSeen) -> Record:
+def with_encoder(
+    record: Record, setup: Setup, family: Amortized, trained: Trained, own: Mapping[str, Any], rows: RowsSeen
+) -> Record:
     """The record with what the encoder of its rows needs again."""
-    params = {**record.params, **{f"encoder/{k}": v for k, v in own.items()}}
+    settings, arrays = recorded(setup, family)
+    shared = {f"shared:{k}": v for k, v in trained.params["guide"].items()}
+    params = {**record.params, **arrays, **shared, **{f"encoder:{k}": v for k, v in own.items()}}
     fit_record = {
         **record.fit_record,
         "bounds": trained.bounds,
@@ -221,7 +226,9 @@ def with_encoder(record: Record, trained: Trained, own: Mapping[str, Any], rows:
         "row_bound": rows.bound,
         "held_out": trained.held,
     }
-    return replace(record, params=params, fit_record=fit_record)
+    return replace(
+        record, params=params, fit_record=fit_record, settings={**record.settings, "encoder": settings}
+    )
 
 
 def _trained(training: Training, kept: Checkpoint) -> Trained:

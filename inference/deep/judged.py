@@ -14,7 +14,7 @@ from ...ppl.interrupts import came
 from ..evidence.coordinates import named
 from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
-from ..evidence.verdicts import Evidence, Verdicts, judge, tail_shapes
+from ..evidence.verdicts import ORDER, Evidence, Verdicts, judge, tail_shapes
 from ..thresholds import (
     AUDITED,
     FEWEST_KEPT,
@@ -170,18 +170,11 @@ class RowJudge:
         inefficiency = np.where(row >= 0, 1 + len(values) / size[np.maximum(row, 0)], 1.0)
         found = estimate(values, None, np.broadcast_to(inefficiency, (4, len(inefficiency))))
         found = self._by_weights(found, row, unit, weighed_rows)
-        count = values.shape[1]
-        zero = np.zeros(count)
         with np.errstate(all="ignore"):
             shape = tail_shapes(values)
         khat = np.where(row >= 0, seen.khat[np.maximum(row, 0)], 0.0)
         alone = np.where(row >= 0, ~weighed_rows[np.maximum(row, 0)], True)
-        evidence = Evidence(
-            khat=np.where(alone, 0.0, khat),
-            location=zero, scale=zero, drift=zero, moved=np.full(count, np.inf), missed=zero,
-            obstructed=zero, shape=shape, squares=zero, objection=None, unequal=zero, symmetry=[""] * count,
-            rhat=zero,
-        )  # fmt: skip
+        evidence = _evidence(np.where(alone, 0.0, khat), shape)
         made = judge(found, evidence)
         verdicts = [v if v is None else (v if not a else worse(v, verdict if r >= 0 else "untrusted"))
                     for v, a, r in zip(made.verdict, alone, row, strict=True)]  # fmt: skip
@@ -243,17 +236,8 @@ class RowJudge:
 
     def _fine(self) -> np.ndarray:
         """Whether the numbers that are shown of each weighed row can be trusted."""
-        seen, num = self.seen, len(self.seen.rows)
-        zero, count = np.zeros(len(seen.estimates.mean)), len(seen.estimates.mean)
-        khat = np.repeat(seen.khat[seen.rows], count // num)
-        evidence = Evidence(
-            khat=khat, location=zero, scale=zero, drift=zero, moved=np.full(count, np.inf), missed=zero,
-            obstructed=zero, shape=zero, squares=zero, objection=None, unequal=zero, symmetry=[""] * count,
-            rhat=zero,
-        )  # fmt: skip
-        verdicts = judge(seen.estimates, evidence).verdict
-        fine = np.array([v in ("trusted", None) for v in verdicts]).reshape(num, -1).all(1)
-        return fine if seen.whole else fine & seen.good[seen.rows]
+        fine = verdicts_of_rows(self.seen.estimates, self.seen.khat[self.seen.rows]) == "trusted"
+        return fine if self.seen.whole else fine & self.seen.good[self.seen.rows]
 
     def findings(self) -> list[Finding]:
         """What was seen of the rows."""
@@ -271,7 +255,24 @@ class RowJudge:
         ]  # fmt: skip
 
 
+def verdicts_of_rows(estimates: Estimates, khat: np.ndarray) -> np.ndarray:
+    """The worst verdict of the coordinates of each row, shape ``(R,)``, given their estimates in the order of rows."""
+    own = judge(estimates, _evidence(np.repeat(khat, len(estimates.mean) // len(khat)))).verdict
+    order = np.array([ORDER.index("trusted" if v is None else v) for v in own])
+    return np.array(ORDER)[order.reshape(len(khat), -1).max(1)]
+
+
+def _evidence(khat: np.ndarray, shape: np.ndarray | None = None) -> Evidence:
+    """What is known of quantities of which weights alone speak."""
+    count = len(khat)
+    zero = np.zeros(count)
+    return Evidence(
+        khat=khat, location=zero, scale=zero, drift=zero, moved=np.full(count, np.inf), missed=zero,
+        obstructed=zero, shape=zero if shape is None else shape, squares=zero, objection=None, unequal=zero,
+        symmetry=[""] * count, rhat=zero,
+    )  # fmt: skip
+
+
 def worse(one: str, other: str) -> str:
     """The worse of two verdicts."""
-    order = ("trusted", "caution", "untrusted")
-    return max(one, other, key=order.index)
+    return max(one, other, key=ORDER.index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +87,10 @@ def _of_sites(guide: Mapping[str, Any], encoded: Mapping[str, Any], target: Any)
     return next(iter(encoded.values())), plate
 
 
-def set_up(family: Amortized, plate: str, target: Any, size: int, seed: int) -> Setup:
-    """Rows and their encoder.
+def set_up(
+    family: Amortized, plate: str, target: Any, size: int, seed: int, known_gaps: Sequence[str] | None = None
+) -> Setup:
+    """Rows and their encoder; `known_gaps` says which inputs lacked numbers when it was fitted.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def set_up(family: Amortized, plate: str, target: Any, size: int, seed: int) -> 
     inputs, gaps = {}, set()
     for label in sees:
         inputs[label], lost = _input(target, rows, label, scaled=own)
-        if lost:
+        if lost if known_gaps is None else label in known_gaps:
             gaps.add(label)
     width = {label: codes or _width(rows, label) for label, (_, _, codes) in inputs.items()}
     num_in, num_gaps = sum(width.values()), sum(width[label] for label in gaps)

@@ -13,6 +13,8 @@ from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, NUM_PRIO
 from .record import Record
 
 ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
+ROWS = ("row_khat", "row_size", "row_evidence", "row_bound")
+"""What is known of each row that has an encoder."""
 STEPS = ("elbo", "gradient_norm", "not_finite", "restart")
 FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd", "rhat")
 _kinds: list = []
@@ -100,9 +102,12 @@ def _at_once(record: Record) -> dict:
     if stats:
         groups["sample_stats"] = dataset({k: chained(record, v) for k, v in stats.items()}, {}, {})
     groups["fit"] = dataset(
-        {k: np.asarray(found[k]) for k in FIT if k in found},
+        {k: np.asarray(found[k]) for k in (*FIT, *ROWS, "bounds", "held_out") if k in found},
         {
             **dict.fromkeys(STEPS, ("step",)),
+            **dict.fromkeys(ROWS, ("encoded_row",)),
+            "bounds": ("look", "seen"),
+            "held_out": ("held",),
             "log_weights": ("pool",),
             "guide_mean": ("quantity",),
             "guide_sd": ("quantity",),

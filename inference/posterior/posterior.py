@@ -13,6 +13,7 @@ from ...ppl.backends import load
 from ...ppl.errors import InferenceError, explain
 from ...ppl.fingerprints import looked_at_once
 from ...ppl.tree import dataset
+from ..deep.latent import Latent
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.pool import draw_pool
@@ -86,6 +87,24 @@ class Posterior:
     def weights(self) -> Mapping[str, np.ndarray]:
         """Learned arrays of the model, by name."""
         return self._record.weights
+
+    @property
+    def learned(self) -> Mapping[str, np.ndarray]:
+        """Fitted arrays of the model, those of its networks among them, by name: points without a verdict."""
+        return self._record.weights
+
+    @property
+    def latent(self) -> Any:
+        """Encoder and decoder of rows, and what they are for, see `elboroom.inference.deep.latent.Latent`.
+
+        Raises
+        ------
+        InferenceError
+            Where the rows have no encoder, or the posterior was loaded without a program.
+        """
+        if "latent" not in self._requested:
+            self._requested["latent"] = Latent.of(self._record)
+        return self._requested["latent"]
 
     @property
     def law(self) -> str:
