@@ -17,7 +17,7 @@ import numpy as np
 from ..ppl import math as m
 from ..ppl.errors import GuideError, ShapeError, explain
 from ..ppl.nn import MLP
-from .thresholds import ENCODER_UNITS, LEAST_ENCODER, MOST_ENCODER
+from .thresholds import ENCODER_UNITS, FARTHEST, LEAST_ENCODER, LOG_SDS, MOST_ENCODER
 
 DENSE = {"mean-field": False, "full-rank": True}
 """Laws of a row that an encoder can lead to, and whether they have a covariance."""
@@ -134,6 +134,10 @@ class Encoder:
         See `Amortized`.
     masks : bool
         Whether it sees which numbers are missing, beside zeros in their place.
+    gaps : frozenset of str
+        Arguments in which numbers may be missing.
+    scaled : bool
+        Whether inputs are scaled, and no farther out than the network was made for.
     """
 
     network: Any
@@ -144,6 +148,7 @@ class Encoder:
     within: str = "mean-field"
     masks: bool = False
     gaps: frozenset[str] = field(default_factory=frozenset)
+    scaled: bool = False
 
     def law(self, weights: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Means ``(n, u)``, log sds ``(n, u)`` and unit lower triangles ``(n, u, u)`` or None, of rows.
@@ -162,7 +167,7 @@ class Encoder:
             )
             raise ShapeError(explain(f"encoder '{self.prefix}'", words, f"shape {tuple(np.shape(found))}",
                                      f"let its last layer make {wanted}"))  # fmt: skip
-        mean, log_sd = found[:, :units], found[:, units : 2 * units]
+        mean, log_sd = found[:, :units], m.clip(found[:, units : 2 * units], *LOG_SDS)
         if not DENSE[self.within]:
             return mean, log_sd, None
         rows, columns = np.tril_indices(units, -1)
@@ -174,6 +179,7 @@ class Encoder:
     def seen(self, data: Mapping[str, Any]) -> Any:
         """What goes into the network, shape ``(n, num_inputs)``."""
         parts, absent = [], []
+        scaled = self.scaled  # of a network of one's own nothing is changed
         for label, (centre, scale, codes) in self.inputs.items():
             x = data[label]
             if codes:
@@ -181,7 +187,11 @@ class Encoder:
                 continue
             flat = m.reshape(x, (np.shape(x)[0], -1))
             lost = m.isnan(flat) if label in self.gaps else None
-            flat = (m.like(flat, centre) - centre) / scale
+            flat = (
+                m.clip((m.like(flat, centre) - centre) / scale, -FARTHEST, FARTHEST)
+                if scaled
+                else m.like(flat, centre)
+            )
             if lost is not None:
                 flat = m.where(lost, 0.0, flat)
                 absent.append(m.like(m.where(lost, 1.0, 0.0), flat))

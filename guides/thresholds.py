@@ -54,3 +54,6 @@ RESOLVED, RESOLVED_SINGLE = 1e-4, 1e-2
 # -- encoders --------------------------------------------------------------------------------------------
 LEAST_ENCODER, MOST_ENCODER, ENCODER_UNITS = 32, 512, 4
 """Units of a layer of an encoder that is sized from the model, at the least and at the most, and for each number it makes."""
+FARTHEST, LOG_SDS = 10.0, (-12.0, 6.0)
+"""Sds beyond which inputs of such an encoder count as that far out, and log sds that an encoder can lead to: what hardly varies
+among the rows may lie a hundred sds out in others, and one overflow ends a training."""

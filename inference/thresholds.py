@@ -631,3 +631,8 @@ MEAN_DRAWS = 1000
 ROW_ROUNDS, ROW_EACH, LEAST_ROW_SIZE, LEAST_EFFECTIVE = 2, 16, 1143, 100
 """Rounds in which other draws are tried for rows whose weights fall short, draws of a call of theirs, effective draws up to which
 they do (those that the 5% quantile's promise takes), and those by which the moments of a row's draws are taken."""
+UNIT_DRAWS, MOST_WEIGHED = 32, 64
+"""Draws of a row for the divergence of each unit, and rows that are weighed at once."""
+DEEP_LOST, DEEP_RESTARTS, RATE_CUT = 0.5, 3, 4.0
+"""Share of steps without a finite gradient from which on training goes back to its best arrays, how often, and to what part of
+the rate."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...guides.amortized import Encoder, log_prob, placed
 from ...ppl import math as m
-from ..thresholds import CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY
+from ..thresholds import CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
 from .objectives import Elbo
 from .rows import Rows, gathered, in_front
 
@@ -267,6 +267,7 @@ class Compiled:
 
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
 
+    @cached_property
     def at(self) -> Any:
         """``fn({}, inputs, constants)``: log density of rows and of their laws at given coordinates ``z``, ``(K, n, u)`` a block."""
 
@@ -282,6 +283,7 @@ class Compiled:
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
 
+    @cached_property
     def decoded(self) -> Any:
         """``fn({}, inputs, constants)``: means of outcomes at given coordinates ``z``, ``(K, n, u)`` a block."""
 
@@ -296,10 +298,11 @@ class Compiled:
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
 
-    def divergences(self, num_draws: int = 32) -> Any:
+    @cached_property
+    def divergences(self) -> Any:
         """``fn({}, inputs, constants)``: divergence of each coordinate of rows from its prior, ``kl`` of shape ``(n, u)`` a block."""
         rows = self.rows
-        shape = (num_draws, rows.size * rows.num_units + rows.num_shared)
+        shape = (UNIT_DRAWS, rows.size * rows.num_units + rows.num_shared)
 
         def step(state, given, constants):
             params = constants["params"]
@@ -313,6 +316,7 @@ class Compiled:
 
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
 
+    @cached_property
     def encoded(self) -> Any:
         """``fn({}, inputs, constants)``: the laws of rows, ``mean``, ``log_sd`` and, of dense ones, ``lower``."""
 

@@ -41,6 +41,43 @@ from .compiled import Compiled
 
 
 @dataclass(frozen=True, eq=False)
+class Proposals:
+    """What the draws of rows are of: a Gaussian each, and beside it as many of a wider one, or of its Student t.
+
+    Attributes
+    ----------
+    mean : numpy.ndarray, shape (R, u)
+    root : numpy.ndarray, shape (R, u, u)
+        Lower triangular.
+    wide : numpy.ndarray, shape (R,)
+        How much wider the others are; 0 for the Student t.
+    """
+
+    mean: np.ndarray
+    root: np.ndarray
+    wide: np.ndarray
+
+    def log_prob(self, z: np.ndarray) -> np.ndarray:
+        """Log density of a point of each row ``(R, u)``, shape ``(R,)``."""
+        eps = np.linalg.solve(self.root, (z - self.mean)[:, :, None])[:, :, 0]
+        wide = np.where(self.wide > 0, self.wide, 1.0)
+        far = standard_normal(eps / wide[:, None]) - eps.shape[1] * np.log(wide)
+        far = np.where(self.wide > 0, far, student_t(eps, TAIL_DF))
+        scale = np.log(np.diagonal(self.root, axis1=1, axis2=2)).sum(1)
+        return np.logaddexp(standard_normal(eps), far) - np.log(2.0) - scale
+
+    def replaced(self, at: np.ndarray, others: Proposals) -> Proposals:
+        """With those of some rows in place of their own."""
+        mean, root, wide = self.mean.copy(), self.root.copy(), self.wide.copy()
+        mean[at], root[at], wide[at] = others.mean, others.root, others.wide
+        return Proposals(mean, root, wide)
+
+    def of(self, at: np.ndarray) -> Proposals:
+        """Those of some rows."""
+        return Proposals(self.mean[at], self.root[at], self.wide[at])
+
+
+@dataclass(frozen=True, eq=False)
 class Weighed:
     """Weighted draws of some rows.
 
@@ -55,6 +92,8 @@ class Weighed:
         Joint density over that of the encoder's own law, at draws of it and of a wider one.
     from_guide : numpy.ndarray of bool, shape (K',)
         Which draws are of that law.
+    proposals : Proposals
+        What `z` are draws of.
     """
 
     rows: np.ndarray
@@ -62,6 +101,7 @@ class Weighed:
     log_weights: np.ndarray
     log_ratio: np.ndarray
     from_guide: np.ndarray
+    proposals: Proposals
 
     @property
     def short(self) -> np.ndarray:
@@ -194,7 +234,8 @@ def weighed(
         log_weights = joint - found["log_q"]
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         from_guide = np.tile(np.arange(each) < half, calls)
-        made = Weighed(some, found["z"], log_weights, joint - found["log_own"], from_guide)
+        laws = _proposals(compiled, params, some, wide, data)
+        made = Weighed(some, found["z"], log_weights, joint - found["log_own"], from_guide, laws)
         for number in range(ROW_ROUNDS if num_draws > LEAST_ROW_SIZE else 0):
             if not made.short.any():
                 break
@@ -211,12 +252,12 @@ def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, dat
     weights = _tempered(some.log_weights[at], max(LEAST_EFFECTIVE, 8 * z.shape[2]))
     mean = np.einsum("rk,rku->ru", weights, z)
     centred = z - mean[:, None]
-    covariance = np.einsum("rku,rkv->ruv", weights[:, :, None] * centred, centred)
+    covariance = np.matmul(np.swapaxes(weights[:, :, None] * centred, 1, 2), centred)
     floor = 1e-8 * np.trace(covariance, axis1=1, axis2=2)[:, None, None] + 1e-12
     root = np.linalg.cholesky(covariance + floor * np.eye(z.shape[2]))
     eps = rng.standard_normal((len(at), count, z.shape[2]))
     eps[:, count // 2 :] *= np.sqrt(TAIL_DF / rng.chisquare(TAIL_DF, (len(at), count - count // 2, 1)))
-    other = mean[:, None] + np.einsum("ruv,rkv->rku", root, eps)
+    other = mean[:, None] + np.matmul(eps, np.swapaxes(root, 1, 2))
     log_q = np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0)
     log_q = log_q - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)[:, None]
     placed = np.resize(np.arange(len(at)), size)
@@ -225,15 +266,36 @@ def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, dat
     )
     given = compiled.batches(np.broadcast_to(some.rows[at][placed], (calls, size)), data)
     with compiled.rows.small.room():
-        _, found = compiled.at()({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
+        _, found = compiled.at({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
     log_weights = _by_row(np.asarray(found["joint"], np.float64), len(at)) - log_q
     log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-    new = Weighed(some.rows[at], other, log_weights, some.log_ratio[at], some.from_guide)
-    old = Weighed(some.rows[at], z, some.log_weights[at], some.log_ratio[at], some.from_guide)
+    laws = Proposals(mean, root, np.zeros(len(at)))
+    new = Weighed(some.rows[at], other, log_weights, some.log_ratio[at], some.from_guide, laws)
+    old = Weighed(some.rows[at], z, some.log_weights[at], some.log_ratio[at], some.from_guide, laws)
     better = (new.khat < np.maximum(old.khat, KHAT_TRUSTED)) & (new.size > old.size)
     z, log_weights = some.z[:, :count].copy(), some.log_weights[:, :count].copy()
     z[at[better]], log_weights[at[better]] = other[better], new.log_weights[better]
-    return Weighed(some.rows, z, log_weights, some.log_ratio, some.from_guide)
+    laws = some.proposals.replaced(at[better], laws.of(better))
+    return Weighed(some.rows, z, log_weights, some.log_ratio, some.from_guide, laws)
+
+
+def _proposals(
+    compiled: Compiled, params: Mapping[str, Any], rows: np.ndarray, wide: float, data
+) -> Proposals:
+    mean, log_sd, lower = encoded(compiled, params, rows, data)
+    lower = np.eye(mean.shape[1]) if lower is None else lower
+    return Proposals(mean, np.exp(log_sd)[:, :, None] * lower, np.full(len(rows), wide))
+
+
+def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None):
+    """Means and log sds ``(R, u)`` of rows, and unit lower triangles ``(R, u, u)`` or None."""
+    size = compiled.rows.size
+    blocks = np.resize(rows, -(-len(rows) // size) * size).reshape(-1, size)
+    constants = {**compiled.constants, "params": params}
+    given = {"seed": np.zeros(len(blocks), np.int64), **compiled.batches(blocks, data)}
+    _, found = compiled.encoded({}, given, constants)
+    out = {k: np.asarray(v, np.float64).reshape(-1, *v.shape[2:])[: len(rows)] for k, v in found.items()}
+    return out["mean"], out["log_sd"], out.get("lower")
 
 
 def _tempered(log_weights: np.ndarray, least: float) -> np.ndarray:

@@ -22,11 +22,12 @@ from ..posterior.record import Cost, Record
 from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
 from ..run.watch import Watch
-from ..thresholds import HELD_BYTES, HELD_SHARE, MOST_BATCH, ROW_DRAWS
+from ..thresholds import HELD_BYTES, HELD_SHARE, MOST_BATCH, MOST_WEIGHED, ROW_DRAWS
 from .compiled import Compiled
 from .judged import RowJudge, RowsSeen, seen
 from .latent import recorded
 from .objectives import Elbo
+from .rows import Rows
 from .setup import Setup, default_plate, family_of, set_up
 from .training import Trained, Training
 
@@ -192,7 +193,8 @@ def fit_rows(
     params = {group: {k: to_device(v) for k, v in part.items()} for group, part in trained.params.items()}
     start = time.perf_counter()
     with watch.showing("weighing rows"):
-        rows = seen(setup, compiled, trained, params, asked.seed, asked.num_draws)
+        weighing = _weighing(setup, compiled)
+        rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws)
     judge = RowJudge(setup, rows)
     rungs.append(_evidence(judge, rows, time.perf_counter() - start))
     learned = target.at({k: v for k, v in trained.params["weights"].items() if k in target.trace.weights})
@@ -292,6 +294,14 @@ def _outcome(target: Any, rows: RowsSeen, rungs: list[Rung], trained: Trained, j
 
 def _thinned(values: np.ndarray, most: int = 1000) -> np.ndarray:
     return values[:: max(1, len(values) // most)]
+
+
+def _weighing(setup: Setup, compiled: Compiled) -> Compiled:
+    """Functions of fewer rows at once, of each of which there are many draws."""
+    if setup.rows.size <= MOST_WEIGHED:
+        return compiled
+    own = Rows.of(setup.rows.full, setup.rows.plate, MOST_WEIGHED)
+    return Compiled(own, setup.encoder, compiled.held)
 
 
 def _held(setup: Setup) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -19,18 +19,21 @@ from ..thresholds import (
     AUDITED,
     FEWEST_KEPT,
     LARGEST_BLOCK,
+    LOCATION_CAUTION,
     MEAN,
     ROW_DRAWS,
     ROW_WORK,
     ROWS_CAUTION,
     ROWS_TRUSTED,
+    SCALE_CAUTION,
     SD,
 )
 from .compiled import Compiled
-from .evidence import most_wrong, weighed
+from .evidence import encoded, most_wrong, weighed
 from .setup import Setup
 from .training import Trained
 
+TRUSTED, CAUTION, UNTRUSTED = ORDER
 GIVEN = "given the fitted arrays"
 REAL = ("real", "real_vector")
 """Constraints whose values are their coordinates."""
@@ -51,8 +54,9 @@ class RowsSeen:
         Of rows that were weighed; NaN of the others.
     estimates : Estimates
         Of the unconstrained coordinates of the weighed rows, by row.
-    good : numpy.ndarray of bool, shape (rows,)
-        Whether the encoder's own mean and sd of each coordinate are those of the weights; of rows that were weighed.
+    good, fair : numpy.ndarray of bool, shape (rows,)
+        Whether the encoder's own mean and sd of each coordinate are those of the weights, within what *trusted* promises, and
+        within what *caution* does; of rows that were weighed.
     """
 
     law: Affine
@@ -65,6 +69,7 @@ class RowsSeen:
     bound: np.ndarray
     estimates: Estimates
     good: np.ndarray
+    fair: np.ndarray
     raw: Any = field(default=None)
 
     @property
@@ -108,7 +113,7 @@ def seen(
         chosen = np.sort(rng.choice(pool, AUDITED, replace=False))
     parts: list[Estimates] = []
     columns = {name: np.full(total, np.nan) for name in ("khat", "size", "evidence", "evidence_se", "bound")}
-    good, done = np.zeros(total, bool), []
+    good, fair, done = np.zeros(total, bool), np.zeros(total, bool), []
     for some in weighed(compiled, params, chosen, seed):
         found = some.estimates(some.z)
         parts.append(found)
@@ -119,8 +124,8 @@ def seen(
         z[:, some.rows] = np.moveaxis(some.resampled(kept, rng), 1, 0)
         off = np.abs(found.mean - mean[some.rows].ravel()) / found.sd
         ratio = np.abs(sd[some.rows].ravel() / found.sd - 1)
-        fine = (off < MEAN) & (ratio < SD)
-        good[some.rows] = fine.reshape(-1, units).all(1)
+        for held, location, scale in ((good, MEAN, SD), (fair, LOCATION_CAUTION, SCALE_CAUTION)):
+            held[some.rows] = ((off < location) & (ratio < scale)).reshape(-1, units).all(1)
         if came():
             break
     estimates = Estimates(
@@ -129,19 +134,8 @@ def seen(
     draws = own.joined(z, shared + shared_sd * rng.standard_normal((kept, own.num_shared)))
     law = Affine(own.joined(mean[None], shared[None])[0], own.joined(sd[None], shared_sd[None])[0])
     return RowsSeen(
-        law, draws, np.concatenate(done), estimates=estimates, good=good, raw=(mean, sd), **columns
+        law, draws, np.concatenate(done), estimates=estimates, good=good, fair=fair, raw=(mean, sd), **columns
     )
-
-
-def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None):
-    """Means and log sds ``(R, u)`` of rows, and unit lower triangles ``(R, u, u)`` or None."""
-    size = compiled.rows.size
-    blocks = np.resize(rows, -(-len(rows) // size) * size).reshape(-1, size)
-    constants = {**compiled.constants, "params": params}
-    given = {"seed": np.zeros(len(blocks), np.int64), **compiled.batches(blocks, data)}
-    _, found = compiled.encoded()({}, given, constants)
-    out = {k: np.asarray(v, np.float64).reshape(-1, *v.shape[2:])[: len(rows)] for k, v in found.items()}
-    return out["mean"], out["log_sd"], out.get("lower")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +170,7 @@ class RowJudge:
         alone = np.where(row >= 0, ~weighed_rows[np.maximum(row, 0)], True)
         evidence = _evidence(np.where(alone, 0.0, khat), shape)
         made = judge(found, evidence)
-        verdicts = [v if v is None else (v if not a else worse(v, verdict if r >= 0 else "untrusted"))
+        verdicts = [v if v is None else (v if not a else worse(v, verdict if r >= 0 else UNTRUSTED))
                     for v, a, r in zip(made.verdict, alone, row, strict=True)]  # fmt: skip
         reasons = [
             words if v is None else (f"{words}, {GIVEN}" if not a else (reason if r >= 0 else ASCENT))
@@ -220,36 +214,38 @@ class RowJudge:
             units.append(np.reshape(unit, count))
         return np.concatenate(rows), np.concatenate(units)
 
-    @property
+    @cached_property
     def plate(self) -> tuple[str, str]:
         """Verdict of the plate as a whole, and why."""
         seen, num = self.seen, len(self.seen.rows)
-        fine = self._fine()
+        own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows])
+        fine, held = own == TRUSTED, own != UNTRUSTED
         if seen.whole:
-            share = 1 - fine.mean()
+            share = wrong = 1 - fine.mean()
             words = f"{share:.1%} of {num} rows are not trusted"
+            lost = 1 - held.mean()
         else:
-            share = most_wrong(int((~fine).sum()), num)
-            words = f"of {num} audited rows {int((~fine).sum())} are not trusted: up to {share:.1%} of all"
-        verdict = "trusted" if share <= ROWS_TRUSTED else "caution" if share <= ROWS_CAUTION else "untrusted"
+            fine, held = fine & seen.good[seen.rows], held & seen.fair[seen.rows]
+            share, lost = (most_wrong(int((~kept).sum()), num) for kept in (fine, held))
+            wrong = 1 - fine.mean()
+            words = f"the encoder alone is off for {wrong:.0%} of {num} audited rows, by far for {1 - held.mean():.0%}"
+        caution = share <= ROWS_CAUTION or lost <= ROWS_TRUSTED
+        verdict = TRUSTED if share <= ROWS_TRUSTED else CAUTION if caution else UNTRUSTED
         return verdict, f"{words}, {GIVEN}"
-
-    def _fine(self) -> np.ndarray:
-        """Whether the numbers that are shown of each weighed row can be trusted."""
-        fine = verdicts_of_rows(self.seen.estimates, self.seen.khat[self.seen.rows]) == "trusted"
-        return fine if self.seen.whole else fine & self.seen.good[self.seen.rows]
 
     def findings(self) -> list[Finding]:
         """What was seen of the rows."""
         verdict, reason = self.plate
         plate = self.setup.rows.plate
-        worst = "ok" if verdict == "trusted" else verdict
+        worst = "ok" if verdict == TRUSTED else verdict
         seen = self.seen
         gap = float(np.nanmean(seen.evidence - seen.bound))
         size = float(np.nanmedian(seen.size))
         return [
             Finding("rows", plate, None, None, worst, f"{reason[0].upper()}{reason[1:]}; half of them have at least "
                     f"{size:.0f} effective draws of {ROW_DRAWS}."),
+            *([] if seen.whole else [Finding("rows that were not weighed", plate, float(len(seen.khat) - len(seen.rows)), None,
+                    "ok", "Their numbers are the encoder's own: posterior.latent.encode(x) weighs the rows that it is given.")]),
             Finding("gap of the encoder", plate, gap, None, "ok",
                     f"The bound of a row lies {gap:.3f} nats below its log evidence on average, {GIVEN}."),
         ]  # fmt: skip
@@ -258,7 +254,7 @@ class RowJudge:
 def verdicts_of_rows(estimates: Estimates, khat: np.ndarray) -> np.ndarray:
     """The worst verdict of the coordinates of each row, shape ``(R,)``, given their estimates in the order of rows."""
     own = judge(estimates, _evidence(np.repeat(khat, len(estimates.mean) // len(khat)))).verdict
-    order = np.array([ORDER.index("trusted" if v is None else v) for v in own])
+    order = np.array([ORDER.index(TRUSTED if v is None else v) for v in own])
     return np.array(ORDER)[order.reshape(len(khat), -1).max(1)]
 
 

@@ -30,13 +30,14 @@ from ..thresholds import (
     KHAT_TRUSTED,
     MEAN_DRAWS,
     MOST_AT_ONCE,
+    MOST_WEIGHED,
     ROW_DRAWS,
     SANDWICH,
     SANDWICHED,
 )
 from .compiled import Compiled
-from .evidence import Weighed, weighed
-from .judged import encoded, verdicts_of_rows
+from .evidence import Weighed, encoded, weighed
+from .judged import verdicts_of_rows
 from .rows import Rows, check_rows
 from .setup import Setup, set_up
 
@@ -303,7 +304,7 @@ class Latent:
         import xarray as xr
 
         size, dtype = self.setup.rows.size, self.setup.rows.small.dtype
-        function, parts = self.compiled.decoded(), {}
+        function, parts = self.compiled.decoded, {}
         constants = {**self.compiled.constants, "params": self.params}
         for some, given in self._padded(data, len(z)):
             own = np.moveaxis(np.resize(z[some], (size, *z.shape[1:])) if len(some) < size else z[some], 0, 1)
@@ -479,7 +480,7 @@ class Latent:
         xarray.Dataset
             By row ``log_prob`` with its standard error ``se``, ``bound``, the evidence lower bound, ``khat`` and ``verdict``:
             *trusted* where k̂ allows, and a quarter of the draws says the same. The attribute ``sandwich`` is by how much bounds
-            from below and from above are apart on rows that the model simulates, whose coordinates are known exact draws.
+            from below and from above are apart on such rows that the model simulates, whose coordinates are exact draws.
         """
         import xarray as xr
 
@@ -503,7 +504,8 @@ class Latent:
 
     @cached_property
     def sandwich(self) -> float:
-        """Nats between upper and lower bounds of log p(x), on average over rows that the model simulates."""
+        """Nats between upper and lower bounds of log p(x), on average over rows that the model simulates and whose k̂ is that of a
+        row that is trusted."""
         rows = self.setup.rows
         if self._given:  # at what the fitted rows are given
             some = rows.host(np.resize(np.arange(rows.total), SANDWICHED))
@@ -516,18 +518,20 @@ class Latent:
             if site.argument in data:
                 data[site.argument] = np.moveaxis(made[name], 0, rows.along[site.argument])
         z = self._coordinates({name: made[name] for name in rows.names}, data)
-        function, constants = self.compiled.at(), {**self.compiled.constants, "params": self.params}
+        function, constants = self.compiled.at, {**self.compiled.constants, "params": self.params}
         gaps = []
-        for weighed_rows, (some, given) in zip(self.weighed(data, SANDWICHED, 1000), self._padded(data, SANDWICHED),
+        for weighed_rows, (some, given) in zip(self.weighed(data, SANDWICHED), self._padded(data, SANDWICHED),
                                                strict=True):  # fmt: skip
             own = np.resize(z[some], (rows.size, z.shape[1]))[None, None].astype(rows.small.dtype)
             _, found = function({}, {"seed": np.zeros(1, np.int64), "z": own, **given}, constants)
-            exact = (np.asarray(found["joint"]) - np.asarray(found["log_q"]))[0, 0, : len(some)]
-            ratio = weighed_rows.log_ratio[:, weighed_rows.from_guide]
+            exact = np.asarray(found["joint"], np.float64)[0, 0, : len(some)]
+            exact = exact - weighed_rows.proposals.log_prob(z[some])
+            ratio = weighed_rows.log_weights
             low = logsumexp(ratio, axis=1) - np.log(ratio.shape[1])
             high = logsumexp(np.column_stack([ratio[:, 1:], exact]), axis=1) - np.log(ratio.shape[1])
-            gaps.append(high - low)
-        return float(np.concatenate(gaps).mean())
+            gaps.append((high - low)[weighed_rows.khat < KHAT_TRUSTED])
+        known = np.concatenate(gaps)
+        return float(known.mean()) if len(known) else np.inf
 
     def _coordinates(self, values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> np.ndarray:
         """Coordinates ``(rows, u)`` of constrained values of rows."""
@@ -600,7 +604,7 @@ class Latent:
         """
         data, count = self._data(None, "latent.table")
         variance = self._means_of_all.var(0)
-        function, constants = self.compiled.divergences(), {**self.compiled.constants, "params": self.params}
+        function, constants = self.compiled.divergences, {**self.compiled.constants, "params": self.params}
         found = []
         for some, given in self._padded(data, count):
             seeds = np.random.default_rng([self.seed, 70, int(some[0])]).integers(0, 2**31, 1)
@@ -712,7 +716,7 @@ def recorded(setup: Setup, family: Amortized) -> tuple[dict[str, Any], dict[str,
         "module": _described(family.module),
         "within": family.within,
         "sees": list(setup.encoder.inputs),
-        "size": setup.rows.size,
+        "size": min(setup.rows.size, MOST_WEIGHED),
         "gaps": sorted(setup.encoder.gaps),
     }
     arrays = {}

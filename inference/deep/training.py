@@ -21,14 +21,17 @@ import numpy as np
 from ..run.watch import Watch
 from ..thresholds import (
     DEEP_CALL,
+    DEEP_LOST,
     DEEP_PATIENCE,
     DEEP_PILOT_STEPS,
     DEEP_PILOTS,
+    DEEP_RESTARTS,
     DEEP_STEPS_SEEN,
     DEEP_TOLERANCE,
     DEEP_TOLERANCE_SHARE,
     HELD_ROWS,
     MOST_DEEP_STEPS,
+    RATE_CUT,
     RATE_FALL,
 )
 from .compiled import Compiled
@@ -211,7 +214,7 @@ class Course:
         self.training, self.reason = training, None
         self.state: Any = training.begun()
         self.rate, self.num_steps, self.falling, self.stale = 0.0, 0, 0, 0
-        self.mark, self.best, self.at_best = -np.inf, -np.inf, None
+        self.mark, self.best, self.at_best, self.restarts = -np.inf, -np.inf, None, 0
         self.bounds: list[tuple] = []
         self.seen: list[dict[str, np.ndarray]] = []
         self.block_steps = int(np.clip(training.each, DEEP_PILOT_STEPS // 2, DEEP_STEPS_SEEN))
@@ -280,12 +283,23 @@ class Course:
             self.reason = "step limit"
         elif self.falling and self.num_steps >= self.falling + self.length:
             self.reason = "settled"
-        elif seen["bad"].all():
-            self.reason = "no gradient is finite"
+        elif seen["bad"].mean() > DEEP_LOST:
+            self._again()
         elif self.stale >= DEEP_PATIENCE:
             if self.falling:
                 self.reason = "settled"
             self.falling, self.stale = self.falling or self.num_steps, 0
+
+    def _again(self) -> None:
+        """From the best arrays so far, at a smaller rate; the end where that has been tried."""
+        training = self.training
+        self.restarts += 1
+        if self.restarts > DEEP_RESTARTS or self.at_best is None:
+            self.reason = "no gradient is finite"
+            return
+        copy, fresh = training.setup.rows.small.loops.copy, training.begun()
+        self.state = {**fresh, "params": copy(self.at_best), "mean": copy(self.at_best)}
+        self.rate, self.stale = self.rate / RATE_CUT, 0
 
     def _take(self, value: float, params: Any, ended: bool) -> None:
         self.best = value if ended else -np.inf
@@ -317,7 +331,7 @@ class Course:
         out = {f"state/{key}": value for key, value in _flat(host(self.state)).items()}
         if self.at_best is not None:
             out |= {f"best/{key}": value for key, value in _flat(host(self.at_best)).items()}
-        numbers = [self.rate, self.num_steps, self.falling, self.stale, self.best, self.mark]
+        numbers = [self.rate, self.num_steps, self.falling, self.stale, self.restarts, self.best, self.mark]
         out |= {"numbers": np.array(numbers, float), "bounds": np.array(self.bounds, float)}
         return out | {f"seen/{k}": np.concatenate([one[k] for one in self.seen]) for k in self.seen[0]}
 
@@ -337,8 +351,8 @@ class Course:
         self.state = under("state/", like)
         if any(name.startswith("best/") for name in saved):
             self.at_best = under("best/", like["mean"])
-        self.rate, steps, falling, stale, self.best, self.mark = saved["numbers"].tolist()
-        self.num_steps, self.falling, self.stale = int(steps), int(falling), int(stale)
+        self.rate, *counts, self.best, self.mark = saved["numbers"].tolist()
+        self.num_steps, self.falling, self.stale, self.restarts = map(int, counts)
         self.bounds = [tuple(row) for row in saved["bounds"]]
         self.seen = [{k.removeprefix("seen/"): v for k, v in saved.items() if k.startswith("seen/")}]
 

@@ -151,7 +151,7 @@ def test_both_backends_have_the_same_law_and_the_same_terms():
     for backend in BACKENDS:
         target, setup, compiled = untrained(backend)
         params = on_device(target, setup.begin)
-        from elboroom.inference.deep.judged import encoded
+        from elboroom.inference.deep.evidence import encoded
 
         mean, log_sd, _ = encoded(compiled, params, np.arange(400))
         z = np.concatenate([mean.ravel()])[None]
