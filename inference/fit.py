@@ -26,11 +26,13 @@ from .evidence.degenerate import degenerate
 from .evidence.finding import Finding
 from .evidence.outcome import Outcome, twins
 from .ladder import STAGES, Run, State, climb
+from .learning import Learned, learn
 from .mcmc.affordable import refine_where_it_pays
 from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
 from .posterior.make import conclude, with_line
 from .posterior.posterior import Cost, Posterior
+from .posterior.record import SE
 from .run.checkpoint import Checkpoint
 from .run.watch import Watch
 
@@ -168,6 +170,7 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     with interrupts.deferred(answered=True):
         poor = degenerate(program, target.trace, backend)
         try:
+            asked, found_arrays = _learned(asked, watch)
             target, outcome, batches = _climbed(asked, kept, watch, bool(poor), refine in ("always", True))
         finally:
             watch.close()
@@ -179,7 +182,13 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         )
         findings = [*poor, *data_findings(program, target.trace, target), *kept.findings]
         findings += _of_memory(kept, batches, minibatch)
+        if found_arrays is not None:
+            findings += found_arrays.findings
+            outcome = replace(outcome, rungs=(found_arrays.rung, *outcome.rungs))
         found = conclude(program, target, outcome, findings, cost, settings)
+        if found_arrays is not None:
+            errors = {f"{SE}{name}": value for name, value in found_arrays.se.items()}
+            found = replace(found, params={**found.params, **errors})
         left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
         if refine is False or watch.stop() or (refine == "auto" and guide != "auto"):
             return Posterior(found)
@@ -241,6 +250,18 @@ class Asked:
             lean=lean,
             start=self.start,
         )
+
+
+def _learned(asked: Asked, watch: Watch) -> tuple[Asked, Learned | None]:
+    """What was asked for at learned arrays of the model, where it has any and all rows are seen at once."""
+    target = asked.target
+    if not target.trace.weights or asked.minibatch is not None:
+        return asked, None
+    with interrupts.interruptible(), watch.showing("learning arrays"):
+        found = learn(asked.state(None, False, True), watch, asked.seed)
+    if found is None:
+        return asked, None
+    return replace(asked, target=target.at(found.weights)), found
 
 
 def _climbed(asked: Asked, kept: Checkpoint, watch: Watch, simple: bool, lean: bool):

@@ -636,3 +636,13 @@ UNIT_DRAWS, MOST_WEIGHED = 32, 64
 DEEP_LOST, DEEP_RESTARTS, RATE_CUT = 0.5, 3, 4.0
 """Share of steps without a finite gradient from which on training goes back to its best arrays, how often, and to what part of
 the rate."""
+
+# -- learned arrays --------------------------------------------------------------------------------------
+LEARNING_DRAWS, LEARNING_ROUNDS, LEARNING_STEPS = 2000, 60, 40
+"""Draws of a guide by which arrays are learned, guides that are fitted at the most, and steps at the draws of one."""
+LEARNED_KEPT, LEARNED_GAIN, INFORMED = 0.3, 0.003, 0.1
+"""Share of the effective draws that must be left where arrays move, nats of a round that are no gain any more, and effective draws
+of all from which on the weights of a guide are used."""
+LEARNED_STEP, LEARNED_REACH, MOST_INFORMED = 1e-3, 0.5, 60
+"""Step of a difference of gradients in a learned number, at the draws of one guide and, in standard errors, at guides that follow;
+and numbers up to which their errors are asked for."""

@@ -10,11 +10,9 @@ from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.simulate import OUTCOME, block_size, in_blocks, prior_groups, seeds
 from ...ppl.tree import dataset
 from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, NUM_PRIOR_DRAWS
-from .record import Record
+from .record import ROWS, Record
 
 ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
-ROWS = ("row_khat", "row_size", "row_evidence", "row_bound")
-"""What is known of each row that has an encoder."""
 STEPS = ("elbo", "gradient_norm", "not_finite", "restart")
 FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd", "rhat")
 _kinds: list = []
@@ -102,10 +100,10 @@ def _at_once(record: Record) -> dict:
     if stats:
         groups["sample_stats"] = dataset({k: chained(record, v) for k, v in stats.items()}, {}, {})
     groups["fit"] = dataset(
-        {k: np.asarray(found[k]) for k in (*FIT, *ROWS, "bounds", "held_out") if k in found},
+        {k: np.asarray(found[k]) for k in (*FIT, *ROWS) if k in found},
         {
             **dict.fromkeys(STEPS, ("step",)),
-            **dict.fromkeys(ROWS, ("encoded_row",)),
+            **dict.fromkeys(ROWS[:4], ("encoded_row",)),
             "bounds": ("look", "seen"),
             "held_out": ("held",),
             "log_weights": ("pool",),

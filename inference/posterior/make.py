@@ -70,6 +70,10 @@ def conclude(
     values, layout = quantity_values(target, law.z)
     if judged is None:
         estimates, verdicts, mirrored = _judged(target, outcome, values, layout, rng)
+        if target.fitted:
+            verdicts = replace(
+                verdicts, reason=[f"{words}, given the fitted arrays" for words in verdicts.reason]
+            )
     else:
         estimates, verdicts, mirrored = *judged(target, values, layout), np.zeros((0, 1))
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)

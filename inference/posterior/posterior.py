@@ -23,7 +23,7 @@ from ..thresholds import DRAWS_PER_KEPT, RESPONSIBILITY_BLOCK
 from .derive import derived
 from .groups import lazy_tree
 from .predict import predict
-from .record import Cost, Record, framed
+from .record import SE, Cost, Record, framed
 from .render import html, text
 from .save import save
 
@@ -92,6 +92,14 @@ class Posterior:
     def learned(self) -> Mapping[str, np.ndarray]:
         """Fitted arrays of the model, those of its networks among them, by name: points without a verdict."""
         return self._record.weights
+
+    @property
+    def learned_se(self) -> Mapping[str, np.ndarray]:
+        """Standard errors of the fitted arrays, by the curvature of the log marginal likelihood; NaN where there is none.
+
+        Empty where they were trained with an encoder.
+        """
+        return {k.removeprefix(SE): v for k, v in self._record.params.items() if k.startswith(SE)}
 
     @property
     def latent(self) -> Any:
