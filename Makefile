@@ -71,6 +71,7 @@ bench: setup
 	$(BIN)/python benchmarks/flows.py --peers
 	$(BIN)/python benchmarks/flights.py
 	$(BIN)/python benchmarks/movielens.py
+	$(BIN)/python benchmarks/vae.py
 	$(BIN)/python benchmarks/abuse.py
 
 # Resolves again for every supported Python; needs uv, and an index where it looks for one.
