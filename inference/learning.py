@@ -43,7 +43,7 @@ from .thresholds import (
     MOST_INFORMED,
 )
 
-STAGES = (DispersedStarts(), GuideFit(), PoorerFit())
+STAGES: tuple[Any, ...] = (DispersedStarts(), GuideFit(), PoorerFit())
 
 
 @dataclass(frozen=True, eq=False)

@@ -241,7 +241,7 @@ def _trained(training: Training, kept: Checkpoint) -> Trained:
             group: {k.removeprefix(f"{group}/"): v for k, v in arrays.items() if k.startswith(f"{group}/")}
             for group in ("weights", "guide")
         }
-        rest = {name: arrays[name] for name in ("held", "bounds", "trace")}
+        rest: dict[str, Any] = {name: arrays[name] for name in ("held", "bounds", "trace")}
         return Trained(params, **rest, **values)
     trained = training.run(kept.under_way)
     if trained.reason != "stopped":

@@ -9,6 +9,7 @@ both sides. Vovk, Gammerman & Shafer (2005), Algorithmic learning in a random wo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -218,7 +219,9 @@ class Latent:
         by_unit = {"mean": whole["mean"], "sd": whole["sd"]} | dict(
             zip(("q5", "median", "q95"), whole["quantiles"], strict=True)
         )
-        out = {name: (("row", "unit"), value.reshape(shape)) for name, value in by_unit.items()}
+        out: dict[str, Any] = {
+            name: (("row", "unit"), value.reshape(shape)) for name, value in by_unit.items()
+        }
         out |= {
             "khat": ("row", np.concatenate(columns["khat"])),
             "effective_draws": ("row", np.concatenate(columns["size"])),
@@ -304,7 +307,8 @@ class Latent:
         import xarray as xr
 
         size, dtype = self.setup.rows.size, self.setup.rows.small.dtype
-        function, parts = self.compiled.decoded, {}
+        function = self.compiled.decoded
+        parts: defaultdict[str, list] = defaultdict(list)
         constants = {**self.compiled.constants, "params": self.params}
         for some, given in self._padded(data, len(z)):
             own = np.moveaxis(np.resize(z[some], (size, *z.shape[1:])) if len(some) < size else z[some], 0, 1)
@@ -312,7 +316,7 @@ class Latent:
                 {}, {"seed": np.zeros(1, np.int64), "z": own[None].astype(dtype), **given}, constants
             )
             for name, value in found.items():
-                parts.setdefault(name, []).append(np.asarray(value, np.float64)[0].mean(0)[: len(some)])
+                parts[name].append(np.asarray(value, np.float64)[0].mean(0)[: len(some)])
         out = {}
         for name, values in parts.items():
             site, value = self._outcomes.get(name), np.concatenate(values)
@@ -373,7 +377,8 @@ class Latent:
     ) -> dict[str, np.ndarray]:
         """Sites of rows, drawn from the model, or from what is known of them."""
         rows = self.setup.rows
-        small, parts = rows.small.at(self._learned), {}
+        small = rows.small.at(self._learned)
+        parts: defaultdict[str, list] = defaultdict(list)
         sites = {
             s.name for s in small.trace.sites if s.dims and s.dims[0] == rows.plate and s.role != "factor"
         }
@@ -389,7 +394,7 @@ class Latent:
             known = {k: np.broadcast_to(v, (num, *v.shape[1:])).astype(small.dtype) for k, v in known.items()}
             found = small.density.predict_values(known, seeds, placed, small.weights)
             for name in sites & set(found):
-                parts.setdefault(name, []).append(np.asarray(found[name])[:, : len(some)])
+                parts[name].append(np.asarray(found[name])[:, : len(some)])
         joined = {name: np.concatenate(values, 1) for name, values in parts.items()}
         return joined if values else {name: value[0] for name, value in joined.items()}
 
@@ -452,7 +457,8 @@ class Latent:
     def site_values(self, z: np.ndarray, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """Constrained values of the rows' sites at coordinates ``(S, rows, u)``."""
         rows = self.setup.rows
-        small, parts = rows.small.at(self._learned), {}
+        small = rows.small.at(self._learned)
+        parts: defaultdict[str, list] = defaultdict(list)
         mean = np.asarray(self.params["guide"]["mean"]) if rows.num_shared else np.zeros(0)
         for start in range(0, count, rows.size):
             padded = np.resize(np.arange(start, min(start + rows.size, count)), rows.size)
@@ -460,7 +466,7 @@ class Latent:
             whole = rows.joined(z[:, padded], np.broadcast_to(mean, (len(z), len(mean))))
             found = small.constrain(np.asarray(whole), data={**small.data, **cut})
             for name in rows.names:
-                parts.setdefault(name, []).append(found[name][:, : min(rows.size, count - start)])
+                parts[name].append(found[name][:, : min(rows.size, count - start)])
         return {name: np.concatenate(values, 1) for name, values in parts.items()}
 
     # -- scores -----------------------------------------------------------------------------------------
@@ -508,8 +514,8 @@ class Latent:
         row that is trusted."""
         rows = self.setup.rows
         if self._given:  # at what the fitted rows are given
-            some = rows.host(np.resize(np.arange(rows.total), SANDWICHED))
-            context = self._context(SANDWICHED, {k: some[k] for k in self._given}, "latent.score")
+            host = rows.host(np.resize(np.arange(rows.total), SANDWICHED))
+            context = self._context(SANDWICHED, {k: host[k] for k in self._given}, "latent.score")
         else:
             context = self._context(SANDWICHED, None, "latent.score")
         made = self.simulated(context, SANDWICHED, self.seed)
@@ -719,7 +725,7 @@ def recorded(setup: Setup, family: Amortized) -> tuple[dict[str, Any], dict[str,
         "size": min(setup.rows.size, MOST_WEIGHED),
         "gaps": sorted(setup.encoder.gaps),
     }
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for label, (centre, scale, _) in setup.encoder.inputs.items():
         arrays |= {f"encoder/{label}/centre": np.asarray(centre), f"encoder/{label}/scale": np.asarray(scale)}
     return settings, arrays

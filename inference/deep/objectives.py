@@ -211,7 +211,7 @@ class ImportanceWeighted:
 
 def _positive(what: str, **values: Any) -> None:
     for name, value in values.items():
-        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < np.inf:
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < np.inf:
             raise InferenceError(
                 explain(f"{name} of {what}", "a positive number", repr(value)[:80], "correct it")
             )

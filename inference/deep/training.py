@@ -211,7 +211,8 @@ class Course:
     """Where a training stands: its state on the device, and what it remembers between blocks of steps."""
 
     def __init__(self, training: Training):
-        self.training, self.reason = training, None
+        self.training = training
+        self.reason: str | None = None
         self.state: Any = training.begun()
         self.rate, self.num_steps, self.falling, self.stale = 0.0, 0, 0, 0
         self.mark, self.best, self.at_best, self.restarts = -np.inf, -np.inf, None, 0
@@ -222,7 +223,8 @@ class Course:
     def pilots(self) -> None:
         """A few steps at each of some rates; the best by its bound goes on from where it came."""
         training = self.training
-        loops, found = training.setup.rows.small.loops, []
+        loops = training.setup.rows.small.loops
+        found: list[tuple] = []
         for rate in DEEP_PILOTS:
             if training.watch.stop() and found:
                 break

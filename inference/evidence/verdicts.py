@@ -176,7 +176,7 @@ def _pieces(evidence: Evidence, noise: np.ndarray, j: int) -> list[tuple]:
     e = evidence
     return [
         (
-            e.khat[j] if np.ndim(e.khat) else e.khat,
+            e.khat[j] if isinstance(e.khat, np.ndarray) else e.khat,
             KHAT_TRUSTED,
             KHAT_LIMIT,
             "importance weights are heavy-tailed (k̂ {:.2f})",

@@ -75,7 +75,7 @@ def conclude(
                 verdicts, reason=[f"{words}, given the fitted arrays" for words in verdicts.reason]
             )
     else:
-        estimates, verdicts, mirrored = *judged(target, values, layout), np.zeros((0, 1))
+        (estimates, verdicts), mirrored = judged(target, values, layout), np.zeros((0, 1))
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)
     chosen, chains = law.shown(min(settings["num_draws"], most), rng)
     seen = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
