@@ -19,7 +19,7 @@ from .arguments import check_arguments, start_of, target_of
 from .batches.memory import at_first, fewer, memory_finding
 from .batches.minibatch import Batches
 from .batches.view import AllRows, BatchRows, View, planned
-from .deep.fit import Deep, check_deep, encoded_of, fit_rows
+from .deep.fit import Deep, check_deep, encoded_of, fit_rows, goes_on
 from .evidence import psis
 from .evidence.data import data_findings
 from .evidence.degenerate import degenerate
@@ -32,7 +32,7 @@ from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
 from .posterior.make import conclude, with_line
 from .posterior.posterior import Cost, Posterior
-from .posterior.record import SE
+from .posterior.record import SE, Record, with_rows
 from .run.checkpoint import Checkpoint
 from .run.watch import Watch
 
@@ -154,41 +154,24 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         data = list(data_findings(program, target.trace, target))
         options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
         return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
-    if encoded is not None:
-        if dtype is None:  # networks are what takes the time
-            target = target_of(program, backend, min(target.dtype, np.dtype(np.float32)), device)
-        deep = Deep(program, target, *encoded, seed, num_draws, minibatch, objective, validation)
-        kept, watch = Checkpoint(checkpoint, deep.identity()), Watch(max_seconds, progress)
-        with interrupts.deferred(answered=True):
-            try:
-                return Posterior(fit_rows(deep, kept, watch, settings, begin))
-            finally:
-                watch.close()
-    compiled = target.density.clock["compile"]
-    kept, watch = Checkpoint(checkpoint, asked.identity()), Watch(max_seconds, progress)
-    # but for the parts that say otherwise, and keep what they reached
-    with interrupts.deferred(answered=True):
-        poor = degenerate(program, target.trace, backend)
+    watch, trained = Watch(max_seconds, progress), None
+    with interrupts.deferred(
+        answered=True
+    ):  # but for the parts that say otherwise, and keep what they reached
         try:
-            asked, found_arrays = _learned(asked, watch)
-            target, outcome, batches = _climbed(asked, kept, watch, bool(poor), refine in ("always", True))
+            if encoded is not None:
+                single = min(target.dtype, np.dtype(np.float32))  # networks are what takes the time
+                own = target if dtype is not None else target_of(program, backend, single, device)
+                deep = Deep(program, own, *encoded, seed, num_draws, minibatch, objective, validation)
+                kept = Checkpoint(checkpoint, deep.identity())
+                trained = fit_rows(deep, kept, watch, settings, begin)
+                if guide != "auto" or not goes_on(trained, asked.target) or watch.stop():
+                    return Posterior(trained)
+                asked = replace(asked, target=target.at(trained.weights))
+            kept = Checkpoint(None if trained else checkpoint, asked.identity())
+            found = _laddered(asked, kept, watch, refine, settings, begin, trained)
         finally:
             watch.close()
-        cost = Cost(
-            target.counter.num_densities,
-            target.counter.num_gradients,
-            target.density.clock["compile"] - compiled,
-            time.perf_counter() - begin,
-        )
-        findings = [*poor, *data_findings(program, target.trace, target), *kept.findings]
-        findings += _of_memory(kept, batches, minibatch)
-        if found_arrays is not None:
-            findings += found_arrays.findings
-            outcome = replace(outcome, rungs=(found_arrays.rung, *outcome.rungs))
-        found = conclude(program, target, outcome, findings, cost, settings)
-        if found_arrays is not None:
-            errors = {f"{SE}{name}": value for name, value in found_arrays.se.items()}
-            found = replace(found, params={**found.params, **errors})
         left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
         if refine is False or watch.stop() or (refine == "auto" and guide != "auto"):
             return Posterior(found)
@@ -199,6 +182,36 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         except OutOfMemoryError as error:  # chains see all rows at once
             words = f"failed: {str(error).splitlines()[0][:200]}"
             return Posterior(with_line(found, "refine", words))
+
+
+def _laddered(
+    asked: Asked, kept: Checkpoint, watch: Watch, refine, settings, begin, trained: Record | None
+) -> Record:
+    """The record of what the ladder leads to, at learned arrays where the model has any: those of a training, or its own."""
+    target, learned = asked.target, None
+    compiled = target.density.clock["compile"]
+    poor = degenerate(asked.program, target.trace, target.backend)
+    if trained is None:
+        asked, learned = _learned(asked, watch)
+    target, outcome, batches = _climbed(asked, kept, watch, bool(poor), refine in ("always", True))
+    cost = Cost(
+        target.counter.num_densities,
+        target.counter.num_gradients,
+        target.density.clock["compile"] - compiled,
+        time.perf_counter() - begin,
+    )
+    findings = [*poor, *data_findings(asked.program, target.trace, target), *kept.findings]
+    findings += _of_memory(kept, batches, asked.minibatch)
+    if learned is not None:
+        findings += learned.findings
+        outcome = replace(outcome, rungs=(learned.rung, *outcome.rungs))
+    if trained is not None:
+        outcome = replace(outcome, rungs=(*trained.trail, *outcome.rungs))
+    found = conclude(asked.program, target, outcome, findings, cost, settings)
+    if learned is not None:
+        errors = {f"{SE}{name}": value for name, value in learned.se.items()}
+        found = replace(found, params={**found.params, **errors})
+    return found if trained is None else with_rows(found, trained)
 
 
 @dataclass(frozen=True, eq=False)

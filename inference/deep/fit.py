@@ -22,7 +22,7 @@ from ..posterior.record import Cost, Record
 from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
 from ..run.watch import Watch
-from ..thresholds import HELD_BYTES, HELD_SHARE, MOST_BATCH, MOST_WEIGHED, ROW_DRAWS
+from ..thresholds import HELD_BYTES, HELD_SHARE, LARGEST_DENSE, MOST_BATCH, MOST_WEIGHED, ROW_DRAWS
 from .compiled import Compiled
 from .judged import RowJudge, RowsSeen, seen
 from .latent import recorded
@@ -210,6 +210,11 @@ def fit_rows(
     }
     record = conclude(asked.program, learned, outcome, findings, cost, settings, judge.judged)
     return with_encoder(record, setup, asked.family, trained, own, rows)
+
+
+def goes_on(record: Record, target: Any) -> bool:
+    """Whether the ladder follows at the learned arrays: where rows leave something open, and are few enough for it."""
+    return record.verdict != "trusted" and target.dim <= LARGEST_DENSE
 
 
 def with_encoder(

@@ -37,6 +37,7 @@ TRUSTED, CAUTION, UNTRUSTED = ORDER
 GIVEN = "given the fitted arrays"
 REAL = ("real", "real_vector")
 """Constraints whose values are their coordinates."""
+SHARED = "with what they share at its mean"
 ASCENT = f"only stochastic ascent speaks for it, {GIVEN}"
 
 
@@ -176,6 +177,11 @@ class RowJudge:
             words if v is None else (f"{words}, {GIVEN}" if not a else (reason if r >= 0 else ASCENT))
             for words, v, a, r in zip(made.reason, made.verdict, alone, row, strict=True)
         ]
+        if self.setup.rows.num_shared:
+            held = [v == TRUSTED and r >= 0 for v, r in zip(verdicts, row, strict=True)]
+            verdicts = [CAUTION if one else v for v, one in zip(verdicts, held, strict=True)]
+            reasons = [f"the weights are those {SHARED}, {GIVEN}" if one else words
+                       for words, one in zip(reasons, held, strict=True)]  # fmt: skip
         return found, Verdicts(verdicts, reasons, made.score)
 
     def _by_weights(
@@ -231,6 +237,8 @@ class RowJudge:
             words = f"the encoder alone is off for {wrong:.0%} of {num} audited rows, by far for {1 - held.mean():.0%}"
         caution = share <= ROWS_CAUTION or lost <= ROWS_TRUSTED
         verdict = TRUSTED if share <= ROWS_TRUSTED else CAUTION if caution else UNTRUSTED
+        if self.setup.rows.num_shared:
+            return worse(verdict, CAUTION), f"{words}, {SHARED}, {GIVEN}"
         return verdict, f"{words}, {GIVEN}"
 
     def findings(self) -> list[Finding]:

@@ -33,7 +33,7 @@ from ..evidence.verdicts import POINT_ESTIMATE
 from ..ladder.starts import scattered
 from ..posterior.groups import STEPS
 from ..posterior.make import conclude, with_line
-from ..posterior.record import KEPT, ROWS, Cost, Record
+from ..posterior.record import Cost, Record, with_rows
 from ..posterior.save import save
 from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
@@ -196,9 +196,7 @@ class _Refining:
         if outcome.without:
             moved = replace(moved, fitted=Affine(law.z.mean(0), np.maximum(law.z.std(0), 1e-300)))
         found = conclude(record.program, target, moved, (), self._cost(), record.settings)
-        kept = {k: v for k, v in record.params.items() if k.startswith(KEPT)}
-        rows = {k: v for k, v in record.fit_record.items() if k in ROWS}
-        return replace(found, params={**found.params, **kept}, fit_record={**found.fit_record, **rows})
+        return with_rows(found, record)
 
     def _cost(self) -> Cost:
         cost, target = self.record.cost, self.record.target

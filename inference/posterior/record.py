@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -250,6 +250,15 @@ class Record:
                     "load it with er.load(path, program=model(data))",
                 )
             )
+
+
+def with_rows(found: Record, before: Record) -> Record:
+    """A record of other draws, with what one before it knows of the encoder of its rows and of learned arrays."""
+    kept = {k: v for k, v in before.params.items() if k.startswith(KEPT)}
+    rows = {k: v for k, v in before.fit_record.items() if k in ROWS}
+    settings = {**found.settings, "encoder": before.settings.get("encoder")}
+    params, fit_record = {**found.params, **kept}, {**found.fit_record, **rows}
+    return replace(found, params=params, fit_record=fit_record, settings=settings)
 
 
 def split(values: np.ndarray, layout) -> dict[str, np.ndarray]:

@@ -319,3 +319,32 @@ def test_what_cannot_be_meant_is_refused_by_name(program, guide, options, words)
 def test_batches_follow_the_rows():
     deep = Deep(None, None, None, "row", 0, 100, None, None, None)
     assert deep.size(5000) == 256 and deep.size(3) <= 3 and deep.size(400) == 32
+
+
+@er.model
+def scaled(x):
+    """A line whose noise is a quantity of its own."""
+    noise = er.sample("noise", er.HalfNormal(1.0))
+    slope = er.module("slope", er.nn.MLP(1, [], 5))
+    with er.plate("row", len(x)):
+        z = er.sample("z", er.Normal(0, 1).expand([1]).to_event(1))
+        er.observe("x", er.Normal(slope(z), noise).to_event(1), x)
+
+
+def test_what_rows_share_is_no_better_than_caution_by_an_encoder_and_the_ladder_goes_on():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 1)) * [1.0, -1, 2, 0.5, 1] + 0.4 * rng.normal(size=(60, 5))
+    named = er.fit(scaled(x), guide=Amortized(), validation=0, progress=False)
+    assert named.verdict == "untrusted" and "trusted" not in set(named.summary()["verdict"].iloc[1:])
+    chosen = er.fit(scaled(x), validation=0, progress=False)
+    assert chosen.verdict == "trusted"
+    weight, shift = (np.asarray(chosen.learned[f"slope.layers.0.{k}"], float) for k in ("weight", "bias"))
+    grid = np.linspace(0.2, 0.8, 400)
+    level = [multivariate_normal(shift, weight @ weight.T + s**2 * np.eye(5)).logpdf(x).sum() - 0.5 * s**2 for s in grid]
+    density = np.exp(np.array(level) - max(level))
+    mean = (grid * density).sum() / density.sum()
+    sd = np.sqrt(((grid - mean) ** 2 * density).sum() / density.sum())
+    row = chosen.summary().loc["noise"]
+    assert abs(row["mean"] - mean) < 0.15 * sd and abs(row["sd"] / sd - 1) < 0.15
+    assert chosen.latent.encode(x[:3])["mean"].shape == (3, 1)
+    assert [rung.name for rung in chosen.trail][:2] == ["training", "evidence by row"]
