@@ -91,7 +91,7 @@ class Deep:
         """
         own = total - round(self.share * total)
         if self.minibatch is None:
-            return int(np.clip(2 ** int(np.log2(max(own / 8, 1))), min(own, 32), MOST_BATCH))
+            return int(np.clip(2 ** int(np.log2(max(own / 7, 1))), min(own, 32), MOST_BATCH))
         if self.minibatch.plate != self.plate:
             raise InferenceError(
                 explain("minibatch", f"rows of '{self.plate}', which the encoder is for", repr(self.minibatch.plate),
