@@ -30,22 +30,27 @@ from .checks.outcome import Outcome
 from .checks.predictions import outcomes
 from .checks.residuals import time_of
 from .checks.survival import kaplan_meier
+from .latent_plots import bounds, latent, reconstructions, traversals
 from .thresholds import CURVE_POINTS, CURVES_DRAWN
 
 _BOUNDED = ("unit", "interval", "between", "0 to 1", "[0, 1]")  # words of supports with two ends
 
 __all__ = [
+    "bounds",
     "calibration",
     "compare",
     "course",
     "forest",
     "intervals",
+    "latent",
     "loo_pit",
     "pair",
     "pit",
     "ppc",
+    "reconstructions",
     "rootogram",
     "survival",
+    "traversals",
 ]
 
 

@@ -232,6 +232,22 @@ OUTER_INTERVAL, INNER_INTERVAL = (0.05, 0.95), (0.25, 0.75)
 """Ends of the intervals that are drawn: those of 90%, which reports show, and of a half."""
 CURVES_DRAWN = 100
 """Replicates whose survival curves are drawn. By what a reader can take in."""
+IMAGE_PIXELS = 64
+"""Columns that are shown as an image where they are a square: eight pixels a side, below which no digit can be read."""
+MAPPED_ROWS = 2000
+"""Rows on a map of the latent space. By the pixels of a picture."""
+NEAREST_ROWS = 20_000
+"""Fitted rows among which the nearest to a simulated one is looked for. By time."""
+STRIPS = 8
+"""Units along which outcomes are shown. By what a reader can take in."""
+SHOWN_ROWS = 8
+"""Encoded rows that are shown, and as many simulated ones. By what a reader can take in."""
+ROWS_AS_LINES = 4
+"""Encoded rows, or units, that a report draws as lines: a picture for each. By what a reader can take in."""
+LONGEST_ROW = 4096
+"""Columns of a row beyond which a report shows none: the JSON has all that is shown."""
+EARLY_SHARE = 0.1
+"""Share of the bounds of a training that may lie below the picture: the first ones are far below the others."""
 
 # -- length of a report ----------------------------------------------------------------------------------
 

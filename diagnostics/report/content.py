@@ -10,6 +10,7 @@ from ...inference.posterior.posterior import record_of
 from ..blame import blame
 from ..model_checks import check
 from .digits import plain
+from .latent_values import latent_values
 
 SCHEMA = "elboroom-report/1"
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
@@ -31,7 +32,7 @@ def as_json(posterior) -> dict[str, Any]:
     record = record_of(posterior)
     table = posterior.summary()
     findings = [*posterior.findings, *check(posterior)]
-    found = blame(posterior)
+    found, rows = blame(posterior), latent_values(posterior)
     return plain(
         {
             "schema": SCHEMA,
@@ -54,6 +55,7 @@ def as_json(posterior) -> dict[str, Any]:
             "seed": record.seed,
             "backend": record.backend,
             "data_fingerprint": record.data_fingerprint,
+            **({} if rows is None else {"latent": rows}),
         }
     )
 

@@ -105,7 +105,7 @@ def _html(posterior, content) -> str:
         sizes={name: int(getattr(value, "size", 0)) for name, value in record.observed_data.items()},
         law=LAWS[record.shown_law],
         laws=LAWS | {"refined": "chains run for this report"},
-        sections=[Markup(section(posterior)) for section in SECTIONS],
+        sections=[Markup(shown) for section in SECTIONS if (shown := section(posterior))],
         python=sys.version.split()[0],
         trail_columns=[
             "name",

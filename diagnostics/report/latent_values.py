@@ -1,0 +1,106 @@
+"""What a report says of encoded rows, as plain values: the part ``latent`` of ``report.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...inference.posterior.posterior import record_of, requested
+from ...ppl.errors import DataError, InferenceError
+from ..encoded import Strips, beside, bounds_of, image_shape, made_up, outcome_names, strips
+from ..thresholds import LONGEST_ROW, SHOWN_ROWS, STRIPS
+
+GIVEN = "Everything here is given the fitted arrays: weights of networks and learned arrays are points without a verdict."
+
+
+def latent_values(posterior) -> dict[str, Any] | None:
+    """Units, bounds, the gap of the encoder, and rows beside what the model makes of them; made once.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit.
+
+    Returns
+    -------
+    dict or None
+        None for a posterior without an encoder.
+    """
+    known = requested(posterior)
+    if "latent report" not in known:
+        known["latent report"] = _values(posterior)
+    return known["latent report"]
+
+
+def _values(posterior) -> dict[str, Any] | None:
+    record = record_of(posterior)
+    if not record.settings.get("encoder"):
+        return None
+    evidence, bound = (np.asarray(record.fit_record[f"row_{name}"], float) for name in ("evidence", "bound"))
+    weighed = np.isfinite(evidence)
+    out: dict[str, Any] = {
+        "given": GIVEN,
+        **{name: record.settings["rows"][name] for name in ("plate", "verdict", "reason")},
+        "num_rows": len(evidence),
+        "num_weighed": int(weighed.sum()),
+        "log_evidence": float(evidence[weighed].mean()) if weighed.any() else None,
+        "gap": float((evidence - bound)[weighed].mean()) if weighed.any() else None,
+        "bounds": bounds_of(posterior).to_dict("records"),
+    }
+    try:
+        table = posterior.latent.table()
+    except InferenceError as error:
+        return out | {"absent": str(error)}
+    units = table.reset_index().to_dict("records")
+    outcomes = [_outcome(posterior, name) for name in outcome_names(posterior)]
+    return out | {
+        "num_active": int(table["active"].sum()),
+        "units": units,
+        "outcomes": [some for some in outcomes if some],
+    }
+
+
+def _outcome(posterior, name: str) -> dict[str, Any] | None:
+    """Rows of an outcome; None of those with too many columns, and without what the model cannot tell of it."""
+    made = made_up(posterior, SHOWN_ROWS, name)
+    if made.rows[0].size > LONGEST_ROW:
+        return None
+    apart = np.sqrt(np.nanmean((made.rows - made.others).reshape(SHOWN_ROWS, -1) ** 2, axis=1))
+    out: dict[str, Any] = {
+        "name": name,
+        "image": image_shape(None, made.rows.shape[1:]),
+        "simulated": {
+            "rows": _flat(made.rows),
+            "nearest": _flat(made.others),
+            "nearest_index": made.index.tolist(),
+            "apart": rounded(apart),
+        },
+    }
+    try:
+        pair, along = beside(posterior, None, SHOWN_ROWS, name), strips(posterior, STRIPS, name)
+    except DataError:
+        return out
+    return out | {
+        "reconstructed": {
+            "index": pair.index.tolist(),
+            "rows": _flat(pair.rows),
+            "means": _flat(pair.others),
+        },
+        "traversed": _along(along),
+    }
+
+
+def _along(strips_of: Strips) -> dict[str, Any]:
+    units, values, means = strips_of
+    return {"units": units, "values": values.tolist(), "means": [_flat(one) for one in means]}
+
+
+def _flat(rows: np.ndarray) -> list:
+    return rounded(rows.reshape(len(rows), -1))
+
+
+def rounded(values: np.ndarray) -> list:
+    """Nested lists of numbers with four significant digits, as many as a picture shows."""
+    values = np.asarray(values, float)
+    return [rounded(one) for one in values] if values.ndim > 1 else [float(f"{v:.4g}") for v in values]
