@@ -14,11 +14,11 @@ from .thresholds import IMAGE_PIXELS, MAPPED_ROWS, NEAREST_ROWS
 
 
 class Paired(NamedTuple):
-    """Rows of an outcome and others beside them, ``(rows, *shape)``; ``index`` among the fitted rows, where they are some."""
+    """Rows of an outcome and others beside them, ``(rows, *shape)``; positions among the fitted rows, or those given."""
 
     rows: np.ndarray
     others: np.ndarray
-    index: np.ndarray | None = None
+    positions: np.ndarray
 
 
 class Strips(NamedTuple):
@@ -102,7 +102,8 @@ def beside(posterior, x: Any, num: int, name: str | None = None) -> Paired:
     found = latent.reconstruct(x)
     name = chosen(posterior, name, found)
     inputs = np.moveaxis(np.asarray(x[argument[name]], float), rows.along[argument[name]], 0)
-    return Paired(inputs, found[name].to_numpy(), index)
+    positions = np.arange(len(inputs)) if index is None else index
+    return Paired(inputs, found[name].to_numpy(), positions)
 
 
 def made_up(posterior, num: int, name: str | None = None, seed: int = 0) -> Paired:

@@ -177,7 +177,8 @@ def _mosaic(image, rows, words: tuple[str, ...], _index) -> str:
             )
             whole[place] = np.dstack([np.repeat(1 - ink[i, j][..., None], 3, 2), np.ones((height, width))])  # fmt: skip
     out = io.BytesIO()
-    imsave(out, whole, format="png", metadata={"Software": None})
+    named: dict[str, Any] = {"Software": None}  # the same bytes with every version of Matplotlib
+    imsave(out, whole, format="png", metadata=named)
     code = base64.b64encode(out.getvalue()).decode()
     return (
         f'<p><img alt="{escape(" above ".join(words), quote=True)}" src="data:image/png;base64,{code}" '

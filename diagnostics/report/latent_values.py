@@ -73,7 +73,7 @@ def _outcome(posterior, name: str) -> dict[str, Any] | None:
         "simulated": {
             "rows": _flat(made.rows),
             "nearest": _flat(made.others),
-            "nearest_index": made.index.tolist(),
+            "nearest_index": made.positions.tolist(),
             "apart": rounded(apart),
         },
     }
@@ -83,7 +83,7 @@ def _outcome(posterior, name: str) -> dict[str, Any] | None:
         return out
     return out | {
         "reconstructed": {
-            "index": pair.index.tolist(),
+            "index": pair.positions.tolist(),
             "rows": _flat(pair.rows),
             "means": _flat(pair.others),
         },

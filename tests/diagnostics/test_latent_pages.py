@@ -103,8 +103,8 @@ def test_the_nearest_fitted_row_is_nearest():
     made_of = made_up(posterior(), 6)
     fitted = made(300, 0)["x"]
     apart = ((made_of.rows[:, None] - fitted[None]) ** 2).sum(-1)
-    np.testing.assert_array_equal(made_of.index, apart.argmin(1))
-    np.testing.assert_allclose(made_of.others, fitted[made_of.index])
+    np.testing.assert_array_equal(made_of.positions, apart.argmin(1))
+    np.testing.assert_allclose(made_of.others, fitted[made_of.positions])
 
 
 def test_squares_are_images():
