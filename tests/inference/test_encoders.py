@@ -340,7 +340,10 @@ def test_what_rows_share_is_no_better_than_caution_by_an_encoder_and_the_ladder_
     assert chosen.verdict == "trusted"
     weight, shift = (np.asarray(chosen.learned[f"slope.layers.0.{k}"], float) for k in ("weight", "bias"))
     grid = np.linspace(0.2, 0.8, 400)
-    level = [multivariate_normal(shift, weight @ weight.T + s**2 * np.eye(5)).logpdf(x).sum() - 0.5 * s**2 for s in grid]
+    level = [
+        multivariate_normal(shift, weight @ weight.T + s**2 * np.eye(5)).logpdf(x).sum() - 0.5 * s**2
+        for s in grid
+    ]
     density = np.exp(np.array(level) - max(level))
     mean = (grid * density).sum() / density.sum()
     sd = np.sqrt(((grid - mean) ** 2 * density).sum() / density.sum())
