@@ -327,6 +327,8 @@ def _reunited(record: Record, program) -> Record:
             "untrusted",
         )
     target = target.centred(record.centring)
+    known = {k: v for k, v in record.weights.items() if np.shape(v) == np.shape(target.weights.get(k))}
+    target = target.at(known) if known else target
     if same_data and (words := _another_density(record, target)) is not None:
         return noted(
             record,

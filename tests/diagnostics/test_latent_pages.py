@@ -143,6 +143,14 @@ def test_without_a_program_the_report_says_why_there_are_no_pictures(tmp_path):
     assert "No pictures" in latent_section(loaded)
 
 
+def test_a_loaded_posterior_computes_at_its_fitted_arrays(tmp_path):
+    posterior().save(tmp_path / "it")
+    loaded = er.load(tmp_path / "it", program=plane(**made(300, 0)))
+    for group in ("posterior_predictive", "log_likelihood"):
+        own, theirs = (one.draws[group]["x"].to_numpy() for one in (posterior(), loaded))
+        np.testing.assert_allclose(theirs, own, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["bounds", "latent", "reconstructions", "traversals"])
 def test_rows_without_an_encoder_are_refused(name):
     with pytest.raises(er.InferenceError, match="with an encoder"):
