@@ -30,7 +30,8 @@ class Amortized:
     Parameters
     ----------
     module : str or network, optional
-        Name of an `elboroom.module` of the model, or a network; sized from the model where it is left out. Of a row's data,
+        Name of an `elboroom.module` of the model, or a network: of `elboroom.nn`, or a module of equinox, flax ``nnx`` or
+        PyTorch (which a file cannot describe: a loaded posterior has no `latent` unless the model names it); sized from the model where it is left out. Of a row's data,
         flattened and one after the other, it makes twice as many numbers as the row has unconstrained coordinates: means, then
         log sds; with ``within="full-rank"`` the entries below the diagonal of a Cholesky factor follow, in units of its rows' sds.
     within : {"mean-field", "full-rank"}

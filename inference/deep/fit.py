@@ -233,9 +233,8 @@ def with_encoder(
         "row_bound": rows.bound,
         "held_out": trained.held,
     }
-    return replace(
-        record, params=params, fit_record=fit_record, settings={**record.settings, "encoder": settings}
-    )
+    made = {**record.settings, "encoder": settings}
+    return replace(record, params=params, fit_record=fit_record, settings=made, network=setup.encoder.network)
 
 
 def _trained(training: Training, kept: Checkpoint) -> Trained:

@@ -79,7 +79,8 @@ class Latent:
         Raises
         ------
         InferenceError
-            If its rows have no encoder, it was loaded without a program, or its encoder was no part of the model.
+            If its rows have no encoder, it was loaded without a program, or its encoder was no part of the model and came from
+            no file.
         """
         rows = record.settings.get("encoder")
         if not rows:
@@ -91,7 +92,7 @@ class Latent:
         target = record.target
         if target is None:
             target = record.program.target(record.backend, record.model["dtype"]).at(record.weights)
-        family = Amortized(_module(rows["module"]), rows["within"], rows["sees"])
+        family = Amortized(_module(rows["module"], record.network), rows["within"], rows["sees"])
         setup = set_up(family, rows["plate"], target, rows["size"], record.seed, rows["gaps"])
         inputs = {
             label: (record.params[f"encoder/{label}/centre"], record.params[f"encoder/{label}/scale"], codes)
@@ -744,13 +745,15 @@ def _described(module: Any) -> Any:
     return {"network": None}
 
 
-def _module(described: Any) -> Any:
-    """A module by what `_described` made of it."""
+def _module(described: Any, in_memory: Any) -> Any:
+    """A module by what `_described` made of it, or the one that is in memory still."""
     if not isinstance(described, Mapping):
         return described
     if described["network"] is None:
+        if in_memory is not None:
+            return in_memory
         raise InferenceError(
-            explain("posterior.latent", "an encoder that a file can describe", "a network of one's own",
+            explain("posterior.latent of a file", "an encoder that a file can describe", "a network of one's own",
                     "declare it in the model by er.module and name it in er.Amortized")
         )  # fmt: skip
     own = {k: v for k, v in described.items() if k != "network"}

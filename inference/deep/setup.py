@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...guides.amortized import Amortized, Encoder, Sized, num_outputs
+from ...ppl.backends import load
 from ...ppl.errors import GuideError, explain
 from ...ppl.modules import own_rng
 from ..thresholds import HARDLY_VARIES, SCALED_BY
-from .rows import Rows, aligned
+from .rows import Rows, aligned, in_front
 
 ENCODER = "encoder"
 """Name of an encoder that is no module of the model."""
@@ -109,7 +110,7 @@ def set_up(
         )
     trace = target.trace
     begin = begun(trace, seed)
-    name, network = _network(family, trace)
+    name, network = _network(family, target)
     own = network is None
     inputs, gaps = {}, set()
     for label in sees:
@@ -129,9 +130,25 @@ def set_up(
         begin = {**begin, **arrays}
     keys = tuple(key.removeprefix(f"{name}.") for key in begin if key.startswith(f"{name}."))
     encoder = Encoder(network, name, keys, inputs, rows.num_units, family.within, masks, frozenset(gaps), own)
+    _check_encoder(encoder, rows, begin)
     kind = f"{num_in} numbers of a row to {rows.num_units} coordinates, {family.within}"
     size_words = f", {network.width} units" if own else ""
     return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{size_words}")
+
+
+def _check_encoder(encoder: Encoder, rows: Rows, begin: Mapping[str, np.ndarray]) -> None:
+    """Run an encoder once, so that what is wrong with it is said before anything is compiled.
+
+    Raises
+    ------
+    ShapeError, UnsupportedError
+        See `Encoder.law`; for a network that is not pure.
+    """
+    to_device = rows.small.to_device
+    own = {name: to_device(begin[name]) for name in (f"{encoder.prefix}.{key}" for key in encoder.keys)}
+    data = {label: to_device(value) for label, value in rows.host(np.arange(rows.size)).items()}
+    with rows.small.room():
+        encoder.law(own, in_front(data, rows.along))
 
 
 def begun(trace: Any, seed: int) -> dict[str, np.ndarray]:
@@ -144,21 +161,18 @@ def begun(trace: Any, seed: int) -> dict[str, np.ndarray]:
     return begin
 
 
-def _network(family: Amortized, trace: Any) -> tuple[str, Any]:
+def _network(family: Amortized, target: Any) -> tuple[str, Any]:
     """Name and network of an encoder; None for one that is to be sized."""
-    module = family.module
+    module, modules = family.module, target.trace.modules
     if module is None:
         return ENCODER, None
     if not isinstance(module, str):
-        if callable(getattr(module, "arrays", None)) and callable(getattr(module, "apply", None)):
-            return ENCODER, module
-        raise GuideError(explain("module of er.Amortized", "the name of an er.module, or a network of er.nn",
-                                 f"{type(module).__module__}.{type(module).__qualname__}",
-                                 "declare it in the model by er.module('encode', ...) and name it"))  # fmt: skip
-    if module not in trace.modules:
-        raise GuideError(explain("module of er.Amortized", f"a module of the model among {sorted(trace.modules)}",
+        own = callable(getattr(module, "arrays", None)) and callable(getattr(module, "apply", None))
+        return ENCODER, module if own else load(target.backend).network(ENCODER, module)
+    if module not in modules:
+        raise GuideError(explain("module of er.Amortized", f"a module of the model among {sorted(modules)}",
                                  repr(module), "declare it by er.module, or correct the name"))  # fmt: skip
-    return module, trace.modules[module]
+    return module, modules[module]
 
 
 def _width(rows: Rows, label: str) -> int:

@@ -94,6 +94,8 @@ class Record:
         Of the data that were fitted; None where the program has others, or there is none.
     outcome : Outcome or None
         What was found, while it is in memory.
+    network : Network or None
+        The encoder of its rows, where that is neither a module of the model nor of `elboroom.nn`, while it is in memory.
     labels : mapping of tuple or None
         Labels of the codes of each argument when the model was fitted; None where the program knows them.
     all_shapes : mapping of tuple
@@ -129,6 +131,7 @@ class Record:
     program: Any = None
     target: Any = None
     outcome: Outcome | None = None
+    network: Any = None
     labels: Mapping[str, tuple] | None = None
     all_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     saved: Mapping[str, Any] = field(default_factory=dict)
@@ -258,7 +261,7 @@ def with_rows(found: Record, before: Record) -> Record:
     rows = {k: v for k, v in before.fit_record.items() if k in ROWS}
     settings = {**found.settings, "encoder": before.settings.get("encoder")}
     params, fit_record = {**found.params, **kept}, {**found.fit_record, **rows}
-    return replace(found, params=params, fit_record=fit_record, settings=settings)
+    return replace(found, params=params, fit_record=fit_record, settings=settings, network=before.network)
 
 
 def split(values: np.ndarray, layout) -> dict[str, np.ndarray]:

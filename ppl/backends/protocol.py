@@ -423,6 +423,16 @@ class Backend(Protocol):
         """A NumPy array as a private array where the backend computes; floats take the precision `dtype`."""
         ...
 
+    def network(self, name: str, net: Any) -> Any:
+        """A module of the backend's libraries as a `elboroom.ppl.modules.Network`, called by a name in errors.
+
+        Raises
+        ------
+        ModelError, UnsupportedError
+            If it is of no library that the backend knows; if it keeps a state, draws at random or lets rows see each other.
+        """
+        ...
+
     def trace(self, program: Any) -> ModelTrace:
         """Sites, shapes and supports of a program, found without its numbers where the library can.
 

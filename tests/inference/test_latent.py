@@ -198,3 +198,33 @@ def test_only_encoded_rows_have_a_latent():
 
     with pytest.raises(er.InferenceError, match="a posterior with an encoder"):
         _ = er.fit(level([1.0, 2.0]), progress=False).latent
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_an_encoder_of_a_library_is_taken_as_it_is_and_lives_in_memory(backend, tmp_path):
+    if backend == "jax":
+        equinox = pytest.importorskip("equinox")
+        encoder = equinox.nn.Linear(5, 4, key=__import__("jax").random.PRNGKey(0))
+    else:
+        torch = pytest.importorskip("torch")
+        torch.manual_seed(0)
+        encoder = torch.nn.Linear(5, 4)
+    weight = np.random.default_rng(1).normal(size=(2, 5))
+    x = np.random.default_rng(2).normal(size=(300, 2)) @ weight + 0.5 * np.random.default_rng(3).normal(
+        size=(300, 5)
+    )
+
+    @er.model
+    def plane(x):
+        with er.plate("row", len(x)):
+            z = er.sample("z", er.Normal(0, 1).expand([2]).to_event(1))
+            er.observe("x", er.Normal(er.math.matmul(z, er.math.asarray(weight)), 0.5).to_event(1), x)
+
+    posterior = er.fit(plane(x), guide=er.Amortized(encoder), backend=backend, progress=False)
+    covariance = np.linalg.inv(np.eye(2) + weight @ weight.T / 0.25)
+    mean = x @ weight.T @ covariance / 0.25
+    found = posterior.latent.encode(x)["mean"].to_numpy()
+    assert np.abs((found - mean) / np.sqrt(np.diag(covariance))).max() < 0.12
+    posterior.save(tmp_path / "kept")
+    with pytest.raises(er.InferenceError, match="Declare it in the model by er.module"):
+        _ = er.load(tmp_path / "kept", plane(x)).latent

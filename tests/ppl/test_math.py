@@ -247,3 +247,11 @@ def test_bessel_functions_of_any_order(backend):
     np.testing.assert_allclose(found[known], exact[known], rtol=1e-9, atol=1e-9)
     small = order * np.log(x / 2) - scipy.special.gammaln(order + 1)  # the first term, where that is all
     np.testing.assert_allclose(found[x < 1e-2], small[x < 1e-2], rtol=1e-6, atol=1e-6)
+
+
+def test_a_product_of_matrices_on_torch_takes_operands_of_several_types():
+    torch = pytest.importorskip("torch")
+    left, right = np.arange(6).reshape(2, 3), np.array([[0.5, 1.0], [2.0, -1.0], [0.0, 3.0]])
+    for first, second in (("float32", "float64"), ("int64", "float32"), ("float64", "int64")):
+        a, b = left.astype(first), right.astype(second)
+        np.testing.assert_allclose(m.matmul(torch.as_tensor(a), torch.as_tensor(b)).numpy(), a @ b)

@@ -8,6 +8,7 @@ from . import flows, loops
 from .arrays import memory, out_of_memory, resolve_device, to_device
 from .density import density_of
 from .dependencies import analyse_program
+from .networks import network
 from .nuts import sampler
 from .trace import trace
 from .unconstrain import unconstrain_sites
@@ -25,6 +26,7 @@ __all__ = [
     "local_sites",
     "loops",
     "memory",
+    "network",
     "out_of_memory",
     "resolve_device",
     "sampler",

@@ -304,13 +304,22 @@ class Function:
 
 
 def recorded(call, flat):
-    """A function of tensors as the list of operations that it makes of these, fast to run again."""
+    """A function of tensors as the list of operations that it makes of these, fast to run again.
+
+    What is recorded holds for one layout in memory, so that all are given as these are.
+    """
+    flat = _laid_out(flat)
     with Inside():
         graph = make_fx(call)(*flat)
     graph.graph.eliminate_dead_code()
     _fold(graph)
     graph.recompile()
-    return _scripted(graph, flat)
+    run = _scripted(graph, flat)
+    return lambda *given: run(*_laid_out(given))
+
+
+def _laid_out(flat):
+    return [t.contiguous() if isinstance(t, torch.Tensor) else t for t in flat]
 
 
 def _fold(graph) -> None:

@@ -63,6 +63,13 @@ def _floating_binary(function):
     return call
 
 
+def _matmul(x, y):
+    """As NumPy's: of the type that both operands fit in."""
+    x, y = _tensors(x, y)
+    kind = torch.promote_types(x.dtype, y.dtype)
+    return torch.matmul(x.to(kind), y.to(kind))
+
+
 def _axes(axis):
     return tuple(axis) if isinstance(axis, (tuple, list)) else axis
 
@@ -237,7 +244,8 @@ _XP = SimpleNamespace(
     },
     **{name: _unary(getattr(torch, name), False) for name in ("square", "abs", "sign", "isnan", "isfinite")},
     **{name: _floating_binary(getattr(torch, name)) for name in ("logaddexp", "arctan2")},
-    **{name: _binary(getattr(torch, name)) for name in ("maximum", "minimum", "matmul", "outer", "multiply")},
+    **{name: _binary(getattr(torch, name)) for name in ("maximum", "minimum", "outer", "multiply")},
+    matmul=_matmul,
     power=_binary(torch.pow),
     where=_where,
     sum=_reduce(torch.sum),

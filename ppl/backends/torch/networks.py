@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -108,6 +109,10 @@ def _as(x: torch.Tensor, like: torch.Tensor | None) -> torch.Tensor:
 
 
 def _random_state() -> bytes:
+    if (
+        get_proxy_mode() is not None
+    ):  # while a step is recorded nothing is drawn: what it does was seen before
+        return b""
     return torch.get_rng_state().numpy().tobytes()
 
 
