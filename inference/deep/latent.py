@@ -535,7 +535,9 @@ class Latent:
             exact = exact - weighed_rows.proposals.log_prob(z[some])
             ratio = weighed_rows.log_weights
             low = logsumexp(ratio, axis=1) - np.log(ratio.shape[1])
-            high = logsumexp(np.column_stack([ratio[:, 1:], exact]), axis=1) - np.log(ratio.shape[1])
+            # an exact draw stands for one of either law, as half of the draws are of each
+            others = np.where(some[:, None] % 2, ratio[:, 1:], ratio[:, :-1])
+            high = logsumexp(np.column_stack([others, exact]), axis=1) - np.log(ratio.shape[1])
             gaps.append((high - low)[weighed_rows.khat < KHAT_TRUSTED])
         known = np.concatenate(gaps)
         return float(known.mean()) if len(known) else np.inf

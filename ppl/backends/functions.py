@@ -339,7 +339,7 @@ class Functions:
 
     def predict(self, z, seed, data, weights) -> dict:
         """Outcomes and deterministic sites."""
-        draws, latent = self._library.draws(seed), self._latent_from(z, weights)
+        draws, latent = self._library.draws(seed, self._dtype), self._latent_from(z, weights)
         outcome = drawing = _drawing(draws)
         if self._trace.tied:
             outcome = self._agreeing(
@@ -354,7 +354,7 @@ class Functions:
         A site without a value is drawn from its prior; so are the elements of a pair ``(value, known)`` that are not
         known.
         """
-        draws = self._library.draws(seed)
+        draws = self._library.draws(seed, self._dtype)
         outcome = drawing = _drawing(draws)
 
         def latent(name, fn, at=None):
@@ -378,7 +378,7 @@ class Functions:
 
     def prior(self, seed, data, weights) -> dict:
         """All sites, drawn from the prior."""
-        draws = self._library.draws(seed)
+        draws = self._library.draws(seed, self._dtype)
         drawing = _drawing(draws)
         record = self._record(drawing, data, weights, draws, predict=drawing, joint=True)
         return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}

@@ -40,7 +40,7 @@ class Library(Protocol):
         """Run the model once; a model that asks for random numbers itself gets those of `draws`."""
         ...
 
-    def draws(self, seed: Any, /) -> Draws:
+    def draws(self, seed: Any, dtype: Any, /) -> Draws:
         """Random numbers that a seed fixes."""
         ...
 

@@ -36,7 +36,7 @@ __all__ = [
 class draws:  # called as a function is, on both backends
     """Random numbers of one draw, by a key for each."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, dtype):
         self.key = jax.random.key(seed)
         self._counter = iter(range(1 << 30))
 

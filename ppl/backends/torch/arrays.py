@@ -275,7 +275,7 @@ class Function:
         if self._check is not None:
             self._check()
         args = pytree.tree_unflatten(list(flat), tree)
-        batched = next(a for a, dim in zip(args, self._in_dims, strict=True) if dim == 0)
+        batched = [a for a, dim in zip(args, self._in_dims, strict=True) if dim == 0]
         count = len(pytree.tree_leaves(batched)[0])
 
         def one(i):

@@ -40,11 +40,12 @@ __all__ = [
 class draws:  # called as a function is, on both backends
     """Random numbers of one draw, from PyTorch's stream, which the caller has begun at a seed."""
 
-    def __init__(self, seed):
-        pass
+    def __init__(self, seed, dtype):
+        self.dtype = DTYPES[np.dtype(dtype)]
 
     def sample(self, fn, at=None):
-        return _drawable(fn).sample()
+        value = _drawable(fn).sample()  # of a law of plain numbers they are doubles
+        return value.to(self.dtype) if value.dtype.is_floating_point else value
 
     def choose(self, shares, site, step=None):
         return torch.distributions.Categorical(shares.movedim(0, -1), validate_args=False).sample()
