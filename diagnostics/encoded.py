@@ -30,7 +30,8 @@ class Strips(NamedTuple):
 
 
 def bounds_of(posterior) -> pd.DataFrame:
-    """Looks at the bounds during training: ``steps``, ``training`` and ``held_out`` in nats a row, ``divergence``.
+    """Looks at the bounds during training: ``steps``; ``training``, ``held_out`` and ``divergence`` in nats a row; units that are
+    ``active``; and the ``information`` that the laws of rows have of them, in nats.
 
     Raises
     ------
@@ -43,8 +44,10 @@ def bounds_of(posterior) -> pd.DataFrame:
             explain("posterior", "one with an encoder for its rows", "one without",
                     "fit with guide=er.Amortized(...)")
         )  # fmt: skip
-    seen = np.asarray(record.fit_record["bounds"], float).reshape(-1, 4)
-    return pd.DataFrame(seen, columns=["steps", "training", "held_out", "divergence"])
+    seen = np.asarray(record.fit_record["bounds"], float).reshape(-1, 6)
+    return pd.DataFrame(
+        seen, columns=["steps", "training", "held_out", "divergence", "active", "information"]
+    )
 
 
 def places(posterior, most: int = MAPPED_ROWS):

@@ -3,7 +3,8 @@
 References
 ----------
 Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR. Rezende, Mohamed & Wierstra (2014), Stochastic
-backpropagation and approximate inference in deep generative models, ICML.
+backpropagation and approximate inference in deep generative models, ICML. Kim, Wiseman, Miller, Sontag & Rush (2018),
+Semi-amortized variational autoencoders, ICML.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ class Amortized:
         Law of the coordinates of a row.
     sees : sequence of str, optional
         Arguments of the model that run along the plate and that the encoder sees; by default all of them.
+    iterations : int, default 0
+        Steps that the law of each row takes after training, from the encoder's answer up its own bound (Kim et al. 2018): some
+        hundreds make it the best law of its kind for that row.
 
     Raises
     ------
     GuideError
-        For another law.
+        For another law, or a number of steps that is none.
 
     Examples
     --------
@@ -53,6 +57,7 @@ class Amortized:
     module: Any = None
     within: str = "mean-field"
     sees: Sequence[str] | None = None
+    iterations: int = 0
 
     name = "amortized"
     encodes = True
@@ -69,6 +74,11 @@ class Amortized:
                 raise GuideError(explain("sees of er.Amortized", "a list of names of arguments",
                                          f"{self.sees!r}"[:80], "write sees=['x']"))  # fmt: skip
             object.__setattr__(self, "sees", tuple(self.sees))
+
+        whole = isinstance(self.iterations, (int, np.integer)) and not isinstance(self.iterations, bool)
+        if not whole or self.iterations < 0:
+            raise GuideError(explain("iterations of er.Amortized", "a number of steps, 0 or more",
+                                     f"{self.iterations!r}"[:80], "write iterations=300, say"))  # fmt: skip
 
     def bind(self, target) -> Any:
         """Refused: rows are needed, which `elboroom.fit` finds."""
@@ -139,6 +149,8 @@ class Encoder:
         Arguments in which numbers may be missing.
     scaled : bool
         Whether inputs are scaled, and no farther out than the network was made for.
+    iterations : int
+        See `Amortized`.
     """
 
     network: Any
@@ -150,6 +162,7 @@ class Encoder:
     masks: bool = False
     gaps: frozenset[str] = field(default_factory=frozenset)
     scaled: bool = False
+    iterations: int = 0
 
     def law(self, weights: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Means ``(n, u)``, log sds ``(n, u)`` and unit lower triangles ``(n, u, u)`` or None, of rows.

@@ -633,6 +633,18 @@ ROW_ROUNDS, ROW_EACH, LEAST_ROW_SIZE, LEAST_EFFECTIVE = 2, 16, 1143, 100
 they do (those that the 5% quantile's promise takes), and those by which the moments of a row's draws are taken."""
 UNIT_DRAWS, MOST_WEIGHED = 32, 64
 """Draws of a row for the divergence of each unit, and rows that are weighed at once."""
+ASCENT_STEPS, ASCENT_DRAWS, ASCENT_RATE = 300, 8, 0.1
+"""Steps of the law of a row up its own bound, draws of a step, and their first rate, in sds of the law where it began."""
+GAP_ROWS, GAP_DRAWS = 100, 1000
+"""Rows whose own best law is looked for, and draws by which its bound is told."""
+INFORMED_ROWS, INFORMED_DRAWS = 256, 4
+"""Rows among which it is asked what the laws of rows tell of them, and draws of each."""
+HELD_APART, LAGGING, BOUND_DRAWS = 0.5, 0.1, 64
+"""After a collapse: nats of each unit that are free at first (Kingma et al. 2016), the share of its rate at which the model lags
+behind the encoder (He et al. 2019), and draws of the bound by which starts are compared."""
+EXCESS, EXCESS_SHARE = 1.0, 0.01
+"""Nats, and share of a row's bound, by which the bound of rows trained on may be greater than that of rows held out (as gaps of an
+encoder: Cremer, Li & Duvenaud 2018)."""
 DEEP_LOST, DEEP_RESTARTS, RATE_CUT = 0.5, 3, 4.0
 """Share of steps without a finite gradient from which on training goes back to its best arrays, how often, and to what part of
 the rate."""

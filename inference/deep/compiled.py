@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...guides.amortized import Encoder, log_prob, placed
+from ...guides.thresholds import LOG_SDS
 from ...ppl import math as m
-from ..thresholds import CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
+from ..thresholds import ASCENT_DRAWS, CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
 from .objectives import Elbo
 from .rows import Rows, gathered, in_front
 
@@ -114,6 +115,7 @@ class Compiled:
             good, NORM_MEMORY * usual + (1 - NORM_MEMORY) * m.minimum(norm, CLIPPED * usual), usual
         )
         first, second = DEEP_ADAM
+        own = f"{self.encoder.prefix}."
         count = state["norm"]["count"] + 1.0
         out: dict[str, dict] = {
             name: {g: {} for g in params} for name in ("params", "first", "second", "mean")
@@ -124,7 +126,8 @@ class Compiled:
             one = first * state["first"][group][key] + (1 - first) * g
             two = second * state["second"][group][key] + (1 - second) * g * g
             move = one / (1 - first**count) / (m.sqrt(two / (1 - second**count)) + DEEP_TINY)
-            new = params[group][key] - given["rate"] * move
+            rate = given["rate"] * (1.0 if group == "guide" or key.startswith(own) else given["lag"])
+            new = params[group][key] - rate * move
             out["params"][group][key], out["first"][group][key], out["second"][group][key] = new, one, two
             out["mean"][group][key] = keep * state["mean"][group][key] + (1 - keep) * new
         out["norm"] = {"usual": usual, "count": count}
@@ -169,7 +172,7 @@ class Compiled:
         cost = m.mean(kl)
         if objective.free_bits:
             units = self._unit_kl(terms, law, z)
-            cost = m.sum(m.maximum(m.mean(m.mean(units, axis=0), axis=0), objective.free_bits))
+            cost = m.sum(m.maximum(m.mean(m.mean(units, axis=0), axis=0), given["free_bits"]))
         if objective.capacity is not None:
             cost = m.abs(cost - given["capacity"])
         cost = given["beta"] * cost
@@ -268,6 +271,45 @@ class Compiled:
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
 
     @cached_property
+    def ascent(self) -> Any:
+        """``fn(state, inputs, constants) -> (state, seen)``: steps of the laws of rows up their bounds, each row for itself.
+
+        The ``state`` has how far they have moved from the ``law`` of the constants, in its sds, and Adam's moments; the rows are the
+        constants' ``batch``. Gradients stick to the landing (Roeder et al. 2017), so that they are without noise where a law is exact.
+        """
+        rows = self.rows
+        shape = (ASCENT_DRAWS, rows.size * rows.num_units + rows.num_shared)
+        first, second = DEEP_ADAM
+
+        def step(state, given, constants):
+            params, begin = constants["params"], constants["law"]
+            data, _ = self._data(constants["batch"], constants)
+            eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
+            shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
+            still = moved(begin, state["moved"])
+
+            def loss(free):
+                z = placed(moved(begin, free), eps)
+                terms = self._terms(z, shared, data, params)
+                prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
+                ratio = terms["likelihood"] + terms["other"] + prior - log_prob(still, z)
+                return -m.sum(m.mean(ratio, axis=0)), {}
+
+            grads, _ = self._loops.slope(loss)(state["moved"])
+            count = state["count"] + 1.0
+            out: dict[str, Any] = {"moved": {}, "first": {}, "second": {}, "count": count}
+            for key, g in grads.items():
+                g = m.where(m.isfinite(g), g, 0.0)
+                one = first * state["first"][key] + (1 - first) * g
+                two = second * state["second"][key] + (1 - second) * g * g
+                move = one / (1 - first**count) / (m.sqrt(two / (1 - second**count)) + DEEP_TINY)
+                out["moved"][key] = state["moved"][key] - given["rate"] * move
+                out["first"][key], out["second"][key] = one, two
+            return out, {}
+
+        return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
+
+    @cached_property
     def at(self) -> Any:
         """``fn({}, inputs, constants)``: log density of rows and of their laws at given coordinates ``z``, ``(K, n, u)`` a block."""
 
@@ -327,6 +369,18 @@ class Compiled:
             return state, out if lower is None else {**out, "lower": lower}
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
+
+
+def moved(law: Mapping[str, Any], by: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """A law of rows from where it began: its mean by so many sds, its log sds, and its triangle below the diagonal."""
+    lower = law.get("lower")
+    if lower is not None:
+        lower = lower + by["lower"] * m.like(np.tril(np.ones(np.shape(lower)[-2:]), -1), lower)
+    return (
+        law["mean"] + m.exp(law["log_sd"]) * by["mean"],
+        m.clip(law["log_sd"] + by["log_sd"], *LOG_SDS),
+        lower,
+    )
 
 
 def _between(law: Any, still: Any, share: Any) -> Any:

@@ -7,7 +7,7 @@ References
 ----------
 Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25. Clopper & Pearson (1934), The use of confidence or
 fiducial limits illustrated in the case of the binomial, Biometrika 26. Cremer, Li & Duvenaud (2018), Inference suboptimality in
-variational autoencoders, ICML. Cappé et al. (2004), Population Monte Carlo, Journal of Computational and Graphical Statistics 13.
+variational autoencoders, ICML. Kim et al. (2018), Semi-amortized variational autoencoders, ICML. Cappé et al. (2004), Population Monte Carlo, Journal of Computational and Graphical Statistics 13.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import beta
 
+from ...guides.amortized import log_prob, placed
 from ...guides.transport import standard_normal, student_t
 from ..evidence.estimates import Estimates
 from ..evidence.psis import tail_indices
 from ..thresholds import (
+    ASCENT_RATE,
+    ASCENT_STEPS,
+    GAP_DRAWS,
     KHAT_TRUSTED,
     LEAST_EFFECTIVE,
     LEAST_ROW_SIZE,
@@ -37,7 +41,7 @@ from ..thresholds import (
     STRETCH,
     TAIL_DF,
 )
-from .compiled import Compiled
+from .compiled import Compiled, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +228,12 @@ def weighed(
     half = each // 2
     for start in range(0, len(rows), own.size):
         some = rows[start : start + own.size]
+        if compiled.encoder.iterations:
+            made = _from_own(
+                compiled, params, some, wide, np.random.default_rng([seed, 75, start]), num_draws, data
+            )
+            yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
+            continue
         padded = np.resize(some, own.size)
         given = compiled.batches(np.broadcast_to(padded, (calls, own.size)), data)
         seeds = np.random.default_rng([seed, 64, start]).integers(0, 2**31, calls)
@@ -234,21 +244,43 @@ def weighed(
         log_weights = joint - found["log_q"]
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         from_guide = np.tile(np.arange(each) < half, calls)
-        laws = _proposals(compiled, params, some, wide, data)
+        laws = _proposals(encoded(compiled, params, some, data), wide)
         made = Weighed(some, found["z"], log_weights, joint - found["log_own"], from_guide, laws)
-        for number in range(ROW_ROUNDS if num_draws > LEAST_ROW_SIZE else 0):
-            if not made.short.any():
-                break
-            made = _nearer(compiled, constants, made, data, np.random.default_rng([seed, 71, start, number]))
-        yield made
+        yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
+
+
+def _from_own(
+    compiled: Compiled, params: Any, rows: np.ndarray, wide: float, rng, num_draws: int, data
+) -> Weighed:
+    """Weighted draws of rows whose laws have taken steps of their own."""
+    mean, log_sd, lower = law = laws_of(compiled, params, rows, int(rng.integers(2**31)), data)
+    half = num_draws // 2
+    far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
+    z = placed(law, far * rng.standard_normal((num_draws, *mean.shape)))
+    log_own = log_prob(law, z)
+    log_q = np.logaddexp(log_own, log_prob((mean, log_sd + np.log(wide), lower), z)) - np.log(2.0)
+    joint = _joint(compiled, {**compiled.constants, "params": params}, rows, z, data)
+    log_weights = np.where(np.isfinite(joint), joint - log_q, -np.inf).T
+    return Weighed(rows, np.moveaxis(z, 1, 0), log_weights, (joint - log_own).T, np.arange(num_draws) < half,
+                   _proposals(law, wide))  # fmt: skip
+
+
+def _drawn_again(
+    compiled: Compiled, constants: Mapping[str, Any], some: Weighed, data, seed: list[int]
+) -> Weighed:
+    """With other draws of rows whose weights fall short, in a few rounds, where there are draws enough to tell."""
+    for number in range(ROW_ROUNDS if some.z.shape[1] > LEAST_ROW_SIZE else 0):
+        if not some.short.any():
+            break
+        some = _nearer(compiled, constants, some, data, np.random.default_rng([*seed, number]))
+    return some
 
 
 def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, data, rng) -> Weighed:
     """With other draws of the rows whose weights leave something to be wished, where these are better: of a Gaussian with the
     moments of the weighted draws, half of them of its Student t (Cappé et al. 2004)."""
-    size, at = compiled.rows.size, np.flatnonzero(some.short)
-    z, calls = some.z[at], len(some.z[0]) // ROW_EACH
-    count = calls * ROW_EACH
+    at = np.flatnonzero(some.short)
+    z, count = some.z[at], len(some.z[0]) // ROW_EACH * ROW_EACH
     weights = _tempered(some.log_weights[at], max(LEAST_EFFECTIVE, 8 * z.shape[2]))
     mean = np.einsum("rk,rku->ru", weights, z)
     centred = z - mean[:, None]
@@ -260,14 +292,8 @@ def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, dat
     other = mean[:, None] + np.matmul(eps, np.swapaxes(root, 1, 2))
     log_q = np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0)
     log_q = log_q - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)[:, None]
-    placed = np.resize(np.arange(len(at)), size)
-    own = np.moveaxis(other[placed].reshape(size, calls, ROW_EACH, -1), 0, 2).astype(
-        compiled.rows.small.dtype
-    )
-    given = compiled.batches(np.broadcast_to(some.rows[at][placed], (calls, size)), data)
-    with compiled.rows.small.room():
-        _, found = compiled.at({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
-    log_weights = _by_row(np.asarray(found["joint"], np.float64), len(at)) - log_q
+    log_joint = _joint(compiled, constants, some.rows[at], np.moveaxis(other, 0, 1), data)
+    log_weights = log_joint.T - log_q
     log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
     laws = Proposals(mean, root, np.zeros(len(at)))
     new = Weighed(some.rows[at], other, log_weights, some.log_ratio[at], some.from_guide, laws)
@@ -279,12 +305,22 @@ def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, dat
     return Weighed(some.rows, z, log_weights, some.log_ratio, some.from_guide, laws)
 
 
-def _proposals(
-    compiled: Compiled, params: Mapping[str, Any], rows: np.ndarray, wide: float, data
-) -> Proposals:
-    mean, log_sd, lower = encoded(compiled, params, rows, data)
+def _proposals(law: Any, wide: float) -> Proposals:
+    mean, log_sd, lower = law
     lower = np.eye(mean.shape[1]) if lower is None else lower
-    return Proposals(mean, np.exp(log_sd)[:, :, None] * lower, np.full(len(rows), wide))
+    return Proposals(mean, np.exp(log_sd)[:, :, None] * lower, np.full(len(mean), wide))
+
+
+def laws_of(
+    compiled: Compiled, params: Any, rows: np.ndarray, seed: int, data: Mapping[str, np.ndarray] | None = None
+):
+    """The laws of rows as the guide has them: the encoder's, after the steps that each takes for itself."""
+    steps = compiled.encoder.iterations
+    return (
+        ascended(compiled, params, rows, seed, steps, data)
+        if steps
+        else encoded(compiled, params, rows, data)
+    )
 
 
 def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None):
@@ -296,6 +332,81 @@ def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str
     _, found = compiled.encoded({}, given, constants)
     out = {k: np.asarray(v, np.float64).reshape(-1, *v.shape[2:])[: len(rows)] for k, v in found.items()}
     return out["mean"], out["log_sd"], out.get("lower")
+
+
+def ascended(
+    compiled: Compiled,
+    params: Any,
+    rows: np.ndarray,
+    seed: int,
+    num_steps: int = ASCENT_STEPS,
+    data: Mapping[str, np.ndarray] | None = None,
+):
+    """The laws of rows, as `encoded` gives them, each after so many steps from the encoder's answer up its own bound (Kim et al.
+    2018); the rate falls to nothing over them."""
+    size, to_device = compiled.rows.size, compiled.rows.small.to_device
+    rate = ASCENT_RATE * (1 - np.arange(num_steps) / num_steps)
+    parts = []
+    for start in range(0, len(rows), size):
+        some = np.resize(rows[start : start + size], size)
+        law = dict(zip(("mean", "log_sd", "lower"), encoded(compiled, params, some, data), strict=True))
+        begin = {k: to_device(v) for k, v in law.items() if v is not None}
+        batch = {
+            name: {k: to_device(v[0]) for k, v in value.items()}
+            if isinstance(value, dict)
+            else to_device(value[0])
+            for name, value in compiled.batches(some[None], data).items()
+        }
+        state: Any = {
+            name: {k: to_device(np.zeros(np.shape(v))) for k, v in begin.items()}
+            for name in ("moved", "first", "second")
+        }
+        state["count"] = to_device(np.zeros(()))
+        seeds = np.random.default_rng([seed, 73, start]).integers(0, 2**31, num_steps)
+        given = {"seed": seeds, "rate": rate.astype(compiled.rows.small.dtype)}
+        constants = {**compiled.constants, "params": params, "law": begin, "batch": batch}
+        with compiled.rows.small.room():
+            state, _ = compiled.ascent(state, given, constants)
+        by = {
+            k: np.asarray(v, np.float64) for k, v in compiled.rows.small.loops.to_host(state["moved"]).items()
+        }
+        parts.append(moved({k: v for k, v in law.items() if v is not None}, by))
+    mean, log_sd, lower = ([one[i] for one in parts] for i in range(3))
+    return (
+        np.concatenate(mean)[: len(rows)],
+        np.concatenate(log_sd)[: len(rows)],
+        None if lower[0] is None else np.concatenate(lower)[: len(rows)],
+    )
+
+
+def bound_of(compiled: Compiled, params: Any, rows: np.ndarray, law: Any, seed: int, data=None):
+    """Evidence lower bound of each row under a law of its own, and its standard error, shapes ``(R,)``."""
+    size, bounds = compiled.rows.size, []
+    constants = {**compiled.constants, "params": params}
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        mean, log_sd, lower = law
+        own = mean[some], log_sd[some], None if lower is None else lower[some]
+        rng = np.random.default_rng([seed, 74, start])
+        z = placed(own, rng.standard_normal((GAP_DRAWS, *own[0].shape)))
+        log_joint = _joint(compiled, constants, rows[some], z, data)
+        bounds.append(log_joint - log_prob(own, z))
+    found = np.concatenate(bounds, axis=1)
+    return found.mean(0), found.std(0) / np.sqrt(GAP_DRAWS)
+
+
+def _joint(
+    compiled: Compiled, constants: Mapping[str, Any], rows: np.ndarray, z: np.ndarray, data
+) -> np.ndarray:
+    """Log joint density of rows, no more than a batch, at draws ``(K, R, u)`` of their coordinates, shape ``(K, R)``."""
+    size, calls = compiled.rows.size, -(-len(z) // ROW_EACH)
+    placed_rows = np.resize(np.arange(len(rows)), size)
+    own = np.resize(z, (calls * ROW_EACH, *z.shape[1:]))[:, placed_rows].reshape(calls, ROW_EACH, size, -1)
+    given = compiled.batches(np.broadcast_to(rows[placed_rows], (calls, size)), data)
+    own = own.astype(compiled.rows.small.dtype)
+    with compiled.rows.small.room():
+        _, found = compiled.at({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
+    return np.asarray(found["joint"], np.float64).reshape(calls * ROW_EACH, size)[: len(z), : len(rows)]
 
 
 def _tempered(log_weights: np.ndarray, least: float) -> np.ndarray:

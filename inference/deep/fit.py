@@ -22,7 +22,17 @@ from ..posterior.record import Cost, Record
 from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
 from ..run.watch import Watch
-from ..thresholds import HELD_BYTES, HELD_SHARE, LARGEST_DENSE, MOST_BATCH, MOST_WEIGHED, ROW_DRAWS
+from ..thresholds import (
+    ACTIVE_NATS,
+    EXCESS,
+    EXCESS_SHARE,
+    HELD_BYTES,
+    HELD_SHARE,
+    LARGEST_DENSE,
+    MOST_BATCH,
+    MOST_WEIGHED,
+    ROW_DRAWS,
+)
 from .compiled import Compiled
 from .judged import RowJudge, RowsSeen, seen
 from .latent import recorded
@@ -188,7 +198,8 @@ def fit_rows(
     start = time.perf_counter()
     with watch.showing("training networks"):
         trained = _trained(training, kept)
-    rungs = [_line(setup, trained, time.perf_counter() - start)]
+    rungs = [Rung(STAGE, "amortized", reason=line) for line in trained.told]
+    rungs.append(_line(setup, trained, time.perf_counter() - start))
     to_device = setup.rows.small.to_device
     params = {group: {k: to_device(v) for k, v in part.items()} for group, part in trained.params.items()}
     start = time.perf_counter()
@@ -240,19 +251,10 @@ def with_encoder(
 def _trained(training: Training, kept: Checkpoint) -> Trained:
     """What training reaches, from where a checkpoint left it."""
     if kept.stage == STAGE:
-        values, arrays = kept.state
-        params = {
-            group: {k.removeprefix(f"{group}/"): v for k, v in arrays.items() if k.startswith(f"{group}/")}
-            for group in ("weights", "guide")
-        }
-        rest: dict[str, Any] = {name: arrays[name] for name in ("held", "bounds", "trace")}
-        return Trained(params, **rest, **values)
+        return Trained.joined(*kept.state)
     trained = training.run(kept.under_way)
     if trained.reason != "stopped":
-        arrays = {f"{group}/{k}": v for group, part in trained.params.items() for k, v in part.items()}
-        arrays |= {"held": trained.held, "bounds": trained.bounds, "trace": trained.trace}
-        names = ("num_steps", "epochs", "reason", "num_bad", "rate")
-        kept.finish(STAGE, {name: getattr(trained, name) for name in names}, arrays)
+        kept.finish(STAGE, *trained.split())
     return trained
 
 
@@ -277,10 +279,7 @@ def _evidence(judge: RowJudge, rows: RowsSeen, seconds: float) -> Rung:
 
 
 def _outcome(target: Any, rows: RowsSeen, rungs: list[Rung], trained: Trained, judge: RowJudge) -> Outcome:
-    findings = judge.findings()
-    if trained.num_bad:
-        words = f"The gradient was not finite at {trained.num_bad} of {trained.num_steps} steps."
-        findings.append(Finding("not finite", "fit", float(trained.num_bad), 0.0, "caution", words))
+    findings = [*judge.findings(), *training_findings(trained)]
     verdict, reason = judge.plate
     return Outcome(
         guide=MeanField().bind(target),
@@ -294,6 +293,32 @@ def _outcome(target: Any, rows: RowsSeen, rungs: list[Rung], trained: Trained, j
         rungs=tuple(rungs),
         findings=tuple(findings),
     )
+
+
+def training_findings(trained: Trained) -> list[Finding]:
+    """What was seen of the training."""
+    found = []
+    if trained.num_bad:
+        words = f"The gradient was not finite at {trained.num_bad} of {trained.num_steps} steps."
+        found.append(Finding("not finite", "fit", float(trained.num_bad), 0.0, "caution", words))
+    if trained.collapsed or (trained.told and not trained.telling):
+        others = len(trained.told) - 1
+        words = (
+            f"The laws of rows tell {trained.information:.4f} nats of them: the latent quantities are not used. "
+            + (f"{others} other starts have no greater bound: " if others > 0 else "")
+            + "the data have no such structure, or the networks of the model explain them without."
+        )
+        found.append(Finding("collapse", "fit", trained.information, ACTIVE_NATS, "caution", words))
+    looked = trained.bounds[np.isfinite(trained.bounds[:, 2]), 2]
+    least = max(EXCESS, EXCESS_SHARE * abs(looked.max())) if len(looked) else np.inf
+    if trained.excess - 2 * trained.excess_se > least:
+        words = (
+            f"The bound of a row that was trained on is {trained.excess:.2f} nats greater than that of one held out: the networks "
+            "know their rows by heart, and what is conditional on them holds of these rows more than of others. More rows, "
+            "smaller networks or prior= on their weights help."
+        )
+        found.append(Finding("learned by heart", "fit", trained.excess, least, "caution", words))
+    return found
 
 
 def _thinned(values: np.ndarray, most: int = 1000) -> np.ndarray:

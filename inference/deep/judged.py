@@ -29,7 +29,7 @@ from ..thresholds import (
     SD,
 )
 from .compiled import Compiled
-from .evidence import encoded, most_wrong, weighed
+from .evidence import laws_of, most_wrong, weighed
 from .setup import Setup
 from .training import Trained
 
@@ -95,7 +95,7 @@ def seen(
     """
     own, rng = setup.rows, np.random.default_rng([seed, 65])
     total, units = own.total, own.num_units
-    mean, log_sd, lower = encoded(compiled, params, np.arange(total))
+    mean, log_sd, lower = laws_of(compiled, params, np.arange(total), seed)
     shared = np.zeros(0)
     shared_sd = np.zeros(0)
     if own.num_shared:

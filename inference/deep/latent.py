@@ -3,7 +3,7 @@
 References
 ----------
 Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders, ICLR, on active units. Hoffman & Johnson (2016), ELBO
-surgery. Grosse, Ancha & Roy (2016), Measuring the reliability of MCMC inference with bidirectional Monte Carlo, on bounds from
+surgery. Cremer, Li & Duvenaud (2018), Inference suboptimality in variational autoencoders, ICML. Grosse, Ancha & Roy (2016), Measuring the reliability of MCMC inference with bidirectional Monte Carlo, on bounds from
 both sides. Vovk, Gammerman & Shafer (2005), Algorithmic learning in a random world, on ranks among held-out rows.
 """
 
@@ -28,6 +28,7 @@ from ..evidence.estimates import Estimates
 from ..thresholds import (
     ACTIVE_NATS,
     ACTIVE_VARIANCE,
+    GAP_ROWS,
     KHAT_TRUSTED,
     MEAN_DRAWS,
     MOST_AT_ONCE,
@@ -37,7 +38,7 @@ from ..thresholds import (
     SANDWICHED,
 )
 from .compiled import Compiled
-from .evidence import Weighed, encoded, weighed
+from .evidence import Weighed, ascended, bound_of, laws_of, weighed
 from .judged import verdicts_of_rows
 from .rows import Rows, check_rows
 from .setup import Setup, set_up
@@ -92,7 +93,9 @@ class Latent:
         target = record.target
         if target is None:
             target = record.program.target(record.backend, record.model["dtype"]).at(record.weights)
-        family = Amortized(_module(rows["module"], record.network), rows["within"], rows["sees"])
+        family = Amortized(
+            _module(rows["module"], record.network), rows["within"], rows["sees"], rows["iterations"]
+        )
         setup = set_up(family, rows["plate"], target, rows["size"], record.seed, rows["gaps"])
         inputs = {
             label: (record.params[f"encoder/{label}/centre"], record.params[f"encoder/{label}/scale"], codes)
@@ -202,7 +205,7 @@ class Latent:
         units, rng = self.units, np.random.default_rng([self.seed, 66])
         coords = {"unit": units}
         if not weigh:
-            mean, log_sd, lower = encoded(own.compiled, self.params, np.arange(count), data)
+            mean, log_sd, lower = laws_of(own.compiled, self.params, np.arange(count), self.seed, data)
             sd = np.exp(log_sd) * (1.0 if lower is None else np.sqrt((lower**2).sum(2)))
             return xr.Dataset({"mean": (("row", "unit"), mean), "sd": (("row", "unit"), sd)}, coords)
         columns: dict[str, list] = {name: [] for name in ("khat", "size", "verdict", "draws")}
@@ -600,6 +603,50 @@ class Latent:
         data = self.setup.rows.host(self.held_out)
         return np.concatenate([some.evidence[0] for some in self.weighed(data, len(self.held_out))])
 
+    def gap(self, x: Any = None, num_rows: int = GAP_ROWS):
+        """What the laws of rows lose, and to what (Cremer, Li & Duvenaud 2018).
+
+        Parameters
+        ----------
+        x : array or mapping, optional
+            Data of rows.
+        num_rows : int
+            Of the fitted rows, evenly among them, where none are given: each takes steps of its own.
+
+        Returns
+        -------
+        xarray.Dataset
+            By row, in nats: ``amortization``, what the encoder loses to the best law of its kind for that row, as its own ascent finds
+            it; ``approximation``, what that one loses to the posterior, log p(x) by importance weights; ``gap``, both; and the standard
+            error of each.
+
+        Raises
+        ------
+        DataError, ShapeError
+            See `encode`.
+        """
+        import xarray as xr
+
+        if x is None:
+            total = self.setup.rows.total
+            x = self.setup.rows.host(np.unique(np.linspace(0, total - 1, min(num_rows, total)).astype(int)))
+        data, count = self._data(x, "latent.gap")
+        own, rows = self._seeing(data), np.arange(count)
+        begun = laws_of(own.compiled, self.params, rows, self.seed, data)
+        best = ascended(own.compiled, self.params, rows, self.seed, data=data)
+        (bound, se), (tight, tight_se) = (
+            bound_of(own.compiled, self.params, rows, law, self.seed, data) for law in (begun, best)
+        )
+        parts = [some.evidence for some in own.weighed(data, count)]
+        evidence, error = (np.concatenate([part[i] for part in parts]) for i in range(2))
+        found = {
+            "amortization": (tight - bound, np.hypot(se, tight_se)),
+            "approximation": (evidence - tight, np.hypot(error, tight_se)),
+            "gap": (evidence - bound, np.hypot(error, se)),
+        }
+        columns = {name: ("row", value) for name, (value, _) in found.items()}
+        return xr.Dataset(columns | {f"{name}_se": ("row", value) for name, (_, value) in found.items()})
+
     # -- the space --------------------------------------------------------------------------------------
 
     def table(self) -> pd.DataFrame:
@@ -724,6 +771,7 @@ def recorded(setup: Setup, family: Amortized) -> tuple[dict[str, Any], dict[str,
         "plate": setup.rows.plate,
         "module": _described(family.module),
         "within": family.within,
+        "iterations": int(family.iterations),
         "sees": list(setup.encoder.inputs),
         "size": min(setup.rows.size, MOST_WEIGHED),
         "gaps": sorted(setup.encoder.gaps),

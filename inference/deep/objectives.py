@@ -163,7 +163,7 @@ class Elbo:
         """Its factors after so many epochs."""
         beta = self.beta.at(epoch) if hasattr(self.beta, "at") else float(self.beta)
         capacity = self.capacity.at(epoch) if hasattr(self.capacity, "at") else float(self.capacity or 0.0)
-        return {"beta": beta, "capacity": capacity}
+        return {"beta": beta, "capacity": capacity, "free_bits": float(self.free_bits), "lag": 1.0}
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class ImportanceWeighted:
 
     def at(self, _epoch: float) -> dict[str, float]:
         """Its factors after so many epochs."""
-        return {"beta": 1.0, "capacity": 0.0}
+        return {"beta": 1.0, "capacity": 0.0, "free_bits": 0.0, "lag": 1.0}
 
 
 def _positive(what: str, **values: Any) -> None:

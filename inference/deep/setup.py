@@ -129,11 +129,23 @@ def set_up(
         arrays = {f"{name}.{key}": value for key, value in network.arrays(own_rng(name, seed)).items()}
         begin = {**begin, **arrays}
     keys = tuple(key.removeprefix(f"{name}.") for key in begin if key.startswith(f"{name}."))
-    encoder = Encoder(network, name, keys, inputs, rows.num_units, family.within, masks, frozenset(gaps), own)
+    encoder = Encoder(
+        network,
+        name,
+        keys,
+        inputs,
+        rows.num_units,
+        family.within,
+        masks,
+        frozenset(gaps),
+        own,
+        family.iterations,
+    )
     _check_encoder(encoder, rows, begin)
     kind = f"{num_in} numbers of a row to {rows.num_units} coordinates, {family.within}"
     size_words = f", {network.width} units" if own else ""
-    return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{size_words}")
+    steps = f", and {family.iterations} steps of each row" if family.iterations else ""
+    return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{size_words}{steps}")
 
 
 def _check_encoder(encoder: Encoder, rows: Rows, begin: Mapping[str, np.ndarray]) -> None:

@@ -12,14 +12,19 @@ on Control and Optimization 30.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ..run.watch import Watch
 from ..thresholds import (
+    ACTIVE_NATS,
+    BOUND_DRAWS,
     DEEP_CALL,
     DEEP_LOST,
     DEEP_PATIENCE,
@@ -34,10 +39,30 @@ from ..thresholds import (
     RATE_CUT,
     RATE_FALL,
 )
+from .collapse import remedies, told
 from .compiled import Compiled
+from .evidence import encoded
+from .objectives import Elbo
 from .setup import Setup
 
 State = Mapping[str, Any]
+
+
+ARRAYS, GROUPS = ("held", "bounds", "trace", "tight"), ("weights", "guide")
+"""Arrays of what was reached, and groups of its learned arrays."""
+BEFORE, ENDED = "before/", ("settled", "step limit")
+"""What the names of earlier starts' arrays begin with in a checkpoint, and reasons of a training that came to its end."""
+
+
+class Look(NamedTuple):
+    """What is seen of the rows that a training looks at, per row: the bound and the divergence in nats, at draws that are always
+    the same; active units; and what the laws of rows tell of them, in nats, with its standard error."""
+
+    bound: float
+    divergence: float
+    active: int
+    information: float
+    information_se: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +75,9 @@ class Trained:
         ``weights``, learned arrays by name, and ``guide``, of the coordinates that rows share; NumPy.
     held : numpy.ndarray of int
         Rows that were held out; empty where none were.
-    bounds : numpy.ndarray, shape (E, 4)
-        Steps so far, bound per row of the training batches since, bound per held-out row, and divergence per row.
+    bounds : numpy.ndarray, shape (E, 6)
+        Steps so far, bound per row of the training batches since, bound per held-out row, divergence per row, active units, and
+        what the laws of rows tell of them.
     trace : numpy.ndarray
         Bound of all rows by the batch of each step, in nats.
     num_steps : int
@@ -62,6 +88,14 @@ class Trained:
         Steps whose gradient was not finite.
     rate : float
         That the pilots chose.
+    information, information_se : float
+        What the laws of rows tell of them where training ended, in nats, and its standard error.
+    excess, excess_se : float
+        By how much the bound of a row that was trained on is greater than that of one held out, in nats, and its standard error.
+    tight : numpy.ndarray
+        Importance-weighted bounds of the rows that were looked at; empty where they were not asked for.
+    told : tuple of str
+        A line for each start after a collapse, this one's or another's.
     """
 
     params: Mapping[str, Mapping[str, np.ndarray]]
@@ -73,6 +107,39 @@ class Trained:
     reason: str
     num_bad: int
     rate: float
+    information: float
+    information_se: float
+    excess: float
+    excess_se: float
+    tight: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    told: tuple[str, ...] = ()
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the laws of rows tell nothing of them."""
+        return self.information + 2 * self.information_se < ACTIVE_NATS
+
+    @property
+    def telling(self) -> bool:
+        """Whether they tell something."""
+        return self.information - 2 * self.information_se > ACTIVE_NATS
+
+    def split(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What JSON takes, and arrays by name."""
+        arrays = {f"{group}/{k}": v for group, part in self.params.items() for k, v in part.items()}
+        arrays |= {name: getattr(self, name) for name in ARRAYS}
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*ARRAYS, "params")}
+        return numbers, arrays
+
+    @classmethod
+    def joined(cls, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Trained:
+        """From what `split` gave."""
+        params = {
+            group: {k.removeprefix(f"{group}/"): v for k, v in arrays.items() if k.startswith(f"{group}/")}
+            for group in GROUPS
+        }
+        rest: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        return cls(params=params, **rest, **{**numbers, "told": tuple(numbers["told"])})
 
 
 @dataclass(eq=False)
@@ -108,6 +175,7 @@ class Training:
         self.held, self.own = np.sort(order[:count]), np.sort(order[count:])
         self.size = rows.size
         self.checked = (order[:count] if count else order)[: max(HELD_ROWS, self.size)]
+        self.known = np.random.default_rng([self.seed, 66]).permutation(self.own)[: len(self.checked)]
         self._train = self.compiled.trained(self.objective)
         self._weigh = self.compiled.weighed(1, 1.0)
         self.each = max(1, len(self.own) // self.size)  # steps of an epoch
@@ -178,33 +246,121 @@ class Training:
         }
         return {**given, **self.compiled.batches(chosen)}
 
-    def bound(self, params: Mapping[str, Any]) -> tuple[float, float]:
-        """Bound and divergence per row of the rows that are looked at, at draws that are always the same."""
-        size = self.size
-        count = -(-len(self.checked) // size)
-        rows = np.resize(self.checked, count * size).reshape(count, size)
+    def bounds(
+        self, params: Mapping[str, Any], rows: np.ndarray, num_draws: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Importance-weighted bounds of rows, at draws that are always the same, and their divergences, in nats."""
+        size, weigh = self.size, self._weigh if num_draws == 1 else self.compiled.weighed(num_draws, 1.0)
+        total, count = len(rows), -(-len(rows) // size)
+        rows = np.resize(rows, count * size).reshape(count, size)
         seeds = np.random.default_rng([self.seed, 63]).integers(0, 2**31, count)
         constants = {**self.compiled.constants, "params": params}
-        _, found = self._weigh({}, {"seed": seeds, **self.compiled.batches(rows)}, constants)
+        with self.setup.rows.small.room():
+            _, found = weigh({}, {"seed": seeds, **self.compiled.batches(rows)}, constants)
         likelihood, prior, log_q = (
-            np.asarray(found[name], np.float64)[:, 0].ravel()[: len(self.checked)]
+            np.moveaxis(np.asarray(found[name], np.float64), 1, 0).reshape(num_draws, -1)[:, :total]
             for name in ("likelihood", "prior", "log_q")
         )
-        return float((likelihood + prior - log_q).mean()), float((log_q - prior).mean())
+        tight = logsumexp(likelihood + prior - log_q, axis=0) - np.log(num_draws)
+        return tight, (log_q - prior).mean(0)
+
+    def look(self, params: Mapping[str, Any]) -> Look:
+        """What is seen of the rows that are looked at."""
+        tight, divergence = self.bounds(params, self.checked)
+        mean, log_sd, lower = encoded(self.compiled, params, self.checked)
+        return Look(float(tight.mean()), float(divergence.mean()), *told(mean, log_sd, lower, self.seed))
 
     # -- the course -------------------------------------------------------------------------------------
 
     def run(self, saved: Mapping[str, np.ndarray] | None = None) -> Trained:
-        """Train until nothing is gained, or patience ends."""
-        course = Course(self)
-        if saved:
-            course.restore(saved)
-        else:
-            course.pilots()
-        while course.reason is None:
-            course.block()
-            self.keep(course.arrays)
-        return course.trained()
+        """Train until nothing is gained, or patience ends; and again, in other ways, where the laws of rows have collapsed."""
+        starts = Starts.of(saved)
+        while True:
+            course = Course(starts.training(self))
+            if saved:
+                course.restore(saved)
+            else:
+                course.pilots()
+            saved = None
+            while course.reason is None:
+                course.block()
+                if course.reason is None:  # else the last block is done again, to the same end
+                    self.keep(partial(_joined, course, starts))
+            starts = starts.after(course.trained(), self)
+            if starts.over:
+                return starts.ended()
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """The best of the starts so far, and what was found of each; a second one follows a collapse only.
+
+    Attributes
+    ----------
+    best : Trained or None
+    told : tuple of str
+    over : bool
+        Whether none follows.
+    """
+
+    best: Trained | None = None
+    told: tuple[str, ...] = ()
+    over: bool = False
+
+    def training(self, first: Training) -> Training:
+        """The training of the next start."""
+        if self.best is None:
+            return first
+        return replace(first, objective=remedies(self.best.epochs)[len(self.told) - 1])
+
+    def after(self, trained: Trained, training: Training) -> Starts:
+        """With one more start: the one with the greater bound, or that still tells of the rows at the same bound."""
+        mendable = isinstance(training.objective, Elbo) and training.objective.plain
+        ended = trained.reason in ENDED
+        if self.best is None and not (trained.collapsed and mendable and ended):
+            return Starts(trained, over=True)
+        to_device = training.setup.rows.small.to_device
+        params = {g: {k: to_device(v) for k, v in part.items()} for g, part in trained.params.items()}
+        trained = replace(trained, tight=training.bounds(params, training.checked, BOUND_DRAWS)[0])
+        tells = f"{trained.information:.2f} nats" if trained.telling else "nothing"
+        how = "the laws of rows" if self.best is None else self.training(training).objective.words + ": they"
+        line = (
+            f"{how} tell {tells} of them, bound of {BOUND_DRAWS} draws {trained.tight.mean():.3f} nats a row"
+        )
+        told, best = (*self.told, line), self.best
+        if best is not None:
+            gain = trained.tight - best.tight
+            noise = 2 * gain.std() / np.sqrt(len(gain))
+            if not gain.mean() > (-noise if trained.telling else noise):
+                trained = best
+        tried = len(told) > len(remedies(1.0))
+        return Starts(trained, told, tried or trained.telling or not ended)
+
+    def ended(self) -> Trained:
+        """The best, with what was found of all."""
+        assert self.best is not None
+        return replace(self.best, told=self.told)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that the next start needs to know, by name."""
+        if self.best is None:
+            return {}
+        numbers, arrays = self.best.split()
+        words = {"numbers": np.array(json.dumps(numbers)), "told": np.array(json.dumps(self.told))}
+        return {f"{BEFORE}{key}": value for key, value in {**arrays, **words}.items()}
+
+    @classmethod
+    def of(cls, saved: Mapping[str, np.ndarray] | None) -> Starts:
+        """From what `arrays` gave."""
+        own = {k.removeprefix(BEFORE): v for k, v in (saved or {}).items() if k.startswith(BEFORE)}
+        if not own:
+            return cls()
+        numbers, told = (json.loads(str(own.pop(name))) for name in ("numbers", "told"))
+        return cls(Trained.joined(numbers, own), tuple(told))
+
+
+def _joined(course: Course, starts: Starts) -> dict[str, np.ndarray]:
+    return {**course.arrays(), **starts.arrays()}
 
 
 class Course:
@@ -229,7 +385,7 @@ class Course:
             if training.watch.stop() and found:
                 break
             state, seen = training.advance(loops.copy(self.state), 0, np.full(DEEP_PILOT_STEPS, rate))
-            value = training.bound(state["mean"])[0]
+            value = float(training.bounds(state["mean"], training.checked)[0].mean())
             found.append((value if np.isfinite(value) else -np.inf, rate, state, seen))
             if len(found) > 1 and found[-1][0] < found[-2][0]:
                 break  # smaller rates are slower still
@@ -262,12 +418,19 @@ class Course:
         training = self.training
         self.seen.append(seen)
         tried = ("mean", "params") if self.falling else ("mean",)  # a falling rate averages by itself
-        value, kl, params = max(
-            ((*training.bound(self.state[name]), self.state[name]) for name in tried), key=lambda one: one[0]
+        found, params = max(
+            ((training.look(self.state[name]), self.state[name]) for name in tried),
+            key=lambda one: one[0].bound,
         )
+        value = found.bound
         good = seen["bad"] == 0
         own = float(seen["bound"][good].mean()) if good.any() else np.nan
-        self.bounds.append((self.num_steps, own, value, kl))
+        self.bounds.append((self.num_steps, own, value, *found[1:4]))
+        units = training.setup.rows.num_units
+        training.watch.tell(
+            f"step {self.num_steps}: bound {value:.3f} nats a row, reconstruction {value + found.divergence:.3f}, "
+            f"divergence {found.divergence:.3f}, {found.active} of {units} units active"
+        )
         if self.num_steps / training.each < training.objective.length:
             self._take(value, params, False)  # none is better than another before the schedule has ended
             return
@@ -313,6 +476,11 @@ class Course:
         params = self.at_best if self.at_best is not None else self.state["mean"]
         host = training.setup.rows.small.loops.to_host(params)
         joined = {name: np.concatenate([one[name] for one in self.seen]) for name in self.seen[0]}
+        last, excess = training.look(self.state["mean"]), (0.0, 0.0)
+        if len(training.held):
+            known, new = (training.bounds(params, rows)[0] for rows in (training.known, training.checked))
+            noise = np.sqrt(known.var() / len(known) + new.var() / len(new))
+            excess = float(known.mean() - new.mean()), float(noise)
         return Trained(
             {g: {k: np.array(v) for k, v in part.items()} for g, part in host.items()},
             training.held,
@@ -323,6 +491,9 @@ class Course:
             self.reason or "under way",
             int(joined["bad"].sum()),
             self.rate,
+            last.information,
+            last.information_se,
+            *excess,
         )
 
     # -- checkpoint -------------------------------------------------------------------------------------

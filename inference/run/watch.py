@@ -46,7 +46,7 @@ class Watch:
         self.interrupted = False
         self._show = progress and _interactive()
         self._status: Any = None  # of rich, which is slow to import
-        self._drawn = 0.0
+        self._title = ""
 
     def stop(self) -> bool:
         """Whether to end what is running; called once per step."""
@@ -63,6 +63,7 @@ class Watch:
     def showing(self, title: str):
         """Show what is being done for the length of a block."""
         logger.info(title)
+        self._title = title
         if not self._show:
             yield
             return
@@ -71,8 +72,15 @@ class Watch:
         if self._status is None:
             self._status = Console(stderr=True).status(title, refresh_per_second=4)
             self._status.start()
-        self._status.update(f"{title}  [dim]{self.elapsed:.0f} s[/dim]")
+        self.tell("")
         yield
+
+    def tell(self, words: str) -> None:
+        """Show how far it is."""
+        logger.debug("%s: %s", self._title, words)
+        if self._status is not None:
+            parts = [part for part in (self._title, words) if part]
+            self._status.update(f"{'  '.join(parts)}  [dim]{self.elapsed:.0f} s[/dim]")
 
     def close(self) -> None:
         """Take the progress line away."""
