@@ -41,7 +41,7 @@ def gradients(objective, num=400, seed=0, **factors):
     device = target.to_device
     train = compiled.trained(objective)
     found, seen = {}, []
-    given = {"beta": 1.0, "capacity": 0.0, "stuck": 0.0, "rate": 0.0, **factors}
+    given = {**objective.at(0), "stuck": 0.0, "rate": 0.0, **factors}
     inputs = {k: np.full(num, v) for k, v in given.items()}
     inputs |= {
         "seed": np.random.default_rng(seed).integers(0, 2**31, num),
