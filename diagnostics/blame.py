@@ -13,6 +13,7 @@ from ..inference.mcmc.refine import refine
 from ..inference.posterior.posterior import Posterior, record_of, requested
 from ..inference.posterior.record import split
 from ..ppl.errors import ElboroomError
+from .checks.replicates import only_own
 from .thresholds import AFFORDABLE, OVERRUN
 
 WORDS = {
@@ -95,11 +96,14 @@ def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
 
 
 def _compared(posterior, affordable: float) -> Blame:
+    # where rows share nothing but fitted arrays, replicates are exact draws of the model, however well rows are encoded;
+    # arrays that were fitted beside an untrusted encoder may be off for its sake
     own = posterior.check()
     if {f.verdict for f in own} == {"not assessable"}:
         return Blame("not assessable", {})
     found = {posterior.law: misfits(own)}
-    if posterior.verdict == "trusted":
+    exact = only_own(posterior) and (posterior.verdict == "caution" or not found[posterior.law])
+    if posterior.verdict == "trusted" or exact:
         return Blame("model" if found[posterior.law] else "fits", found)
     raw = under_guide(posterior)
     if raw is not None and posterior.law != "guide":

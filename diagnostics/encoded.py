@@ -21,6 +21,19 @@ class Paired(NamedTuple):
     positions: np.ndarray
 
 
+class MadeUp(NamedTuple):
+    """Simulated rows and the fitted row nearest to each, ``(rows, *shape)``, with the position of that and how far it is.
+
+    `usual` is how far these fitted rows are from the nearest other one; distances are root mean squares over columns.
+    """
+
+    rows: np.ndarray
+    others: np.ndarray
+    positions: np.ndarray
+    apart: np.ndarray
+    usual: np.ndarray
+
+
 class Strips(NamedTuple):
     """Means ``(units, values, *shape)`` of an outcome along units, by label, at values of a coordinate."""
 
@@ -109,7 +122,7 @@ def beside(posterior, x: Any, num: int, name: str | None = None) -> Paired:
     return Paired(inputs, found[name].to_numpy(), positions)
 
 
-def made_up(posterior, num: int, name: str | None = None, seed: int = 0) -> Paired:
+def made_up(posterior, num: int, name: str | None = None, seed: int = 0) -> MadeUp:
     """Simulated rows, given what fitted ones are given, and the fitted row that is nearest to each in the outcome itself."""
     latent, argument = posterior.latent, outcome_names(posterior)
     rows = latent.setup.rows
@@ -119,10 +132,18 @@ def made_up(posterior, num: int, name: str | None = None, seed: int = 0) -> Pair
     fitted = np.moveaxis(np.asarray(rows.host(some)[label], float), rows.along[label], 0)
     made = np.asarray(found[name], float)
     flat, own = fitted.reshape(len(fitted), -1), made.reshape(num, -1)
-    seen = np.isfinite(flat)
-    apart = [np.where(seen, (flat - row) ** 2, 0.0).sum(1) / np.maximum(seen.sum(1), 1) for row in own]
-    nearest = np.array([np.where(seen.any(1), one, np.inf).argmin() for one in apart])
-    return Paired(made, fitted[nearest], some[nearest])
+    apart = np.stack([_distances(flat, row) for row in own])
+    nearest = apart.argmin(1)
+    others = np.stack([_distances(flat, flat[place]) for place in nearest])
+    others[np.arange(num), nearest] = np.inf
+    return MadeUp(made, fitted[nearest], some[nearest], apart.min(1), others.min(1))
+
+
+def _distances(flat: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """How far a row is from others ``(N, columns)``, over the columns that both have; infinite where there are none."""
+    seen = np.isfinite(flat) & np.isfinite(row)
+    total = np.where(seen, (flat - row) ** 2, 0.0).sum(1)
+    return np.where(seen.any(1), np.sqrt(total / np.maximum(seen.sum(1), 1)), np.inf)
 
 
 def strips(posterior, most: int, name: str | None = None, given: Mapping[str, Any] | None = None) -> Strips:

@@ -9,6 +9,7 @@ from ..inference.posterior.posterior import record_of, requested
 from .checks import CHECKS, TESTS
 from .checks.judge import Test, judged
 from .checks.predictions import outcomes
+from .checks.replicates import told
 from .checks.statistics import own
 
 Statistics = Mapping[str, Callable]
@@ -43,6 +44,7 @@ def check(posterior, statistics: Statistics | None = None) -> Findings:
         return requested(posterior)["model checks"]
     found = tested(posterior, statistics)
     seen = {finding.quantity for finding in found}
+    found += told(posterior, [name for name in record_of(posterior).observed if name in seen])
     found += [finding for one in CHECKS for finding in one(posterior)]
     for name in [n for n in record_of(posterior).observed or ["fit"] if n not in seen]:
         found.append(Finding("model checks", name, None, None, "not assessable", _why_not(posterior)))

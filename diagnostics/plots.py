@@ -28,6 +28,7 @@ from ..ppl.errors import DataError, explain
 from ..ppl.sites import element_labels
 from .checks.outcome import Outcome
 from .checks.predictions import outcomes
+from .checks.replicates import group_of
 from .checks.residuals import time_of
 from .checks.survival import kaplan_meier
 from .latent_plots import bounds, latent, reconstructions, traversals
@@ -149,7 +150,8 @@ def loo_pit(posterior, name: str | None = None, **settings):
 
     outcome = _outcome(posterior, name)
     posterior.draws["log_likelihood"]
-    return arviz_plots.plot_loo_pit(_tree(posterior, outcome), var_names=outcome.name, **settings)
+    tree = _tree(posterior, outcome, "posterior_predictive")
+    return arviz_plots.plot_loo_pit(tree, var_names=outcome.name, **settings)
 
 
 def rootogram(posterior, name: str | None = None, **settings):
@@ -453,21 +455,25 @@ def _outcome(posterior, name: str | None) -> Outcome:
     return found[name]
 
 
-def _tree(posterior, outcome):
-    """The draws, with the groups that predictions are plotted from; whole numbers where outcomes are counted."""
-    tree = posterior.draws
-    predicted = tree["posterior_predictive"]
-    if outcome.kind == "continuous" or tree["observed_data"][outcome.name].dtype.kind in "iu":
+def _tree(posterior, outcome, group: str | None = None):
+    """The draws, with the groups that predictions are plotted from; whole numbers where outcomes are counted.
+
+    Predictions are those of `group`, by default the replicates that the checks use.
+    """
+    tree, group = posterior.draws, group or group_of(posterior)
+    predicted = tree[group]
+    whole = outcome.kind == "continuous" or tree["observed_data"][outcome.name].dtype.kind in "iu"
+    if whole and group == "posterior_predictive":
         return tree
     import xarray as xr
 
     groups = {"posterior_predictive": predicted, "observed_data": tree["observed_data"]}
     if "log_likelihood" in tree.children:
         groups["log_likelihood"] = tree["log_likelihood"]
-    whole = {name: group.to_dataset() for name, group in groups.items()}
-    for name in ("posterior_predictive", "observed_data"):
-        whole[name] = whole[name].assign({outcome.name: whole[name][outcome.name].astype(int)})
-    return xr.DataTree.from_dict(whole)
+    found = {name: group.to_dataset() for name, group in groups.items()}
+    for name in () if whole else ("posterior_predictive", "observed_data"):
+        found[name] = found[name].assign({outcome.name: found[name][outcome.name].astype(int)})
+    return xr.DataTree.from_dict(found)
 
 
 def _bounded(posterior, name) -> bool:

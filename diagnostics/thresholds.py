@@ -36,6 +36,8 @@ LEAST_DRAWS, MOST_DRAWS = 300, 3000
 hundred. By time."""
 MOST_VALUES = 2**22
 """Numbers that the replicates of an outcome may be before their draws become fewer: 32 MB, by memory."""
+MOST_HELD = 2**27
+"""Numbers that all replicates may be before only the elements that are looked at are kept of each: 1 GiB, by memory."""
 MOST_COLUMNS = 20
 """Columns of a matrix of predictors that residuals are looked at along. By time."""
 LEAST_IN_GROUP = 2

@@ -28,6 +28,7 @@ from ..thresholds import (
     SMOOTHED_BLOCK,
 )
 from .pit import local_level, ranks, threshold
+from .replicates import own_names
 from .smoothing import smooth_rows
 
 
@@ -178,8 +179,14 @@ def _replicated(posterior, name, count, there):
 
 
 def check(posterior) -> Iterator[Finding]:
-    """Rows that the posterior hangs on, by name, and LOO-PIT, a misfit by itself only far beyond its band."""
-    for name, loo in leave_one_out(posterior).items():
+    """Rows that the posterior hangs on, by name, and LOO-PIT, a misfit by itself only far beyond its band.
+
+    Nothing of rows with latent quantities of their own: these hang on their row by design, and so do its weights.
+    """
+    alone = [name for name in record_of(posterior).observed if not own_names(posterior, name)]
+    for name, loo in leave_one_out(posterior).items() if alone else ():
+        if name not in alone:
+            continue
         order = np.argsort(-loo.khat)
         many = int((loo.khat > INFLUENTIAL).sum())
         labels = ", ".join(loo.labels[i] for i in order[: min(many, NAMED)])

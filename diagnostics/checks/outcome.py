@@ -37,6 +37,8 @@ class Outcome:
         What a fit to each replicate would have changed.
     censored : Censoring, optional
         Which rows are known from below only.
+    column : numpy.ndarray of int, shape (N,), optional
+        Where rows have several elements, which of them each is: rows follow each other within a column alone.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Outcome:
     leverage: float = 0.0
     steps: Steps | None = None
     censored: Censoring | None = None
+    column: np.ndarray | None = None
 
     @property
     def saturated(self) -> bool:

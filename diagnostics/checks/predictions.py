@@ -6,26 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...inference.posterior.groups import draws_of, predictions
+from ...inference.posterior.mixed import Homes, homes
 from ...inference.posterior.posterior import record_of, requested
-from ...ppl.errors import InferenceError
-from ...ppl.simulate import block_size, in_blocks, seeds
 from ..thresholds import (
-    CHECK_STREAM,
-    LEAST_DRAWS,
     LEAST_IN_GROUP,
     LEAST_ROWS,
-    LEVERAGE_DRAWS,
     MOST_COLUMNS,
-    MOST_DRAWS,
     MOST_GROUPS,
-    MOST_ROWS,
-    MOST_SHARED,
-    MOST_VALUES,
     SAYS_THE_END,
 )
 from .outcome import Outcome, kind_of
 from .refits import steps
+from .replicates import Replicates, elements, leverage, num_draws, replicates, spread
 from .survival import censoring
 
 
@@ -46,54 +38,15 @@ def _outcomes(posterior) -> Iterator[Outcome]:
         observed = np.asarray(data[name].values, float)
         if (~np.isnan(observed)).sum() < LEAST_ROWS:
             continue
-        replicated, rows = _replicates(posterior)
-        if not replicated:  # loaded without its program and saved without predictions
+        replicated = replicates(posterior)
+        if replicated is None:  # loaded without its program and saved without predictions
             return
-        if name in replicated and replicated[name][0].size == observed.size:
-            yield outcome(posterior, site, name, observed, replicated, rows)
+        values = replicated.values.get(name)
+        if values is not None and (not replicated.whole or values[0].size == observed.size):
+            yield outcome(posterior, site, name, observed, replicated)
 
 
-def _replicates(posterior) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Replicates ``(S, *shape)`` of the observed sites, and the draws ``(S,)`` that they come from.
-
-    As many as the checks use, where those of all draws are not there yet.
-    """
-    record = record_of(posterior)
-    groups = requested(posterior)
-    largest = max(np.size(value) for value in posterior.draws["observed_data"].data_vars.values())
-    needed = num_draws(largest)
-    ready = "posterior_predictive" in getattr(posterior.draws, "children", {})
-    if not ready and record.target is not None and needed < len(record.z) / 2:
-        if "replicates" not in groups:
-            rows = _spread(len(record.z), needed)
-            groups["replicates"] = predictions(record, rows)
-            groups["replicates of draws"] = rows
-        found = {key: groups["replicates"][key] for key in record.observed if key in groups["replicates"]}
-        return found, groups["replicates of draws"]
-    try:
-        predicted = posterior.draws["posterior_predictive"]
-    except InferenceError:
-        return {}, np.zeros(0, int)
-    found = {
-        key: np.asarray(predicted[key].values).reshape(-1, *predicted[key].shape[2:])
-        for key in record.observed
-        if key in predicted
-    }
-    return found, draws_of(record)
-
-
-def num_draws(num_rows: int) -> int:
-    """Replicates that the checks use of an outcome of so many rows.
-
-    Examples
-    --------
-    >>> num_draws(100), num_draws(10**6)
-    (3000, 300)
-    """
-    return min(MOST_DRAWS, max(LEAST_DRAWS, MOST_VALUES // min(num_rows, MOST_ROWS)))
-
-
-def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, rows: np.ndarray) -> Outcome:
+def outcome(posterior, site, name: str, observed: np.ndarray, together: Replicates) -> Outcome:
     """An outcome from its values; rows without a value are left out.
 
     Parameters
@@ -106,26 +59,20 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, ro
         Its name.
     observed : numpy.ndarray, of any shape
         Its values, NaN where there is none.
-    together : dict of numpy.ndarray
-        Observed site to all replicates ``(S, *shape)``.
-    rows : numpy.ndarray of int, shape (S,)
-        The draws that these come from.
+    together : Replicates
+        Those of all observed sites.
 
     Returns
     -------
     Outcome
     """
-    replicated = together[name].reshape(len(together[name]), -1)
-    shape, observed = observed.shape, observed.ravel()
-    there = np.flatnonzero(~np.isnan(observed))
-    whole = len(there) <= MOST_ROWS
-    if not whole:
-        there = np.sort(np.random.default_rng(0).choice(there, MOST_ROWS, replace=False))
-    draws = _spread(len(replicated), min(len(replicated), num_draws(len(there))))
-    observed, replicated = observed[there], replicated[draws[:, None], there].astype(float)
+    shape, observed, there = observed.shape, observed.ravel(), elements(observed)
+    whole = len(there) == (~np.isnan(observed)).sum()
+    draws = spread(len(together.draws), min(len(together.draws), num_draws(len(there))))
+    observed, replicated = observed[there], together.of(name, draws, there)
     columns, groups = _rows(posterior, shape, there, observed)
     censored = censoring(observed, replicated) if site.censored and not site.is_discrete else None
-    pulled = leverage(posterior, name, replicated, rows[draws], there)
+    pulled = leverage(posterior, name, replicated, together.draws[draws], there)
     if censored is not None:
         replicated = np.minimum(replicated, censored.limit)
         columns, groups = (
@@ -142,14 +89,28 @@ def outcome(posterior, site, name: str, observed: np.ndarray, together: dict, ro
         ordered=site.measure == "ordinal",
         whole=whole,
         leverage=pulled,
-        steps=steps(posterior, {key: values[draws] for key, values in together.items()}),
+        steps=steps(posterior, {k: v[draws] for k, v in together.values.items()}) if together.whole else None,
         censored=censored,
+        column=_columns(site, shape, there, homes(record_of(posterior))),
     )
 
 
-def _spread(count: int, some: int) -> np.ndarray:
-    """About so many of `count` draws, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, some).astype(int))
+def _columns(site, shape, there, found: Homes) -> np.ndarray | None:
+    """Which column each of some elements ``(N,)`` stands in; None where all are of one.
+
+    Along a column go the plates of the rows that have latent quantities of their own, else all axes before the event's.
+    """
+    if len(site.dims) != len(shape):
+        return None
+    home = frozenset().union(*(plates for plates in found.values() if plates <= set(site.plates)))
+    batch = range(len(shape) - site.event_dim)
+    rows = [site.dims.index(plate) for plate in home] if home else list(batch)
+    across = [axis for axis in range(len(shape)) if axis not in rows]
+    if not rows or not across:
+        return None
+    index = np.unravel_index(there, shape)
+    code = np.ravel_multi_index([index[axis] for axis in across], [shape[axis] for axis in across])
+    return np.unique(code, return_inverse=True)[1]
 
 
 def _says_the_end(column, observed, censored) -> bool:
@@ -158,49 +119,6 @@ def _says_the_end(column, observed, censored) -> bool:
         return True
     two = np.unique(column)
     return len(two) == 2 and bool(abs(np.corrcoef(column, censored.seen)[0, 1]) > SAYS_THE_END)
-
-
-def leverage(posterior, name: str, replicated: np.ndarray, draws: np.ndarray, there: np.ndarray) -> float:
-    """Variance of the expectation over the noise's, from what two replicates with the same parameters share.
-
-    Parameters
-    ----------
-    posterior : Posterior
-        The fit, or draws made elsewhere.
-    name : str
-        The observed site.
-    replicated : numpy.ndarray, shape (S, N)
-        Replicates of the rows that are there.
-    draws : numpy.ndarray of int, shape (S,)
-        Those that the replicates come from.
-    there : numpy.ndarray of int, shape (N,)
-        The rows, among all elements of the site.
-
-    Returns
-    -------
-    float
-        0 where nothing can be predicted again.
-    """
-    record = record_of(posterior)
-    target = record.target
-    if target is None:
-        return 0.0
-    some = _spread(len(draws), LEVERAGE_DRAWS)
-    z, key = (
-        record.z[draws[some]].astype(target.dtype),
-        seeds(record.seed, len(some), CHECK_STREAM),
-    )
-
-    def draw(block):
-        found = target.density.predict(*block, target.data, target.weights)
-        return {name: found[name]}
-
-    other = in_blocks(draw, (z, key), len(some), block_size(target.trace))[name]
-    one, two = replicated[some], other.reshape(len(some), -1)[:, there].astype(float)
-    one, two = one - one.mean(0), two - two.mean(0)
-    shared, whole = (one * two).mean(), 0.5 * ((one**2).mean() + (two**2).mean())
-    share = np.clip(shared / whole if whole > 0 else 0.0, 0.0, MOST_SHARED)
-    return float(share / (1 - share))
 
 
 def _rows(posterior, shape, there, observed) -> tuple[dict, dict]:

@@ -114,12 +114,13 @@ def _projected(basis, z):
 
 
 def _from_row_to_row(outcome) -> Iterator[_Look]:
-    if len(outcome.observed) < LEAST_IN_TIME or not outcome.whole:
+    if num_rows(outcome) < LEAST_IN_TIME or not outcome.whole:
         return
     order = in_time(outcome)
-    lags: dict[str, Statistic] = {"lag 1": lambda z: _correlations(z[..., order], 1)[..., 0]}
+    along_rows = partial(_correlations, None if outcome.column is None else outcome.column[order])
+    lags: dict[str, Statistic] = {"lag 1": lambda z: along_rows(z[..., order], 1)[..., 0]}
     if outcome.exact:  # else rows pull at each other, and leave residuals that go against each other
-        lags[f"lags 1 to {LAGS}"] = lambda z: _log((_correlations(z[..., order], LAGS) ** 2).sum(-1))
+        lags[f"lags 1 to {LAGS}"] = lambda z: _log((along_rows(z[..., order], LAGS) ** 2).sum(-1))
     for along, correlation in lags.items():
         yield _Look(
             "dependence on the rows before",
@@ -142,24 +143,35 @@ def _differs(expected, replicated, first) -> bool:
 def time_of(outcome: Outcome) -> str | None:
     """The column that is named for time and tells rows apart; None where there is none."""
     for name, column in outcome.columns.items():
-        distinct = len(np.unique(column)) > LEAST_ORDERED * len(column)
+        distinct = len(np.unique(column)) > LEAST_ORDERED * num_rows(outcome)
         if distinct and any(word in name.lower() for word in TIMES):
             return name
     return None
 
 
 def in_time(outcome: Outcome) -> np.ndarray:
-    """Order of the rows ``(N,)``: along the column of time, or as they come."""
+    """Order of the elements ``(N,)``: one column after the other, along the column of time or as they come."""
     time = time_of(outcome)
-    if time is None:
-        return np.arange(len(outcome.observed))
-    return np.argsort(outcome.columns[time], kind="stable")
+    by = [] if time is None else [outcome.columns[time]]
+    by += [] if outcome.column is None else [outcome.column]
+    return np.lexsort(by) if by else np.arange(len(outcome.observed))
 
 
-def _correlations(z, most):
-    z = z - z.mean(-1, keepdims=True)
-    own = np.maximum((z**2).sum(-1), 1e-300)
-    return np.stack([(z[..., lag:] * z[..., :-lag]).sum(-1) / own for lag in range(1, most + 1)], -1)
+def num_rows(outcome: Outcome) -> int:
+    """Elements of the longest column."""
+    return len(outcome.observed) if outcome.column is None else int(np.bincount(outcome.column).max())
+
+
+def _correlations(column, z, most):
+    """Correlations of residuals ``(…, N)`` with those of the rows before, by lag: ``(…, most)``; within columns alone."""
+    z = z - (z.mean(-1, keepdims=True) if column is None else group_means(column, z)[0][..., column])
+    own, found = np.maximum((z**2).sum(-1), 1e-300), []
+    for lag in range(1, most + 1):
+        products = z[..., lag:] * z[..., :-lag]
+        if column is not None:
+            products *= column[lag:] == column[:-lag]
+        found.append(products.sum(-1) / own)
+    return np.stack(found, -1)
 
 
 def _power(values):

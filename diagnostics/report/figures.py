@@ -12,7 +12,7 @@ import numpy as np
 from ...inference.posterior.posterior import record_of
 from ..checks.binning import binned, group_means, sorting
 from ..checks.outcome import Outcome, pit
-from ..checks.pit import band, ranks
+from ..checks.pit import band, ecdf, grid, ranks
 from ..checks.predictions import outcomes
 from ..checks.refits import excursions
 from ..checks.residuals import time_of
@@ -67,7 +67,7 @@ def _outcome(outcome: Outcome, seed: int) -> list[str]:
         _one(lambda axis: draw(axis, outcome), words),
         _one(lambda axis: _ecdf(axis, outcome, seed), band_words),
     ]
-    time = time_of(outcome)
+    time = time_of(outcome) if outcome.column is None else None
     if time is not None:
         words = f"{outcome.name} over {time}, with 50% and 90% predictive intervals"
         found.append(_one(lambda axis: _course(axis, outcome, time), words))
@@ -180,13 +180,31 @@ def _calibration(axis, outcome):
 
 
 def _ecdf(axis, outcome, seed):
+    if outcome.column is None:
+        _ecdf_of_rows(axis, outcome, seed)
+    else:
+        _ecdf_of_elements(axis, outcome)
+    labelled(axis, xlabel="PIT", ylabel="ECDF − uniform")
+
+
+def _ecdf_of_elements(axis, outcome):
+    """Of elements that go together within a row: the band is that of replicates, as the check has it."""
+    observed, replicated = outcome.places
+    at = grid(len(observed))
+    centre, scale, extreme = excursions(outcome, ecdf(replicated, at))
+    reach = np.quantile(extreme, 1 - LEVEL) * scale
+    low, high = centre - reach - at, centre + reach - at
+    axis.fill_between(at, low, high, color=INK, alpha=0.2, label=f"{1 - LEVEL:.0%} band")
+    axis.plot(at, ecdf(observed[None], at)[0] - at, color=DATA, lw=1.5)
+
+
+def _ecdf_of_rows(axis, outcome, seed):
     values = np.sort(pit(outcome, np.random.default_rng(seed)))
     rank = ranks(len(values))
     even = rank / (len(values) + 1)
     low, high = band(len(values))
     axis.fill_between(even, even - high, even - low, color=INK, alpha=0.2, label=f"{1 - LEVEL:.0%} band")
     axis.plot(even, even - values[rank - 1], color=DATA, lw=1.5)
-    labelled(axis, xlabel="PIT", ylabel="ECDF − uniform")
 
 
 def elbo(posterior) -> str:

@@ -22,7 +22,7 @@ def latent_section(posterior) -> str:
     if values is None:
         return ""
     parts = [
-        f"<h2>Encoded rows: {escape(values['plate'])}</h2>",
+        f"<h2 id=\"encoded\">Encoded rows of '{escape(values['plate'])}'</h2>",
         f"<p>{escape(values['given'])}</p>",
         _verdict(values),
         _bounds(values["bounds"]),
@@ -35,7 +35,7 @@ def latent_section(posterior) -> str:
 def _verdict(values: Mapping[str, Any]) -> str:
     """The plate's verdict, and what the encoder alone costs, in words."""
     verdict, reason = values["verdict"], values["reason"]
-    out = f'<p>The rows of {escape(values["plate"])} as a whole are <strong class="{verdict}">{verdict}</strong>: {escape(reason)}.'
+    out = f'<p>All rows together: <strong class="{verdict}">{verdict}</strong>, since {escape(reason)}.'
     if values["gap"] is None:
         return out + "</p>"
     weighed, rows = values["num_weighed"], values["num_rows"]
@@ -105,8 +105,9 @@ def _outcome(values: Mapping[str, Any]) -> str:
     out += [
         f"<h3>{escape(name)}: simulated rows</h3>",
         f"<p class=\"soft\">Rows that the model makes up, and the fitted row nearest to each: {_listed(made['nearest_index'])}; "
-        f"apart by {_listed([number(one) for one in made['apart']])} (root mean square over columns). Rows far nearer than "
-        "fitted ones are to each other would be rows learned by heart.</p>",
+        f"apart by {_listed([number(one) for one in made['apart']])} (root mean square over columns). These fitted rows are "
+        f"{number(made['usual'])} from the nearest other one, in the middle: simulated rows far nearer would be rows learned by "
+        "heart.</p>",
         draw(values["image"], [made["rows"], made["nearest"]], ("simulated", "nearest fitted"), made["nearest_index"]),
     ]  # fmt: skip
     if "traversed" in values:

@@ -44,6 +44,8 @@ def _values(posterior) -> dict[str, Any] | None:
         **{name: record.settings["rows"][name] for name in ("plate", "verdict", "reason")},
         "num_rows": len(evidence),
         "num_weighed": int(weighed.sum()),
+        "own": _own(record, len(evidence)),
+        "learned": _learned(record.weights),
         "log_evidence": float(evidence[weighed].mean()) if weighed.any() else None,
         "gap": float((evidence - bound)[weighed].mean()) if weighed.any() else None,
         "bounds": bounds_of(posterior).to_dict("records"),
@@ -61,12 +63,27 @@ def _values(posterior) -> dict[str, Any] | None:
     }
 
 
+def _own(record, num_rows: int) -> dict[str, int]:
+    """Latent sites of the rows, and how many numbers a row has of each."""
+    plate = record.settings["encoder"]["plate"]
+    sizes = {s.name: int(np.prod(s.shape, dtype=int)) for s in record.latents if plate in s.plates}
+    return {name: size // num_rows for name, size in sizes.items()}
+
+
+def _learned(weights) -> dict[str, int]:
+    """Networks and learned arrays of the model, and how many numbers each has."""
+    found: dict[str, int] = {}
+    for name, value in weights.items():
+        home = name.partition(".")[0]
+        found[home] = found.get(home, 0) + int(np.size(value))
+    return found
+
+
 def _outcome(posterior, name: str) -> dict[str, Any] | None:
     """Rows of an outcome; None of those with too many columns, and without what the model cannot tell of it."""
     made = made_up(posterior, SHOWN_ROWS, name)
     if made.rows[0].size > LONGEST_ROW:
         return None
-    apart = np.sqrt(np.nanmean((made.rows - made.others).reshape(SHOWN_ROWS, -1) ** 2, axis=1))
     out: dict[str, Any] = {
         "name": name,
         "image": image_shape(None, made.rows.shape[1:]),
@@ -74,7 +91,8 @@ def _outcome(posterior, name: str) -> dict[str, Any] | None:
             "rows": _flat(made.rows),
             "nearest": _flat(made.others),
             "nearest_index": made.positions.tolist(),
-            "apart": rounded(apart),
+            "apart": rounded(made.apart),
+            "usual": float(np.median(made.usual)),
         },
     }
     try:

@@ -25,6 +25,30 @@ DOUBTED = (
     "With caution.",
     "The evidence holds for the judged quantities, and for too few of the others. The table names them and says why.",
 )
+ROWS = {
+    "trusted": (
+        "The evidence says that of the rows of '{plate}', but for one in a hundred at most, and of all else that is judged, "
+        "every mean is within 0.15 posterior standard deviations and every interval end within 0.25 of the exact answer to "
+        "this model at its fitted arrays."
+    ),
+    "caution": "{reason}. The table of every quantity names them and says why.",
+    "untrusted": "{reason}. The table of every quantity names them and says why.",
+}
+"""The same of encoded rows."""
+USE = {
+    ("caution", False): (
+        "Use the trusted rows; treat the others as rough. More data or another parametrisation may help."
+    ),
+    ("caution", True): "Use the rows that are trusted, given the fitted arrays; treat the others as rough.",
+    ("trusted", False): (
+        "Use the results. Trust is conditional on there being no mode beyond the reach of dispersed starts."
+    ),
+    (
+        "trusted",
+        True,
+    ): "Use the results: they are given the fitted arrays, which are points without a verdict.",
+}
+"""What to do now, by the verdict and whether rows are encoded."""
 LAWS = {
     "guide": "draws of the fitted guide",
     "psis": "importance-corrected draws of the fitted guide",
@@ -38,6 +62,10 @@ FIT = {True: "Yes, as far as the checks see.", False: "No.", None: "Not known."}
 def trust(content: Mapping[str, Any]) -> tuple[str, str]:
     """Whether the answer can be trusted, and why; from the content of ``report.json``."""
     answer, why = DOUBTED if content["judgement"] != content["verdict"] else TRUST[content["verdict"]]
+    rows = content.get("latent")
+    if rows and rows["verdict"] == content["judgement"]:
+        reason = f"{rows['reason'][0].upper()}{rows['reason'][1:]}"
+        why = ROWS[rows["verdict"]].format(plate=rows["plate"], reason=reason)
     return answer, f"{why} {content['doubts']}" if content["doubts"] else why
 
 
@@ -50,17 +78,12 @@ def next_step(content: Mapping[str, Any]) -> str:
             "Change the model before relying on it: the numbers answer the question that this model asks, "
             "and the data disagree with the model."
         )
-    if content["verdict"] == "caution":
-        return (
-            "Use the trusted rows; treat the others as rough. More data or another parametrisation may help."
-        )
-    if content["fits_data"] is None and content["blame"]["verdict"] != "not assessable":
+    unsettled = content["fits_data"] is None and content["blame"]["verdict"] != "not assessable"
+    if content["verdict"] == "trusted" and unsettled:
         return (
             "Get draws that can be trusted first (posterior.refine()); then ask again whether the model fits."
         )
-    return (
-        "Use the results. Trust is conditional on there being no mode beyond the reach of dispersed starts."
-    )
+    return USE[content["verdict"], "latent" in content]
 
 
 def which(content: Mapping[str, Any]) -> str:

@@ -101,8 +101,9 @@ def _html(posterior, content) -> str:
         counts=content["counts"],
         graph=Markup(_graph(posterior)),
         predictive=[(name, [Markup(one) for one in some]) for name, some in figures.predictive(posterior)],
-        elbo=Markup(figures.elbo(posterior)),
-        sizes={name: int(getattr(value, "size", 0)) for name, value in record.observed_data.items()},
+        # bounds of encoded rows are drawn in a section of their own
+        elbo=Markup("" if "latent" in content else figures.elbo(posterior)),
+        shapes={name: _times(value) for name, value in record.observed_data.items()},
         law=LAWS[record.shown_law],
         laws=LAWS | {"refined": "chains run for this report"},
         sections=[Markup(shown) for section in SECTIONS if (shown := section(posterior))],
@@ -119,6 +120,11 @@ def _html(posterior, content) -> str:
             "reason",
         ],
     )
+
+
+def _times(value) -> str:
+    """How many observations there are: ``"300"``, or ``"300 × 4"`` of several columns."""
+    return " × ".join(f"{n:,}" for n in getattr(value, "shape", ())) or "1"
 
 
 def _graph(posterior) -> str:

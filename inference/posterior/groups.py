@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
+from types import MappingProxyType
 
 import numpy as np
 
 from ...ppl.errors import ElboroomError, InferenceError, explain
-from ...ppl.simulate import OUTCOME, block_size, in_blocks, prior_groups, seeds
+from ...ppl.simulate import OUTCOME, in_blocks, prior_groups, seeds
 from ...ppl.tree import dataset
 from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, NUM_PRIOR_DRAWS
+from .mixed import Homes, own_sites, replicates
 from .record import ROWS, Record
 
-ON_REQUEST = ("posterior_predictive", "log_likelihood", "log_prior", "prior", "prior_predictive")
+ON_REQUEST = (
+    "posterior_predictive",
+    "mixed_predictive",
+    "log_likelihood",
+    "log_prior",
+    "prior",
+    "prior_predictive",
+)
 STEPS = ("elbo", "gradient_norm", "not_finite", "restart")
 FIT = (*STEPS, "khat", "log_weights", "guide_mean", "guide_sd", "rhat")
 _kinds: list = []
@@ -145,6 +155,7 @@ def compute(record: Record, name: str) -> dict:
         )
     make = {
         "posterior_predictive": _posterior_predictive,
+        "mixed_predictive": _mixed_predictive,
         "log_likelihood": _log_likelihood,
         "log_prior": _log_prior,
     }
@@ -176,18 +187,15 @@ def _size(trace) -> int:
     return sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*OUTCOME))
 
 
-def predictions(record: Record, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Outcomes of replicated data from the draws in `rows`, each ``(len(rows), *shape)``."""
-    target = record.target
-    outcomes = {s.name for s in target.trace.by_role(*OUTCOME)}
-    key = seeds(record.seed, len(record.z), 41)[rows]
-
-    def draw(block):
-        found = target.density.predict(*block, target.data, target.weights)
-        return {k: v for k, v in found.items() if k in outcomes}
-
-    z = record.z[rows].astype(target.dtype)
-    return in_blocks(draw, (z, key), len(rows), block_size(target.trace))
+def predictions(
+    record: Record,
+    rows: np.ndarray,
+    anew: Homes = MappingProxyType({}),
+    some: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Outcomes of replicated data from the draws in `rows`, each ``(len(rows), *shape)``; see `replicates`."""
+    key = seeds(record.seed, max(len(record.z), len(rows)), 41)
+    return replicates(record, rows, key[rows] if len(rows) <= len(record.z) else key, anew, some)
 
 
 def draws_of(record: Record) -> np.ndarray:
@@ -201,6 +209,11 @@ def draws_of(record: Record) -> np.ndarray:
 def _posterior_predictive(record: Record):
     rows = draws_of(record)
     return _dataset(record, predictions(record, rows), rows)
+
+
+def _mixed_predictive(record: Record):
+    rows = draws_of(record)
+    return _dataset(record, predictions(record, rows, own_sites(record)), rows)
 
 
 def _log_likelihood(record: Record):

@@ -199,8 +199,9 @@ class Posterior:
         """Draws as an ``xarray.DataTree`` with ArviZ groups.
 
         ``posterior``, ``observed_data``, ``constant_data``, ``sample_stats`` and ``fit`` are there at once;
-        ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``prior`` and ``prior_predictive`` are
-        computed when asked for. ``attrs["law"]`` says where the draws come from.
+        ``posterior_predictive``, ``mixed_predictive`` (latent quantities of a row alone drawn anew from their prior),
+        ``log_likelihood``, ``log_prior``, ``prior`` and ``prior_predictive`` are computed when asked for. ``attrs["law"]``
+        says where the draws come from.
         """
         if "tree" not in self._requested:
             self._requested["tree"] = lazy_tree(self._record)
@@ -434,7 +435,8 @@ class Posterior:
         ----------
         statistics : mapping of str to callable, optional
             Test statistics of your own, by name: each takes the rows of an outcome, shape ``(N,)``, and returns a
-            number, which is compared with that of replicated data.
+            number, which is compared with that of replicated data. These draw latent quantities that belong to one row alone
+            anew from their prior.
 
         Returns
         -------

@@ -26,7 +26,14 @@ def posterior(observed, replicated, discrete, distribution, seed=0, **data):
         "posterior_predictive": xr.Dataset({"y": (("chain", "draw", "row"), replicated[None])}),
     }
     parts = SimpleNamespace(
-        observed={"y": site}, seed=seed, constant_data=data, observed_data={}, target=None, saved={}
+        observed={"y": site},
+        seed=seed,
+        constant_data=data,
+        observed_data={},
+        target=None,
+        saved={},
+        latents=[],
+        settings={},
     )
     return SimpleNamespace(_record=parts, _requested={}, draws=draws, program=None)
 
@@ -293,14 +300,13 @@ def test_what_stands_out_in_its_check_alone_is_perhaps_chance():
 
 def test_long_data_are_taken_by_some_rows():
     from elboroom.diagnostics.checks import predictions
+    from elboroom.diagnostics.thresholds import MOST_ROWS
 
     rng = np.random.default_rng(0)
-    n = predictions.MOST_ROWS + 10_000
+    n = MOST_ROWS + 10_000
     one = posterior(rng.normal(size=n), rng.normal(size=(350, n)), False, "Normal")
     (outcome,) = predictions.outcomes(one)
-    assert (
-        isinstance(outcome, Outcome) and len(outcome.observed) == predictions.MOST_ROWS and not outcome.whole
-    )
+    assert isinstance(outcome, Outcome) and len(outcome.observed) == MOST_ROWS and not outcome.whole
 
 
 def test_outcomes_in_which_latent_values_take_part_are_not_assessable():

@@ -105,6 +105,9 @@ def test_the_nearest_fitted_row_is_nearest():
     apart = ((made_of.rows[:, None] - fitted[None]) ** 2).sum(-1)
     np.testing.assert_array_equal(made_of.positions, apart.argmin(1))
     np.testing.assert_allclose(made_of.others, fitted[made_of.positions])
+    np.testing.assert_allclose(made_of.apart, np.sqrt(apart.min(1) / 4))
+    among = ((fitted[made_of.positions][:, None] - fitted) ** 2).mean(-1)
+    np.testing.assert_allclose(made_of.usual, np.sqrt(np.sort(among, 1)[:, 1]))
 
 
 def test_squares_are_images():
@@ -128,6 +131,25 @@ def test_the_report_says_what_is_known_of_the_rows():
     html = latent_section(posterior())
     assert html.index("given the fitted arrays") < html.index("<h3>")
     assert "2 of 2 units are active" in html and "<script" not in html and "nearest fitted" in html
+
+
+def test_the_first_page_names_rows_and_fitted_arrays(tmp_path):
+    page = posterior().report(tmp_path).read_text()
+    first = page[page.index("<h2>The answer") : page.index("<h2>Predictions against the data")]
+    for words in (
+        "300, each with z of 2 numbers",
+        '"trusted">trusted',
+        "<td>weight",
+        "8 fitted numbers",
+        "1 fitted number<",
+    ):
+        assert words in first
+    assert 'href="#encoded"' in first and 'id="encoded"' in page
+    assert "at its fitted arrays" in page[: page.index("<h2>The answer")] and "drawn anew" in page
+    summary = (tmp_path / "report.md").read_text()
+    assert "fitted arrays" in summary and "misfit" not in summary
+    plain().report(tmp_path / "plain")
+    assert "fitted number" not in (tmp_path / "plain" / "report.html").read_text()
 
 
 def test_without_an_encoder_there_is_no_section():
