@@ -33,9 +33,11 @@ from .run.trail import Rung
 from .run.watch import Watch
 from .thresholds import (
     INFORMED,
+    LEARNED_COST,
     LEARNED_GAIN,
     LEARNED_KEPT,
     LEARNED_REACH,
+    LEARNED_REST,
     LEARNED_STEP,
     LEARNING_DRAWS,
     LEARNING_ROUNDS,
@@ -155,8 +157,11 @@ class Likelihood:
     before: np.ndarray
     exact: bool
 
-    def __call__(self, w: np.ndarray) -> tuple[float, np.ndarray, float]:
-        """Value, gradient, and the share of effective draws that are left."""
+    def __call__(self, w: np.ndarray, held: bool = False) -> tuple[float, np.ndarray, float]:
+        """Value, gradient, and the share of effective draws that are left.
+
+        Where it is `held`, it costs to lose more of them than may be: far away one draw outweighs all, and the likelihood is its.
+        """
         after = self.joint.values(w, self.z)
         ratio = np.where(np.isfinite(after), after - self.before, -np.inf)
         if not self.exact:
@@ -171,24 +176,28 @@ class Likelihood:
             return -np.inf, np.zeros(len(w)), 0.0
         share = np.exp(level - value)
         left = effective_size(share) / effective_size(self.weights)
+        lost = max(np.log(LEARNED_KEPT / left), 0.0) if held else 0.0
+        if lost:
+            value -= LEARNED_COST * lost**2
+            share = share + 4 * LEARNED_COST * lost * (share - share**2 / (share**2).sum())
         return value, self.joint.slope(w, self.z, share), left
 
-    def climbed(self, w: np.ndarray) -> tuple[np.ndarray, float]:
-        """Where it is largest, as far as the draws reach, and what is gained."""
+    def climbed(self, w: np.ndarray) -> tuple[np.ndarray, float, bool]:
+        """Where it is largest, as far as the draws reach, what is gained, and whether nothing more was in sight."""
 
         def loss(x):
-            value, slope, _ = self(x)
+            value, slope, _ = self(x, held=True)
             return (-value, -slope) if np.isfinite(value) else (1e300, np.zeros(len(x)))
 
         found = minimize(loss, w, jac=True, method="L-BFGS-B", options={"maxiter": LEARNING_STEPS})
-        end, share = found.x, 1.0
+        rest, share = -found.fun < LEARNED_GAIN, 1.0
         while share > 1e-4:
-            at = w + share * (end - w)
+            at = w + share * (found.x - w)
             value, _, left = self(at)
-            if left >= LEARNED_KEPT and value > 0:
-                return at, value
+            if left >= INFORMED and value > 0:
+                return at, value, rest
             share *= 0.5
-        return w, 0.0
+        return w, 0.0, rest
 
     def information(self, w: np.ndarray) -> np.ndarray:
         """Minus the Hessian at the arrays of the draws, by differences of gradients."""
@@ -218,7 +227,7 @@ def learn(state: State, watch: Watch, seed: int) -> Learned | None:
         None where the guide has no spread.
     """
     run = Run(watch, Checkpoint(None, {}), seed)
-    target, rng = state.target, np.random.default_rng([seed, 80])
+    target, rng = state.target, np.random.default_rng([seed, 82])
     counter = target.counter.num_gradients
     w = np.concatenate([np.ravel(v).astype(float) for v in target.trace.weights.values()])
     gained, rounds, stages, begin = 0.0, 0, STAGES, watch.elapsed
@@ -228,13 +237,13 @@ def learn(state: State, watch: Watch, seed: int) -> Learned | None:
         if not getattr(state.fitted, "spread", True):
             return None
         joint = Joint(state.target)
-        near = _near(state, run, joint, w, rng)
-        w, gain = near.climbed(w)
+        same = np.random.default_rng([seed, 80])  # so that there is a place of rest
+        near = _near(state, run, joint, w, same)
+        w, gain, settled = _further(near, w)
         gained, rounds, stages = gained + gain, rounds + 1, STAGES[1:]
         state = replace(
             state.unfitted(None), target=state.target.at(joint.split(w)), settled=True, rungs=(), findings=()
         )
-        settled = gain < LEARNED_GAIN
         if settled:
             break
     assert near is not None
@@ -242,14 +251,25 @@ def learn(state: State, watch: Watch, seed: int) -> Learned | None:
     if len(w) <= MOST_INFORMED and not watch.stop():
         state = with_law(climb(STAGES[1:], replace(state, lean=True), run))
         near = _near(state, run, joint, w, rng, 2 * LEARNING_DRAWS)
-        se = _errors(near.information(w))
+        information = near.information(w)
+        se = _errors(information)
+        settled = settled and _ahead(near(w)[1], information) < LEARNED_REST
         if near.exact and np.isfinite(se).all() and not watch.stop():
             se = _errors(_followed(state, run, w, se, seed))
     kind = "marginal likelihood" if near.exact else "bound (the guide's weights do not hold)"
-    words = f"{len(w)} numbers in {len(joint.names)} arrays, {rounds} rounds: log {kind} gained {gained:.2f}"
+    words = f"{len(w)} numbers in {len(joint.names)} arrays, {rounds} rounds: log {kind} gained {gained:.2f} or more"
     rung = Rung("learning", state.plan.family.name, num_gradients=target.counter.num_gradients - counter,
                 seconds=watch.elapsed - begin, reason=words if settled else f"{words}; not at rest")  # fmt: skip
     return Learned(joint.split(w), joint.split(se), rung, tuple(_findings(joint, near, se, settled)))
+
+
+def _further(near: Likelihood, w: np.ndarray) -> tuple[np.ndarray, float, bool]:
+    """See `Likelihood.climbed`; where the draws do not reach far, by a step of expectation maximisation if that gains more."""
+    found = near.climbed(w)
+    if found[2] or not near.exact:
+        return found
+    at, gain, _ = replace(near, exact=False).climbed(w)  # the likelihood gains no less than this
+    return (at, gain, False) if gain > found[1] else found
 
 
 def _near(
@@ -283,6 +303,14 @@ def _followed(state: State, run: Run, w: np.ndarray, se: np.ndarray, seed: int) 
         step = LEARNED_REACH * se[j] * (np.arange(len(w)) == j)
         out[j] = (slope(w - step) - slope(w + step)) / (2 * LEARNED_REACH * se[j])
     return 0.5 * (out + out.T)
+
+
+def _ahead(slope: np.ndarray, information: np.ndarray) -> float:
+    """Nats by which the largest marginal likelihood is higher, by its slope and curvature; none where they do not tell."""
+    try:
+        return 0.5 * float(slope @ np.linalg.solve(information, slope))
+    except np.linalg.LinAlgError:
+        return 0.0
 
 
 def _errors(information: np.ndarray) -> np.ndarray:

@@ -652,9 +652,12 @@ the rate."""
 # -- learned arrays --------------------------------------------------------------------------------------
 LEARNING_DRAWS, LEARNING_ROUNDS, LEARNING_STEPS = 2000, 60, 40
 """Draws of a guide by which arrays are learned, guides that are fitted at the most, and steps at the draws of one."""
-LEARNED_KEPT, LEARNED_GAIN, INFORMED = 0.3, 0.003, 0.1
-"""Share of the effective draws that must be left where arrays move, nats of a round that are no gain any more, and effective draws
-of all from which on the weights of a guide are used."""
+LEARNED_REST = 0.125
+"""Nats that learned arrays may lack, by other draws than those that they were learned by, and be at rest: half a standard error of
+one of them."""
+LEARNED_KEPT, LEARNED_COST, LEARNED_GAIN, INFORMED = 0.3, 10.0, 0.003, 0.1
+"""Share of the effective draws that is to be left where arrays move, nats that it costs to lose e times more of them, nats of a round
+that are no gain any more, and effective draws of all from which on the weights of a guide are used."""
 LEARNED_STEP, LEARNED_REACH, MOST_INFORMED = 1e-3, 0.5, 60
 """Step of a difference of gradients in a learned number, at the draws of one guide and, in standard errors, at guides that follow;
 and numbers up to which their errors are asked for."""

