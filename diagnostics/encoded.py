@@ -43,8 +43,8 @@ class Strips(NamedTuple):
 
 
 def bounds_of(posterior) -> pd.DataFrame:
-    """Looks at the bounds during training: ``steps``; ``training``, ``held_out`` and ``divergence`` in nats a row; units that are
-    ``active``; and the ``information`` that the laws of rows have of them, in nats.
+    """Looks at the bounds during training: ``steps``; ``training``, ``held_out`` and ``divergence`` in nats a row; and units that are
+    ``active``.
 
     Raises
     ------
@@ -57,10 +57,8 @@ def bounds_of(posterior) -> pd.DataFrame:
             explain("posterior", "one with an encoder for its rows", "one without",
                     "fit with guide=er.Amortized(...)")
         )  # fmt: skip
-    seen = np.asarray(record.fit_record["bounds"], float).reshape(-1, 6)
-    return pd.DataFrame(
-        seen, columns=["steps", "training", "held_out", "divergence", "active", "information"]
-    )
+    seen = np.asarray(record.fit_record["bounds"], float).reshape(-1, 5)
+    return pd.DataFrame(seen, columns=["steps", "training", "held_out", "divergence", "active"])
 
 
 def places(posterior, most: int = MAPPED_ROWS):

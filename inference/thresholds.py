@@ -606,14 +606,15 @@ DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE = 0.003, 1e-4
 """What a bound per row must gain to count, in nats and as a share of it."""
 HELD_ROWS = 1024
 """Rows at whose bound a training looks, at the most."""
-MOST_DEEP_STEPS, DEEP_STEPS_SEEN, DEEP_CALL = 200_000, 500, 2**24
-"""Steps of a training at the most, those between two looks, and numbers that the draws of a compiled call may be."""
+MOST_DEEP_STEPS, DEEP_BLOCK, MOST_BLOCKS, DEEP_CALL = 200_000, 75, 7, 2**24
+"""Steps of a training at the most; those of a compiled call, so that one is compiled for pilots and all that follows; how many such
+calls lie between two looks; and numbers that the draws of a call may be."""
 ROW_DRAWS, ROW_WIDE, ROW_BLOCK = 4000, 1.5, 2**22
 """Draws of a row for its weights; how much wider half of them are than its law, over the root of its dimensions; and numbers that
 the networks compute at once."""
-ROW_WORK, AUDITED = 1e12, 300
+ROW_WORK, AUDITED, WEIGHED_NUMBERS = 5e10, 300, 2**24
 """Products of weights and draws up to which all rows are weighed, and rows that are audited otherwise: of so many without a
-fault no more than one in a hundred is wrong."""
+fault no more than one in a hundred is wrong. And coordinates of draws that are held at once."""
 ROWS_TRUSTED, ROWS_CAUTION = 0.01, 0.10
 """Shares of rows that are not trusted up to which a plate is *trusted*, or *caution*."""
 HELD_SHARE, MOST_BATCH, HELD_BYTES = 0.1, 256, 2**31

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ...guides.amortized import log_prob, placed
-from ..thresholds import ACTIVE_VARIANCE, HELD_APART, INFORMED_DRAWS, INFORMED_ROWS, LAGGING
+from ..thresholds import HELD_APART, INFORMED_DRAWS, INFORMED_ROWS, LAGGING
 from .objectives import Cyclical, Elbo
 
 
@@ -70,9 +70,7 @@ def remedies(epochs: float) -> list[Apart]:
     ]
 
 
-def told(
-    mean: np.ndarray, log_sd: np.ndarray, lower: np.ndarray | None, seed: int
-) -> tuple[int, float, float]:
+def told(mean: np.ndarray, log_sd: np.ndarray, lower: np.ndarray | None, seed: int) -> tuple[float, float]:
     """What the laws of rows tell of them.
 
     Parameters
@@ -86,16 +84,13 @@ def told(
 
     Returns
     -------
-    int
-        Active units: whose means have a variance above 0.01 over rows (Burda et al. 2016).
     float, float
         Mutual information of a row and its coordinates under the encoder, in nats, among some of the rows (Hoffman & Johnson 2016);
         and its standard error.
     """
-    active = int((mean.var(0) > ACTIVE_VARIANCE).sum())
     some = slice(0, INFORMED_ROWS)
     law: tuple[Any, Any, Any] = mean[some], log_sd[some], None if lower is None else lower[some]
     z = placed(law, np.random.default_rng([seed, 72]).standard_normal((INFORMED_DRAWS, *law[0].shape)))
     each = np.stack([log_prob(law, one[:, None]) for one in z])  # by draw, row that it is of, and row
     own = np.diagonal(each, axis1=1, axis2=2) - (logsumexp(each, axis=2) - np.log(each.shape[2]))
-    return active, float(own.mean()), float(own.std() / np.sqrt(own.size))
+    return float(own.mean()), float(own.std() / np.sqrt(own.size))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -40,6 +41,7 @@ from ..thresholds import (
     ROW_WIDE,
     STRETCH,
     TAIL_DF,
+    WEIGHED_NUMBERS,
 )
 from .compiled import Compiled, moved
 
@@ -112,12 +114,12 @@ class Weighed:
         """Rows whose weights leave something to be wished."""
         return (self.khat >= KHAT_TRUSTED) | (self.size < LEAST_ROW_SIZE)
 
-    @property
+    @cached_property
     def weights(self) -> np.ndarray:
         """Normalised, shape ``(R, K)``."""
         return np.exp(self.log_weights - logsumexp(self.log_weights, axis=1, keepdims=True))
 
-    @property
+    @cached_property
     def khat(self) -> np.ndarray:
         """k̂ of each row, infinite where no weight is finite, shape ``(R,)``."""
         top = self.log_weights.max(1, keepdims=True)
@@ -126,7 +128,7 @@ class Weighed:
             found = tail_indices(np.where(known[:, None], np.exp(self.log_weights - top), 0.0))
         return np.where(known, found, np.inf)
 
-    @property
+    @cached_property
     def size(self) -> np.ndarray:
         """Effective draws of each row, shape ``(R,)``."""
         return 1.0 / (self.weights**2).sum(1)
@@ -219,47 +221,59 @@ def weighed(
     """
     own, units = compiled.rows, compiled.rows.num_units
     wide = 1.0 + ROW_WIDE / np.sqrt(units)
+    constants = {**compiled.constants, "params": params}
+    if compiled.encoder.iterations:
+        first = partial(_from_own, compiled, params, wide, num_draws, data)
+    else:
+        first = partial(_from_encoder, compiled, constants, wide, num_draws, data)
+    at_once = own.size * max(1, WEIGHED_NUMBERS // (num_draws * units * own.size))
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        places = range(start, start + len(some), own.size)
+        parts = [first(rows[i : min(i + own.size, start + len(some))], [seed, 64, i]) for i in places]
+        yield _drawn_again(compiled, constants, _joined(parts), data, [seed, 71, start])
+
+
+def _from_encoder(
+    compiled: Compiled,
+    constants: Mapping[str, Any],
+    wide: float,
+    num_draws: int,
+    data,
+    rows: np.ndarray,
+    seed: list[int],
+) -> Weighed:
+    """Weighted draws of the rows of a batch from the encoder's laws."""
+    own, params = compiled.rows, constants["params"]
     read = own.small.work + sum(prod(np.shape(value)) for value in params["weights"].values())
     each = int(np.clip(2 ** np.floor(np.log2(max(ROW_BLOCK / read, 2))), 2, 64))
     each = min(each, num_draws)
     calls = -(-num_draws // each)
-    function = compiled.weighed(each, wide)
-    constants = {**compiled.constants, "params": params}
-    half = each // 2
-    for start in range(0, len(rows), own.size):
-        some = rows[start : start + own.size]
-        if compiled.encoder.iterations:
-            made = _from_own(
-                compiled, params, some, wide, np.random.default_rng([seed, 75, start]), num_draws, data
-            )
-            yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
-            continue
-        padded = np.resize(some, own.size)
-        given = compiled.batches(np.broadcast_to(padded, (calls, own.size)), data)
-        seeds = np.random.default_rng([seed, 64, start]).integers(0, 2**31, calls)
-        with own.small.room():
-            _, found = function({}, {"seed": seeds, **given}, constants)
-        found = {name: _by_row(np.asarray(value, np.float64), len(some)) for name, value in found.items()}
-        joint = found["likelihood"] + found["prior"]
-        log_weights = joint - found["log_q"]
-        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        from_guide = np.tile(np.arange(each) < half, calls)
-        laws = _proposals(encoded(compiled, params, some, data), wide)
-        made = Weighed(some, found["z"], log_weights, joint - found["log_own"], from_guide, laws)
-        yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
+    given = compiled.batches(np.broadcast_to(np.resize(rows, own.size), (calls, own.size)), data)
+    seeds = np.random.default_rng(seed).integers(0, 2**31, calls)
+    with own.small.room():
+        _, found = compiled.weighed(each, wide)({}, {"seed": seeds, **given}, constants)
+    found = {name: _by_row(np.asarray(value, np.float64), len(rows)) for name, value in found.items()}
+    joint = found["likelihood"] + found["prior"]
+    log_weights = joint - found["log_q"]
+    log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    from_guide = np.tile(np.arange(each) < each // 2, calls)
+    laws = _proposals(encoded(compiled, params, rows, data), wide)
+    return Weighed(rows, found["z"], log_weights, joint - found["log_own"], from_guide, laws)
 
 
 def _from_own(
-    compiled: Compiled, params: Any, rows: np.ndarray, wide: float, rng, num_draws: int, data
+    compiled: Compiled, params: Any, wide: float, num_draws: int, data, rows: np.ndarray, seed: list[int]
 ) -> Weighed:
-    """Weighted draws of rows whose laws have taken steps of their own."""
+    """Weighted draws of the rows of a batch whose laws have taken steps of their own."""
+    rng = np.random.default_rng(seed)
     mean, log_sd, lower = law = laws_of(compiled, params, rows, int(rng.integers(2**31)), data)
     half = num_draws // 2
     far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
     z = placed(law, far * rng.standard_normal((num_draws, *mean.shape)))
     log_own = log_prob(law, z)
     log_q = np.logaddexp(log_own, log_prob((mean, log_sd + np.log(wide), lower), z)) - np.log(2.0)
-    joint = _joint(compiled, {**compiled.constants, "params": params}, rows, z, data)
+    joint = log_joint(compiled, {**compiled.constants, "params": params}, rows, z, data)
     log_weights = np.where(np.isfinite(joint), joint - log_q, -np.inf).T
     return Weighed(rows, np.moveaxis(z, 1, 0), log_weights, (joint - log_own).T, np.arange(num_draws) < half,
                    _proposals(law, wide))  # fmt: skip
@@ -292,8 +306,8 @@ def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, dat
     other = mean[:, None] + np.matmul(eps, np.swapaxes(root, 1, 2))
     log_q = np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0)
     log_q = log_q - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)[:, None]
-    log_joint = _joint(compiled, constants, some.rows[at], np.moveaxis(other, 0, 1), data)
-    log_weights = log_joint.T - log_q
+    joint = log_joint(compiled, constants, some.rows[at], np.moveaxis(other, 0, 1), data)
+    log_weights = joint.T - log_q
     log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
     laws = Proposals(mean, root, np.zeros(len(at)))
     new = Weighed(some.rows[at], other, log_weights, some.log_ratio[at], some.from_guide, laws)
@@ -327,10 +341,13 @@ def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str
     """Means and log sds ``(R, u)`` of rows, and unit lower triangles ``(R, u, u)`` or None."""
     size = compiled.rows.size
     blocks = np.resize(rows, -(-len(rows) // size) * size).reshape(-1, size)
-    constants = {**compiled.constants, "params": params}
-    given = {"seed": np.zeros(len(blocks), np.int64), **compiled.batches(blocks, data)}
-    _, found = compiled.encoded({}, given, constants)
-    out = {k: np.asarray(v, np.float64).reshape(-1, *v.shape[2:])[: len(rows)] for k, v in found.items()}
+    constants, found = {**compiled.constants, "params": params}, []
+    for block in blocks:  # one at a time: the same compiled function for any number of rows
+        given = {"seed": np.zeros(1, np.int64), **compiled.batches(block[None], data)}
+        found.append(compiled.encoded({}, given, constants)[1])
+    out = {
+        k: np.concatenate([np.asarray(one[k], np.float64)[0] for one in found])[: len(rows)] for k in found[0]
+    }
     return out["mean"], out["log_sd"], out.get("lower")
 
 
@@ -389,24 +406,41 @@ def bound_of(compiled: Compiled, params: Any, rows: np.ndarray, law: Any, seed: 
         own = mean[some], log_sd[some], None if lower is None else lower[some]
         rng = np.random.default_rng([seed, 74, start])
         z = placed(own, rng.standard_normal((GAP_DRAWS, *own[0].shape)))
-        log_joint = _joint(compiled, constants, rows[some], z, data)
-        bounds.append(log_joint - log_prob(own, z))
+        joint = log_joint(compiled, constants, rows[some], z, data)
+        bounds.append(joint - log_prob(own, z))
     found = np.concatenate(bounds, axis=1)
     return found.mean(0), found.std(0) / np.sqrt(GAP_DRAWS)
 
 
-def _joint(
+def log_joint(
     compiled: Compiled, constants: Mapping[str, Any], rows: np.ndarray, z: np.ndarray, data
 ) -> np.ndarray:
-    """Log joint density of rows, no more than a batch, at draws ``(K, R, u)`` of their coordinates, shape ``(K, R)``."""
+    """Log joint density of rows at draws ``(K, R, u)`` of their coordinates, shape ``(K, R)``."""
     size, calls = compiled.rows.size, -(-len(z) // ROW_EACH)
-    placed_rows = np.resize(np.arange(len(rows)), size)
-    own = np.resize(z, (calls * ROW_EACH, *z.shape[1:]))[:, placed_rows].reshape(calls, ROW_EACH, size, -1)
-    given = compiled.batches(np.broadcast_to(rows[placed_rows], (calls, size)), data)
-    own = own.astype(compiled.rows.small.dtype)
-    with compiled.rows.small.room():
-        _, found = compiled.at({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
-    return np.asarray(found["joint"], np.float64).reshape(calls * ROW_EACH, size)[: len(z), : len(rows)]
+    whole, out = np.resize(np.arange(len(z)), calls * ROW_EACH), []
+    for start in range(0, len(rows), size):
+        places = np.arange(start, min(start + size, len(rows)))
+        padded = np.resize(places, size)
+        own = z[whole][:, padded].reshape(calls, ROW_EACH, size, -1).astype(compiled.rows.small.dtype)
+        given = compiled.batches(np.broadcast_to(rows[padded], (calls, size)), data)
+        with compiled.rows.small.room():
+            _, found = compiled.at({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
+        joint = np.asarray(found["joint"], np.float64).reshape(calls * ROW_EACH, size)
+        out.append(joint[: len(z), : len(places)])
+    return np.concatenate(out, axis=1)
+
+
+def _joined(parts: list[Weighed]) -> Weighed:
+    """Weighted draws of the rows of several batches."""
+    if len(parts) == 1:
+        return parts[0]
+    laws = Proposals(
+        *(np.concatenate([getattr(p.proposals, k) for p in parts]) for k in ("mean", "root", "wide"))
+    )
+    rows, z, log_weights, log_ratio = (
+        np.concatenate([getattr(p, k) for p in parts]) for k in ("rows", "z", "log_weights", "log_ratio")
+    )
+    return Weighed(rows, z, log_weights, log_ratio, parts[0].from_guide, laws)
 
 
 def _tempered(log_weights: np.ndarray, least: float) -> np.ndarray:

@@ -38,7 +38,7 @@ from ..thresholds import (
     SANDWICHED,
 )
 from .compiled import Compiled
-from .evidence import Weighed, ascended, bound_of, laws_of, weighed
+from .evidence import Weighed, ascended, bound_of, laws_of, log_joint, weighed
 from .judged import verdicts_of_rows
 from .rows import Rows, check_rows
 from .setup import Setup, set_up
@@ -528,13 +528,10 @@ class Latent:
             if site.argument in data:
                 data[site.argument] = np.moveaxis(made[name], 0, rows.along[site.argument])
         z = self._coordinates({name: made[name] for name in rows.names}, data)
-        function, constants = self.compiled.at, {**self.compiled.constants, "params": self.params}
-        gaps = []
-        for weighed_rows, (some, given) in zip(self.weighed(data, SANDWICHED), self._padded(data, SANDWICHED),
-                                               strict=True):  # fmt: skip
-            own = np.resize(z[some], (rows.size, z.shape[1]))[None, None].astype(rows.small.dtype)
-            _, found = function({}, {"seed": np.zeros(1, np.int64), "z": own, **given}, constants)
-            exact = np.asarray(found["joint"], np.float64)[0, 0, : len(some)]
+        constants, gaps = {**self.compiled.constants, "params": self.params}, []
+        for weighed_rows in self.weighed(data, SANDWICHED):
+            some = weighed_rows.rows
+            exact = log_joint(self.compiled, constants, some, z[some][None], data)[0]
             exact = exact - weighed_rows.proposals.log_prob(z[some])
             ratio = weighed_rows.log_weights
             low = logsumexp(ratio, axis=1) - np.log(ratio.shape[1])

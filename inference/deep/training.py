@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,17 +24,19 @@ from scipy.special import logsumexp
 from ..run.watch import Watch
 from ..thresholds import (
     ACTIVE_NATS,
+    ACTIVE_VARIANCE,
     BOUND_DRAWS,
+    DEEP_BLOCK,
     DEEP_CALL,
     DEEP_LOST,
     DEEP_PATIENCE,
     DEEP_PILOT_STEPS,
     DEEP_PILOTS,
     DEEP_RESTARTS,
-    DEEP_STEPS_SEEN,
     DEEP_TOLERANCE,
     DEEP_TOLERANCE_SHARE,
     HELD_ROWS,
+    MOST_BLOCKS,
     MOST_DEEP_STEPS,
     RATE_CUT,
     RATE_FALL,
@@ -55,14 +57,12 @@ BEFORE, ENDED = "before/", ("settled", "step limit")
 
 
 class Look(NamedTuple):
-    """What is seen of the rows that a training looks at, per row: the bound and the divergence in nats, at draws that are always
-    the same; active units; and what the laws of rows tell of them, in nats, with its standard error."""
+    """What is seen of the rows that a training looks at: bound and divergence of a row in nats, at draws that are always the same, and
+    active units, whose means have a variance above 0.01 over rows (Burda et al. 2016)."""
 
     bound: float
     divergence: float
     active: int
-    information: float
-    information_se: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,8 @@ class Trained:
         ``weights``, learned arrays by name, and ``guide``, of the coordinates that rows share; NumPy.
     held : numpy.ndarray of int
         Rows that were held out; empty where none were.
-    bounds : numpy.ndarray, shape (E, 6)
-        Steps so far, bound per row of the training batches since, bound per held-out row, divergence per row, active units, and
-        what the laws of rows tell of them.
+    bounds : numpy.ndarray, shape (E, 5)
+        Steps so far, bound per row of the training batches since, bound per held-out row, divergence per row, and active units.
     trace : numpy.ndarray
         Bound of all rows by the batch of each step, in nats.
     num_steps : int
@@ -217,14 +216,17 @@ class Training:
             seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
         return state, {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
 
-    @property
+    @cached_property
     def _call(self) -> int:
-        """Steps of a compiled call: their draws, and data where each brings its own, are made before."""
+        """Steps of a compiled call, of which all that is asked for is a multiple: their draws, and data where each brings its own,
+        are made before."""
         rows = self.setup.rows
         numbers = self.objective.num_particles * (rows.size * rows.num_units + rows.num_shared)
         if not self.compiled.held:
             numbers += sum(leaf.value.size for leaf in rows.small.program.leaves.values() if leaf.traced)
-        return int(np.clip(DEEP_CALL // numbers, 1, DEEP_STEPS_SEEN))
+        return max(
+            n for n in range(1, DEEP_BLOCK + 1) if DEEP_BLOCK % n == 0 and n <= max(1, DEEP_CALL // numbers)
+        )
 
     def _inputs(self, first: int, rates: np.ndarray, stuck: bool) -> dict[str, Any]:
         """Batches and factors of steps: those of each epoch are a permutation that its number fixes."""
@@ -267,8 +269,8 @@ class Training:
     def look(self, params: Mapping[str, Any]) -> Look:
         """What is seen of the rows that are looked at."""
         tight, divergence = self.bounds(params, self.checked)
-        mean, log_sd, lower = encoded(self.compiled, params, self.checked)
-        return Look(float(tight.mean()), float(divergence.mean()), *told(mean, log_sd, lower, self.seed))
+        mean, _, _ = encoded(self.compiled, params, self.checked)
+        return Look(float(tight.mean()), float(divergence.mean()), int((mean.var(0) > ACTIVE_VARIANCE).sum()))
 
     # -- the course -------------------------------------------------------------------------------------
 
@@ -374,7 +376,7 @@ class Course:
         self.mark, self.best, self.at_best, self.restarts = -np.inf, -np.inf, None, 0
         self.bounds: list[tuple] = []
         self.seen: list[dict[str, np.ndarray]] = []
-        self.block_steps = int(np.clip(training.each, DEEP_PILOT_STEPS // 2, DEEP_STEPS_SEEN))
+        self.block_steps = DEEP_BLOCK * int(np.clip(round(training.each / DEEP_BLOCK), 1, MOST_BLOCKS))
 
     def pilots(self) -> None:
         """A few steps at each of some rates; the best by its bound goes on from where it came."""
@@ -412,7 +414,7 @@ class Course:
     @property
     def length(self) -> int:
         """Steps over which the rate falls to nothing."""
-        return max(int(RATE_FALL * self.falling), 4 * self.block_steps)
+        return max(DEEP_BLOCK * round(RATE_FALL * self.falling / DEEP_BLOCK), 4 * self.block_steps)
 
     def _look(self, seen: dict[str, np.ndarray]) -> None:
         training = self.training
@@ -425,7 +427,7 @@ class Course:
         value = found.bound
         good = seen["bad"] == 0
         own = float(seen["bound"][good].mean()) if good.any() else np.nan
-        self.bounds.append((self.num_steps, own, value, *found[1:4]))
+        self.bounds.append((self.num_steps, own, *found))
         units = training.setup.rows.num_units
         training.watch.tell(
             f"step {self.num_steps}: bound {value:.3f} nats a row, reconstruction {value + found.divergence:.3f}, "
@@ -476,7 +478,8 @@ class Course:
         params = self.at_best if self.at_best is not None else self.state["mean"]
         host = training.setup.rows.small.loops.to_host(params)
         joined = {name: np.concatenate([one[name] for one in self.seen]) for name in self.seen[0]}
-        last, excess = training.look(self.state["mean"]), (0.0, 0.0)
+        mean, log_sd, lower = encoded(training.compiled, self.state["mean"], training.checked)
+        information, excess = told(mean, log_sd, lower, training.seed), (0.0, 0.0)
         if len(training.held):
             known, new = (training.bounds(params, rows)[0] for rows in (training.known, training.checked))
             noise = np.sqrt(known.var() / len(known) + new.var() / len(new))
@@ -491,8 +494,7 @@ class Course:
             self.reason or "under way",
             int(joined["bad"].sum()),
             self.rate,
-            last.information,
-            last.information_se,
+            *information,
             *excess,
         )
 
