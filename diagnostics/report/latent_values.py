@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...inference.posterior.posterior import record_of, requested
+from ...inference.thresholds import ROWS_CAUTION, ROWS_TRUSTED
 from ...ppl.errors import DataError, InferenceError
 from ..encoded import Strips, beside, bounds_of, image_shape, made_up, outcome_names, strips
 from ..thresholds import LONGEST_ROW, SHOWN_ROWS, STRIPS
@@ -41,7 +42,7 @@ def _values(posterior) -> dict[str, Any] | None:
     weighed = np.isfinite(evidence)
     out: dict[str, Any] = {
         "given": GIVEN,
-        **{name: record.settings["rows"][name] for name in ("plate", "verdict", "reason")},
+        **(record.settings.get("rows") or _by_quantity(record)),
         "num_rows": len(evidence),
         "num_weighed": int(weighed.sum()),
         "own": _own(record, len(evidence)),
@@ -61,6 +62,24 @@ def _values(posterior) -> dict[str, Any] | None:
         "units": units,
         "outcomes": [some for some in outcomes if some],
     }
+
+
+def _by_quantity(record) -> dict[str, str]:
+    """The verdict on all rows where other draws have followed the encoder's: by the verdicts of their quantities."""
+    plate, start, fine = record.settings["encoder"]["plate"], 0, []
+    sites = {s.name: s for s in record.latents if plate in s.plates}
+    for name, shape in record.shapes.items():
+        stop = start + int(np.prod(shape, dtype=int))
+        if name in sites:
+            trusted = np.array([verdict == "trusted" for verdict in record.table["verdict"][start:stop]])
+            axis = sites[name].dims.index(plate)
+            fine.append(np.moveaxis(trusted.reshape(shape), axis, 0).reshape(shape[axis], -1))
+        start = stop
+    rows = np.concatenate(fine, 1).all(1)
+    share = float(1 - rows.mean())
+    verdict = "trusted" if share <= ROWS_TRUSTED else "caution" if share <= ROWS_CAUTION else "untrusted"
+    words = f"{share:.1%} of {len(rows)} rows are not trusted, given the fitted arrays"
+    return {"plate": plate, "verdict": verdict, "reason": words}
 
 
 def _own(record, num_rows: int) -> dict[str, int]:

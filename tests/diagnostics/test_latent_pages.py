@@ -1,6 +1,7 @@
 """Plots and the report's section of encoded rows, on a linear model whose answers have a closed form."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from elboroom.diagnostics.encoded import image_shape, made_up
 from elboroom.diagnostics.report.content import as_json
 from elboroom.diagnostics.report.latent import latent_section
+from elboroom.diagnostics.report.latent_values import latent_values
+from elboroom.inference.posterior.posterior import Posterior, record_of
 
 import elboroom as er
 
@@ -150,6 +153,16 @@ def test_the_first_page_names_rows_and_fitted_arrays(tmp_path):
     assert "fitted arrays" in summary and "misfit" not in summary
     plain().report(tmp_path / "plain")
     assert "fitted number" not in (tmp_path / "plain" / "report.html").read_text()
+
+
+def test_rows_of_other_draws_are_judged_by_their_quantities():
+    record = record_of(posterior())
+    verdicts = np.array(record.table["verdict"], object).reshape(300, 2)
+    verdicts[:], verdicts[:9, 1] = "trusted", "caution"
+    settings = {**record.settings, "rows": None}
+    table = {**record.table, "verdict": verdicts.ravel().tolist()}
+    found = latent_values(Posterior(replace(record, settings=settings, table=table)))
+    assert found["verdict"] == "caution" and found["reason"].startswith("3.0% of 300 rows")
 
 
 def test_without_an_encoder_there_is_no_section():
