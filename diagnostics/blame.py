@@ -19,6 +19,7 @@ from .thresholds import AFFORDABLE, OVERRUN
 WORDS = {
     "fits": "The model fits the data, as far as the checks see.",
     "model": "The model misfits: the data are not what it predicts, under draws that can be trusted.",
+    "arrays": "The model misfits at its fitted arrays: it, or the training of these, is to blame.",
     "approximation": "The approximation is to blame: what looks like a misfit is gone under draws that can be trusted.",
     "cannot tell": "Cannot tell: the data and the draws disagree, and no draws that can be trusted were to be had.",
     "unsettled": "Cannot tell: the draws are not established, so that a fit of the model to the data says little.",
@@ -32,7 +33,7 @@ class Blame:
 
     Attributes
     ----------
-    verdict : {"fits", "model", "approximation", "cannot tell", "unsettled", "not assessable"}
+    verdict : {"fits", "model", "arrays", "approximation", "cannot tell", "unsettled", "not assessable"}
     misfits : dict of str to tuple of str
         By law of the draws (``"guide"``, ``"psis"``, ``"mcmc"``, ``"refined"``) the checks that see a misfit.
     """
@@ -43,7 +44,7 @@ class Blame:
     @property
     def fits_data(self) -> bool | None:
         """Whether the model fits the data; None where that is not known."""
-        return {"fits": True, "approximation": True, "model": False}.get(self.verdict)
+        return {"fits": True, "approximation": True, "model": False, "arrays": False}.get(self.verdict)
 
     @property
     def sentence(self) -> str:
@@ -96,15 +97,14 @@ def blame(posterior, affordable: float = AFFORDABLE) -> Blame:
 
 
 def _compared(posterior, affordable: float) -> Blame:
-    # where rows share nothing but fitted arrays, replicates are exact draws of the model, however well rows are encoded;
-    # arrays that were fitted beside an untrusted encoder may be off for its sake
     own = posterior.check()
     if {f.verdict for f in own} == {"not assessable"}:
         return Blame("not assessable", {})
     found = {posterior.law: misfits(own)}
-    exact = only_own(posterior) and (posterior.verdict == "caution" or not found[posterior.law])
-    if posterior.verdict == "trusted" or exact:
-        return Blame("model" if found[posterior.law] else "fits", found)
+    wrong = "arrays" if _trained(posterior) else "model"
+    # where rows share nothing but fitted arrays, replicates are exact draws of the model, however well rows are encoded
+    if posterior.verdict == "trusted" or only_own(posterior):
+        return Blame(wrong if found[posterior.law] else "fits", found)
     raw = under_guide(posterior)
     if raw is not None and posterior.law != "guide":
         found["guide"] = misfits(raw.check())
@@ -114,8 +114,14 @@ def _compared(posterior, affordable: float) -> Blame:
     if settled is None or settled.verdict != "trusted":
         return Blame("cannot tell" if any(found.values()) else "unsettled", found)
     if found["refined"]:
-        return Blame("model", found)
+        return Blame(wrong, found)
     return Blame("approximation" if any(found.values()) else "fits", found)
+
+
+def _trained(posterior) -> bool:
+    """Whether arrays of the model were trained beside an encoder: by a bound, and no longer than held-out rows gain."""
+    record = record_of(posterior)
+    return bool(record.settings.get("encoder")) and bool(record.weights)
 
 
 def _refined(posterior, affordable: float) -> Posterior | None:

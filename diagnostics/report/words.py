@@ -74,8 +74,9 @@ def next_step(content: Mapping[str, Any]) -> str:
     if content["verdict"] == "untrusted":
         return "Do not use the numbers marked untrusted. Follow the advice in the findings, then fit again."
     if content["fits_data"] is False:
+        what = "the model or its training" if content["blame"]["verdict"] == "arrays" else "the model"
         return (
-            "Change the model before relying on it: the numbers answer the question that this model asks, "
+            f"Change {what} before relying on it: the numbers answer the question that this model asks, "
             "and the data disagree with the model."
         )
     unsettled = content["fits_data"] is None and content["blame"]["verdict"] != "not assessable"
