@@ -75,7 +75,7 @@ def _by_quantity(record) -> dict[str, str]:
             axis = sites[name].dims.index(plate)
             fine.append(np.moveaxis(trusted.reshape(shape), axis, 0).reshape(shape[axis], -1))
         start = stop
-    rows = np.concatenate(fine, 1).all(1)
+    rows = np.atleast_1d(np.concatenate(fine, 1).all(1))
     share = float(1 - rows.mean())
     verdict = "trusted" if share <= ROWS_TRUSTED else "caution" if share <= ROWS_CAUTION else "untrusted"
     words = f"{share:.1%} of {len(rows)} rows are not trusted, given the fitted arrays"
