@@ -301,15 +301,15 @@ def no_dates(where: str, label: str) -> str:
     )
 
 
-def rows_of(where: np.ndarray, most: int = ROWS_SHOWN) -> str:
-    """The first rows in which something holds, in words.
+def rows_of(where: np.ndarray, most: int = ROWS_SHOWN, start: int = 0) -> str:
+    """The first rows in which something holds, in words; `start` is the number of the first.
 
     Examples
     --------
     >>> rows_of(np.array([False, True, True])), rows_of(np.ones(9, bool), most=2)
     ('[1, 2]', '[0, 1]…')
     """
-    rows = sorted({int(b[0]) if len(b) else 0 for b in np.argwhere(where)})
+    rows = sorted({start + int(b[0]) if len(b) else 0 for b in np.argwhere(where)})
     return f"{rows[:most]}{'…' if len(rows) > most else ''}"
 
 

@@ -13,6 +13,7 @@ import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "as_static",
     "check_file",
     "check_values",
+    "contents",
     "convert",
     "encode",
     "fingerprint",
@@ -70,6 +72,11 @@ class Argument:
     dims: Mapping[str, tuple] = field(default_factory=dict)
     index: Any = None
     float32: bool = False
+
+    @cached_property
+    def holes(self) -> np.ndarray | None:
+        """Where numbers are missing, of the shape of the data; None where none is."""
+        return holes(self.value)
 
 
 def encode(
@@ -218,7 +225,7 @@ def _single(value: Any) -> Argument | None:
 
 def _contained(value: Any, where: str, known: tuple | None) -> Argument:
     """The leaf of a container; of any other object a static one."""
-    column = _column(value, where)
+    column = contents(value, where)
     if column is None:
         return Argument(value, traced=False)
     dims, index = _axes_of(value)
@@ -248,8 +255,14 @@ def _axes_of(value) -> tuple[dict, Any]:
     return {}, None
 
 
-def _column(value, where) -> Column | None:
-    """What a container holds; None for an object that is none."""
+def contents(value: Any, where: str) -> Column | None:
+    """What a container holds, whatever library it comes from; None for an object that is none.
+
+    Raises
+    ------
+    DataError, ShapeError
+        See `convert`.
+    """
     if is_instance(value, "torch", "Tensor"):
         value = value.detach().cpu()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()

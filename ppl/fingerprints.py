@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from .data import holes
 from .errors import ModelError, explain
 from .thresholds import FINGERPRINT_DIGITS, KEPT_DENSITIES
 
@@ -164,13 +163,12 @@ def structure_key(program, trace, dtype) -> tuple:
             value
         ) if plain else ""  # what else it holds is in the traced program
 
-    def shape(value):
-        missing = holes(value)
-        gaps = missing is not None and (missing.tobytes() if program.imputed else True)
-        return value.dtype.str, value.shape, gaps
+    def shape(leaf):
+        gaps = leaf.holes is not None and (leaf.holes.tobytes() if program.imputed else True)
+        return leaf.value.dtype.str, leaf.value.shape, gaps
 
     leaves = tuple(
-        (label, leaf.traced, shape(leaf.value) if leaf.traced else freeze(leaf.value))
+        (label, leaf.traced, shape(leaf) if leaf.traced else freeze(leaf.value))
         for label, leaf in sorted(program.leaves.items())
     )
     sites = tuple((s.name, s.role, s.shape, s.plates, s.distribution) for s in trace.sites)

@@ -54,25 +54,34 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def holes(value: Any) -> np.ndarray | None:
-    """Where values of a float array are missing (NaN); None where none is, as in every memory map.
+    """Where values of a float array are missing (NaN); None where none is.
 
     Parameters
     ----------
     value : object
-        What an argument holds.
+        What an argument holds; a memory map is read in pieces.
 
     Returns
     -------
     numpy.ndarray of bool or None
         Of the shape of the data.
     """
-    if not isinstance(value, np.ndarray) or isinstance(value, np.memmap) or value.dtype.kind != "f":
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         return None
-    missing = np.isnan(value)
-    return missing if missing.any() else None
+    if not isinstance(value, np.memmap) or not value.ndim:
+        missing = np.isnan(value)
+        return missing if missing.any() else None
+    found, start = None, 0
+    for piece in pieces(value):
+        missing = np.isnan(piece)
+        if missing.any():
+            found = np.zeros(value.shape, bool) if found is None else found
+            found[start : start + len(piece)] = missing
+        start += len(piece)
+    return found
 
 
-def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
+def check_values(label: str, array: np.ndarray, missing: bool = False, start: int = 0) -> None:
     """Refuse empty and non-finite data.
 
     Parameters
@@ -83,6 +92,8 @@ def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
         Its values.
     missing : bool
         Whether NaN may pass, of which the model says what becomes.
+    start : int
+        Number of the first row, where these are some of all.
 
     Raises
     ------
@@ -96,8 +107,10 @@ def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
             )
         )
     if isinstance(array, np.memmap):
+        start = 0
         for piece in pieces(array):
-            check_values(label, np.asarray(piece))
+            check_values(label, np.asarray(piece), missing, start)
+            start += len(piece) if array.ndim else 0
         return
     wrong = np.isinf(array) if missing else ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0)
     if wrong.any():
@@ -107,7 +120,7 @@ def check_values(label: str, array: np.ndarray, missing: bool = False) -> None:
             explain(
                 f"argument '{label}'",
                 "finite numbers",
-                f"{np.asarray(values).tolist()} in rows {rows_of(wrong, GAPS_SHOWN)} ({len(bad)} values in all)",
+                f"{np.asarray(values).tolist()} in rows {rows_of(wrong, GAPS_SHOWN, start)} ({len(bad)} values in all)",
                 "drop or fill those rows, or declare what they are with er.observe: what is missing there is "
                 "imputed or predicted",
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .columns import no_dates, rows_of
-from .data import Levels, holes
+from .data import Levels
 from .distributions.base import Distribution, Origin
 from .errors import DataError, DuplicateSiteError, ModelError, ShapeError, explain
 from .thresholds import MANY_GROUPS, MOVES, QUOTED_LONG, SPARSE
@@ -113,7 +113,7 @@ class Plates:
         """
         for label, leaf in self.leaves.items():
             if leaf is source:
-                return holes(self.program.leaves[label].value), name in (self.program.imputed or ())
+                return self.program.leaves[label].holes, name in (self.program.imputed or ())
         return None, False
 
     def levels(self, codes: Any) -> Levels:

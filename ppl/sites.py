@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .constraints import Constraint
 from .errors import DataError, ModelError, ShapeError, SupportError, explain
+from .host import pieces
 from .thresholds import LABELS_SHOWN, QUOTED, ROWS_SHOWN
 
 
@@ -357,29 +359,51 @@ def check_support(name, argument, constraint, leaf, distribution):
     DataError
         For labels, see `check_labels`.
     """
-    check = getattr(constraint, "check", None)
-    host = np.asarray(leaf.value)
     where = f"site '{name}' (argument '{argument}')"
     if leaf.labels is not None:
         check_labels(where, leaf, distribution)
-    if check is None:
+    if getattr(constraint, "check", None) is None:
         return
     try:
-        ok = np.asarray(check(host), dtype=bool)
+        rows, values, count = _outside(constraint, leaf.value)
     except (NotImplementedError, TypeError):
         return
-    missing = host != host  # dealt with elsewhere
-    ok |= missing.any(tuple(range(ok.ndim, host.ndim)))
-    if ok.all():
+    if not count:
         return
-    bad = np.argwhere(~ok)
-    values = [host[tuple(b)].tolist() for b in bad[:ROWS_SHOWN]] if bad.size else [host.tolist()]
-    rows = [int(b[0]) for b in bad[:ROWS_SHOWN] if len(b)]
     raise SupportError(
         explain(
             where,
             f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
-            f"{values} in rows {rows}{'…' if len(bad) > ROWS_SHOWN else ''} ({len(bad)} in all)",
+            f"{values} in rows {rows}{'…' if count > ROWS_SHOWN else ''} ({count} in all)",
             "correct those rows or choose another likelihood",
         )
     )
+
+
+def _outside(constraint: Any, value: np.ndarray) -> tuple[list[int], list, int]:
+    """The first rows outside of a constraint with their values, and how many values are in all; missing ones pass."""
+    rows: list[int] = []
+    values: list = []
+    start = count = 0
+    for piece in pieces(value) if mapped_by_rows(constraint, value) else [value]:
+        host = np.asarray(piece)
+        ok = np.asarray(constraint.check(host), dtype=bool)
+        missing = host != host  # dealt with elsewhere
+        ok |= missing.any(tuple(range(ok.ndim, host.ndim)))
+        bad = np.argwhere(~ok)
+        for b in bad[: ROWS_SHOWN - len(values)]:
+            values.append(host[tuple(b)].tolist())
+            rows += [start + int(b[0])] if len(b) else []
+        start, count = start + (len(host) if host.ndim else 0), count + int((~ok).sum())
+    return rows, values, count
+
+
+def mapped_by_rows(constraint: Any, value: np.ndarray) -> bool:
+    """Whether a value is a memory map whose rows can be looked at some at a time: no bounds of their own, no part of an event."""
+    if not isinstance(value, np.memmap):
+        return False
+    base = constraint
+    while hasattr(base, "base"):
+        base = base.base
+    bounds = vars(base).values() if isinstance(base, Constraint) else [()]
+    return value.ndim > constraint.event_dim and not any(isinstance(bound, tuple) for bound in bounds)

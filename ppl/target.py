@@ -125,7 +125,7 @@ class Target:
         self.density = density
         self._engine = load(backend, program.model.language)
         self._placed: dict = {}
-        self._views = density.views(program)
+        self._views: dict = {}
         self.weights = {k: self._engine.to_device(v, dtype) for k, v in trace.weights.items()}
         self.centring: dict[str, np.ndarray] = {}
         self.fitted = False
@@ -213,6 +213,8 @@ class Target:
     @property
     def views(self) -> dict[str, Any]:
         """The program's arrays as they lie, for functions that read few of them and copy what they read."""
+        if not self._placed and not self._views:
+            self._views.update(self.density.views(self.program))
         return self._placed or self._views or self.data
 
     def release(self) -> None:

@@ -62,6 +62,14 @@ LARGEST_DRAWN = 1000
 """Draws of such a call at most. Chosen by hand: a call's own cost is then small beside its work."""
 READ_BLOCK = 2**22
 """Values of a memory map that are read at once: 32 MB in double precision, by memory."""
+SPOOL_BLOCK = 2**25
+"""Bytes of rows that are read at once on their way to a memory map: 32 MB, by memory."""
+PROBED = 256
+"""Rows that are read to see how large the others are. Chosen by hand."""
+DISK_RESERVE, DISK_SHARE = 2**30, 0.05
+"""Bytes of a disk, or share of it where that is less, that spooled rows leave free. Chosen by hand: other programs go on."""
+ENDLESS = 2**40
+"""Batches from which on a source is one that never ends. Chosen by hand: of a kilobyte each they fill no disk that there is."""
 LARGEST_TABLE = 2**27
 """Numbers of one joint table of discrete sites at most: 1 GB in double precision, by memory."""
 PRIOR_DRAWS = 1000

@@ -8,7 +8,7 @@ import numpy as np
 
 from .backends import load
 from .binding import check_codes, check_gaps, check_indices, check_names, groups_by_coords
-from .data import as_groups, holes
+from .data import as_groups
 from .enumeration import dependents
 from .errors import ElboroomError
 from .plates import GroupsFound
@@ -43,7 +43,7 @@ def traced(program: Any, backend: str) -> ModelTrace:
         check_names(program, found)
         known = {site.argument for site in found.by_role("observed") if site.name in found.missing}
         for label, leaf in program.leaves.items():
-            if holes(leaf.value) is not None and label not in known:
+            if leaf.holes is not None and label not in known:
                 check_gaps(program, label, leaf.value)
         groups = groups_by_coords(program, found, engine.accesses(program))
         if not groups:

@@ -249,10 +249,10 @@ def _from_encoder(
     each = int(np.clip(2 ** np.floor(np.log2(max(ROW_BLOCK / read, 2))), 2, 64))
     each = min(each, num_draws)
     calls = -(-num_draws // each)
-    given = compiled.batches(np.broadcast_to(np.resize(rows, own.size), (calls, own.size)), data)
+    brought, given = compiled.repeated(np.resize(rows, own.size), calls, data)
     seeds = np.random.default_rng(seed).integers(0, 2**31, calls)
     with own.small.room():
-        _, found = compiled.weighed(each, wide)({}, {"seed": seeds, **given}, constants)
+        _, found = compiled.weighed(each, wide)({}, {"seed": seeds, **given}, {**constants, **brought})
     found = {name: _by_row(np.asarray(value, np.float64), len(rows)) for name, value in found.items()}
     joint = found["likelihood"] + found["prior"]
     log_weights = joint - found["log_q"]
@@ -422,9 +422,10 @@ def log_joint(
         places = np.arange(start, min(start + size, len(rows)))
         padded = np.resize(places, size)
         own = z[whole][:, padded].reshape(calls, ROW_EACH, size, -1).astype(compiled.rows.small.dtype)
-        given = compiled.batches(np.broadcast_to(rows[padded], (calls, size)), data)
+        brought, given = compiled.repeated(rows[padded], calls, data)
+        inputs = {"seed": np.zeros(calls, np.int64), "z": own, **given}
         with compiled.rows.small.room():
-            _, found = compiled.at({}, {"seed": np.zeros(calls, np.int64), "z": own, **given}, constants)
+            _, found = compiled.at({}, inputs, {**constants, **brought})
         joint = np.asarray(found["joint"], np.float64).reshape(calls * ROW_EACH, size)
         out.append(joint[: len(z), : len(places)])
     return np.concatenate(out, axis=1)

@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 
 from ...guides.amortized import Amortized, Encoder
 from ...ppl import nn
-from ...ppl.data import convert
+from ...ppl.data import convert, holes
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
 from ...ppl.rows import shrunk
 from ..evidence.estimates import Estimates
@@ -40,7 +40,7 @@ from ..thresholds import (
 from .compiled import Compiled
 from .evidence import Weighed, ascended, bound_of, laws_of, log_joint, weighed
 from .judged import verdicts_of_rows
-from .rows import Rows, check_rows
+from .rows import check_rows
 from .setup import Setup, set_up
 
 
@@ -132,7 +132,7 @@ class Latent:
         """Data of rows by argument, and their number."""
         rows, program = self.setup.rows, self.setup.rows.full.program
         if x is None:
-            return rows.host(np.arange(rows.total)), rows.total
+            return rows.data, rows.total
         if not isinstance(x, Mapping):
             if len(rows.along) > 1:
                 got = f"one array for {sorted(rows.along)}"
@@ -144,19 +144,18 @@ class Latent:
     def _seeing(self, data: Mapping[str, np.ndarray]) -> Latent:
         """This, or one for rows that lack numbers where no fitted row did: its encoder sees what is usual in their place."""
         known = self.setup.encoder.gaps
-        gaps = frozenset(k for k, v in data.items() if v.dtype.kind == "f" and np.isnan(v).any()) - known
+        gaps = frozenset(k for k, v in data.items() if k not in known and holes(v) is not None)
         if not gaps:
             return self
         if gaps not in self._variants:
             rows = self.setup.rows
-            changed = {}
+            leaves = rows.small.program.leaves
+            some = {k: np.array(leaves[k].value, float if k in gaps else None) for k in rows.along}
             for label in gaps:
-                value = np.array(rows.full.program.leaves[label].value, np.float64)
-                value.flat[0] = np.nan
-                changed[label] = value
-            target = shrunk(rows.full, changed, {rows.plate: rows.total}, {}).at(self._learned)
+                some[label].flat[0] = np.nan
+            small = shrunk(rows.full, some, {rows.plate: rows.size}, {})
             encoder = Encoder(**{**vars(self.setup.encoder), "gaps": known | gaps})
-            setup = replace(self.setup, rows=Rows.of(target, rows.plate, rows.size), encoder=encoder)
+            setup = replace(self.setup, rows=replace(rows, small=small), encoder=encoder)
             self._variants[gaps] = replace(self, setup=setup, compiled=Compiled(setup.rows, encoder, {}))
         return self._variants[gaps]
 
@@ -390,8 +389,8 @@ class Latent:
         for i, start in enumerate(range(0, count, rows.size)):
             some = np.arange(start, min(start + rows.size, count))
             padded = np.resize(some, rows.size)
-            cut = {k: np.take(v, padded, axis=rows.along[k]) for k, v in data.items()}
-            placed = {**small.data, **{k: small.to_device(v) for k, v in cut.items()}}
+            cut = {k: small.to_device(v) for k, v in rows.taken(data, padded).items()}
+            placed = {**small.data, **cut}
             known = {**shared, **{k: v[:, padded] for k, v in (values or {}).items()}}
             num = len(next(iter(known.values()))) if known else 1
             seeds = np.random.default_rng([seed, 68, i]).integers(0, 2**31, num)
@@ -466,7 +465,7 @@ class Latent:
         mean = np.asarray(self.params["guide"]["mean"]) if rows.num_shared else np.zeros(0)
         for start in range(0, count, rows.size):
             padded = np.resize(np.arange(start, min(start + rows.size, count)), rows.size)
-            cut = {k: small.to_device(np.take(v, padded, axis=rows.along[k])) for k, v in data.items()}
+            cut = {k: small.to_device(v) for k, v in rows.taken(data, padded).items()}
             whole = rows.joined(z[:, padded], np.broadcast_to(mean, (len(z), len(mean))))
             found = small.constrain(np.asarray(whole), data={**small.data, **cut})
             for name in rows.names:
@@ -549,7 +548,7 @@ class Latent:
         count = len(next(iter(values.values())))
         for start in range(0, count, rows.size):
             padded = np.resize(np.arange(start, min(start + rows.size, count)), rows.size)
-            cut = {k: small.to_device(np.take(v, padded, axis=rows.along[k])) for k, v in data.items()}
+            cut = {k: small.to_device(v) for k, v in rows.taken(data, padded).items()}
             own = {k: np.asarray(v[padded], float)[None] for k, v in values.items()}
             z = small.unconstrain({**shared, **own}, data={**small.data, **cut})
             offsets, parts = small.offsets, []

@@ -71,10 +71,11 @@ class Rows:
             raise _refused(plate, "missing values that nothing else depends on", got, "leave these rows out")
         names = tuple(s.name for s in target.sites if plate in s.plates)
         rows = np.arange(size)
-        gaps = [label for label, axis in along.items() if _has_gaps(target.program.leaves[label].value)]
-        for label in gaps:  # the function of a batch is one of data with gaps wherever all rows have some
-            rows = _with_gap(target.program.leaves[label].value, along[label], rows)
-        data = {label: _cut(target.program.leaves[label].value, axis, rows) for label, axis in along.items()}
+        leaves = target.program.leaves
+        for label in along:  # the function of a batch is one of data with gaps wherever all rows have some
+            if leaves[label].holes is not None:
+                rows = _with_gap(leaves[label].holes, along[label], rows)
+        data = {label: _cut(leaves[label].value, axis, rows) for label, axis in along.items()}
         small = shrunk(target, data, {plate: size}, {})
         return cls(target, small, plate, size, sizes[plate], along, names)
 
@@ -126,8 +127,17 @@ class Rows:
 
     def host(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The data of some rows."""
-        leaves = self.full.program.leaves
-        return {label: _cut(leaves[label].value, axis, rows) for label, axis in self.along.items()}
+        return self.taken(self.data, rows)
+
+    @property
+    def data(self) -> dict[str, np.ndarray]:
+        """The data of all rows, as they lie."""
+        return {label: self.full.program.leaves[label].value for label in self.along}
+
+    def taken(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Some rows of data: whole numbers of a memory map as wide as those of any array, so that none overflows."""
+        found = {label: _cut(value, self.along[label], rows) for label, value in data.items()}
+        return {k: v.astype(np.int64, copy=False) if v.dtype.kind in "iu" else v for k, v in found.items()}
 
     def fixed(self) -> dict[str, Any]:
         """The data that do not run along the plate, where the target computes."""
@@ -162,13 +172,9 @@ def _cut(value: np.ndarray, axis: int, rows: np.ndarray) -> np.ndarray:
     return np.asarray(value[rows]) if axis == 0 else np.take(value, rows, axis=axis)
 
 
-def _has_gaps(value: Any) -> bool:
-    return value.dtype.kind == "f" and bool(np.isnan(value).any())
-
-
-def _with_gap(value: np.ndarray, axis: int, rows: np.ndarray) -> np.ndarray:
+def _with_gap(holes: np.ndarray, axis: int, rows: np.ndarray) -> np.ndarray:
     """The same number of rows, with one among them in which a number is missing."""
-    lost = np.isnan(np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)).any(1)
+    lost = np.asarray(holes.any(tuple(i for i in range(holes.ndim) if i != axis)))
     return rows if lost[rows].any() else np.append(rows[:-1], np.flatnonzero(lost)[0])
 
 

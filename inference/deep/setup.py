@@ -12,7 +12,7 @@ from ...guides.amortized import Amortized, Encoder, Sized, num_outputs
 from ...ppl.backends import load
 from ...ppl.errors import GuideError, explain
 from ...ppl.modules import own_rng
-from ..thresholds import HARDLY_VARIES, SCALED_BY
+from ..thresholds import DEEP_CALL, HARDLY_VARIES, SCALED_BY
 from .rows import Rows, aligned, in_front
 
 ENCODER = "encoder"
@@ -196,14 +196,15 @@ def _input(target: Any, rows: Rows, label: str, scaled: bool) -> tuple[tuple[Any
     """What an argument is taken from and divided by, or how many codes it has; and whether numbers are missing."""
     leaf, axis = target.program.leaves[label], rows.along[label]
     value = leaf.value
-    some = np.linspace(0, value.shape[axis] - 1, min(value.shape[axis], SCALED_BY)).astype(int)
+    few = min(value.shape[axis], SCALED_BY, max(1, DEEP_CALL // _width(rows, label)))
+    some = np.linspace(0, value.shape[axis] - 1, few).astype(int)
     flat = np.moveaxis(np.take(value, some, axis), axis, 0).reshape(len(some), -1)
     dtype = target.dtype
     if scaled and value.ndim == 1 and value.dtype.kind in "iu" and leaf.labels:
         return (np.zeros((), dtype), np.ones((), dtype), len(leaf.labels)), False
     flat = flat.astype(np.float64)
     lost = np.isnan(flat)
-    gaps = bool(value.dtype.kind == "f" and np.isnan(value).any())
+    gaps = leaf.holes is not None
     if not scaled:
         return (np.zeros(flat.shape[1], dtype), np.ones(flat.shape[1], dtype), 0), gaps
     known = np.maximum((~lost).sum(0), 1)

@@ -106,7 +106,7 @@ def _running(program, trace, target) -> Iterator[Finding]:
 
 def _missing(program, trace, target) -> Iterator[Finding]:
     for name, how in trace.missing.items():
-        count = int(np.isnan(program.leaves[trace[name].argument].value).sum())
+        count = int(np.sum(program.leaves[trace[name].argument].holes))
         words = {
             "imputed": f"imputed as the latent site '{name}_missing'",
             "summed": f"summed out as the discrete site '{name}_missing'",

@@ -81,14 +81,15 @@ def conclude(
     seen = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
     if most < settings["num_draws"]:
         seen.append(_fewer(values.shape[1], most, settings["num_draws"]))
+    z = law.z[chosen]
     made = Record(
-        **_of_program(program, target, law.z[chosen]),
+        **_of_program(program, target, z),
         guide=outcome.guide,
         params=outcome.fitted.to_arrays(),
         law=law.kind,
         khat=float(outcome.khat),
         values=split(values[chosen], layout),
-        z=law.z[chosen],
+        z=z,
         table={"label": _labels(target.trace, layout), **columns(estimates, verdicts)},
         trail=Trail(outcome.rungs),
         findings=Findings(seen),

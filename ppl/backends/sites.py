@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..centring import can_be_centred
-from ..data import holes
 from ..distributions import is_censored, measure_of
 from ..enumeration import num_batch
 from ..errors import ModelError, explain
@@ -131,7 +130,7 @@ class Looks:
         """
         if program.masks is None:
             program.masks = Masks()
-            gaps = any(holes(leaf.value) is not None for leaf in program.leaves.values())
+            gaps = any(leaf.holes is not None for leaf in program.leaves.values())
             if gaps or found.masked:
                 program.masks = masks(found)
         if program.masks.kept:

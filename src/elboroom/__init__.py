@@ -19,6 +19,7 @@ _NAMES = {
     "ppl.primitives": ("deterministic", "factor", "levels", "observe", "plate", "sample", "scan"),
     "ppl.odes": ("odeint",),
     "ppl.modules": ("module", "param"),
+    "ppl.spool": ("spool",),
     "ppl.graph": ("ModelGraph",),
     "ppl.target": ("Target",),
     "ppl.distributions": (
