@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .constraints import Constraint
+from .constraints import Constraint, Independent
 from .errors import DataError, ModelError, ShapeError, SupportError, explain
 from .host import pieces
-from .thresholds import LABELS_SHOWN, QUOTED, ROWS_SHOWN
+from .thresholds import BYTE, LABELS_SHOWN, QUOTED, ROWS_SHOWN
 
 
 @dataclass(frozen=True)
@@ -375,13 +375,27 @@ def check_support(name, argument, constraint, leaf, distribution):
             where,
             f"values in the support of {distribution} ({getattr(constraint, 'name', constraint)})",
             f"{values} in rows {rows}{'…' if count > ROWS_SHOWN else ''} ({count} in all)",
-            "correct those rows or choose another likelihood",
+            _remedy(distribution, argument, leaf.value),
         )
     )
 
 
+def _remedy(distribution: str, argument: str, value: np.ndarray) -> str:
+    """What to do about values outside of a support: of grey values under a law of 0 and 1 what they are."""
+    if distribution == "Bernoulli" and np.fmin.reduce(value, axis=None) >= 0:
+        largest = np.fmax.reduce(value, axis=None)
+        if largest <= 1:
+            return f"grey values have er.ContinuousBernoulli; or make them 0 and 1: {argument} > 0.5"
+        if largest <= BYTE:
+            scaled = f"{argument} / {BYTE}"
+            return f"scale grey values to shares ({scaled}) for er.ContinuousBernoulli, or make them 0 and 1: {scaled} > 0.5"
+    return "correct those rows or choose another likelihood"
+
+
 def _outside(constraint: Any, value: np.ndarray) -> tuple[list[int], list, int]:
     """The first rows outside of a constraint with their values, and how many values are in all; missing ones pass."""
+    if isinstance(constraint, Independent):  # element by element
+        constraint = constraint.base
     rows: list[int] = []
     values: list = []
     start = count = 0
@@ -402,8 +416,5 @@ def mapped_by_rows(constraint: Any, value: np.ndarray) -> bool:
     """Whether a value is a memory map whose rows can be looked at some at a time: no bounds of their own, no part of an event."""
     if not isinstance(value, np.memmap):
         return False
-    base = constraint
-    while hasattr(base, "base"):
-        base = base.base
-    bounds = vars(base).values() if isinstance(base, Constraint) else [()]
+    bounds = vars(constraint).values() if isinstance(constraint, Constraint) else [()]
     return value.ndim > constraint.event_dim and not any(isinstance(bound, tuple) for bound in bounds)

@@ -70,6 +70,11 @@ DISK_RESERVE, DISK_SHARE = 2**30, 0.05
 """Bytes of a disk, or share of it where that is less, that spooled rows leave free. Chosen by hand: other programs go on."""
 ENDLESS = 2**40
 """Batches from which on a source is one that never ends. Chosen by hand: of a kilobyte each they fill no disk that there is."""
+BYTE = 255
+"""Largest grey value of eight bits: what is above is no image, and gets no advice about scaling."""
+NEARLY_EVEN = 0.05
+"""Half of the log odds of a continuous Bernoulli law up to which its constant is taken from three terms of its series: the fourth
+is below 1e-15 there, and beyond it the closed form loses no digit of the gradient that single precision has."""
 LARGEST_TABLE = 2**27
 """Numbers of one joint table of discrete sites at most: 1 GB in double precision, by memory."""
 PRIOR_DRAWS = 1000

@@ -46,7 +46,7 @@ from .mixture import Mixture
 from .multivariate import Dirichlet, LKJCholesky, MultivariateNormal
 from .ordered import OrderedLogistic, OrderedProbit
 from .series import AR, GaussianRandomWalk
-from .shares import Interpolated, Kumaraswamy
+from .shares import ContinuousBernoulli, Interpolated, Kumaraswamy
 from .skewed import ExGaussian, GeneralizedPareto, Rice, Wald
 from .truncated_normal import TruncatedNormal
 from .vectors import ICAR, LowRankMultivariateNormal, ZeroSumNormal
@@ -63,6 +63,7 @@ __all__ = [  # noqa: RUF022  in plain alphabetical order, as a test holds all pu
     "Cauchy",
     "Censored",
     "ChiSquare",
+    "ContinuousBernoulli",
     "CustomDist",
     "Dirichlet",
     "DirichletMultinomial",

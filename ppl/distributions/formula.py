@@ -83,7 +83,8 @@ class Formula(Distribution):
 
     Notes
     -----
-    A subclass is a dataclass with `arg_constraints` and a `support` (or `bounds`), and the two methods below.
+    A subclass is a dataclass with `arg_constraints` and a `support` (or `bounds`), and the two methods below. One that knows its
+    mean has it as ``mean``, by which rows are decoded and reconstructed.
     Parameters arrive as floating-point arrays of one backend, values too; see `whole_numbers`.
     """
 

@@ -34,6 +34,7 @@ _NAMES = {
         "Cauchy",
         "Censored",
         "ChiSquare",
+        "ContinuousBernoulli",
         "CustomDist",
         "Dirichlet",
         "DirichletMultinomial",

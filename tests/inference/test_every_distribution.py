@@ -56,6 +56,7 @@ LAWS = {  # by name: the law of outcomes given a latent t near zero
     },
     "on an interval": {
         "Beta": lambda t: er.Beta(2.0 * exp(t), 2.0),
+        "ContinuousBernoulli": lambda t: er.ContinuousBernoulli(logits=t),
         "Interpolated": lambda t: er.Interpolated(
             np.array([-2.0, 0.0, 3.0]), er.math.stack([exp(t), 2.0 + 0.0 * t, 1.0 + 0.0 * t], axis=-1)
         ),
@@ -130,7 +131,7 @@ def values_of(name):
         "Bernoulli": i % 2, "Categorical": i % 3, "IntervalCensored": i % 3,
         "OrderedLogistic": i % 3, "OrderedProbit": i % 3,
         "Dirichlet": shares, "StickBreaking": shares, "CAR": vectors, "MultivariateStudentT": vectors,
-        "Kumaraswamy": (0.5 + i) / ROWS, "MatrixNormal": matrix, "Skellam": i % 5 - 2,
+        "Kumaraswamy": (0.5 + i) / ROWS, "ContinuousBernoulli": (0.5 + i) / ROWS, "MatrixNormal": matrix, "Skellam": i % 5 - 2,
         "Multinomial": counts, "DirichletMultinomial": counts,
         "MultivariateNormal": vectors, "LowRankMultivariateNormal": vectors,
         "ZeroSumNormal": vectors - vectors.mean(1, keepdims=True),

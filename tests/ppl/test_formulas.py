@@ -21,7 +21,7 @@ from elboroom.ppl.distributions.formula import Formula, flatten, rebuild
 from elboroom.ppl.distributions.tails import TAILS, log_tails
 from elboroom.ppl.errors import ModelError, ShapeError, SupportError, UnsupportedError
 from numpyro.distributions import biject_to
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 NUM_DRAWS = 4_000
 P_VALUE = 1e-4  # one fixed seed per row, about sixty tests: a right sampler fails with probability 0.006
@@ -34,6 +34,7 @@ COUNT = np.arange(40)
 LAST = COUNT[-1]
 WEIGHTS = np.array([0.2, 0.5, 0.3])
 CUTS = np.array([-1.0, 0.5, 2.0])
+ODDS = np.array([-30.0, 1e-7, 0.0999, 0.1001, 4.0])  # on both sides of where the series of the constant ends
 
 
 class Row(NamedTuple):
@@ -69,6 +70,13 @@ def counting(declared, pmf):
 
 def inflated(pmf, gate):
     return gate * (COUNT == 0) + (1 - gate) * pmf
+
+
+def continuous_bernoulli(x, odds):
+    """Its log density, the constant by quadrature."""
+    areas = [integrate.quad(lambda t, eta=eta: np.exp(eta * t), 0, 1, epsabs=0)[0] for eta in odds]
+    with np.errstate(divide="ignore"):
+        return x * odds - np.log(areas) + np.log((x >= 0) & (x <= 1))
 
 
 def hurdle(pmf, gate):
@@ -423,6 +431,16 @@ ROWS: dict[str, Row] = {
         er.Kumaraswamy(2.0, 1.5),
         ((same, lambda x: 1 - (1 - x**2.0) ** 1.5),),
     ),
+    **{
+        f"ContinuousBernoulli {name}": Row(
+            er.ContinuousBernoulli(**given),
+            np.array([-0.1, 0.0, 0.3, 0.5, 0.99, 1.1])[:, None] + 0 * ODDS,
+            continuous_bernoulli(np.array([-0.1, 0.0, 0.3, 0.5, 0.99, 1.1])[:, None], ODDS),
+            er.ContinuousBernoulli(logits=-1.5),
+            ((same, lambda x: np.expm1(-1.5 * x) / np.expm1(-1.5)),),
+        )
+        for name, given in (("logits", {"logits": ODDS}), ("probs", {"probs": 1 / (1 + np.exp(-ODDS))}))
+    },
     "Interpolated": Row(
         er.Interpolated(PLACES, HEIGHTS),
         np.array([-2.0, -1.0, 0.3, 1.2, 2.9, 3.5]),
@@ -700,6 +718,24 @@ def test_correlation_matrix_agrees_with_its_factor():
     jacobian = (np.arange(2, -1, -1) * np.log(diagonal)).sum(-1)
     through = lower(er.LKJCholesky(3, 2.5)).log_prob(factors)
     np.testing.assert_allclose(lower(er.LKJ(3, 2.5)).log_prob(CORRELATIONS) + jacobian, through, atol=1e-12)
+
+
+def test_the_mean_of_a_continuous_bernoulli_law():
+    for eta in (*ODDS, -700.0, 700.0):
+        top = max(eta, 0.0)
+        area, moment = (
+            integrate.quad(
+                lambda t, k=k, eta=eta, top=top: t**k * np.exp(eta * t - top), 0, 1, points=[0.01, 0.99]
+            )[0]
+            for k in (0, 1)
+        )
+        law = lower(er.ContinuousBernoulli(logits=eta))
+        np.testing.assert_allclose(law.mean, moment / area, rtol=1e-7)
+    slope = jax.vmap(jax.grad(lambda eta: lower(er.ContinuousBernoulli(logits=eta)).log_prob(0.3)))
+    np.testing.assert_allclose(slope(ODDS), 0.3 - lower(er.ContinuousBernoulli(logits=ODDS)).mean, rtol=1e-8)
+    assert slope(jnp.zeros(1))[0] == 0.3 - 0.5  # where the closed form has no value
+    ends = lower(er.ContinuousBernoulli(logits=ODDS[:, None])).log_prob(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(ends[:, 1] - ends[:, 0], ODDS, atol=1e-12)
 
 
 def test_autoregression_that_is_not_stationary():

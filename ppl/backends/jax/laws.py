@@ -206,6 +206,12 @@ class Written(dist.Distribution):
     def log_prob(self, value, intermediates=None):
         return self.declared.log_density(jnp.asarray(value).astype(jnp.result_type(float)))
 
+    @property
+    def mean(self):
+        return jnp.broadcast_to(
+            self.declared.mean, self.batch_shape + self.event_shape
+        )  # AttributeError of a law that does not know it
+
     def sample(self, key, sample_shape=()):
         value = self.declared.draw(Random(key), tuple(sample_shape) + self.batch_shape)
         return value.astype(jnp.result_type(int)) if self.is_discrete else value

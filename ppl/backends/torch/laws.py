@@ -248,6 +248,12 @@ class Written(Law):
     def log_prob(self, value):
         return self.declared.log_density(value if value.dtype.is_floating_point else value.to(torch.float64))
 
+    @property
+    def mean(self):
+        return torch.broadcast_to(
+            self.declared.mean, self.batch_shape + self.event_shape
+        )  # AttributeError of a law that does not know it
+
     def sample(self, sample_shape=()):
         value = self.declared.draw(Random(torch.float64), tuple(sample_shape) + tuple(self.batch_shape))
         return value.long() if self.support.is_discrete else value
