@@ -17,6 +17,7 @@ import numpy as np
 
 from ..ppl import math as m
 from ..ppl.errors import GuideError, ShapeError, explain
+from ..ppl.modules import fitting
 from ..ppl.nn import MLP
 from .thresholds import ENCODER_UNITS, FARTHEST, LEAST_ENCODER, LOG_SDS, MOST_ENCODER
 
@@ -173,9 +174,11 @@ class Encoder:
             If the network makes another number of numbers.
         """
         own = {key: weights[f"{self.prefix}.{key}"] for key in self.keys}
-        found, units = self.network.apply(own, self.seen(data)), self.num_units
+        inputs, units = self.seen(data), self.num_units
+        with fitting(f"encoder '{self.prefix}'", inputs):
+            found = self.network.apply(own, inputs)
         wanted = num_outputs(units, self.within)
-        if tuple(np.shape(found))[1:] != (wanted,):
+        if tuple(np.shape(found)) != (np.shape(inputs)[0], wanted):
             words = f"{wanted} numbers for each row: {units} means, {units} log sds" + (
                 f" and {wanted - 2 * units} below a diagonal" if DENSE[self.within] else ""
             )

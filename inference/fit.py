@@ -19,7 +19,7 @@ from .arguments import check_arguments, start_of, target_of
 from .batches.memory import at_first, fewer, memory_finding
 from .batches.minibatch import Batches
 from .batches.view import AllRows, BatchRows, View, planned
-from .deep.fit import Deep, check_deep, encoded_of, fit_rows, goes_on
+from .deep.fit import Deep, check_deep, encoded_of, fit_rows, goes_on, prepared
 from .evidence import psis
 from .evidence.data import data_findings
 from .evidence.degenerate import degenerate
@@ -154,7 +154,7 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         data = list(data_findings(program, target.trace, target))
         options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
         return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
-    watch, trained = Watch(max_seconds, progress), None
+    watch, trained, ready = Watch(max_seconds, progress), None, None
     with interrupts.deferred(
         answered=True
     ):  # but for the parts that say otherwise, and keep what they reached
@@ -163,8 +163,10 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
                 single = min(target.dtype, np.dtype(np.float32))  # networks are what takes the time
                 own = target if dtype is not None else target_of(program, backend, single, device)
                 deep = Deep(program, own, *encoded, seed, num_draws, minibatch, objective, validation)
+                ready = prepared(deep, guide == "auto" and objective is None and validation is None)
+            if ready is not None:
                 kept = Checkpoint(checkpoint, deep.identity())
-                trained = fit_rows(deep, kept, watch, settings, begin)
+                trained = fit_rows(deep, ready, kept, watch, settings, begin)
                 if guide != "auto" or not goes_on(trained, asked.target) or watch.stop():
                     return Posterior(trained)
                 asked = replace(asked, target=target.at(trained.weights))

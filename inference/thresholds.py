@@ -612,6 +612,9 @@ calls lie between two looks; and numbers that the draws of a call may be."""
 ROW_DRAWS, ROW_WIDE, ROW_BLOCK = 4000, 1.5, 2**22
 """Draws of a row for its weights; how much wider half of them are than its law, over the root of its dimensions; and numbers that
 the networks compute at once."""
+ROWS_ALIKE = 1e-4
+"""By how much, over one and its size, the log density of a row may differ where it stands beside other rows: single precision
+differs by a hundredth of that, and what sees the mean of a batch by a hundred times as much."""
 ROW_WORK, AUDITED, WEIGHED_NUMBERS = 5e10, 300, 2**24
 """Products of weights and draws up to which all rows are weighed, and rows that are audited otherwise: of so many without a
 fault no more than one in a hundred is wrong. And coordinates of draws that are held at once."""

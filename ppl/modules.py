@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from zlib import crc32
@@ -10,10 +12,14 @@ from zlib import crc32
 import numpy as np
 
 from . import math
-from .errors import DataError, ModelError, explain
+from .errors import DataError, ModelError, ShapeError, explain, in_short
 from .names import check_name
 from .primitives import interpreter_of, sample
 from .thresholds import QUOTED
+
+_UNFIT = (TypeError, ValueError, RuntimeError)
+_UNFIT_WORDS = "contracting dimensions|cannot be multiplied|size of tensor|[Ii]ncompatible shapes|to have [0-9]+ channels"
+"""What PyTorch and JAX say where arrays do not fit a layer."""
 
 
 class Network(Protocol):
@@ -48,13 +54,42 @@ class Module:
     through: Callable[..., Any]
 
     def __call__(self, *inputs: Any) -> Any:
-        """What comes out; an error of the network says whose it is."""
-        try:
+        """What comes out; an error of the network says whose it is.
+
+        Raises
+        ------
+        ShapeError
+            Where a library's layers say that inputs do not fit.
+        """
+        with fitting(f"er.module '{self.name}'", *inputs):
             return self.through(self.name, self.network.apply, self.values, inputs)
-        except Exception as error:
-            shapes = ", ".join(str(tuple(np.shape(x))) for x in inputs)
-            error.add_note(f"in er.module '{self.name}', called on arrays of shape {shapes}")
-            raise
+
+
+@contextmanager
+def fitting(what: str, *inputs: Any) -> Iterator[None]:
+    """Within, what a library's layers say of inputs that do not fit them is said of a network.
+
+    Parameters
+    ----------
+    what : str
+        The network, for messages.
+    *inputs : array
+        What goes into it.
+
+    Raises
+    ------
+    ShapeError
+    """
+    try:
+        yield
+    except Exception as error:
+        shapes = ", ".join(str(tuple(np.shape(x))) for x in inputs)
+        if isinstance(error, _UNFIT) and re.search(_UNFIT_WORDS, str(error)):
+            got = f"arrays of shape {shapes}: '{in_short(error)}'"
+            remedy = "declare the network with what comes in"
+            raise ShapeError(explain(what, "inputs that its layers fit", got, remedy)) from error
+        error.add_note(f"in {what}, called on arrays of shape {shapes}")
+        raise
 
 
 def param(name: str, init: Any) -> Any:

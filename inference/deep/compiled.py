@@ -15,7 +15,7 @@ import numpy as np
 from ...guides.amortized import Encoder, log_prob, placed
 from ...guides.thresholds import LOG_SDS
 from ...ppl import math as m
-from ..thresholds import ASCENT_DRAWS, CLIPPED, DEEP_ADAM, DEEP_CALL, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
+from ..thresholds import ASCENT_DRAWS, CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
 from .objectives import Elbo
 from .rows import Rows, gathered, in_front
 
@@ -73,15 +73,6 @@ class Compiled:
         brought = self.batches(rows[None], data)["data"]
         held = {label: self.rows.small.to_device(value[0]) for label, value in brought.items()}
         return {"held": held}, {"rows": np.tile(np.arange(len(rows)), (calls, 1))}
-
-    def calls(self, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
-        """Batches of rows, shape ``(calls, steps, n)``: of no more data than one call may bring, the last ones filled up."""
-        size, leaves = self.rows.size, self.rows.small.program.leaves
-        count = steps = -(-len(rows) // size)
-        if not self.held or data is not None:
-            numbers = sum(leaves[label].value.size for label in self.rows.along)
-            steps = min(count, max(1, DEEP_CALL // max(1, numbers)))
-        return np.resize(rows, -(-count // steps) * steps * size).reshape(-1, steps, size)
 
     def _data(self, given: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict, dict]:
         """The data of a batch, and what its encoder sees."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...guides.amortized import Amortized
 from ...guides.mean_field import MeanField
-from ...ppl.errors import InferenceError, explain
+from ...ppl.errors import GuideError, InferenceError, explain
 from ...ppl.rows import sizes_of
 from ..evidence.data import data_findings
 from ..evidence.finding import Finding
@@ -33,6 +33,7 @@ from ..thresholds import (
     MOST_WEIGHED,
     ROW_DRAWS,
 )
+from .apart import check_apart
 from .compiled import Compiled
 from .judged import RowJudge, RowsSeen, seen
 from .latent import recorded
@@ -171,8 +172,33 @@ def encoded_of(
     return found
 
 
+def prepared(asked: Deep, chosen: bool) -> tuple[Setup, Compiled] | None:
+    """Rows with their encoder, and their functions; None where nobody asked for an encoder and these rows can have none.
+
+    Raises
+    ------
+    GuideError
+        See `set_up` and `check_apart`, where the encoder was not `chosen` for the user.
+    """
+    total = sizes_of(asked.target.trace)[asked.plate]
+    try:
+        setup = set_up(asked.family, asked.plate, asked.target, asked.size(total), asked.seed)
+        compiled = Compiled(setup.rows, setup.encoder, _held(setup))
+        check_apart(setup, compiled)
+    except GuideError:
+        if chosen:
+            return None
+        raise
+    return setup, compiled
+
+
 def fit_rows(
-    asked: Deep, kept: Checkpoint, watch: Watch, settings: Mapping[str, Any], begin: float
+    asked: Deep,
+    ready: tuple[Setup, Compiled],
+    kept: Checkpoint,
+    watch: Watch,
+    settings: Mapping[str, Any],
+    begin: float,
 ) -> Record:
     """The record of a fit with an encoder.
 
@@ -180,6 +206,8 @@ def fit_rows(
     ----------
     asked : Deep
         What is to be fitted.
+    ready : tuple
+        See `prepared`.
     kept : Checkpoint
         Where training goes on from, and is kept.
     watch : Watch
@@ -190,9 +218,8 @@ def fit_rows(
         When the fit began.
     """
     target, compiled_before = asked.target, asked.target.density.clock["compile"]
-    total = sizes_of(target.trace)[asked.plate]
-    setup = set_up(asked.family, asked.plate, target, asked.size(total), asked.seed)
-    compiled = Compiled(setup.rows, setup.encoder, _held(setup))
+    setup, compiled = ready
+    total = setup.rows.total
     objective = Elbo() if asked.objective is None else asked.objective
     training = Training(setup, compiled, objective, asked.share, asked.seed, watch, kept.keep)
     start = time.perf_counter()

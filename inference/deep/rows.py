@@ -55,6 +55,9 @@ class Rows:
         sizes = sizes_of(target.trace)
         if plate not in sizes:
             raise _refused(plate, f"a plate among {sorted(sizes)}", "none of that name", "name one of them")
+        if sizes[plate] < 2:
+            remedy = "give more rows, or name another guide: guide='full-rank', say"
+            raise _refused(plate, "two rows at least", "one", remedy)
         along = aligned(target, plate)
         if not along:
             got = "no argument that runs along it"

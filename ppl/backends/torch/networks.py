@@ -10,6 +10,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from ...errors import ModelError, explain
 from ..networks import ALLOWED_WHEN_STILL, impure, made_inside, unknown
 from .namespace import asarray
 
@@ -92,6 +93,11 @@ def network(name: str, net: Any, earlier: Any = None) -> Torch:
         raise unknown(name, net, want, {"equinox": jax, "flax": jax, "": other})
     if isinstance(earlier, Torch) and earlier.net is not net:
         raise made_inside(name)
+    empty = [key for key, value in net.named_parameters() if value.is_meta]
+    if empty:
+        got = f"'{empty[0]}' on the meta device, which has none"
+        remedy = "load its weights, or make them with net.to_empty(device='cpu') and initial values"
+        raise ModelError(explain(f"er.module '{name}'", "weights with numbers", got, remedy))
     for part in net.modules():
         kind = type(part).__name__
         if isinstance(part, _NormBase) and (part.track_running_stats or "BatchNorm" in kind):
