@@ -344,10 +344,9 @@ def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str
     constants, found = {**compiled.constants, "params": params}, []
     for block in blocks:  # one at a time: the same compiled function for any number of rows
         given = {"seed": np.zeros(1, np.int64), **compiled.batches(block[None], data)}
-        found.append(compiled.encoded({}, given, constants)[1])
-    out = {
-        k: np.concatenate([np.asarray(one[k], np.float64)[0] for one in found])[: len(rows)] for k in found[0]
-    }
+        seen = compiled.encoded({}, given, constants)[1]
+        found.append({k: np.asarray(v, np.float64)[0] for k, v in seen.items()})  # waits for it
+    out = {k: np.concatenate([one[k] for one in found])[: len(rows)] for k in found[0]}
     return out["mean"], out["log_sd"], out.get("lower")
 
 
