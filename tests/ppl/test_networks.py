@@ -506,10 +506,18 @@ def test_weights_that_are_not_finite_are_refused(backend):
 
 
 def test_an_error_inside_a_network_says_whose_it_is():
-    net = torch.nn.Linear(3, 1)
+    class Broken(torch.nn.Linear):
+        def forward(self, x):
+            raise RuntimeError("a fault of its own")
+
+    nets = Broken(2, 1), torch.nn.Linear(3, 1)
     with pytest.raises(RuntimeError) as caught:
-        declared(lambda: net, "torch")
+        declared(lambda: nets[0], "torch")
     assert "in er.module 'f', called on arrays of shape (3, 2)" in str(caught.value.__notes__)
+    with pytest.raises(
+        er.ShapeError, match="er.module 'f': expected inputs that its layers fit, got .*3x2 and 3x1"
+    ):
+        declared(lambda: nets[1], "torch")
 
 
 class Frozen(torch.nn.Module):
