@@ -157,7 +157,8 @@ def test_check_is_light(tmp_path):
 
 USAGE = [
     (["fit", "lines:line", "--data", "none.csv", "--out", "out"], "none.csv"),
-    (["fit", "lines:line", "--data", "lines.py", "--out", "out"], ".csv, .json or .nc"),
+    (["fit", "lines:line", "--data", "lines.py", "--out", "out"], ".csv, .json, .nc, .npz or .parquet"),
+    (["fit", "lines:line", "--data", "bad.npz", "--out", "out"], "bad.npz"),
     (["fit", "lines:line", "--data", "bad.json", "--out", "out"], "bad.json"),
     (["fit", "lines:line", "--data", "empty.csv", "--out", "out"], "empty.csv"),
     (["fit", "lines", "--data", "data.csv", "--out", "out"], "MODULE:MODEL"),
@@ -178,6 +179,7 @@ USAGE = [
 @pytest.mark.parametrize("words, told", USAGE, ids=[" ".join(words[:4]) for words, _ in USAGE])
 def test_usage_and_data_errors(place, words, told):
     (place / "bad.json").write_text("[1, 2")
+    (place / "bad.npz").write_text("no archive")
     (place / "empty.csv").write_text("")
     (place / "nan.csv").write_text("x,y\n1.0,2.0\n,3.0\n")
     done = call(*words)
@@ -302,6 +304,59 @@ def test_netcdf(place):
     data.to_netcdf(place / "data.nc", engine="h5netcdf")
     table = read_table(place / "data.nc")
     assert table["J"] == 4 and table["x"].dims == ("row",)
+
+
+ROWS = """
+import elboroom as er
+
+@er.model
+def rows(x):
+    decode = er.module("decode", er.nn.MLP(1, [], 3))
+    with er.plate("row", len(x)):
+        z = er.sample("z", er.Normal(0, 1).expand([1]).to_event(1))
+        er.observe("x", er.Normal(decode(z), 0.5).to_event(1), x)
+"""
+
+
+def test_a_model_with_an_encoder_from_end_to_end(place, monkeypatch):
+    import elboroom as er
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 1)) * [1.0, -1.0, 2.0] + 0.5 * rng.normal(size=(60, 3))
+    x[0, 1] = np.nan
+    (place / "encoded_rows.py").write_text(ROWS)
+    np.savez(place / "rows.npz", x=x, other=np.zeros(3))
+    done = call("fit", "encoded_rows:rows", "--data", "rows.npz", "--refine", "never", "--out", "out")
+    assert done.exit_code == 0, done.output
+    assert call("check", "out", "--fail-on", "untrusted").exit_code == 0
+    first = json.loads((place / "out" / "report.json").read_text())
+    assert first["latent"] and first["verdict"] == "trusted"
+    again = call("report", "out")
+    assert again.exit_code == 0, again.output
+    assert json.loads((place / "out" / "report.json").read_text())["verdict"] == "trusted"
+    monkeypatch.syspath_prepend(str(place))
+    import encoded_rows
+
+    posterior = er.load(place / "out" / "posterior", program=encoded_rows.rows(x))
+    found = posterior.latent.encode(x[:4])
+    means = {q["name"]: q["mean"] for q in first["quantities"]}
+    np.testing.assert_allclose(found["mean"][:, 0], [means[f"z[{i}, 0]"] for i in range(4)], atol=0.1)
+
+
+def test_columns_of_parquet_and_npz(place):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: Parquet files are not read")
+    import pandas as pd
+
+    from elboroom.arguments import read_table
+
+    pd.DataFrame({"x": [[1.0, 2.0], [3.0, 4.0]], "y": [1, 2], "g": ["a", "b"]}).to_parquet(
+        place / "t.parquet"
+    )
+    table = read_table(place / "t.parquet")
+    assert table["x"].tolist() == [[1.0, 2.0], [3.0, 4.0]] and table["g"].tolist() == ["a", "b"]
+    np.savez(place / "t.npz", x=np.ones((2, 3)), J=np.array(4))
+    table = read_table(place / "t.npz")
+    assert table["x"].shape == (2, 3) and table["J"] == 4
 
 
 def test_version_and_help():

@@ -173,7 +173,7 @@ def fit(  # noqa: PLR0913, PLR0917  each is an option of the command line
         typer.Option(
             "--data",
             metavar="FILE",
-            help="A .csv, .json or .nc file; its columns, keys or variables reach the model's arguments "
+            help="A .csv, .json, .nc, .npz or .parquet file; its columns, keys or variables reach the model's arguments "
             "of the same name.",
         ),
     ] = None,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from .ppl.errors import DataError, ModelError, explain
 from .ppl.model import Model, Program
@@ -66,12 +67,12 @@ def find_model(spec: str) -> Model:
 
 
 def read_table(path: str | Path, **layout: str) -> dict[str, Any]:
-    """Columns of a CSV file, keys of a JSON object, or variables of a netCDF file.
+    """Columns of a CSV or Parquet file, keys of a JSON object, arrays of an NPZ file, or variables of a netCDF file.
 
     Parameters
     ----------
     path : str or path
-        The file, of kind .csv, .json or .nc.
+        The file, of kind .csv, .json, .nc, .npz or .parquet.
     **layout
         Of a CSV file: ``separator``, ``decimal`` and ``encoding``; by default ``","``, ``"."`` and UTF-8.
 
@@ -86,13 +87,19 @@ def read_table(path: str | Path, **layout: str) -> dict[str, Any]:
         If the file is missing, empty, of another kind or cannot be read.
     """
     path = Path(path).expanduser()
-    readers = {".csv": _read_csv, ".json": _read_json, ".nc": _read_netcdf}
+    readers = {
+        ".csv": _read_csv,
+        ".json": _read_json,
+        ".nc": _read_netcdf,
+        ".npz": _read_npz,
+        ".parquet": _read_parquet,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(
             explain(
                 f"file '{path}'",
-                "a .csv, .json or .nc file",
+                "a .csv, .json, .nc, .npz or .parquet file",
                 f"'{path.suffix}'",
                 "convert it to one of these",
             )
@@ -104,7 +111,7 @@ def read_table(path: str | Path, **layout: str) -> dict[str, Any]:
         raise DataError(explain(f"file '{path}'", "a file", "none", "check the path"))
     try:
         return reader(path, **layout)
-    except (OSError, ValueError, KeyError, LookupError) as error:
+    except (OSError, ValueError, KeyError, LookupError, BadZipFile, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             explain(
@@ -146,6 +153,25 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
         str(name): array.item() if array.ndim == 0 else array
         for name, array in {**loaded.coords, **loaded.data_vars}.items()
     }
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as found:
+        return {name: array.item() if array.ndim == 0 else array for name, array in found.items()}
+
+
+def _read_parquet(path: Path) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    rows = {
+        name: len(column) > 0 and all(isinstance(cell, np.ndarray) for cell in column)
+        for name, column in table.items()
+    }
+    return {str(k): np.stack(column.to_numpy()) if rows[k] else column for k, column in table.items()}
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:
