@@ -88,12 +88,12 @@ def ours(program, guide, named, course: Course, backend: str, options, objective
     import elboroom as er
 
     held, ended = [-np.inf], {}
-    look_at, run = Training.bound, Training.run
+    look_at, run = Training.look, Training.run
 
-    def bound(training, params):
+    def look(training, params):
         found = look_at(training, params)
-        if found[0] > held[0]:
-            held[0] = found[0]
+        if found.bound > held[0]:
+            held[0] = found.bound
             course.look(0, lambda: named(params["weights"]))
         else:
             course.seen.append((course.seconds, 0, course.seen[-1][2] if course.seen else -np.inf))
@@ -106,7 +106,7 @@ def ours(program, guide, named, course: Course, backend: str, options, objective
             raise Reached
         return ended["trained"]
 
-    Training.bound, Training.run, verdict = bound, to_the_end, ""
+    Training.look, Training.run, verdict = look, to_the_end, ""
     try:
         posterior = er.fit(
             program,

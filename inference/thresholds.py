@@ -99,7 +99,7 @@ coloured, and share of all others that one is linked with up to which they are; 
 which it is treated as sparse. By cost."""
 MOST_PATHS = 500_000
 """Links of links that are looked at where coordinates are linked with more than that share, by cost: a tenth of a second."""
-PROBES, LINKED = 2, 1e-5
+LINK_PROBES, LINKED = 64, 1e-5
 """Random points at which it is seen which coordinates are linked, and which terms a group moves; and second derivative, in sds of
 both, from which on two coordinates are."""
 INNER_STEP, INNER_STEP_SINGLE, INNER_STRIDE, FLATTEST = 1e-4, 3e-2, 3.0, 1e-6
@@ -606,7 +606,7 @@ DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE = 0.003, 1e-4
 """What a bound per row must gain to count, in nats and as a share of it."""
 HELD_ROWS = 1024
 """Rows at whose bound a training looks, at the most."""
-MOST_DEEP_STEPS, DEEP_BLOCK, MOST_BLOCKS, DEEP_CALL = 200_000, 75, 7, 2**24
+MOST_DEEP_STEPS, DEEP_BLOCK, MOST_CALLS, DEEP_CALL = 200_000, 75, 7, 2**24
 """Steps of a training at the most; those of a compiled call, so that one is compiled for pilots and all that follows; how many such
 calls lie between two looks; and numbers that the draws of a call may be."""
 ROW_DRAWS, ROW_WIDE, ROW_BLOCK = 4000, 1.5, 2**22

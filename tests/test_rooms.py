@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -384,8 +385,8 @@ def is_number(node: ast.AST | None) -> bool:
     return bool(parts(node)) and all(map(is_number, parts(node)))
 
 
-def named_numbers(source: str) -> list[str]:
-    """Names in capitals that a module gives to numbers."""
+def assigned(source: str) -> list[tuple[str, ast.expr | None]]:
+    """Names in capitals that a module assigns to, each time it does, and what they are given."""
     found = []
     for node in ast.parse(source).body:
         if not isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -393,9 +394,13 @@ def named_numbers(source: str) -> list[str]:
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             both = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
             pairs = zip(target.elts, node.value.elts, strict=True) if both else [(target, node.value)]
-            names = [(last_word(one), value) for one, value in pairs]
-            found += [name for name, value in names if name.isupper() and is_number(value)]
-    return found
+            found += [(last_word(one), value) for one, value in pairs]
+    return [(name, value) for name, value in found if name.isupper()]
+
+
+def named_numbers(source: str) -> list[str]:
+    """Names in capitals that a module gives to numbers."""
+    return [name for name, value in assigned(source) if is_number(value)]
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if Path(name).name != "thresholds.py"])
@@ -420,3 +425,10 @@ def test_numbers_with_a_meaning_stand_in_thresholds(name):
 )
 def test_numbers_are_seen(source, found):
     assert named_numbers(source) == found
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if Path(name).name == "thresholds.py"])
+def test_a_number_has_one_value(name):
+    """A name that a second line takes for something else changes the number of the first, far from it."""
+    names = [name for name, _ in assigned(SOURCES[name])]
+    assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -36,7 +36,7 @@ from ..thresholds import (
     DEEP_TOLERANCE,
     DEEP_TOLERANCE_SHARE,
     HELD_ROWS,
-    MOST_BLOCKS,
+    MOST_CALLS,
     MOST_DEEP_STEPS,
     RATE_CUT,
     RATE_FALL,
@@ -376,7 +376,7 @@ class Course:
         self.mark, self.best, self.at_best, self.restarts = -np.inf, -np.inf, None, 0
         self.bounds: list[tuple] = []
         self.seen: list[dict[str, np.ndarray]] = []
-        self.block_steps = DEEP_BLOCK * int(np.clip(round(training.each / DEEP_BLOCK), 1, MOST_BLOCKS))
+        self.block_steps = DEEP_BLOCK * int(np.clip(round(training.each / DEEP_BLOCK), 1, MOST_CALLS))
 
     def pilots(self) -> None:
         """A few steps at each of some rates; the best by its bound goes on from where it came."""

@@ -45,6 +45,7 @@ from ..thresholds import (
     LARGEST_SUMMED,
     LEAST_SHARED,
     LEAST_TRIED,
+    LINK_PROBES,
     LINKED,
     LOST,
     MOST_SHARED_DRAWS,
@@ -52,7 +53,6 @@ from ..thresholds import (
     MOST_SHARED_TRIED,
     NEGLIGIBLE_SHARE,
     NOISY,
-    PROBES,
     REPEATS,
     ROUGH_NOISE,
     ROUGH_WORTH,
@@ -245,7 +245,7 @@ def _tight(links, density, z, unit, rng):
     """
     if links.block is not None:
         return links.pattern
-    points = z + unit * rng.standard_normal((PROBES, len(z)))
+    points = z + unit * rng.standard_normal((LINK_PROBES, len(z)))
     found = links.hessian(density, points, unit).tocoo()
     seen = np.abs(found.data) * unit[found.row] * unit[found.col] > LINKED
     one, other = found.row[seen], found.col[seen]

@@ -18,10 +18,10 @@ from ..thresholds import (
     GAUSSIAN_FOR_EACH,
     LARGEST_ALONE,
     LARGEST_TOGETHER,
+    LINK_PROBES,
     MEMBERS_FOR_EACH,
     MOST_SHARED,
     ODD_SHARE,
-    PROBES,
 )
 from .columns import Columns
 
@@ -169,13 +169,13 @@ def linear(target, density, z: np.ndarray, unit: np.ndarray, rng: np.random.Gene
         For the points.
     """
     values = coordinates_named(target, VALUES)
-    at = z + 0.5 * unit * rng.standard_normal((PROBES, target.dim))
-    step = 3.0 * unit * rng.standard_normal((PROBES, target.dim))
+    at = z + 0.5 * unit * rng.standard_normal((LINK_PROBES, target.dim))
+    step = 3.0 * unit * rng.standard_normal((LINK_PROBES, target.dim))
 
     def straight(which: np.ndarray) -> bool:
         move = np.where(which, step, 0.0)
         gradient = (density(np.concatenate([at - move, at, at + move]))[1] * unit)[:, which]
-        below, here, above = gradient.reshape(3, PROBES, -1)
+        below, here, above = gradient.reshape(3, LINK_PROBES, -1)
         return bool(np.abs(above + below - 2 * here).max() < EXACT_GROUP * (1 + np.abs(gradient).max()))
 
     found = np.zeros(target.dim, bool)
@@ -237,7 +237,7 @@ class Terms:
         bits = (number[:, None] >> np.arange(int(number[-1]).bit_length())) & 1  # (G, bits)
         halves = np.concatenate([bits, 1 - bits], 1).T.astype(bool)  # (2 bits, G)
         changed: dict[str, Any] = {}
-        for _ in range(PROBES):
+        for _ in range(LINK_PROBES):
             at = z + unit * rng.standard_normal(groups.dim)
             moved = (
                 np.where(rng.random(groups.dim) < 0.5, -1.0, 1.0) * rng.uniform(0.5, 2.0, groups.dim) * unit

@@ -92,7 +92,9 @@ def slope(fn):
     return jax.grad(fn, has_aux=True)
 
 
-mapped = jax.vmap
+def mapped(fn):
+    """A function of one tree of arrays over their leading axis."""
+    return jax.vmap(fn)
 
 
 def copy(tree):

@@ -315,7 +315,11 @@ def recorded(call, flat):
     _fold(graph)
     graph.recompile()
     run = _scripted(graph, flat)
-    return lambda *given: run(*_laid_out(given))
+    return partial(_run, run)
+
+
+def _run(recorded, *flat):
+    return recorded(*_laid_out(flat))
 
 
 def _laid_out(flat):

@@ -21,6 +21,7 @@ from ...errors import ModelError, explain
 from ...interpreter import interpreting
 from ...running import Node, Record, is_discrete
 from .. import interpreter
+from ..networks import made_inside
 from ..wrappers import base_of, mask_of
 from .arrays import Mixed, unvalidated
 from .laws import Unit, feasible
@@ -104,7 +105,11 @@ class Words(interpreter.Words):
 
     def network(self, name, net):
         known = self.program.analyses.get("torch")
-        return network(name, net, None if known is None else known.modules.get(name))
+        earlier = None if known is None else known.modules.get(name)
+        made = network(name, net)
+        if isinstance(earlier, type(made)) and earlier.net is not net:
+            raise made_inside(name)
+        return made
 
 
 class Handler(Messenger):

@@ -164,7 +164,9 @@ def slope(fn):
     return torch.func.grad(fn, has_aux=True)
 
 
-mapped = torch.func.vmap
+def mapped(fn):
+    """A function of one tree of arrays over their leading axis."""
+    return torch.func.vmap(fn)
 
 
 def copy(tree):

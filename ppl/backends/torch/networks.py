@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from ...errors import ModelError, explain
-from ..networks import ALLOWED_WHEN_STILL, impure, made_inside, unknown
+from ..networks import ALLOWED_WHEN_STILL, impure, unknown
 from .namespace import asarray
 
 
@@ -67,7 +67,7 @@ class Torch:
         yield from ((key, value) for key, value in self.net.named_parameters() if not value.requires_grad)
 
 
-def network(name: str, net: Any, earlier: Any = None) -> Torch:
+def network(name: str, net: Any) -> Torch:
     """A module as a network of the language.
 
     Parameters
@@ -76,13 +76,11 @@ def network(name: str, net: Any, earlier: Any = None) -> Torch:
         The module's in the model.
     net : torch.nn.Module
         The module.
-    earlier : Torch, optional
-        What came of it in an earlier run.
 
     Raises
     ------
     ModelError
-        If it is no PyTorch module, or another one in each run.
+        If it is no PyTorch module, or has no numbers.
     UnsupportedError
         If it draws at random, or lets rows see each other.
     """
@@ -91,8 +89,6 @@ def network(name: str, net: Any, earlier: Any = None) -> Torch:
         other = "give one, or an object with arrays(rng) and apply(arrays, x)"
         want = "a network of er.nn or a torch.nn.Module"
         raise unknown(name, net, want, {"equinox": jax, "flax": jax, "": other})
-    if isinstance(earlier, Torch) and earlier.net is not net:
-        raise made_inside(name)
     empty = [key for key, value in net.named_parameters() if value.is_meta]
     if empty:
         got = f"'{empty[0]}' on the meta device, which has none"
