@@ -635,6 +635,9 @@ MEAN_DRAWS = 1000
 ROW_ROUNDS, ROW_EACH, LEAST_ROW_SIZE, LEAST_EFFECTIVE = 2, 16, 1143, 100
 """Rounds in which other draws are tried for rows whose weights fall short, draws of a call of theirs, effective draws up to which
 they do (those that the 5% quantile's promise takes), and those by which the moments of a row's draws are taken."""
+DENOISING_ROUNDS, DENOISING_APART = 6, 1e-3
+"""Rounds in which other draws are tried for noisy rows, whose laws an encoder has not learned; and by how much, over one and its size,
+the density of the rest of a row may differ where its entries are others: single precision differs by a hundredth of that."""
 UNIT_DRAWS, MOST_WEIGHED = 32, 64
 """Draws of a row for the divergence of each unit, and rows that are weighed at once."""
 ASCENT_STEPS, ASCENT_DRAWS, ASCENT_RATE = 300, 8, 0.1

@@ -121,12 +121,15 @@ class Weighed:
 
     @cached_property
     def khat(self) -> np.ndarray:
-        """k̂ of each row, infinite where no weight is finite, shape ``(R,)``."""
+        """k̂ of each row, infinite where no weight is finite or a few draws have all of it, shape ``(R,)``."""
         top = self.log_weights.max(1, keepdims=True)
         known = np.isfinite(top[:, 0])
         with np.errstate(invalid="ignore"):
             found = tail_indices(np.where(known[:, None], np.exp(self.log_weights - top), 0.0))
-        return np.where(known, found, np.inf)
+        tied = np.isneginf(found) & (
+            self.size < LEAST_EFFECTIVE
+        )  # all others have no weight at all: no tail to be seen
+        return np.where(known & ~tied, found, np.inf)
 
     @cached_property
     def size(self) -> np.ndarray:

@@ -262,7 +262,8 @@ class RowJudge:
 def verdicts_of_rows(estimates: Estimates, khat: np.ndarray) -> np.ndarray:
     """The worst verdict of the coordinates of each row, shape ``(R,)``, given their estimates in the order of rows."""
     own = judge(estimates, _evidence(np.repeat(khat, len(estimates.mean) // len(khat)))).verdict
-    order = np.array([ORDER.index(TRUSTED if v is None else v) for v in own])
+    # no coordinate is a constant: where one looks it, a single draw has all weight
+    order = np.array([ORDER.index(UNTRUSTED if v is None else v) for v in own])
     return np.array(ORDER)[order.reshape(len(khat), -1).max(1)]
 
 

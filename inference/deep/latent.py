@@ -38,8 +38,10 @@ from ..thresholds import (
     SANDWICHED,
 )
 from .compiled import Compiled
+from .denoise import Denoising
 from .evidence import Weighed, ascended, bound_of, laws_of, log_joint, weighed
 from .judged import verdicts_of_rows
+from .noise import noise_of
 from .rows import check_rows
 from .setup import Setup, set_up
 
@@ -455,6 +457,56 @@ class Latent:
             for suffix, value in (("", drawn.mean(0)), ("_q5", low), ("_q95", high)):
                 out[f"{name}{suffix}"] = (dims, np.where(gaps, value, known))
             out[f"{name}_sd"] = (dims, np.where(gaps, drawn.std(0), 0.0))
+        return xr.Dataset(out)
+
+    def denoise(self, x: Any, sd: Any = None, flipped: Any = None, num_draws: int = 400):
+        """What the entries of rows were before noise of a known kind came over them.
+
+        Parameters
+        ----------
+        x : array or mapping
+            Data of the noisy rows; NaN where an entry of an outcome is lost.
+        sd : float, array or mapping, optional
+            Standard deviation of normal noise that was added to the entries of a normal outcome, each for itself: a number, an array
+            that broadcasts against the outcome, or a mapping from outcome to one where there are several.
+        flipped : float, array or mapping, optional
+            Probability with which an entry of a binary outcome was flipped, below one half.
+        num_draws : int
+            Draws of each row.
+
+        Returns
+        -------
+        xarray.Dataset
+            By outcome, rows first: ``name``, the mean of the entry before the noise given the noisy row (of a binary one its
+            probability to be 1), and ``name_sd``; of a normal one also ``name_q5`` and ``name_q95``; and ``verdict`` by row.
+
+        Raises
+        ------
+        InferenceError
+            If both kinds of noise are given or neither, or outcomes are not named.
+        UnsupportedError
+            For an outcome of another kind, or whose entries depend on each other given the coordinates.
+        DataError, ShapeError
+            For noise that is none, or of another shape, and see `encode`.
+
+        Notes
+        -----
+        Weights are those of the coordinates given the noisy row, p(z) prod_j E[noise(noisy_j | x_j) | z], in closed form: a normal
+        law's variance grows by that of the noise, a probability p becomes p (1 - e) + (1 - p) e. An outcome that is not named has no
+        noise.
+        """
+        import xarray as xr
+
+        data, count = self._data(x, "latent.denoise")
+        own, rows = self._seeing(data), self.setup.rows
+        noise = noise_of(self._outcomes, rows.plate, rows.along, data, sd, flipped)
+        verdict, found = Denoising(own.compiled, self.params, data, noise, self.seed).cleaned(
+            count, num_draws
+        )
+        out: dict[str, Any] = {"verdict": ("row", verdict)}
+        for (name, suffix), value in found.items():
+            dims = ("row", *(f"{name}_dim_{i}" for i in range(1, value.ndim)))
+            out[f"{name}{suffix}"] = (dims, value)
         return xr.Dataset(out)
 
     def site_values(self, z: np.ndarray, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

@@ -287,11 +287,18 @@ class Functions:
 
     def means(self, z, data, weights) -> dict:
         """Mean of each outcome given everything else, of the laws that know theirs."""
+        return self._moments("mean", z, data, weights)
+
+    def variances(self, z, data, weights) -> dict:
+        """Variance of each outcome, element by element, given everything else, of the laws that know theirs."""
+        return self._moments("variance", z, data, weights)
+
+    def _moments(self, which: str, z, data, weights) -> dict:
         record, out = self._at(z, data, weights), {}
         for node in record.nodes.values():
             if node.role in {"observed", "predicted"}:
                 try:
-                    out[node.name] = node.fn.mean
+                    out[node.name] = getattr(node.fn, which)
                 except (NotImplementedError, AttributeError):
                     continue
         return out

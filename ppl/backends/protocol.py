@@ -144,6 +144,10 @@ class Density(Protocol):
         """Means of outcomes at one draw, for use inside the backend's own compiled functions."""
         ...
 
+    def variances(self, z: Any, data: Arrays, weights: Arrays) -> dict[str, Any]:
+        """Variances of outcomes at one draw, element by element, for use inside the backend's own compiled functions."""
+        ...
+
     def device(self, program: Any) -> dict[str, Any]:
         """The traced arguments of a program as arrays of their own where the density computes."""
         ...

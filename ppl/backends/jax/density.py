@@ -116,6 +116,10 @@ class Density:
         """Means of outcomes at one draw, see `Functions.means`."""
         return self._functions.means(z, data, weights)
 
+    def variances(self, z, data, weights) -> dict:
+        """Variances of outcomes at one draw, see `Functions.variances`."""
+        return self._functions.variances(z, data, weights)
+
 
 def _static(program) -> dict:
     """Arguments that are not traced."""

@@ -127,6 +127,10 @@ class Density:
         """Means of outcomes at one draw, see `Functions.means`."""
         return self._functions.means(z, data, weights)
 
+    def variances(self, z, data, weights) -> dict:
+        """Variances of outcomes at one draw, see `Functions.variances`."""
+        return self._functions.variances(z, data, weights)
+
     def joint(self, values, data, weights) -> dict:
         """Log density of each site, or of sites together where a discrete one is summed out."""
         with torch.no_grad():
