@@ -12,7 +12,7 @@ import numpy as np
 
 from ..thresholds import EARLY_SHARE, ROWS_AS_LINES, TABLE_ROWS
 from .canvas import DATA, INK, PALE, blank, labelled, svg
-from .digits import number
+from .digits import number, plain
 from .latent_values import latent_values
 
 
@@ -53,16 +53,19 @@ def _units(values: Mapping[str, Any]) -> str:
     active, count = values["num_active"], len(units)
     words = (
         f"{active} of {count} units {'is' if active == 1 else 'are'} active: the mean moves from row to row, with a variance "
-        "above 0.01. Units are axes of this fit: another start may turn or exchange them."
+        "above 0.01. Units are axes of this fit: another start may turn or exchange them. Where the largest step along one is many "
+        "times the usual, a traversal passes through places that the decoder was never trained at."
     )
     rows = "".join(
         f'<tr><td>{escape(str(u["unit"]))}</td><td class="n">{number(float(u["kl"]))}</td>'
-        f'<td class="n">{number(float(u["variance"]))}</td><td>{"active" if u["active"] else "idle"}</td></tr>'
+        f'<td class="n">{number(float(u["variance"]))}</td><td>{"active" if u["active"] else "idle"}</td>'
+        f'<td class="n">{number(plain(u["jump"]))}</td></tr>'
         for u in units[:TABLE_ROWS]
     )
     head = (
         '<th scope="col">Unit</th><th scope="col" class="n">Divergence from its prior, nats a row</th>'
         '<th scope="col" class="n">Variance of its means</th><th scope="col">Use</th>'
+        '<th scope="col" class="n">Largest step along it, over the usual one</th>'
     )
     return (
         f"<h3>Units</h3><p>{words}</p>"

@@ -40,6 +40,7 @@ from .latent import recorded
 from .objectives import Elbo
 from .rows import Rows
 from .setup import Setup, default_plate, family_of, set_up
+from .smoothness import smoothness_findings
 from .training import Trained, Training
 
 STAGE = "training"
@@ -238,6 +239,7 @@ def fit_rows(
     learned = target.at({k: v for k, v in trained.params["weights"].items() if k in target.trace.weights})
     outcome = _outcome(learned, rows, rungs, trained, judge)
     findings = [*data_findings(asked.program, target.trace, learned), *kept.findings]
+    findings += smoothness_findings(weighing, params, rows.raw[0])
     num_gradients = int(np.ceil(trained.num_steps * setup.rows.size / total))
     clock = target.density.clock["compile"] - compiled_before + setup.rows.small.density.clock["compile"]
     cost = Cost(num_gradients + ROW_DRAWS, num_gradients, clock, time.perf_counter() - begin)

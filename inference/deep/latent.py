@@ -44,6 +44,7 @@ from .judged import verdicts_of_rows
 from .noise import noise_of
 from .rows import check_rows
 from .setup import Setup, set_up
+from .smoothness import jumps
 
 
 @dataclass(frozen=True, eq=False)
@@ -698,13 +699,16 @@ class Latent:
     # -- the space --------------------------------------------------------------------------------------
 
     def table(self) -> pd.DataFrame:
-        """Each unit: divergence from its prior, variance of its means over all rows, and whether it is active.
+        """Each unit: divergence from its prior, variance of its means over all rows, whether it is active, and how evenly it acts.
 
         Returns
         -------
         pandas.DataFrame
             ``kl`` in nats a row, on average over rows, by the encoder's own law; ``variance`` of the means; ``active`` where that
-            is above 0.01 (Burda et al. 2016).
+            is above 0.01 (Burda et al. 2016), ``collapsed`` where the divergence is below 0.01. And ``jump``, of active units: the
+            largest step of the outcomes' means over the median one, at 61 values of the unit from -3 to 3, the others at zero. It is
+            1 where they move evenly, as of a linear model, 1.3 to 2.2 of handwritten digits; above 20 a traversal or interpolation
+            passes through places that the decoder was never trained at (two patterns with nothing between them: 150 and more).
         """
         data, count = self._data(None, "latent.table")
         variance = self._means_of_all.var(0)
@@ -714,10 +718,12 @@ class Latent:
             seeds = np.random.default_rng([self.seed, 70, int(some[0])]).integers(0, 2**31, 1)
             _, seen = function({}, {"seed": seeds, **given}, constants)
             found.append(np.asarray(seen["kl"], np.float64)[0, : len(some)])
-        divergence = np.concatenate(found).mean(0)
+        divergence, active = np.concatenate(found).mean(0), variance > ACTIVE_VARIANCE
+        jump = np.full(len(active), np.nan)
+        jump[active] = jumps(self.compiled, self.params, np.flatnonzero(active))
         return pd.DataFrame(
-            {"kl": divergence, "variance": variance, "active": variance > ACTIVE_VARIANCE,
-             "collapsed": divergence < ACTIVE_NATS},
+            {"kl": divergence, "variance": variance, "active": active, "collapsed": divergence < ACTIVE_NATS,
+             "jump": jump},
             index=pd.Index(self.units, name="unit"),
         )  # fmt: skip
 

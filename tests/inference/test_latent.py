@@ -144,6 +144,32 @@ def test_units_say_how_much_they_know():
     np.testing.assert_allclose(found["variance"], mean.var(0), rtol=0.1)
 
 
+def test_a_linear_model_moves_evenly_along_its_units():
+    np.testing.assert_allclose(posterior().latent.table()["jump"], 1.0, atol=1e-3)
+    assert "jumps along units" not in [finding.name for finding in posterior().findings]
+
+
+@er.model
+def step(x):
+    """A row is one of two patterns by the side that its first unit is on; the second unit does nothing."""
+    steep = er.math.asarray(np.array([40.0, -40.0, 40.0, 40.0]))
+    with er.plate("row", len(x)):
+        z = er.sample("z", er.Normal(0, 1).expand([2]).to_event(1))
+        er.observe("x", er.Bernoulli(logits=z[:, :1] * steep + er.param("level", np.zeros(4))).to_event(1), x)
+
+
+def test_a_steep_decoder_jumps_along_its_unit_and_a_finding_says_so():
+    rng = np.random.default_rng(0)
+    x = np.where(rng.normal(size=(200, 1)) > 0, [1, 0, 1, 1], [0, 1, 0, 0])
+    fitted = er.fit(step(x), guide=er.Amortized(), progress=False, refine=False)
+    table = fitted.latent.table()
+    assert table["jump"].iloc[0] > 1e3 and table["active"].tolist() == [True, False]
+    assert np.isnan(table["jump"].iloc[1])  # of units that are not active nothing is said
+    found = {finding.name: finding for finding in fitted.findings}["jumps along units"]
+    assert found.verdict == "caution" and "along unit 0 by" in found.advice
+    assert found.value == pytest.approx(table["jump"].iloc[0], rel=1e-3)
+
+
 def test_anomalies_are_ranked_among_held_out_rows():
     fresh = made(300, 7)
     found = posterior().latent.anomalies(fresh, level=0.1)
