@@ -28,7 +28,8 @@ def check(posterior, statistics: Statistics | None = None) -> Findings:
     Returns
     -------
     Findings
-        A tuple of `Finding`, of every check of every outcome.
+        A tuple of `Finding`, of every check of every outcome; those that were found before it was saved, of a posterior that is
+        loaded without the program and the data.
 
     Raises
     ------
@@ -42,11 +43,14 @@ def check(posterior, statistics: Statistics | None = None) -> Findings:
     """
     if statistics is None and "model checks" in requested(posterior):
         return requested(posterior)["model checks"]
+    record = record_of(posterior)
+    if statistics is None and record.target is None and "checks" in record.reported:
+        return record.reported["checks"]
     found = tested(posterior, statistics)
     seen = {finding.quantity for finding in found}
-    found += told(posterior, [name for name in record_of(posterior).observed if name in seen])
+    found += told(posterior, [name for name in record.observed if name in seen])
     found += [finding for one in CHECKS for finding in one(posterior)]
-    for name in [n for n in record_of(posterior).observed or ["fit"] if n not in seen]:
+    for name in [n for n in record.observed or ["fit"] if n not in seen]:
         found.append(Finding("model checks", name, None, None, "not assessable", _why_not(posterior)))
     findings = Findings(found)
     if statistics is None:

@@ -34,7 +34,7 @@ def latent_section(posterior) -> str:
 
 def _verdict(values: Mapping[str, Any]) -> str:
     """The plate's verdict, and what the encoder alone costs, in words."""
-    verdict, reason = values["verdict"], values["reason"]
+    verdict, reason = escape(values["verdict"]), values["reason"]
     out = f'<p>All rows together: <strong class="{verdict}">{verdict}</strong>, since {escape(reason)}.'
     if values["gap"] is None:
         return out + "</p>"
@@ -59,7 +59,7 @@ def _units(values: Mapping[str, Any]) -> str:
     rows = "".join(
         f'<tr><td>{escape(str(u["unit"]))}</td><td class="n">{number(float(u["kl"]))}</td>'
         f'<td class="n">{number(float(u["variance"]))}</td><td>{"active" if u["active"] else "idle"}</td>'
-        f'<td class="n">{number(plain(u["jump"]))}</td></tr>'
+        f'<td class="n">{escape(number(plain(u["jump"])))}</td></tr>'
         for u in units[:TABLE_ROWS]
     )
     head = (
@@ -109,7 +109,7 @@ def _outcome(values: Mapping[str, Any]) -> str:
         f"<h3>{escape(name)}: simulated rows</h3>",
         f"<p class=\"soft\">Rows that the model makes up, and the fitted row nearest to each: {_listed(made['nearest_index'])}; "
         f"apart by {_listed([number(one) for one in made['apart']])} (root mean square over columns). These fitted rows are "
-        f"{number(made['usual'])} from the nearest other one, in the middle: simulated rows far nearer would be rows learned by "
+        f"{number(float(made['usual']))} from the nearest other one, in the middle: simulated rows far nearer would be rows learned by "
         "heart.</p>",
         draw(values["image"], [made["rows"], made["nearest"]], ("simulated", "nearest fitted"), made["nearest_index"]),
     ]  # fmt: skip
@@ -117,14 +117,14 @@ def _outcome(values: Mapping[str, Any]) -> str:
         out += [
             f"<h3>{escape(name)}: along units</h3>",
             '<p class="soft">Means from −3 to 3 of one unit, the others at zero, the most active first: '
-            f"{_listed([escape(u) for u in values['traversed']['units']])}.</p>",
+            f"{_listed(values['traversed']['units'])}.</p>",
             _strips(values["image"], values["traversed"]),
         ]
     return "".join(out)
 
 
 def _listed(words) -> str:
-    return ", ".join(str(word) for word in words)
+    return ", ".join(escape(str(word)) for word in words)
 
 
 def _strips(image, along: Mapping[str, Any]) -> str:

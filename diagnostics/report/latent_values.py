@@ -30,7 +30,9 @@ def latent_values(posterior) -> dict[str, Any] | None:
     """
     known = requested(posterior)
     if "latent report" not in known:
-        known["latent report"] = _values(posterior)
+        record = record_of(posterior)
+        kept = record.reported.get("latent") if record.target is None else None
+        known["latent report"] = _values(posterior) if kept is None else kept
     return known["latent report"]
 
 

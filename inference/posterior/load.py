@@ -192,7 +192,7 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Record:
         z=tensors["z"],
         table={**table, **numbers},
         trail=Trail(_filled(Rung, r) for r in record["trail"]),
-        findings=Findings(Finding(**f) for f in record["findings"]),
+        findings=_findings(record["findings"]),
         cost=_filled(Cost, record["cost"]),
         settings=record["settings"],
         fit_record=fit_record,
@@ -206,6 +206,7 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Record:
         all_shapes={k: tuple(v) for k, v in record.get("shapes", {}).items()},
         saved={k: v for k, v in groups.items() if k in ON_REQUEST},
         blame=record.get("blame"),
+        reported={k: _findings(v) if k == "checks" else v for k, v in record.get("reported", {}).items()},
     )
 
 
@@ -276,6 +277,17 @@ def _under(tensors, prefix: str) -> dict[str, np.ndarray]:
 
 def _number(value) -> float:
     return np.nan if value is None else float(value)
+
+
+def _findings(records: list[dict]) -> Findings:
+    """Findings whose numbers get their infinities back."""
+
+    def number(value):
+        return None if value is None else float(value)
+
+    return Findings(
+        Finding(**{**f, "value": number(f["value"]), "threshold": number(f["threshold"])}) for f in records
+    )
 
 
 def _filled(cls, record: dict):

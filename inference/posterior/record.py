@@ -104,6 +104,8 @@ class Record:
         Groups of the draws that were computed before it was saved.
     blame : mapping or None
         What was told of model and approximation before it was saved.
+    reported : mapping
+        What a report had found before it was saved: ``checks``, the findings about the model, and ``latent``, of encoded rows.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Record:
     all_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     saved: Mapping[str, Any] = field(default_factory=dict)
     blame: Mapping[str, Any] | None = None
+    reported: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:

@@ -192,9 +192,17 @@ def _record(record: Record, computed: dict[str, Any], sites: list[str]) -> dict[
         "cost": asdict(record.cost),
         "settings": record.settings,
         "blame": computed.get("blame", record.blame),
+        "reported": _reported(record, computed),
         "data_fingerprint": record.data_fingerprint,
         "model": {**record.model, "probe": probe(record)},
     }
+
+
+def _reported(record: Record, computed: dict[str, Any]) -> dict[str, Any]:
+    """What a report has found with the program and the data, or had found before."""
+    made = {"checks": computed.get("model checks"), "latent": computed.get("latent report")}
+    found = {k: v for k, v in (record.reported if record.target is None else made).items() if v is not None}
+    return {k: [f.as_dict() for f in v] if k == "checks" else v for k, v in found.items()}
 
 
 def _site_record(site: Site) -> dict:

@@ -170,12 +170,20 @@ def test_without_an_encoder_there_is_no_section():
 
 
 def test_without_a_program_the_report_says_why_there_are_no_pictures(tmp_path):
-    posterior().save(tmp_path / "it")
+    Posterior(record_of(posterior())).save(tmp_path / "it")  # without a report
     loaded = er.load(tmp_path / "it")
     content = as_json(loaded)
     jsonschema.validate(content, json.loads(SCHEMA.read_text()))
     assert "program" in content["latent"]["absent"] and "outcomes" not in content["latent"]
     assert "No pictures" in latent_section(loaded)
+
+
+def test_what_a_report_has_shown_of_rows_is_saved(tmp_path):
+    before = as_json(posterior())
+    posterior().save(tmp_path / "it")
+    loaded = er.load(tmp_path / "it")
+    assert as_json(loaded) == before
+    assert latent_section(loaded) == latent_section(posterior())
 
 
 def test_a_loaded_posterior_computes_at_its_fitted_arrays(tmp_path):

@@ -133,6 +133,10 @@ def test_a_posterior_without_its_program_says_what_to_pass(plain, tmp_path):
         er.compare({"one": er.load(path), "other": plain})
     again = er.load(path, program=normal(Y, 0.0, 10.0))
     assert {f.name for f in again.check()} == {f.name for f in plain.check()}
-    fresh.check()  # its predictions are saved with it
-    names = {f.name for f in er.load(fresh.save(tmp_path / "more")).check()}
-    assert {"PIT-ECDF", "LOO-PIT"} <= names
+    found = fresh.check()  # they are saved with it
+    kept = er.load(fresh.save(tmp_path / "more"))
+    assert kept.check() == found and kept.check().to_frame().equals(found.to_frame())
+    assert er.load(kept.save(tmp_path / "once more")).check() == found
+    other = er.load(tmp_path / "more", program=normal(Y[:-1], 0.0, 10.0))
+    assert other.check() == found  # of the data that were fitted
+    assert kept.check(statistics={"mean": np.mean}) != found
