@@ -12,6 +12,7 @@ from ..inference.posterior.posterior import record_of
 from ..ppl.errors import DataError, explain
 from ..ppl.turns import without_warnings
 from .checks.loo import Loo, leave_one_out
+from .held_out import encodes, held_out
 from .report import side_by_side
 from .thresholds import CLEAR_DIFFERENCE, INFLUENTIAL, LOO_ROWS, NEGLIGIBLE_DIFFERENCE
 
@@ -25,16 +26,20 @@ class Comparison:
     table : pandas.DataFrame
         One row per model, the best first: ``elpd`` and ``se``, the expected log density of new rows in nats with its
         standard error; ``elpd_diff`` and ``diff_se`` against the best; the stacking ``weight``; ``influential``, how
-        many rows have a k̂ above 0.7, where the estimate does not hold; and the posterior's ``verdict``.
+        many rows have a k̂ above 0.7, where the estimate does not hold, or a density that is not trusted where they were held
+        out; and the posterior's ``verdict``.
     estimates : pandas.DataFrame
         What arviz-stats gives, for its plots.
     posteriors : dict of str to Posterior
         The best first.
+    held_out : int
+        Number of the rows that training held out by which models with encoders are compared; 0 where each row is left out.
     """
 
     table: Any
     estimates: Any
     posteriors: dict
+    held_out: int = 0
 
     @property
     def sentence(self) -> str:
@@ -51,13 +56,19 @@ class Comparison:
             words = f"'{best}' and '{second}' predict new rows about equally well."
         else:
             words = f"'{best}' predicts new rows better than '{second}'."
-        words = (
-            f"{words} Their expected log densities differ by {difference:.1f} (standard error {error:.1f})."
+        what = (
+            f"log densities of {self.held_out} rows held out" if self.held_out else "expected log densities"
         )
+        words = f"{words} Their {what} differ by {difference:.1f} (standard error {error:.1f})."
         odd = [name for name, count in self.table["influential"].items() if count]
         if odd:
             names = ", ".join(f"'{name}'" for name in odd)
-            words += f" The estimate leans on rows that importance sampling cannot leave out ({names})."
+            cannot = (
+                "whose density is not established"
+                if self.held_out
+                else "that importance sampling cannot leave out"
+            )
+            words += f" The estimate leans on rows {cannot} ({names})."
         doubted = [name for name, verdict in self.table["verdict"].items() if verdict == "untrusted"]
         if doubted:
             names = ", ".join(f"'{name}'" for name in doubted)
@@ -94,7 +105,7 @@ class Comparison:
 
 
 def compare(posteriors: Mapping[str, Any]) -> Comparison:
-    """Compare models by leave-one-out prediction.
+    """Compare models by how they predict rows: each row left out or, of models with encoders, those that training held out.
 
     Parameters
     ----------
@@ -109,7 +120,15 @@ def compare(posteriors: Mapping[str, Any]) -> Comparison:
     Raises
     ------
     DataError
-        If there are fewer than two, or they do not predict the same rows.
+        If there are fewer than two, they do not predict the same rows, only some have encoders, or held out other rows.
+    InferenceError
+        If one with an encoder was loaded without its program and data.
+
+    Notes
+    -----
+    Where rows have an encoder, networks and arrays were fitted to all but those that training held out: by these, log p(x) by
+    `Posterior.latent` ``.score``, at most 1,000 of them, models are compared (fitted with the same seed). Their bound said when
+    training ends, which favours every model a little. Monte Carlo errors are part of ``se`` and ``diff_se``.
 
     References
     ----------
@@ -138,14 +157,36 @@ def compare(posteriors: Mapping[str, Any]) -> Comparison:
         raise DataError(
             explain("compare", "two posteriors or more", str(len(posteriors)), "add another model")
         )
+    if any(encodes(posterior) for posterior in posteriors.values()):
+        return _by_held_out(posteriors)
     found = {name: _one_outcome(name, posterior) for name, posterior in posteriors.items()}
     _check_rows(posteriors, {name: outcome for name, (outcome, _) in found.items()})
     loos = {name: loo for name, (_, loo) in found.items()}
     with without_warnings():
         estimates = arviz_stats.compare({name: loo.estimate for name, loo in loos.items()})
     names = list(estimates.index)
-    table = _table(estimates, loos, [posteriors[name].verdict for name in names])
+    influential = {name: int((loo.khat > INFLUENTIAL).sum()) for name, loo in loos.items()}
+    table = _table(estimates, influential, [posteriors[name].verdict for name in names])
     return Comparison(table, estimates, {name: posteriors[name] for name in names})
+
+
+def _by_held_out(posteriors: Mapping[str, Any]) -> Comparison:
+    """By the rows that training held out."""
+    import arviz_stats
+
+    scores = held_out(posteriors)
+    with without_warnings():
+        estimates = arviz_stats.compare({name: score.estimate for name, score in scores.items()})
+    names = list(estimates.index)
+    doubtful = {name: score.doubtful for name, score in scores.items()}
+    table = _table(estimates, doubtful, [posteriors[name].verdict for name in names])
+    noise = np.array([np.sqrt((scores[name].se ** 2).sum()) for name in names])
+    table["se"] = np.hypot(table["se"], noise)
+    table["diff_se"] = np.sqrt(
+        table["diff_se"] ** 2 + np.where(np.arange(len(names)) > 0, noise**2 + noise[0] ** 2, 0.0)
+    )
+    kept = {name: posteriors[name] for name in names}
+    return Comparison(table, estimates, kept, len(scores[names[0]].log_prob))
 
 
 def _one_outcome(name: str, posterior: Any) -> tuple[str, Loo]:
@@ -179,14 +220,14 @@ def _check_rows(posteriors: Mapping[str, Any], outcomes: Mapping[str, str]) -> N
             )
 
 
-def _table(estimates, loos: Mapping[str, Loo], verdicts: list[str]):
+def _table(estimates, influential: Mapping[str, int], verdicts: list[str]):
     """The table of a `Comparison`."""
     import pandas as pd
 
     names = list(estimates.index)
     columns = {"elpd": "elpd", "se": "se", "elpd_diff": "elpd_diff", "diff_se": "dse", "weight": "weight"}
     numbers = {ours: estimates[theirs].to_numpy(float) for ours, theirs in columns.items()}
-    influential = [int((loos[name].khat > INFLUENTIAL).sum()) for name in names]
+    rows = [influential[name] for name in names]
     return pd.DataFrame(
-        {**numbers, "influential": influential, "verdict": verdicts}, index=pd.Index(names, name="model")
+        {**numbers, "influential": rows, "verdict": verdicts}, index=pd.Index(names, name="model")
     )

@@ -147,6 +147,8 @@ CLOSE = 1e-6
 
 LOO_ROWS = 5_000
 """Rows up to which each is left out. By time and memory: a density for every draw and row."""
+HELD_COMPARED = 1_000
+"""Rows that training held out by which models are compared, at the most: each takes thousands of draws of its own."""
 INFLUENTIAL = 0.7
 """k̂ of a row above which importance sampling cannot leave it out (Vehtari et al. 2024, JMLR 25)."""
 NAMED = 5

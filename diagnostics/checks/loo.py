@@ -147,16 +147,31 @@ def _label(name, row) -> str:
 
 
 def _estimate(density, elpd, khat, shape) -> Any:
-    """What arviz-stats gives for leave-one-out; since its version 1 a class of its own."""
+    lppd = np.log(np.exp(density - density.max(0)).mean(0)) + density.max(0)
+    return estimate_of(elpd, khat, shape, len(density), float((lppd - elpd).sum()))
+
+
+def estimate_of(elpd: np.ndarray, khat: np.ndarray, shape: Any, count: int, effective: float) -> Any:
+    """What arviz-stats gives for leave-one-out; since its version 1 a class of its own.
+
+    Parameters
+    ----------
+    elpd, khat : numpy.ndarray, shape (N,)
+        Log densities of rows, and k̂ of their weights.
+    shape : xarray.DataArray
+        Laid out as they are.
+    count : int
+        Draws.
+    effective : float
+        Effective number of parameters.
+    """
     from arviz_stats import utils
 
-    count, num_rows = density.shape
-    lppd = np.log(np.exp(density - density.max(0)).mean(0)) + density.max(0)
-    good = khat_threshold(count)
+    num_rows, good = len(elpd), khat_threshold(count)
     facts = {
         "elpd": float(elpd.sum()),
         "se": float(np.sqrt(num_rows * elpd.var())),
-        "p": float((lppd - elpd).sum()),
+        "p": effective,
         "n_samples": count,
         "n_data_points": num_rows,
         "scale": "log",

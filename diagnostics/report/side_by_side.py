@@ -43,6 +43,7 @@ def _content(comparison) -> dict:
         "elboroom": installed_version(),
         "best": next(iter(comparison.posteriors)),
         "sentence": comparison.sentence,
+        "held_out": comparison.held_out,
         "models": models,
     }
 
