@@ -35,6 +35,8 @@ def jumps(compiled: Compiled, params: Mapping[str, Any], units: np.ndarray) -> n
     numpy.ndarray, shape (len(units),)
         Of the outcome that is largest for; NaN where no mean moves, or is known. What rows are given is that of the first one.
     """
+    if not len(units):
+        return np.zeros(0)
     rows = compiled.rows
     values = np.linspace(-TRAVERSED, TRAVERSED, TRAVERSED_PLACES)
     z = np.zeros((len(units), len(values), rows.num_units))
