@@ -10,7 +10,7 @@ Semi-amortized variational autoencoders, ICML.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,8 @@ from ..ppl import math as m
 from ..ppl.errors import GuideError, ShapeError, explain
 from ..ppl.modules import fitting
 from ..ppl.nn import MLP
-from .thresholds import ENCODER_UNITS, FARTHEST, LEAST_ENCODER, LOG_SDS, MOST_ENCODER
-
-DENSE = {"mean-field": False, "full-rank": True}
-"""Laws of a row that an encoder can lead to, and whether they have a covariance."""
+from .laws import HEADS, Law
+from .thresholds import ENCODER_UNITS, FARTHEST, LEAST_ENCODER, MOST_ENCODER
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,20 @@ class Amortized:
 
     Parameters
     ----------
-    module : str or network, optional
+    module : str, network or mapping, optional
         Name of an `elboroom.module` of the model, or a network: of `elboroom.nn`, or a module of equinox, flax ``nnx`` or
-        PyTorch (which a file cannot describe: a loaded posterior has no `latent` unless the model names it); sized from the model where it is left out. Of a row's data,
-        flattened and one after the other, it makes twice as many numbers as the row has unconstrained coordinates: means, then
-        log sds; with ``within="full-rank"`` the entries below the diagonal of a Cholesky factor follow, in units of its rows' sds.
-    within : {"mean-field", "full-rank"}
-        Law of the coordinates of a row.
+        PyTorch (which a file cannot describe: a loaded posterior has no `latent` unless the model names it); sized from the model
+        where it is left out. Of a row's data, flattened and one after the other, it makes twice as many numbers as the row has
+        unconstrained coordinates: means, then log sds; with ``within="full-rank"`` the entries below the diagonal of a Cholesky
+        factor follow, in units of its rows' sds; with ``within="flow"`` two for each coordinate more, which say how the row's law is bent.
+
+        Of several views of a row a mapping, from an argument or a tuple of them to one of these, None for one that is sized:
+        each makes such numbers, the means in units of its sds, and the law of a row is their product with that of a row
+        of which nothing is seen, which is learned (Wu & Goodman 2018). A view of which a row has nothing has no say.
+    within : {"mean-field", "full-rank", "flow"}
+        Law of the coordinates of a row; of several views not a flow.
     sees : sequence of str, optional
-        Arguments of the model that run along the plate and that the encoder sees; by default all of them.
+        Arguments of the model that run along the plate and that the encoder sees; by default all of them. Views name theirs.
     iterations : int, default 0
         Steps that the law of each row takes after training, from the encoder's answer up its own bound (Kim et al. 2018): some
         hundreds make it the best law of its kind for that row.
@@ -47,7 +50,7 @@ class Amortized:
     Raises
     ------
     GuideError
-        For another law, or a number of steps that is none.
+        For another law, a number of steps that is none, or views that are no views.
 
     Examples
     --------
@@ -64,10 +67,10 @@ class Amortized:
     encodes = True
 
     def __post_init__(self):
-        if self.within not in DENSE:
+        if self.within not in HEADS:
             raise GuideError(
                 explain(
-                    "within of er.Amortized", f"one of {list(DENSE)}", f"{self.within!r}"[:80], "choose one"
+                    "within of er.Amortized", f"one of {list(HEADS)}", f"{self.within!r}"[:80], "choose one"
                 )
             )
         if self.sees is not None:
@@ -75,11 +78,34 @@ class Amortized:
                 raise GuideError(explain("sees of er.Amortized", "a list of names of arguments",
                                          f"{self.sees!r}"[:80], "write sees=['x']"))  # fmt: skip
             object.__setattr__(self, "sees", tuple(self.sees))
-
+        self._check_views()
         whole = isinstance(self.iterations, (int, np.integer)) and not isinstance(self.iterations, bool)
         if not whole or self.iterations < 0:
             raise GuideError(explain("iterations of er.Amortized", "a number of steps, 0 or more",
                                      f"{self.iterations!r}"[:80], "write iterations=300, say"))  # fmt: skip
+
+    @property
+    def views(self) -> dict[tuple[str, ...], Any]:
+        """Arguments of each view to its module; empty of an encoder that sees a row as a whole."""
+        if not isinstance(self.module, Mapping):
+            return {}
+        return {(key,) if isinstance(key, str) else tuple(key): net for key, net in self.module.items()}
+
+    def _check_views(self) -> None:
+        if not isinstance(self.module, Mapping):
+            return
+        keys = [label for view in self.views for label in view]
+        words = "a mapping from arguments of the model to modules, each argument in one of them"
+        if not keys or not all(isinstance(key, str) for key in keys) or len(set(keys)) < len(keys):
+            raise GuideError(explain("module of er.Amortized", words, f"{self.module!r}"[:80],
+                                     "write {'x': None, 'y': None}, say"))  # fmt: skip
+        if self.sees is not None:
+            raise GuideError(explain("sees of er.Amortized", "none beside views, which name what they see",
+                                     f"{list(self.sees)}"[:80], "leave it out"))  # fmt: skip
+        if not HEADS[self.within].multiplies:
+            kinds = [name for name, head in HEADS.items() if head.multiplies]
+            raise GuideError(explain("within of er.Amortized", f"one of {kinds} for views, whose laws are multiplied",
+                                     repr(self.within), "choose one"))  # fmt: skip
 
     def bind(self, target) -> Any:
         """Refused: rows are needed, which `elboroom.fit` finds."""
@@ -98,6 +124,7 @@ class Sized:
 
     num_in: int
     num_out: int
+    num_units: int
 
     @property
     def deep(self) -> MLP:
@@ -107,7 +134,7 @@ class Sized:
     @property
     def width(self) -> int:
         """Units of a layer: a power of two by the larger of its ends."""
-        wanted = max(self.num_in, ENCODER_UNITS * self.num_out)
+        wanted = max(self.num_in, ENCODER_UNITS * self.num_units)
         return int(np.clip(2 ** np.ceil(np.log2(wanted)), LEAST_ENCODER, MOST_ENCODER))
 
     def arrays(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -117,13 +144,19 @@ class Sized:
         out[last] = 0.1 * out[last]
         edge = np.sqrt(6.0 / (self.num_in + self.num_out))
         linear = rng.uniform(-edge, edge, (self.num_out, self.num_in))
-        linear[self.num_out // 2 :] *= 0.1  # sds of all rows begin alike
+        linear[self.num_units :] *= 0.1  # sds of all rows begin alike
         return {**out, "linear": linear}
 
     def apply(self, arrays: Mapping[str, Any], x: Any) -> Any:
         """Rows ``(..., num_in)`` to ``(..., num_out)``."""
         inner = {key.removeprefix("deep."): value for key, value in arrays.items() if key != "linear"}
         return self.deep.apply(inner, x) + m.matmul(x, m.matrix_transpose(arrays["linear"]))
+
+
+RICHER = ("flow",)
+"""Laws of rows that are tried where independent normals are not trusted."""
+HEAD = ":law."
+"""What stands between the name of an encoder and those of arrays of its laws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +198,29 @@ class Encoder:
     scaled: bool = False
     iterations: int = 0
 
-    def law(self, weights: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """Means ``(n, u)``, log sds ``(n, u)`` and unit lower triangles ``(n, u, u)`` or None, of rows.
+    def owns(self, name: str) -> bool:
+        """Whether a learned array is the encoder's."""
+        return name.startswith((f"{self.prefix}.", f"{self.prefix}{HEAD}"))
+
+    def bending(self, weights: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Arrays of the laws themselves, which are those of all rows."""
+        start = f"{self.prefix}{HEAD}"
+        return {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)} or None
+
+    def with_inputs(self, inputs: Mapping[str, tuple[Any, Any, int]]) -> Encoder:
+        """With other numbers that its inputs are taken from and divided by."""
+        return replace(self, inputs={label: inputs[label] for label in self.inputs})
+
+    def with_gaps(self, gaps: frozenset[str]) -> Encoder:
+        """With more arguments in which numbers may be missing."""
+        return replace(self, gaps=self.gaps | (gaps & set(self.inputs)))
+
+    def stepping(self, iterations: int) -> Encoder:
+        """With steps of each row."""
+        return replace(self, iterations=iterations)
+
+    def law(self, weights: Mapping[str, Any], data: Mapping[str, Any]) -> Law:
+        """Laws of rows.
 
         Raises
         ------
@@ -174,24 +228,23 @@ class Encoder:
             If the network makes another number of numbers.
         """
         own = {key: weights[f"{self.prefix}.{key}"] for key in self.keys}
-        inputs, units = self.seen(data), self.num_units
+        inputs, head = self.seen(data), HEADS[self.within]
         with fitting(f"encoder '{self.prefix}'", inputs):
             found = self.network.apply(own, inputs)
-        wanted = num_outputs(units, self.within)
+        wanted = head.num_outputs(self.num_units)
         if tuple(np.shape(found)) != (np.shape(inputs)[0], wanted):
-            words = f"{wanted} numbers for each row: {units} means, {units} log sds" + (
-                f" and {wanted - 2 * units} below a diagonal" if DENSE[self.within] else ""
-            )
+            words = f"{wanted} numbers for each row: {head.words(self.num_units)}"
             raise ShapeError(explain(f"encoder '{self.prefix}'", words, f"shape {tuple(np.shape(found))}",
                                      f"let its last layer make {wanted}"))  # fmt: skip
-        mean, log_sd = found[:, :units], m.clip(found[:, units : 2 * units], *LOG_SDS)
-        if not DENSE[self.within]:
-            return mean, log_sd, None
-        rows, columns = np.tril_indices(units, -1)
-        place = np.zeros((wanted - 2 * units, units * units))
-        place[np.arange(len(rows)), rows * units + columns] = 1.0
-        below = m.matmul(found[:, 2 * units :], m.like(place, found))
-        return mean, log_sd, m.reshape(below, (-1, units, units)) + m.like(np.eye(units), found)
+        return head.law(found, self.num_units, self.bending(weights) or {})
+
+    def present(self, data: Mapping[str, Any]) -> Any:
+        """Of which rows something is seen, ones and zeros of shape ``(n,)``; None where of all."""
+        if set(self.inputs) - self.gaps:
+            return None
+        flat = [m.reshape(data[label], (np.shape(data[label])[0], -1)) for label in self.inputs]
+        known = m.concat([m.like(m.where(m.isnan(x), 0.0, 1.0), x) for x in flat], axis=1)
+        return m.max(known, axis=1)
 
     def seen(self, data: Mapping[str, Any]) -> Any:
         """What goes into the network, shape ``(n, num_inputs)``."""
@@ -214,34 +267,3 @@ class Encoder:
                 absent.append(m.like(m.where(lost, 1.0, 0.0), flat))
             parts.append(flat)
         return m.concat([*parts, *(absent if self.masks else [])], axis=1)
-
-
-def num_outputs(num_units: int, within: str) -> int:
-    """Numbers that an encoder makes of a row."""
-    return 2 * num_units + (num_units * (num_units - 1) // 2 if DENSE[within] else 0)
-
-
-def placed(law: tuple[Any, Any, Any], eps: Any) -> Any:
-    """Coordinates ``(..., n, u)`` of standard normal draws under the laws of rows."""
-    mean, log_sd, lower = law
-    if lower is not None:
-        eps = m.sum(lower * eps[..., None, :], axis=-1)
-    return mean + m.exp(log_sd) * eps
-
-
-def log_prob(law: tuple[Any, Any, Any], z: Any) -> Any:
-    """Log density of coordinates ``(..., n, u)`` under the laws of rows, shape ``(..., n)``."""
-    mean, log_sd, lower = law
-    eps = (z - mean) * m.exp(-log_sd)
-    if lower is not None:
-        eps = _solved(lower, eps)
-    return -m.sum(log_sd + 0.5 * eps * eps + 0.5 * np.log(2 * np.pi), axis=-1)
-
-
-def _solved(lower: Any, y: Any) -> Any:
-    """``L⁻¹ y`` of unit lower triangles, by columns."""
-    out: list[Any] = []
-    for i in range(np.shape(y)[-1]):
-        left = sum((lower[..., i, j] * out[j] for j in range(i)), 0.0)
-        out.append(y[..., i] - left)
-    return m.stack(out, axis=-1)

@@ -52,8 +52,14 @@ RESOLVED, RESOLVED_SINGLE = 1e-4, 1e-2
 """Relative difference up to which a Hessian recovered under a supposition agrees with the gradient."""
 
 # -- encoders --------------------------------------------------------------------------------------------
-LEAST_ENCODER, MOST_ENCODER, ENCODER_UNITS = 32, 512, 4
-"""Units of a layer of an encoder that is sized from the model, at the least and at the most, and for each number it makes."""
+LEAST_ENCODER, MOST_ENCODER, ENCODER_UNITS = 32, 512, 8
+"""Units of a layer of an encoder that is sized from the model, at the least and at the most, and for each coordinate of a row."""
 FARTHEST, LOG_SDS = 10.0, (-12.0, 6.0)
 """Sds beyond which inputs of such an encoder count as that far out, and log sds that an encoder can lead to: what hardly varies
 among the rows may lie a hundred sds out in others, and one overflow ends a training."""
+COUPLINGS, COUPLING_UNITS, COUPLING_REACH = 4, 64, 2.0
+"""Couplings of a flow of rows, units of a layer of their networks, and log scales that one can lead to (Dinh et al. 2017)."""
+SKEW_REACH, TAIL_REACH = 1.0, 0.5
+"""Skewness and log tail weights of a coordinate that a flow of rows can lead to, either way (Jones & Pewsey 2009, figure 1)."""
+MOMENT_DRAWS, MOMENT_BLOCK = 512, 2**24
+"""Draws by which means and sds of bent rows are told, half of them the others with another sign; and numbers at once."""

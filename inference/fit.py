@@ -20,6 +20,7 @@ from .batches.memory import at_first, fewer, memory_finding
 from .batches.minibatch import Batches
 from .batches.view import AllRows, BatchRows, View, planned
 from .deep.fit import Deep, check_deep, encoded_of, fit_rows, goes_on, prepared
+from .deep.richer import climbed
 from .evidence import psis
 from .evidence.data import data_findings
 from .evidence.degenerate import degenerate
@@ -162,11 +163,15 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
             if encoded is not None:
                 single = min(target.dtype, np.dtype(np.float32))  # networks are what takes the time
                 own = target if dtype is not None else target_of(program, backend, single, device)
-                deep = Deep(program, own, *encoded, seed, num_draws, minibatch, objective, validation)
+                deep = Deep(
+                    program, own, *encoded, seed, num_draws, minibatch, objective, validation, guide == "auto"
+                )
                 ready = prepared(deep, guide == "auto" and objective is None and validation is None)
             if ready is not None:
                 kept = Checkpoint(checkpoint, deep.identity())
                 trained = fit_rows(deep, ready, kept, watch, settings, begin)
+                if guide == "auto" and objective is None and not goes_on(trained, asked.target):
+                    trained = climbed(deep, trained, watch, settings, begin)
                 if guide != "auto" or not goes_on(trained, asked.target) or watch.stop():
                     return Posterior(trained)
                 asked = replace(asked, target=target.at(trained.weights))

@@ -15,12 +15,11 @@ Salakhutdinov (2016), Importance weighted autoencoders, ICLR. Lucas et al. (2019
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
-from ...guides.amortized import log_prob, placed
+from ...guides.laws import Law, log_prob, placed
 from ..thresholds import HELD_APART, INFORMED_DRAWS, INFORMED_ROWS, LAGGING
 from .objectives import Cyclical, Elbo
 
@@ -70,15 +69,13 @@ def remedies(epochs: float) -> list[Apart]:
     ]
 
 
-def told(mean: np.ndarray, log_sd: np.ndarray, lower: np.ndarray | None, seed: int) -> tuple[float, float]:
+def told(law: Law, seed: int) -> tuple[float, float]:
     """What the laws of rows tell of them.
 
     Parameters
     ----------
-    mean, log_sd : numpy.ndarray, shape (R, u)
-        Laws of rows, see `Encoder.law`.
-    lower : numpy.ndarray, shape (R, u, u), or None
-        Their unit lower triangles.
+    law : Law
+        Of rows, on the host.
     seed : int
         Of the draws of each row.
 
@@ -88,9 +85,8 @@ def told(mean: np.ndarray, log_sd: np.ndarray, lower: np.ndarray | None, seed: i
         Mutual information of a row and its coordinates under the encoder, in nats, among some of the rows (Hoffman & Johnson 2016);
         and its standard error.
     """
-    some = slice(0, INFORMED_ROWS)
-    law: tuple[Any, Any, Any] = mean[some], log_sd[some], None if lower is None else lower[some]
-    z = placed(law, np.random.default_rng([seed, 72]).standard_normal((INFORMED_DRAWS, *law[0].shape)))
+    law = law.rows(slice(0, INFORMED_ROWS))
+    z = placed(law, np.random.default_rng([seed, 72]).standard_normal((INFORMED_DRAWS, *law.mean.shape)))
     each = np.stack([log_prob(law, one[:, None]) for one in z])  # by draw, row that it is of, and row
     own = np.diagonal(each, axis1=1, axis2=2) - (logsumexp(each, axis=2) - np.log(each.shape[2]))
     return float(own.mean()), float(own.std() / np.sqrt(own.size))

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...guides.amortized import Encoder, log_prob, placed
-from ...guides.thresholds import LOG_SDS
+from ...guides.laws import Law, log_prob, log_prob_wider, placed
 from ...ppl import math as m
 from ..thresholds import ASCENT_DRAWS, CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
 from .objectives import Elbo
@@ -29,13 +28,13 @@ class Compiled:
     Attributes
     ----------
     rows : Rows
-    encoder : Encoder
+    encoder : Encoder or Experts
     held : mapping
         All data of the rows where the target computes; empty where each call brings its own.
     """
 
     rows: Rows
-    encoder: Encoder
+    encoder: Any
     held: Mapping[str, Any]
 
     @property
@@ -80,13 +79,12 @@ class Compiled:
         own = given["data"] if "data" in given else gathered(constants["held"], along, given["rows"])
         return {**constants["fixed"], **own}, in_front(own, along)
 
-    def _law(self, params: Mapping[str, Any], seen: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+    def _law(self, params: Mapping[str, Any], seen: Mapping[str, Any], constants: Mapping[str, Any]) -> Law:
         inputs = {
             label: (constants["inputs"][label]["centre"], constants["inputs"][label]["scale"], codes)
             for label, (_, _, codes) in self.encoder.inputs.items()
         }
-        encoder = Encoder(**{**vars(self.encoder), "inputs": inputs})
-        return encoder.law(params["weights"], seen)
+        return self.encoder.with_inputs(inputs).law(params["weights"], seen)
 
     def _terms(self, z: Any, shared: Any, data: Any, params: Any) -> Any:
         """`Density.by_row` at draws ``(K, n, u)`` and ``(K, g)``."""
@@ -122,7 +120,6 @@ class Compiled:
             good, NORM_MEMORY * usual + (1 - NORM_MEMORY) * m.minimum(norm, CLIPPED * usual), usual
         )
         first, second = DEEP_ADAM
-        own = f"{self.encoder.prefix}."
         count = state["norm"]["count"] + 1.0
         out: dict[str, dict] = {
             name: {g: {} for g in params} for name in ("params", "first", "second", "mean")
@@ -133,7 +130,7 @@ class Compiled:
             one = first * state["first"][group][key] + (1 - first) * g
             two = second * state["second"][group][key] + (1 - second) * g * g
             move = one / (1 - first**count) / (m.sqrt(two / (1 - second**count)) + DEEP_TINY)
-            rate = given["rate"] * (1.0 if group == "guide" or key.startswith(own) else given["lag"])
+            rate = given["rate"] * (1.0 if group == "guide" or self.encoder.owns(key) else given["lag"])
             new = params[group][key] - rate * move
             out["params"][group][key], out["first"][group][key], out["second"][group][key] = new, one, two
             out["mean"][group][key] = keep * state["mean"][group][key] + (1 - keep) * new
@@ -154,7 +151,7 @@ class Compiled:
             z = self._tempered(z, placed(still, eps_own), still, shared, data, frozen)
         terms = self._terms(z, shared, data, live)
         # far from the posterior the law's own score takes noise away, near it the other way round (Roeder et al. 2017)
-        log_q = log_prob(still if doubly else _between(law, still, given["stuck"]), z)
+        log_q = log_prob(still if doubly else law.between(still, given["stuck"]), z)
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
         likelihood = terms["likelihood"] + terms["other"]
         outside = m.mean(terms["outside"] - log_shared) / rows.total
@@ -190,10 +187,9 @@ class Compiled:
     def _unit_kl(self, terms, law, z):
         """Divergence of each coordinate at draws, shape ``(K, n, u)``; of sites whose elements are not independent, in equal
         shares."""
-        mean, log_sd, lower = law
-        eps = (z - mean) * m.exp(-log_sd)
-        own = -(log_sd + 0.5 * eps * eps + HALF_LOG)
-        if lower is not None:
+        eps = (z - law.mean) * m.exp(-law.log_sd)
+        own = -(law.log_sd + 0.5 * eps * eps + HALF_LOG)
+        if not law.independent:
             own = own * 0.0 + m.expand_dims(log_prob(law, z) / self.rows.num_units, -1)
         parts = []
         for name, part in self.rows.parts.items():
@@ -205,7 +201,7 @@ class Compiled:
 
     def _total_correlation(self, law, z):
         """Total correlation of the coordinates of all rows, from one batch (Chen et al. 2018, appendix C.2)."""
-        mean, log_sd, _ = law
+        mean, log_sd = law.mean, law.log_sd
         size, total = self.rows.size, self.rows.total
         draw = z[0]
         eps = (draw[:, None] - mean[None]) * m.exp(-log_sd)[None]
@@ -223,7 +219,7 @@ class Compiled:
         """Draws of the coordinates that all rows share, and their log density under the guide as it stands."""
         if not self.rows.num_shared:
             return eps, 0.0
-        law = (params["guide"]["mean"], params["guide"]["log_sd"], None)
+        law = Law(params["guide"]["mean"], params["guide"]["log_sd"])
         shared = placed(law, eps)
         return shared, log_prob(law, shared)
 
@@ -260,10 +256,7 @@ class Compiled:
             half = num_draws // 2 if wide > 1 else num_draws
             far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
             z = placed(law, m.like(far, eps) * eps)
-            log_q = log_own = log_prob(law, z)
-            if wide > 1:
-                mean, log_sd, lower = law
-                log_q = m.logaddexp(log_q, log_prob((mean, log_sd + np.log(wide), lower), z)) - np.log(2.0)
+            log_own, log_q = log_prob_wider(law, z, wide)
             terms = self._terms(z, shared, data, params)
             prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
             likelihood = terms["likelihood"] + terms["other"]
@@ -281,22 +274,23 @@ class Compiled:
     def ascent(self) -> Any:
         """``fn(state, inputs, constants) -> (state, seen)``: steps of the laws of rows up their bounds, each row for itself.
 
-        The ``state`` has how far they have moved from the ``law`` of the constants, in its sds, and Adam's moments; the rows are the
-        constants' ``batch``. Gradients stick to the landing (Roeder et al. 2017), so that they are without noise where a law is exact.
+        The ``state`` has how far they have moved from the ``law`` of the constants, see `Law.moved`, and Adam's moments; the rows are
+        the constants' ``batch``. Gradients stick to the landing (Roeder et al. 2017), so that they are without noise where a law is exact.
         """
         rows = self.rows
         shape = (ASCENT_DRAWS, rows.size * rows.num_units + rows.num_shared)
         first, second = DEEP_ADAM
 
         def step(state, given, constants):
-            params, begin = constants["params"], constants["law"]
+            params = constants["params"]
+            begin = Law(**constants["law"], arrays=self.encoder.bending(params["weights"]))
             data, _ = self._data(constants["batch"], constants)
             eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
             shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
-            still = moved(begin, state["moved"])
+            still = begin.moved(state["moved"])
 
             def loss(free):
-                z = placed(moved(begin, free), eps)
+                z = placed(begin.moved(free), eps)
                 terms = self._terms(z, shared, data, params)
                 prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
                 ratio = terms["likelihood"] + terms["other"] + prior - log_prob(still, z)
@@ -367,29 +361,10 @@ class Compiled:
 
     @cached_property
     def encoded(self) -> Any:
-        """``fn({}, inputs, constants)``: the laws of rows, ``mean``, ``log_sd`` and, of dense ones, ``lower``."""
+        """``fn({}, inputs, constants)``: what differs between the laws of rows, see `Law.by_row`."""
 
         def step(state, given, constants):
             _, seen = self._data(given, constants)
-            mean, log_sd, lower = self._law(constants["params"], seen, constants)
-            out = {"mean": mean, "log_sd": log_sd}
-            return state, out if lower is None else {**out, "lower": lower}
+            return state, self._law(constants["params"], seen, constants).by_row
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
-
-
-def moved(law: Mapping[str, Any], by: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """A law of rows from where it began: its mean by so many sds, its log sds, and its triangle below the diagonal."""
-    lower = law.get("lower")
-    if lower is not None:
-        lower = lower + by["lower"] * m.like(np.tril(np.ones(np.shape(lower)[-2:]), -1), lower)
-    return (
-        law["mean"] + m.exp(law["log_sd"]) * by["mean"],
-        m.clip(law["log_sd"] + by["log_sd"], *LOG_SDS),
-        lower,
-    )
-
-
-def _between(law: Any, still: Any, share: Any) -> Any:
-    """A law whose parameters have a share of their gradients only."""
-    return tuple(None if a is None else a + share * (b - a) for a, b in zip(law, still, strict=True))

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
-from ...guides.transport import standard_normal, student_t
+from ...guides.laws import gaussian, moments
 from ...ppl import math as m
 from ...ppl.errors import UnsupportedError, explain
 from ..thresholds import (
@@ -31,10 +31,10 @@ from ..thresholds import (
     LEAST_EFFECTIVE,
     ROW_DRAWS,
     ROW_EACH,
-    TAIL_DF,
+    ROW_KEPT,
 )
 from .compiled import Compiled
-from .evidence import Proposals, Weighed, laws_of
+from .evidence import Gaussians, Proposals, Weighed, laws_of, tempered
 from .judged import CAUTION, TRUSTED, verdicts_of_rows
 from .noise import WHERE, Noise
 from .rows import gathered
@@ -97,50 +97,66 @@ class Denoising:
         for start in range(0, count, size):
             rows = np.arange(start, min(start + size, count))
             rng = np.random.default_rng([self.seed, 77, start])
-            mean, log_sd, lower = laws_of(self.compiled, self.params, rows, self.seed, self.data)
-            lower = np.eye(mean.shape[1]) if lower is None else lower
-            own = Proposals(mean, np.exp(log_sd)[:, :, None] * lower, np.zeros(len(rows)))
+            law = laws_of(self.compiled, self.params, rows, self.seed, self.data)
+            own = Gaussians(*gaussian(law))
             if not start:
                 self._check_apart(rows, own, rng)
-            some = self._drawn(rows, (own, wide.of(np.zeros(len(rows), int))), rng)
+            over = Gaussians(*(np.broadcast_to(value, (len(rows), *value.shape)) for value in wide))
+            some = self._drawn(rows, (own, over), (0.5, 0.5), Proposals(law, 1.0), rng)
             for _ in range(DENOISING_ROUNDS):
-                short = some.short | (some.size < ROW_DRAWS / 2)
+                short = some.short(ROW_DRAWS / 2)
                 if not short.any():
                     break
-                some = self._nearer(some, np.flatnonzero(short), rng)
+                some = self._nearer(some, np.flatnonzero(short), (own, over), rng)
             yield some
 
     @cached_property
-    def _wide(self) -> Proposals:
+    def _wide(self) -> tuple[np.ndarray, np.ndarray]:
         """The Gaussian over the laws of the fitted rows, or of some of them."""
         total = self.compiled.rows.total
         rows = np.unique(np.linspace(0, total - 1, min(GAP_ROWS, total)).astype(int))
-        mean, log_sd, lower = laws_of(self.compiled, self.params, rows, self.seed, self.compiled.rows.data)
-        own = np.exp(2 * log_sd) * (1.0 if lower is None else (lower**2).sum(2))
-        sd = np.sqrt(mean.var(0) + own.mean(0))
-        return Proposals(mean.mean(0)[None], np.diag(sd)[None], np.zeros(1))
+        mean, sd = moments(laws_of(self.compiled, self.params, rows, self.seed, self.compiled.rows.data))
+        return mean.mean(0), np.diag(np.sqrt(mean.var(0) + (sd**2).mean(0)))
 
-    def _drawn(self, rows: np.ndarray, laws: tuple[Proposals, ...], rng: np.random.Generator) -> Weighed:
-        """Weighted draws of rows, equally many from each of some laws."""
-        each = ROW_DRAWS // len(laws)
-        z = np.concatenate([_draws(law, each, rng) for law in laws], 1)
-        log_q = logsumexp([_log_prob(law, z) for law in laws], axis=0) - np.log(len(laws))
+    def _drawn(
+        self,
+        rows: np.ndarray,
+        laws: tuple[Gaussians, ...],
+        shares: tuple[float, ...],
+        begun: Proposals,
+        rng: np.random.Generator,
+    ) -> Weighed:
+        """Weighted draws of rows, a share of them from each of some laws."""
+        z = np.concatenate(
+            [law.sample(round(share * ROW_DRAWS), rng) for law, share in zip(laws, shares, strict=True)], 1
+        )
+        log_q = logsumexp(
+            [np.log(share) + law.log_prob(z) for law, share in zip(laws, shares, strict=True)], axis=0
+        )
         joint = self._found("log_prob", rows, z)["noisy"]
         log_weights = np.where(np.isfinite(joint), joint - log_q, -np.inf)
-        return Weighed(rows, z, log_weights, log_weights, np.ones(z.shape[1], bool), laws[0])
+        return Weighed(rows, z, log_weights, log_q, log_weights, np.ones(z.shape[1], bool), begun)
 
-    def _nearer(self, some: Weighed, at: np.ndarray, rng: np.random.Generator) -> Weighed:
-        """With draws by the moments of the weighted ones for some of the rows, where these are better."""
-        weights = _tempered(some.log_weights[at], max(LEAST_EFFECTIVE, 8 * some.z.shape[2]))
-        new = self._drawn(some.rows[at], (_matched(some.z[at], weights),), rng)
+    def _nearer(
+        self, some: Weighed, at: np.ndarray, first: tuple[Gaussians, ...], rng: np.random.Generator
+    ) -> Weighed:
+        """With draws by the moments of the weighted ones for some of the rows, where these are better; a share is of the first laws
+        still, so that a mode that those met is not lost."""
+        weights = tempered(some.log_weights[at], max(LEAST_EFFECTIVE, 8 * some.z.shape[2]))
+        laws = (
+            Gaussians.matched(some.z[at], weights),
+            *(Gaussians(one.mean[at], one.root[at]) for one in first),
+        )
+        shares = (1 - ROW_KEPT, ROW_KEPT / 2, ROW_KEPT / 2)
+        new = self._drawn(some.rows[at], laws, shares, some.proposals, rng)
         better = (new.khat < np.maximum(some.khat[at], KHAT_TRUSTED)) & (new.size > some.size[at])
         z, log_weights = some.z.copy(), some.log_weights.copy()
         z[at[better]], log_weights[at[better]] = new.z[better], new.log_weights[better]
-        return Weighed(some.rows, z, log_weights, log_weights, some.from_guide, some.proposals)
+        return replace(some, z=z, log_weights=log_weights, log_ratio=log_weights)
 
-    def _check_apart(self, rows: np.ndarray, law: Proposals, rng: np.random.Generator) -> None:
+    def _check_apart(self, rows: np.ndarray, law: Gaussians, rng: np.random.Generator) -> None:
         """Refuse outcomes whose density is not that of their entries, one by one."""
-        z = _draws(law, ROW_EACH, rng)
+        z = law.sample(ROW_EACH, rng)
         one, other = (self._found("log_prob", rows, z, off)["rest"] for off in (0.0, 1.0))
         wrong = np.abs(one - other) > DENOISING_APART * (1 + np.abs(one))
         if (wrong & np.isfinite(one) & np.isfinite(other)).any():
@@ -237,41 +253,3 @@ def by_row(value: np.ndarray, count: int) -> np.ndarray:
     """From ``(calls, K, n, ...)`` to ``(n, calls K, ...)``, the first rows of it."""
     value = np.moveaxis(value, 2, 0)[:count]
     return value.reshape(count, -1, *value.shape[3:])
-
-
-def _draws(law: Proposals, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws ``(R, count, u)``, half of a Gaussian each, half of its Student t."""
-    eps = rng.standard_normal((len(law.mean), count, law.mean.shape[1]))
-    far = count - count // 2
-    eps[:, count // 2 :] *= np.sqrt(TAIL_DF / rng.chisquare(TAIL_DF, (len(eps), far, 1)))
-    return law.mean[:, None] + np.matmul(eps, np.swapaxes(law.root, 1, 2))
-
-
-def _log_prob(law: Proposals, z: np.ndarray) -> np.ndarray:
-    """Log density of draws ``(R, K, u)`` of that, shape ``(R, K)``."""
-    eps = np.swapaxes(np.linalg.solve(law.root, np.swapaxes(z - law.mean[:, None], 1, 2)), 1, 2)
-    scale = np.log(np.diagonal(law.root, axis1=1, axis2=2)).sum(1)[:, None]
-    return np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0) - scale
-
-
-def _matched(z: np.ndarray, weights: np.ndarray) -> Proposals:
-    """By the moments of weighted draws."""
-    mean = np.einsum("rk,rku->ru", weights, z)
-    centred = z - mean[:, None]
-    covariance = np.matmul(np.swapaxes(weights[:, :, None] * centred, 1, 2), centred)
-    floor = 1e-8 * np.trace(covariance, axis1=1, axis2=2)[:, None, None] + 1e-12
-    return Proposals(mean, np.linalg.cholesky(covariance + floor * np.eye(z.shape[2])), np.zeros(len(z)))
-
-
-def _tempered(log_weights: np.ndarray, least: float) -> np.ndarray:
-    """Normalised weights of rows, to the largest of some powers at which each has so many effective draws."""
-    known = np.where(np.isfinite(log_weights), log_weights, -1e300)
-    power = np.ones((len(known), 1))
-    for _ in range(20):
-        scaled = power * known
-        weights = np.exp(scaled - logsumexp(scaled, axis=1, keepdims=True))
-        few = 1 / (weights**2).sum(1, keepdims=True) < least
-        if not few.any():
-            break
-        power = np.where(few, 0.6 * power, power)
-    return weights

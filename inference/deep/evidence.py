@@ -13,7 +13,7 @@ variational autoencoders, ICML. Kim et al. (2018), Semi-amortized variational au
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import prod
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import beta
 
-from ...guides.amortized import log_prob, placed
+from ...guides.laws import Law, joined, log_prob, log_prob_wider, placed
 from ...guides.transport import standard_normal, student_t
 from ..evidence.estimates import Estimates
 from ..evidence.psis import tail_indices
@@ -33,54 +33,99 @@ from ..thresholds import (
     KHAT_TRUSTED,
     LEAST_EFFECTIVE,
     LEAST_ROW_SIZE,
+    MOST_OVER,
+    OVER,
+    OVER_WIDE,
     PROBABILITIES,
     ROW_BLOCK,
     ROW_DRAWS,
     ROW_EACH,
+    ROW_ENOUGH,
+    ROW_KEPT,
     ROW_ROUNDS,
     ROW_WIDE,
     STRETCH,
     TAIL_DF,
     WEIGHED_NUMBERS,
 )
-from .compiled import Compiled, moved
+from .compiled import Compiled
 
 
 @dataclass(frozen=True, eq=False)
-class Proposals:
-    """What the draws of rows are of: a Gaussian each, and beside it as many of a wider one, or of its Student t.
+class Gaussians:
+    """A Gaussian for each row, of which half of its draws are, and the others of its Student t.
 
     Attributes
     ----------
     mean : numpy.ndarray, shape (R, u)
     root : numpy.ndarray, shape (R, u, u)
         Lower triangular.
-    wide : numpy.ndarray, shape (R,)
-        How much wider the others are; 0 for the Student t.
     """
 
     mean: np.ndarray
     root: np.ndarray
-    wide: np.ndarray
+
+    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws of rows, shape ``(R, count, u)``."""
+        eps = rng.standard_normal((len(self.mean), count, self.mean.shape[1]))
+        far = count - count // 2
+        eps[:, count // 2 :] *= np.sqrt(TAIL_DF / rng.chisquare(TAIL_DF, (len(eps), far, 1)))
+        return self.mean[:, None] + np.matmul(eps, np.swapaxes(self.root, 1, 2))
 
     def log_prob(self, z: np.ndarray) -> np.ndarray:
-        """Log density of a point of each row ``(R, u)``, shape ``(R,)``."""
-        eps = np.linalg.solve(self.root, (z - self.mean)[:, :, None])[:, :, 0]
-        wide = np.where(self.wide > 0, self.wide, 1.0)
-        far = standard_normal(eps / wide[:, None]) - eps.shape[1] * np.log(wide)
-        far = np.where(self.wide > 0, far, student_t(eps, TAIL_DF))
-        scale = np.log(np.diagonal(self.root, axis1=1, axis2=2)).sum(1)
-        return np.logaddexp(standard_normal(eps), far) - np.log(2.0) - scale
+        """Log density at points of rows ``(R, K, u)``, shape ``(R, K)``."""
+        eps = np.swapaxes(np.linalg.solve(self.root, np.swapaxes(z - self.mean[:, None], 1, 2)), 1, 2)
+        scale = np.log(np.diagonal(self.root, axis1=1, axis2=2)).sum(1)[:, None]
+        return np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0) - scale
 
-    def replaced(self, at: np.ndarray, others: Proposals) -> Proposals:
-        """With those of some rows in place of their own."""
-        mean, root, wide = self.mean.copy(), self.root.copy(), self.wide.copy()
-        mean[at], root[at], wide[at] = others.mean, others.root, others.wide
-        return Proposals(mean, root, wide)
+    @classmethod
+    def matched(cls, z: np.ndarray, weights: np.ndarray) -> Gaussians:
+        """By the moments of weighted draws ``(R, K, u)``."""
+        mean = np.einsum("rk,rku->ru", weights, z)
+        centred = z - mean[:, None]
+        covariance = np.matmul(np.swapaxes(weights[:, :, None] * centred, 1, 2), centred)
+        floor = 1e-8 * np.trace(covariance, axis1=1, axis2=2)[:, None, None] + 1e-12
+        return cls(mean, np.linalg.cholesky(covariance + floor * np.eye(z.shape[2])))
 
-    def of(self, at: np.ndarray) -> Proposals:
-        """Those of some rows."""
-        return Proposals(self.mean[at], self.root[at], self.wide[at])
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """What the draws of rows are of: the guide's law of each, and beside it as many of a wider one; and Gaussians that came after.
+
+    Attributes
+    ----------
+    law : Law
+        Of rows, on the host.
+    wide : float
+        How much wider the others are.
+    later : mapping of int to tuple
+        Of some rows shares of the draws and the Gaussian that they are of, one after the other: all others are of what was before.
+    """
+
+    law: Law
+    wide: float
+    later: Mapping[int, tuple[tuple[float, Gaussians], ...]] = field(default_factory=dict)
+
+    def log_prob(self, z: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Log density of points ``(R, K, u)`` of some rows, `at`, shape ``(R, K)``."""
+        found = np.array(log_prob_wider(self.law.rows(at), np.moveaxis(z, 1, 0), self.wide)[1]).T
+        for i, row in enumerate(at):
+            for share, one in self.later.get(int(row), ()):
+                found[i] = log_mixed(found[i], one.log_prob(z[[i]])[0], share)
+        return found
+
+    def followed(self, at: np.ndarray, share: float, others: Gaussians) -> Proposals:
+        """With Gaussians for some rows, which a share of their draws is of."""
+        new = {
+            int(row): (*self.later.get(int(row), ()), (share, Gaussians(others.mean[[i]], others.root[[i]])))
+            for i, row in enumerate(at)
+        }
+        return replace(self, later={**self.later, **new})
+
+
+def log_mixed(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
+    """Log density of draws of which a share is of what came after."""
+    return np.logaddexp(np.log1p(-share) + before, np.log(share) + after)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +139,8 @@ class Weighed:
         Draws of the rows' unconstrained coordinates.
     log_weights : numpy.ndarray, shape (R, K)
         Of the joint density over that of the draws.
+    log_q : numpy.ndarray, shape (R, K)
+        Of the latter.
     log_ratio : numpy.ndarray, shape (R, K')
         Joint density over that of the encoder's own law, at draws of it and of a wider one.
     from_guide : numpy.ndarray of bool, shape (K',)
@@ -105,14 +152,19 @@ class Weighed:
     rows: np.ndarray
     z: np.ndarray
     log_weights: np.ndarray
+    log_q: np.ndarray
     log_ratio: np.ndarray
     from_guide: np.ndarray
     proposals: Proposals
 
-    @property
-    def short(self) -> np.ndarray:
+    def short(self, least: float = LEAST_ROW_SIZE) -> np.ndarray:
         """Rows whose weights leave something to be wished."""
-        return (self.khat >= KHAT_TRUSTED) | (self.size < LEAST_ROW_SIZE)
+        return (self.khat >= KHAT_TRUSTED) | (self.size < least)
+
+    def of(self, at: np.ndarray) -> Weighed:
+        """Of some of its rows, with the proposals of all."""
+        names = ("rows", "z", "log_weights", "log_q", "log_ratio")
+        return replace(self, **{name: getattr(self, name)[at] for name in names})
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -204,6 +256,7 @@ def weighed(
     seed: int,
     num_draws: int = ROW_DRAWS,
     data=None,
+    far: np.ndarray | None = None,
 ) -> Iterator[Weighed]:
     """Weighted draws of rows, some rows at a time.
 
@@ -221,6 +274,8 @@ def weighed(
         Of each row.
     data : mapping, optional
         Of the rows in place of those that were fitted, all rows of it: `rows` count these.
+    far : numpy.ndarray, shape (u,), optional
+        See `far_of`; without, no draws are from afar.
     """
     own, units = compiled.rows, compiled.rows.num_units
     wide = 1.0 + ROW_WIDE / np.sqrt(units)
@@ -229,12 +284,17 @@ def weighed(
         first = partial(_from_own, compiled, params, wide, num_draws, data)
     else:
         first = partial(_from_encoder, compiled, constants, wide, num_draws, data)
+    if units > MOST_OVER or num_draws <= LEAST_ROW_SIZE:
+        far = None
     at_once = own.size * max(1, WEIGHED_NUMBERS // (num_draws * units * own.size))
     for start in range(0, len(rows), at_once):
         some = rows[start : start + at_once]
         places = range(start, start + len(some), own.size)
         parts = [first(rows[i : min(i + own.size, start + len(some))], [seed, 64, i]) for i in places]
-        yield _drawn_again(compiled, constants, _joined(parts), data, [seed, 71, start])
+        made = _joined(parts)
+        if far is not None:
+            made = _spread(compiled, constants, made, far, data, np.random.default_rng([seed, 79, start]))
+        yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
 
 
 def _from_encoder(
@@ -261,8 +321,8 @@ def _from_encoder(
     log_weights = joint - found["log_q"]
     log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
     from_guide = np.tile(np.arange(each) < each // 2, calls)
-    laws = _proposals(encoded(compiled, params, rows, data), wide)
-    return Weighed(rows, found["z"], log_weights, joint - found["log_own"], from_guide, laws)
+    laws = Proposals(encoded(compiled, params, rows, data), wide)
+    return Weighed(rows, found["z"], log_weights, found["log_q"], joint - found["log_own"], from_guide, laws)
 
 
 def _from_own(
@@ -270,16 +330,15 @@ def _from_own(
 ) -> Weighed:
     """Weighted draws of the rows of a batch whose laws have taken steps of their own."""
     rng = np.random.default_rng(seed)
-    mean, log_sd, lower = law = laws_of(compiled, params, rows, int(rng.integers(2**31)), data)
-    half = num_draws // 2
-    far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
-    z = placed(law, far * rng.standard_normal((num_draws, *mean.shape)))
-    log_own = log_prob(law, z)
-    log_q = np.logaddexp(log_own, log_prob((mean, log_sd + np.log(wide), lower), z)) - np.log(2.0)
+    law = laws_of(compiled, params, rows, int(rng.integers(2**31)), data)
+    from_guide = np.arange(num_draws) % 2 == 0
+    far = np.where(from_guide, 1.0, wide)[:, None, None]
+    z = placed(law, far * rng.standard_normal((num_draws, *law.mean.shape)))
+    log_own, log_q = log_prob_wider(law, z, wide)
     joint = log_joint(compiled, {**compiled.constants, "params": params}, rows, z, data)
     log_weights = np.where(np.isfinite(joint), joint - log_q, -np.inf).T
-    return Weighed(rows, np.moveaxis(z, 1, 0), log_weights, (joint - log_own).T, np.arange(num_draws) < half,
-                   _proposals(law, wide))  # fmt: skip
+    ratio, laws = (joint - log_own).T, Proposals(law, wide)
+    return Weighed(rows, np.moveaxis(z, 1, 0), log_weights, log_q.T, ratio, from_guide, laws)
 
 
 def _drawn_again(
@@ -287,50 +346,76 @@ def _drawn_again(
 ) -> Weighed:
     """With other draws of rows whose weights fall short, in a few rounds, where there are draws enough to tell."""
     for number in range(ROW_ROUNDS if some.z.shape[1] > LEAST_ROW_SIZE else 0):
-        if not some.short.any():
+        least = LEAST_ROW_SIZE if number else ROW_ENOUGH * some.z.shape[1]
+        at = np.flatnonzero(some.short(least))
+        if not len(at):
             break
-        some = _nearer(compiled, constants, some, data, np.random.default_rng([*seed, number]))
+        some = _nearer(compiled, constants, some, at, data, np.random.default_rng([*seed, number]))
     return some
 
 
-def _nearer(compiled: Compiled, constants: Mapping[str, Any], some: Weighed, data, rng) -> Weighed:
-    """With other draws of the rows whose weights leave something to be wished, where these are better: of a Gaussian with the
+def far_of(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """How far out the coordinates of fitted rows lie, by their means and sds ``(rows, u)``, shape ``(u,)``."""
+    return np.sqrt((mean**2 + sd**2).mean(0))
+
+
+def _spread(
+    compiled: Compiled, constants: Mapping[str, Any], some: Weighed, far: np.ndarray, data, rng
+) -> Weighed:
+    """With some draws from `far` about zero: an encoder that sees one of two modes would never meet the other."""
+    at, root = np.arange(len(some.rows)), np.diag(OVER_WIDE * far)
+    law = Gaussians(np.zeros((len(at), len(far))), np.tile(root, (len(at), 1, 1)))
+    new = _beside(compiled, constants, some, at, law, OVER, data, rng)
+    return replace(new, proposals=some.proposals.followed(at, OVER, law))
+
+
+def _nearer(
+    compiled: Compiled, constants: Mapping[str, Any], some: Weighed, at: np.ndarray, data, rng
+) -> Weighed:
+    """With other draws of the rows whose weights leave something to be wished, `at`, where these are better: of a Gaussian with the
     moments of the weighted draws, half of them of its Student t (Cappé et al. 2004)."""
-    at = np.flatnonzero(some.short)
-    z, count = some.z[at], len(some.z[0]) // ROW_EACH * ROW_EACH
-    weights = _tempered(some.log_weights[at], max(LEAST_EFFECTIVE, 8 * z.shape[2]))
-    mean = np.einsum("rk,rku->ru", weights, z)
-    centred = z - mean[:, None]
-    covariance = np.matmul(np.swapaxes(weights[:, :, None] * centred, 1, 2), centred)
-    floor = 1e-8 * np.trace(covariance, axis1=1, axis2=2)[:, None, None] + 1e-12
-    root = np.linalg.cholesky(covariance + floor * np.eye(z.shape[2]))
-    eps = rng.standard_normal((len(at), count, z.shape[2]))
-    eps[:, count // 2 :] *= np.sqrt(TAIL_DF / rng.chisquare(TAIL_DF, (len(at), count - count // 2, 1)))
-    other = mean[:, None] + np.matmul(eps, np.swapaxes(root, 1, 2))
-    log_q = np.logaddexp(standard_normal(eps), student_t(eps, TAIL_DF)) - np.log(2.0)
-    log_q = log_q - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)[:, None]
-    joint = log_joint(compiled, constants, some.rows[at], np.moveaxis(other, 0, 1), data)
-    log_weights = joint.T - log_q
-    log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-    laws = Proposals(mean, root, np.zeros(len(at)))
-    new = Weighed(some.rows[at], other, log_weights, some.log_ratio[at], some.from_guide, laws)
-    old = Weighed(some.rows[at], z, some.log_weights[at], some.log_ratio[at], some.from_guide, laws)
+    old = some.of(at)
+    law = Gaussians.matched(old.z, tempered(old.log_weights, max(LEAST_EFFECTIVE, 8 * old.z.shape[2])))
+    new = _beside(compiled, constants, some, at, law, 1 - ROW_KEPT, data, rng)
     better = (new.khat < np.maximum(old.khat, KHAT_TRUSTED)) & (new.size > old.size)
-    z, log_weights = some.z[:, :count].copy(), some.log_weights[:, :count].copy()
-    z[at[better]], log_weights[at[better]] = other[better], new.log_weights[better]
-    laws = some.proposals.replaced(at[better], laws.of(better))
-    return Weighed(some.rows, z, log_weights, some.log_ratio, some.from_guide, laws)
+    out = {name: getattr(some, name).copy() for name in ("z", "log_weights", "log_q")}
+    for name, value in out.items():
+        value[at[better]] = getattr(new, name)[better]
+    others = Gaussians(law.mean[better], law.root[better])
+    return replace(some, proposals=some.proposals.followed(at[better], 1 - ROW_KEPT, others), **out)
 
 
-def _proposals(law: Any, wide: float) -> Proposals:
-    mean, log_sd, lower = law
-    lower = np.eye(mean.shape[1]) if lower is None else lower
-    return Proposals(mean, np.exp(log_sd)[:, :, None] * lower, np.full(len(mean), wide))
+def _beside(
+    compiled: Compiled,
+    constants: Mapping[str, Any],
+    some: Weighed,
+    at: np.ndarray,
+    law: Gaussians,
+    share: float,
+    data,
+    rng: np.random.Generator,
+) -> Weighed:
+    """Some rows, `at`, with a share of their draws from other laws.
+
+    The others stay, and what they are of in the density of all: where weights saw one of two modes by chance, a Gaussian alone would
+    never meet the other.
+    """
+    count, old = some.z.shape[1], some.of(at)
+    kept = rng.permutation(count)[: round((1 - share) * count)]
+    fresh = law.sample(count - len(kept), rng)
+    joint = log_joint(compiled, constants, old.rows, np.moveaxis(fresh, 0, 1), data).T
+    z = np.concatenate([old.z[:, kept], fresh], 1)
+    joint = np.concatenate([(old.log_weights + old.log_q)[:, kept], joint], 1)
+    before = np.concatenate([old.log_q[:, kept], some.proposals.log_prob(fresh, at)], 1)
+    log_q = log_mixed(before, law.log_prob(z), share)
+    log_weights = np.where(np.isfinite(joint), joint - log_q, -np.inf)
+    order = rng.permutation(count)  # some of the draws say what all do
+    return replace(old, z=z[:, order], log_weights=log_weights[:, order], log_q=log_q[:, order])
 
 
 def laws_of(
     compiled: Compiled, params: Any, rows: np.ndarray, seed: int, data: Mapping[str, np.ndarray] | None = None
-):
+) -> Law:
     """The laws of rows as the guide has them: the encoder's, after the steps that each takes for itself."""
     steps = compiled.encoder.iterations
     return (
@@ -340,8 +425,10 @@ def laws_of(
     )
 
 
-def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None):
-    """Means and log sds ``(R, u)`` of rows, and unit lower triangles ``(R, u, u)`` or None."""
+def encoded(
+    compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str, np.ndarray] | None = None
+) -> Law:
+    """The laws of rows as the encoder has them, on the host."""
     size = compiled.rows.size
     blocks = np.resize(rows, -(-len(rows) // size) * size).reshape(-1, size)
     constants, found = {**compiled.constants, "params": params}, []
@@ -350,7 +437,7 @@ def encoded(compiled: Compiled, params: Any, rows: np.ndarray, data: Mapping[str
         seen = compiled.encoded({}, given, constants)[1]
         found.append({k: np.asarray(v, np.float64)[0] for k, v in seen.items()})  # waits for it
     out = {k: np.concatenate([one[k] for one in found])[: len(rows)] for k in found[0]}
-    return out["mean"], out["log_sd"], out.get("lower")
+    return Law(**out, arrays=_bending(compiled, params))
 
 
 def ascended(
@@ -360,7 +447,7 @@ def ascended(
     seed: int,
     num_steps: int = ASCENT_STEPS,
     data: Mapping[str, np.ndarray] | None = None,
-):
+) -> Law:
     """The laws of rows, as `encoded` gives them, each after so many steps from the encoder's answer up its own bound (Kim et al.
     2018); the rate falls to nothing over them."""
     size, to_device = compiled.rows.size, compiled.rows.small.to_device
@@ -368,8 +455,8 @@ def ascended(
     parts = []
     for start in range(0, len(rows), size):
         some = np.resize(rows[start : start + size], size)
-        law = dict(zip(("mean", "log_sd", "lower"), encoded(compiled, params, some, data), strict=True))
-        begin = {k: to_device(v) for k, v in law.items() if v is not None}
+        law = encoded(compiled, params, some, data)
+        begin = {k: to_device(v) for k, v in law.by_row.items()}
         batch = {
             name: {k: to_device(v[0]) for k, v in value.items()}
             if isinstance(value, dict)
@@ -389,25 +476,26 @@ def ascended(
         by = {
             k: np.asarray(v, np.float64) for k, v in compiled.rows.small.loops.to_host(state["moved"]).items()
         }
-        parts.append(moved({k: v for k, v in law.items() if v is not None}, by))
-    mean, log_sd, lower = ([one[i] for one in parts] for i in range(3))
-    return (
-        np.concatenate(mean)[: len(rows)],
-        np.concatenate(log_sd)[: len(rows)],
-        None if lower[0] is None else np.concatenate(lower)[: len(rows)],
-    )
+        parts.append(law.moved(by))
+    return joined(parts).rows(slice(0, len(rows)))
 
 
-def bound_of(compiled: Compiled, params: Any, rows: np.ndarray, law: Any, seed: int, data=None):
+def _bending(compiled: Compiled, params: Any) -> dict[str, np.ndarray] | None:
+    """Arrays of the laws of all rows, on the host."""
+    found = compiled.encoder.bending(params["weights"])
+    if found is None:
+        return None
+    return {k: np.asarray(v, np.float64) for k, v in compiled.rows.small.loops.to_host(found).items()}
+
+
+def bound_of(compiled: Compiled, params: Any, rows: np.ndarray, law: Law, seed: int, data=None):
     """Evidence lower bound of each row under a law of its own, and its standard error, shapes ``(R,)``."""
     size, bounds = compiled.rows.size, []
     constants = {**compiled.constants, "params": params}
     for start in range(0, len(rows), size):
         some = slice(start, start + size)
-        mean, log_sd, lower = law
-        own = mean[some], log_sd[some], None if lower is None else lower[some]
-        rng = np.random.default_rng([seed, 74, start])
-        z = placed(own, rng.standard_normal((GAP_DRAWS, *own[0].shape)))
+        own, rng = law.rows(some), np.random.default_rng([seed, 74, start])
+        z = placed(own, rng.standard_normal((GAP_DRAWS, *own.mean.shape)))
         joint = log_joint(compiled, constants, rows[some], z, data)
         bounds.append(joint - log_prob(own, z))
     found = np.concatenate(bounds, axis=1)
@@ -437,16 +525,13 @@ def _joined(parts: list[Weighed]) -> Weighed:
     """Weighted draws of the rows of several batches."""
     if len(parts) == 1:
         return parts[0]
-    laws = Proposals(
-        *(np.concatenate([getattr(p.proposals, k) for p in parts]) for k in ("mean", "root", "wide"))
-    )
-    rows, z, log_weights, log_ratio = (
-        np.concatenate([getattr(p, k) for p in parts]) for k in ("rows", "z", "log_weights", "log_ratio")
-    )
-    return Weighed(rows, z, log_weights, log_ratio, parts[0].from_guide, laws)
+    laws = Proposals(joined([p.proposals.law for p in parts]), parts[0].proposals.wide)
+    names = ("rows", "z", "log_weights", "log_q", "log_ratio")
+    whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    return replace(parts[0], proposals=laws, **whole)
 
 
-def _tempered(log_weights: np.ndarray, least: float) -> np.ndarray:
+def tempered(log_weights: np.ndarray, least: float) -> np.ndarray:
     """Normalised weights of rows, to a power at which each has at least so many effective draws."""
     known = np.where(np.isfinite(log_weights), log_weights, -1e300)
     low, high = np.zeros(len(known)), np.ones(len(known))

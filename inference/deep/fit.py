@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..evidence.data import data_findings
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.outcome import Outcome
+from ..evidence.verdicts import ORDER
 from ..posterior.make import conclude
 from ..posterior.record import Cost, Record
 from ..run.checkpoint import Checkpoint
@@ -24,17 +25,23 @@ from ..run.trail import Rung
 from ..run.watch import Watch
 from ..thresholds import (
     ACTIVE_NATS,
+    ASCENT_DRAWS,
+    ASCENT_STEPS,
+    ASCENT_WORTH,
     EXCESS,
     EXCESS_SHARE,
     HELD_BYTES,
     HELD_SHARE,
     LARGEST_DENSE,
+    MOST_ASCENTS,
     MOST_BATCH,
+    MOST_DENSE_UNITS,
     MOST_WEIGHED,
     ROW_DRAWS,
 )
 from .apart import check_apart
 from .compiled import Compiled
+from .evidence import far_of
 from .judged import RowJudge, RowsSeen, seen
 from .latent import recorded
 from .objectives import Elbo
@@ -61,6 +68,8 @@ class Deep:
     objective : Elbo, ImportanceWeighted or None
     validation : float or None
         Share of rows that are held out.
+    chosen : bool
+        Whether nobody named the family.
     """
 
     program: Any
@@ -72,6 +81,7 @@ class Deep:
     minibatch: Any
     objective: Any
     validation: Any
+    chosen: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What makes two fits the same, for a checkpoint."""
@@ -154,7 +164,7 @@ def encoded_of(
     """
     found = family_of(guide, target)
     if found is None and guide == "auto" and (plate := default_plate(target)) is not None:
-        found = Amortized(), plate
+        found = Amortized(within=_within(target, plate)), plate
     if found is None:
         asked = [name for name, value in training.items() if value is not None]
         if asked:
@@ -171,6 +181,12 @@ def encoded_of(
             )
         )
     return found
+
+
+def _within(target: Any, plate: str) -> str:
+    """The law of a row where none is named: dense of few coordinates."""
+    size = sum(site.size for site in target.sites if plate in site.plates) // sizes_of(target.trace)[plate]
+    return "full-rank" if size <= MOST_DENSE_UNITS else "mean-field"
 
 
 def prepared(asked: Deep, chosen: bool) -> tuple[Setup, Compiled] | None:
@@ -200,6 +216,7 @@ def fit_rows(
     watch: Watch,
     settings: Mapping[str, Any],
     begin: float,
+    before: Sequence[Rung] = (),
 ) -> Record:
     """The record of a fit with an encoder.
 
@@ -217,6 +234,8 @@ def fit_rows(
         See `conclude`.
     begin : float
         When the fit began.
+    before : sequence of Rung
+        What was tried before.
     """
     target, compiled_before = asked.target, asked.target.density.clock["compile"]
     setup, compiled = ready
@@ -226,16 +245,14 @@ def fit_rows(
     start = time.perf_counter()
     with watch.showing("training networks"):
         trained = _trained(training, kept)
-    rungs = [Rung(STAGE, "amortized", reason=line) for line in trained.told]
+    rungs = [*before, *(Rung(STAGE, "amortized", reason=line) for line in trained.told)]
     rungs.append(_line(setup, trained, time.perf_counter() - start))
     to_device = setup.rows.small.to_device
     params = {group: {k: to_device(v) for k, v in part.items()} for group, part in trained.params.items()}
-    start = time.perf_counter()
     with watch.showing("weighing rows"):
-        weighing = _weighing(setup, compiled)
-        rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws)
+        setup, weighing, rows, lines = _weighed(asked, setup, compiled, trained, params)
     judge = RowJudge(setup, rows)
-    rungs.append(_evidence(judge, rows, time.perf_counter() - start))
+    rungs += lines
     learned = target.at({k: v for k, v in trained.params["weights"].items() if k in target.trace.weights})
     outcome = _outcome(learned, rows, rungs, trained, judge)
     findings = [*data_findings(asked.program, target.trace, learned), *kept.findings]
@@ -246,10 +263,41 @@ def fit_rows(
     own = {k: v for k, v in trained.params["weights"].items() if k not in target.trace.weights}
     settings = {
         **settings,
-        "rows": {"plate": asked.plate, "verdict": judge.plate[0], "reason": judge.plate[1]},
+        "rows": {
+            "plate": asked.plate,
+            "verdict": judge.plate[0],
+            "reason": judge.plate[1],
+            "trusted": judge.share_trusted,
+        },
     }
     record = conclude(asked.program, learned, outcome, findings, cost, settings, judge.judged)
     return with_encoder(record, setup, asked.family, trained, own, rows)
+
+
+def _weighed(
+    asked: Deep, setup: Setup, compiled: Compiled, trained: Trained, params: Any
+) -> tuple[Setup, Compiled, RowsSeen, list[Rung]]:
+    """What the weights say of the rows; again after steps of each, where nobody chose a family and the encoder alone does not do."""
+    lines: list[Rung] = []
+    while True:
+        start = time.perf_counter()
+        weighing = _weighing(setup, compiled)
+        rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws)
+        judge = RowJudge(setup, rows)
+        lines.append(_evidence(judge, rows, time.perf_counter() - start))
+        steps = _steps_of_rows(asked, setup, rows, judge)
+        if not steps:
+            return setup, weighing, rows, lines
+        setup = replace(setup, encoder=setup.encoder.stepping(steps))
+        compiled = Compiled(setup.rows, setup.encoder, compiled.held)
+
+
+def _steps_of_rows(asked: Deep, setup: Setup, rows: RowsSeen, judge: RowJudge) -> int:
+    """Steps that each row is to take for itself: where most that were audited can be trusted, but not by the encoder alone."""
+    work = setup.rows.total * ASCENT_STEPS * ASCENT_DRAWS
+    if not asked.chosen or rows.whole or setup.encoder.iterations or judge.plate[0] == ORDER[0]:
+        return 0
+    return ASCENT_STEPS if work <= MOST_ASCENTS and judge.share_trusted > ASCENT_WORTH else 0
 
 
 def goes_on(record: Record, target: Any) -> bool:
@@ -272,6 +320,7 @@ def with_encoder(
         "row_evidence": rows.evidence,
         "row_bound": rows.bound,
         "held_out": trained.held,
+        "far": far_of(*rows.raw),
     }
     made = {**record.settings, "encoder": settings}
     return replace(record, params=params, fit_record=fit_record, settings=made, network=setup.encoder.network)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...guides.laws import Law, moments, placed
 from ...guides.transport import Affine
 from ...ppl.interrupts import came
 from ..evidence.coordinates import named
@@ -27,9 +28,10 @@ from ..thresholds import (
     ROWS_TRUSTED,
     SCALE_CAUTION,
     SD,
+    WEIGHED_NUMBERS,
 )
 from .compiled import Compiled
-from .evidence import laws_of, most_wrong, weighed
+from .evidence import far_of, laws_of, most_wrong, weighed
 from .setup import Setup
 from .training import Trained
 
@@ -95,18 +97,15 @@ def seen(
     """
     own, rng = setup.rows, np.random.default_rng([seed, 65])
     total, units = own.total, own.num_units
-    mean, log_sd, lower = laws_of(compiled, params, np.arange(total), seed)
+    law = laws_of(compiled, params, np.arange(total), seed)
+    mean, sd = moments(law)
     shared = np.zeros(0)
     shared_sd = np.zeros(0)
     if own.num_shared:
         shared, shared_sd = (np.asarray(params["guide"][k], np.float64) for k in ("mean", "log_sd"))
         shared_sd = np.exp(shared_sd)
     kept = int(np.clip(LARGEST_BLOCK // max(own.full.dim, 1), FEWEST_KEPT, num_draws))
-    eps = rng.standard_normal((kept, total, units))
-    if lower is not None:
-        eps = np.einsum("nij,snj->sni", lower, eps)
-    z = mean + np.exp(log_sd) * eps
-    sd = np.exp(log_sd) if lower is None else np.exp(log_sd) * np.sqrt((lower**2).sum(2))
+    z = np.empty((kept, total, units))
     work = total * ROW_DRAWS * sum(prod(np.shape(v)) for v in params["weights"].values())
     chosen = np.arange(total)
     if work > ROW_WORK and total > AUDITED:
@@ -115,7 +114,7 @@ def seen(
     parts: list[Estimates] = []
     columns = {name: np.full(total, np.nan) for name in ("khat", "size", "evidence", "evidence_se", "bound")}
     good, fair, done = np.zeros(total, bool), np.zeros(total, bool), []
-    for some in weighed(compiled, params, chosen, seed):
+    for some in weighed(compiled, params, chosen, seed, far=far_of(mean, sd)):
         found = some.estimates(some.z)
         parts.append(found)
         done.append(some.rows)
@@ -132,11 +131,29 @@ def seen(
     estimates = Estimates(
         *(np.concatenate([getattr(p, f.name) for p in parts], -1) for f in fields(Estimates))
     )
+    rest = np.setdiff1d(np.arange(total), np.concatenate(done))
+    z[:, rest] = _drawn(law.rows(rest), kept, rng)
     draws = own.joined(z, shared + shared_sd * rng.standard_normal((kept, own.num_shared)))
-    law = Affine(own.joined(mean[None], shared[None])[0], own.joined(sd[None], shared_sd[None])[0])
+    whole = Affine(own.joined(mean[None], shared[None])[0], own.joined(sd[None], shared_sd[None])[0])
     return RowsSeen(
-        law, draws, np.concatenate(done), estimates=estimates, good=good, fair=fair, raw=(mean, sd), **columns
+        whole,
+        draws,
+        np.concatenate(done),
+        estimates=estimates,
+        good=good,
+        fair=fair,
+        raw=(mean, sd),
+        **columns,
     )
+
+
+def _drawn(law: Law, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws of rows from their own laws, ``(count, n, u)``, some rows at a time."""
+    rows, units = law.mean.shape
+    each = max(1, WEIGHED_NUMBERS // (count * units * units))
+    parts = [law.rows(slice(start, start + each)) for start in range(0, rows, each)]
+    drawn = [placed(part, rng.standard_normal((count, *part.mean.shape))) for part in parts]
+    return np.concatenate([np.empty((count, 0, units)), *drawn], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,12 +251,24 @@ class RowJudge:
             fine, held = fine & seen.good[seen.rows], held & seen.fair[seen.rows]
             share, lost = (most_wrong(int((~kept).sum()), num) for kept in (fine, held))
             wrong = 1 - fine.mean()
-            words = f"the encoder alone is off for {wrong:.0%} of {num} audited rows, by far for {1 - held.mean():.0%}"
+            alone = (
+                "the law of a row after steps of its own"
+                if self.setup.encoder.iterations
+                else "the encoder alone"
+            )
+            words = f"{alone} is off for {wrong:.0%} of {num} audited rows, by far for {1 - held.mean():.0%}"
         caution = share <= ROWS_CAUTION or lost <= ROWS_TRUSTED
         verdict = TRUSTED if share <= ROWS_TRUSTED else CAUTION if caution else UNTRUSTED
         if self.setup.rows.num_shared:
             return worse(verdict, CAUTION), f"{words}, {SHARED}, {GIVEN}"
         return verdict, f"{words}, {GIVEN}"
+
+    @property
+    def share_trusted(self) -> float:
+        """Of the rows that were weighed, by their own weights."""
+        return float(
+            (verdicts_of_rows(self.seen.estimates, self.seen.khat[self.seen.rows]) == TRUSTED).mean()
+        )
 
     def findings(self) -> list[Finding]:
         """What was seen of the rows."""
@@ -253,7 +282,7 @@ class RowJudge:
             Finding("rows", plate, None, None, worst, f"{reason[0].upper()}{reason[1:]}; half of them have at least "
                     f"{size:.0f} effective draws of {ROW_DRAWS}."),
             *([] if seen.whole else [Finding("rows that were not weighed", plate, float(len(seen.khat) - len(seen.rows)), None,
-                    "ok", "Their numbers are the encoder's own: posterior.latent.encode(x) weighs the rows that it is given.")]),
+                    "ok", "Their numbers are those of their laws: posterior.latent.encode(x) weighs the rows that it is given.")]),
             Finding("gap of the encoder", plate, gap, None, "ok",
                     f"The bound of a row lies {gap:.3f} nats below its log evidence on average, {GIVEN}."),
         ]  # fmt: skip

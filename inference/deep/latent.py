@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from ...guides.amortized import Amortized, Encoder
+from ...guides.amortized import Amortized
+from ...guides.laws import moments
 from ...ppl import nn
 from ...ppl.data import convert, holes
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
@@ -43,7 +44,7 @@ from .evidence import Weighed, ascended, bound_of, laws_of, log_joint, weighed
 from .judged import verdicts_of_rows
 from .noise import noise_of
 from .rows import check_rows
-from .setup import Setup, set_up
+from .setup import Setup, encoder_of, set_up
 from .smoothness import jumps
 
 
@@ -74,6 +75,7 @@ class Latent:
     params: Mapping[str, Any]
     held_out: np.ndarray
     seed: int
+    far: np.ndarray | None = None
     _variants: dict = field(init=False, default_factory=dict)
 
     @classmethod
@@ -97,16 +99,14 @@ class Latent:
         if target is None:
             target = record.program.target(record.backend, record.model["dtype"]).at(record.weights)
         family = Amortized(
-            _module(rows["module"], record.network), rows["within"], rows["sees"], rows["iterations"]
+            _modules(rows["module"], record.network), rows["within"], rows["sees"], rows["iterations"]
         )
         setup = set_up(family, rows["plate"], target, rows["size"], record.seed, rows["gaps"])
         inputs = {
             label: (record.params[f"encoder/{label}/centre"], record.params[f"encoder/{label}/scale"], codes)
             for label, (_, _, codes) in setup.encoder.inputs.items()
         }
-        setup = Setup(
-            setup.rows, Encoder(**{**vars(setup.encoder), "inputs": inputs}), setup.begin, setup.words
-        )
+        setup = replace(setup, encoder=setup.encoder.with_inputs(inputs))
         to_device = setup.rows.small.to_device
         own = {k.removeprefix("encoder:"): v for k, v in record.params.items() if k.startswith("encoder:")}
         weights = {name: to_device(np.asarray(v)) for name, v in {**record.weights, **own}.items()}
@@ -117,7 +117,12 @@ class Latent:
         }
         compiled = Compiled(setup.rows, setup.encoder, {})
         return cls(
-            setup, compiled, {"weights": weights, "guide": guide}, record.fit_record["held_out"], record.seed
+            setup,
+            compiled,
+            {"weights": weights, "guide": guide},
+            record.fit_record["held_out"],
+            record.seed,
+            record.fit_record.get("far"),
         )
 
     # -- the data ---------------------------------------------------------------------------------------
@@ -157,7 +162,7 @@ class Latent:
             for label in gaps:
                 some[label].flat[0] = np.nan
             small = shrunk(rows.full, some, {rows.plate: rows.size}, {})
-            encoder = Encoder(**{**vars(self.setup.encoder), "gaps": known | gaps})
+            encoder = self.setup.encoder.with_gaps(known | gaps)
             setup = replace(self.setup, rows=replace(rows, small=small), encoder=encoder)
             self._variants[gaps] = replace(self, setup=setup, compiled=Compiled(setup.rows, encoder, {}))
         return self._variants[gaps]
@@ -175,7 +180,7 @@ class Latent:
         self, data: Mapping[str, np.ndarray], count: int, num_draws: int = ROW_DRAWS
     ) -> Iterator[Weighed]:
         """Weighted draws of rows, some rows at a time."""
-        return weighed(self.compiled, self.params, np.arange(count), self.seed + 1, num_draws, data)
+        return weighed(self.compiled, self.params, np.arange(count), self.seed + 1, num_draws, data, self.far)
 
     def encode(self, x: Any = None, num_draws: int = 0, weigh: bool = True):
         """Laws of the unconstrained coordinates of rows.
@@ -207,8 +212,7 @@ class Latent:
         units, rng = self.units, np.random.default_rng([self.seed, 66])
         coords = {"unit": units}
         if not weigh:
-            mean, log_sd, lower = laws_of(own.compiled, self.params, np.arange(count), self.seed, data)
-            sd = np.exp(log_sd) * (1.0 if lower is None else np.sqrt((lower**2).sum(2)))
+            mean, sd = moments(laws_of(own.compiled, self.params, np.arange(count), self.seed, data))
             return xr.Dataset({"mean": (("row", "unit"), mean), "sd": (("row", "unit"), sd)}, coords)
         columns: dict[str, list] = {name: [] for name in ("khat", "size", "verdict", "draws")}
         parts: list[Estimates] = []
@@ -584,7 +588,7 @@ class Latent:
         for weighed_rows in self.weighed(data, SANDWICHED):
             some = weighed_rows.rows
             exact = log_joint(self.compiled, constants, some, z[some][None], data)[0]
-            exact = exact - weighed_rows.proposals.log_prob(z[some])
+            exact = exact - weighed_rows.proposals.log_prob(z[some][:, None], np.arange(len(some)))[:, 0]
             ratio = weighed_rows.log_weights
             low = logsumexp(ratio, axis=1) - np.log(ratio.shape[1])
             # an exact draw stands for one of either law, as half of the draws are of each
@@ -823,10 +827,11 @@ def recorded(setup: Setup, family: Amortized) -> tuple[dict[str, Any], dict[str,
     """What `Latent.of` needs of a fit again: JSON-ready settings, and arrays by name."""
     settings = {
         "plate": setup.rows.plate,
-        "module": _described(family.module),
+        "module": [[list(view), _described(net)] for view, net in family.views.items()]
+        or _described(family.module),
         "within": family.within,
-        "iterations": int(family.iterations),
-        "sees": list(setup.encoder.inputs),
+        "iterations": int(setup.encoder.iterations),
+        "sees": None if family.views else list(setup.encoder.inputs),
         "size": min(setup.rows.size, MOST_WEIGHED),
         "gaps": sorted(setup.encoder.gaps),
     }
@@ -847,6 +852,13 @@ def _described(module: Any) -> Any:
             **{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()},
         }
     return {"network": None}
+
+
+def _modules(described: Any, in_memory: Any) -> Any:
+    """A module, or those of views, see `_module`."""
+    if not isinstance(described, list):
+        return _module(described, in_memory)
+    return {tuple(view): _module(one, (in_memory or {}).get(encoder_of(view))) for view, one in described}
 
 
 def _module(described: Any, in_memory: Any) -> Any:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...guides.amortized import Amortized, Encoder, Sized, num_outputs
+from ...guides.amortized import HEAD, Amortized, Encoder, Sized
+from ...guides.experts import Experts
+from ...guides.laws import HEADS
 from ...ppl.backends import load
 from ...ppl.errors import GuideError, explain
 from ...ppl.modules import own_rng
@@ -26,7 +28,7 @@ class Setup:
     Attributes
     ----------
     rows : Rows
-    encoder : Encoder
+    encoder : Encoder or Experts
     begin : dict of numpy.ndarray
         Learned arrays of the model, and the encoder's.
     words : str
@@ -34,7 +36,7 @@ class Setup:
     """
 
     rows: Rows
-    encoder: Encoder
+    encoder: Encoder | Experts
     begin: dict[str, np.ndarray]
     words: str
 
@@ -99,36 +101,78 @@ def set_up(
         See `Rows.of`; for a module that the model does not have, or arguments that do not run along the plate.
     """
     rows = Rows.of(target, plate, size)
-    sees = list(rows.along) if family.sees is None else list(family.sees)
-    strange = [label for label in sees if label not in rows.along]
+    begin = begun(target.trace, seed)
+    made = [
+        _made(family, view, module, rows, seed, known_gaps) for view, module in _views(family, rows).items()
+    ]
+    encoders, words = tuple(one for one, _, _ in made), [line for _, _, line in made]
+    for _, arrays, _ in made:
+        begin = {**begin, **arrays}
+    encoder: Encoder | Experts = encoders[0]
+    if family.views:
+        encoder = Experts(encoders, ENCODER)
+        begin = {**begin, **encoder.arrays()}
+    _check_encoder(encoder, rows, begin)
+    kind = f"{' and '.join(words)} to {rows.num_units} coordinates, {family.within}"
+    steps = f", and {family.iterations} steps of each row" if family.iterations else ""
+    return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{steps}")
+
+
+def _views(family: Amortized, rows: Rows) -> dict[tuple[str, ...], Any]:
+    """What each encoder sees, and its module.
+
+    Raises
+    ------
+    GuideError
+        For what does not run along the rows, or nothing.
+    """
+    what = "module of er.Amortized" if family.views else "sees of er.Amortized"
+    sees = tuple(rows.along) if family.sees is None else family.sees
+    views = family.views or {tuple(sees): family.module}
+    strange = [label for view in views for label in view if label not in rows.along]
     if strange:
-        raise GuideError(explain("sees of er.Amortized", f"arguments that run along '{plate}': {sorted(rows.along)}",
+        raise GuideError(explain(what, f"arguments that run along '{rows.plate}': {sorted(rows.along)}",
                                  f"{strange}", "correct the names"))  # fmt: skip
-    if not sees:
-        raise GuideError(
-            explain("sees of er.Amortized", "an argument at least", "none", "name one, or leave it out")
-        )
-    trace = target.trace
-    begin = begun(trace, seed)
-    name, network = _network(family, target)
+    if not all(views):
+        raise GuideError(explain(what, "an argument at least", "none", "name one, or leave it out"))
+    return views
+
+
+def encoder_of(view: Sequence[str]) -> str:
+    """Name of the encoder of a view that is no module of the model."""
+    return f"{ENCODER}.{'.'.join(view)}"
+
+
+def _made(
+    family: Amortized,
+    view: tuple[str, ...],
+    module: Any,
+    rows: Rows,
+    seed: int,
+    known_gaps: Sequence[str] | None,
+) -> tuple[Encoder, dict[str, np.ndarray], str]:
+    """The encoder of a view, its arrays that are not the model's where they begin, and what it is in words."""
+    target = rows.full
+    name, network = _network(module, target, encoder_of(view) if family.views else ENCODER)
     own = network is None
     inputs, gaps = {}, set()
-    for label in sees:
+    for label in view:
         inputs[label], lost = _input(target, rows, label, scaled=own)
         if lost if known_gaps is None else label in known_gaps:
             gaps.add(label)
     width = {label: codes or _width(rows, label) for label, (_, _, codes) in inputs.items()}
     num_in, num_gaps = sum(width.values()), sum(width[label] for label in gaps)
-    masks = bool(gaps)
+    masks, head = bool(gaps), HEADS[family.within]
     if own:
-        network = Sized(num_in + num_gaps, num_outputs(rows.num_units, family.within))
+        network = Sized(num_in + num_gaps, head.num_outputs(rows.num_units), rows.num_units)
     elif gaps:  # a network of one's own is asked how much it takes
         masks = getattr(network, "num_in", None) == num_in + num_gaps
-    arrays = {}
-    if name not in trace.modules:
-        arrays = {f"{name}.{key}": value for key, value in network.arrays(own_rng(name, seed)).items()}
-        begin = {**begin, **arrays}
-    keys = tuple(key.removeprefix(f"{name}.") for key in begin if key.startswith(f"{name}."))
+    rng, arrays = own_rng(name, seed), {}
+    if name not in target.trace.modules:
+        arrays = {f"{name}.{key}": value for key, value in network.arrays(rng).items()}
+    known = arrays or target.trace.weights
+    keys = tuple(key.removeprefix(f"{name}.") for key in known if key.startswith(f"{name}."))
+    more = {f"{name}{HEAD}{key}": value for key, value in head.arrays(rows.num_units, rng).items()}
     encoder = Encoder(
         network,
         name,
@@ -141,14 +185,11 @@ def set_up(
         own,
         family.iterations,
     )
-    _check_encoder(encoder, rows, begin)
-    kind = f"{num_in} numbers of a row to {rows.num_units} coordinates, {family.within}"
-    size_words = f", {network.width} units" if own else ""
-    steps = f", and {family.iterations} steps of each row" if family.iterations else ""
-    return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{size_words}{steps}")
+    units = f" by {network.width} units" if own else ""
+    return encoder, {**arrays, **more}, f"{num_in} numbers of a row{units}"
 
 
-def _check_encoder(encoder: Encoder, rows: Rows, begin: Mapping[str, np.ndarray]) -> None:
+def _check_encoder(encoder: Encoder | Experts, rows: Rows, begin: Mapping[str, np.ndarray]) -> None:
     """Run an encoder once, so that what is wrong with it is said before anything is compiled.
 
     Raises
@@ -157,7 +198,7 @@ def _check_encoder(encoder: Encoder, rows: Rows, begin: Mapping[str, np.ndarray]
         See `Encoder.law`; for a network that is not pure.
     """
     to_device = rows.small.to_device
-    own = {name: to_device(begin[name]) for name in (f"{encoder.prefix}.{key}" for key in encoder.keys)}
+    own = {name: to_device(value) for name, value in begin.items() if encoder.owns(name)}
     data = {label: to_device(value) for label, value in rows.host(np.arange(rows.size)).items()}
     with rows.small.room():
         encoder.law(own, in_front(data, rows.along))
@@ -173,14 +214,14 @@ def begun(trace: Any, seed: int) -> dict[str, np.ndarray]:
     return begin
 
 
-def _network(family: Amortized, target: Any) -> tuple[str, Any]:
-    """Name and network of an encoder; None for one that is to be sized."""
-    module, modules = family.module, target.trace.modules
+def _network(module: Any, target: Any, name: str) -> tuple[str, Any]:
+    """Name and network of an encoder that is called so where the model has none; None for one that is to be sized."""
+    modules = target.trace.modules
     if module is None:
-        return ENCODER, None
+        return name, None
     if not isinstance(module, str):
         own = callable(getattr(module, "arrays", None)) and callable(getattr(module, "apply", None))
-        return ENCODER, module if own else load(target.backend).network(ENCODER, module)
+        return name, module if own else load(target.backend).network(name, module)
     if module not in modules:
         raise GuideError(explain("module of er.Amortized", f"a module of the model among {sorted(modules)}",
                                  repr(module), "declare it by er.module, or correct the name"))  # fmt: skip

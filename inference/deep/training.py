@@ -269,7 +269,7 @@ class Training:
     def look(self, params: Mapping[str, Any]) -> Look:
         """What is seen of the rows that are looked at."""
         tight, divergence = self.bounds(params, self.checked)
-        mean, _, _ = encoded(self.compiled, params, self.checked)
+        mean = encoded(self.compiled, params, self.checked).mean
         return Look(float(tight.mean()), float(divergence.mean()), int((mean.var(0) > ACTIVE_VARIANCE).sum()))
 
     # -- the course -------------------------------------------------------------------------------------
@@ -478,8 +478,8 @@ class Course:
         params = self.at_best if self.at_best is not None else self.state["mean"]
         host = training.setup.rows.small.loops.to_host(params)
         joined = {name: np.concatenate([one[name] for one in self.seen]) for name in self.seen[0]}
-        mean, log_sd, lower = encoded(training.compiled, self.state["mean"], training.checked)
-        information, excess = told(mean, log_sd, lower, training.seed), (0.0, 0.0)
+        law = encoded(training.compiled, self.state["mean"], training.checked)
+        information, excess = told(law, training.seed), (0.0, 0.0)
         if len(training.held):
             known, new = (training.bounds(params, rows)[0] for rows in (training.known, training.checked))
             noise = np.sqrt(known.var() / len(known) + new.var() / len(new))

@@ -116,6 +116,7 @@ def _at_once(record: Record) -> dict:
             **dict.fromkeys(ROWS[:4], ("encoded_row",)),
             "bounds": ("look", "seen"),
             "held_out": ("held",),
+            "far": ("row_unit",),
             "log_weights": ("pool",),
             "guide_mean": ("quantity",),
             "guide_sd": ("quantity",),

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from elboroom.guides.laws import Law
 from elboroom.inference.deep.collapse import told
 from elboroom.inference.deep.training import Training
 
@@ -109,10 +110,10 @@ def test_what_laws_of_rows_tell_is_their_mutual_information():
     """z = x + noise: half the log of one plus signal over noise; of as many rows as there are, no more than the log of these."""
     rng, rows, sd = np.random.default_rng(0), 256, 0.8
     mean = rng.normal(size=(rows, 1))
-    values = [told(mean, np.full((rows, 1), np.log(sd)), None, seed)[0] for seed in range(40)]
+    values = [told(Law(mean, np.full((rows, 1), np.log(sd))), seed)[0] for seed in range(40)]
     se = np.std(values) / np.sqrt(len(values))
     assert np.mean(values) == pytest.approx(0.5 * np.log(1 + mean.var() / sd**2), abs=4 * se + 0.02)
-    still = told(np.zeros((rows, 2)), np.zeros((rows, 2)), None, 0)
+    still = told(Law(np.zeros((rows, 2)), np.zeros((rows, 2))), 0)
     np.testing.assert_allclose(still, 0.0, atol=1e-12)
 
 

@@ -6,7 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from elboroom.guides.amortized import Amortized, log_prob, placed
+from elboroom.guides.amortized import Amortized
+from elboroom.guides.laws import Law, log_prob, placed
 from elboroom.inference.deep.compiled import Compiled
 from elboroom.inference.deep.evidence import most_wrong, weighed
 from elboroom.inference.deep.fit import Deep
@@ -153,7 +154,8 @@ def test_both_backends_have_the_same_law_and_the_same_terms():
         params = on_device(target, setup.begin)
         from elboroom.inference.deep.evidence import encoded
 
-        mean, log_sd, _ = encoded(compiled, params, np.arange(400))
+        law = encoded(compiled, params, np.arange(400))
+        mean, log_sd = law.mean, law.log_sd
         z = np.concatenate([mean.ravel()])[None]
         value = target.at(setup.begin).value_and_grad(z)[0]
         found.append((mean, log_sd, value))
@@ -186,7 +188,7 @@ def test_the_rows_of_a_plate_add_up_to_the_density(backend):
 def test_a_law_of_rows_is_the_inverse_of_its_density():
     rng = np.random.default_rng(0)
     lower = np.tril(rng.normal(size=(3, 4, 4)), -1) + np.eye(4)
-    law = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), lower
+    law = Law(rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), lower)
     z = placed(law, rng.normal(size=(5, 3, 4)))
     for i in range(3):
         root = np.exp(law[1][i])[:, None] * lower[i]

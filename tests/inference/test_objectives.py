@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from elboroom.guides.laws import Law
 from elboroom.inference.deep.compiled import Compiled
 from elboroom.inference.deep.setup import set_up
 from scipy.stats import multivariate_normal
@@ -118,7 +119,7 @@ def test_the_total_correlation_of_independent_units_is_none():
     rng = np.random.default_rng(0)
     size = made.rows.size
     mean = rng.normal(size=(size, 2))
-    law = mean, np.full((size, 2), -1.0), None
+    law = Law(mean, np.full((size, 2), -1.0))
 
     def gauss(values):  # total correlation of an equal mixture, by brute force on many draws of it
         draws = np.repeat(mean, 4000, 0) + np.exp(-1.0) * rng.normal(size=(4000 * size, 2))

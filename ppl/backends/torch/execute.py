@@ -70,10 +70,13 @@ def probe(fn):
 class Words(interpreter.Words):
     """Interpreter of the declared language on PyTorch."""
 
-    @staticmethod
-    def asarray(value):
-        """A constant of the model as a tensor: NumPy arrays do not stand beside tensors in operators."""
-        return asarray(value)
+    precision = torch.float64
+
+    def asarray(self, value):
+        """A constant of the model as a tensor: NumPy arrays do not stand beside tensors in operators, nor doubles in matrix products
+        with singles."""
+        made = asarray(value)
+        return made.to(self.precision) if made.dtype is torch.float64 else made
 
     def lower(self, distribution):
         return lower(distribution)
@@ -253,6 +256,8 @@ def execute(program, leaves: Mapping[str, Any], run: Run, draws=None) -> Record:
         with unvalidated(), Mixed(precision), _whole_plates(), Handler(run):
             program.model.fn(*positional, **keywords)
     else:
-        with Mixed(precision), interpreting(Words(run, program, leaves)):
+        words = Words(run, program, leaves)
+        words.precision = precision
+        with Mixed(precision), interpreting(words):
             program.model.fn(*positional, **keywords)
     return run.record
