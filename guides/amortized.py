@@ -154,7 +154,7 @@ class Sized:
 
 
 RICHER = ("flow",)
-"""Laws of rows that are tried where independent normals are not trusted."""
+"""Laws of rows that are tried where the weights of dense ones fail."""
 HEAD = ":law."
 """What stands between the name of an encoder and those of arrays of its laws."""
 

@@ -55,6 +55,13 @@ class Law(NamedTuple):
         return self.lower is None and self.bend is None
 
     @property
+    def marginals(self) -> Law:
+        """The laws of each coordinate alone, where they are normal; else the law itself."""
+        if self.lower is None or self.bend is not None:
+            return self
+        return Law(self.mean, self.log_sd + 0.5 * m.log(m.sum(self.lower * self.lower, axis=-1)))
+
+    @property
     def by_row(self) -> dict[str, Any]:
         """What differs from row to row, by name."""
         return {k: v for k, v in self._asdict().items() if k != "arrays" and v is not None}

@@ -355,7 +355,7 @@ class Compiled:
             shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
             z = placed(law, eps)
             terms = self._terms(z, shared, data, params)
-            return state, {"kl": m.mean(self._unit_kl(terms, law, z), axis=0)}
+            return state, {"kl": m.mean(self._unit_kl(terms, law.marginals, z), axis=0)}
 
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
 

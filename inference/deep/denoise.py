@@ -27,14 +27,13 @@ from ..thresholds import (
     DENOISING_APART,
     DENOISING_ROUNDS,
     GAP_ROWS,
-    KHAT_TRUSTED,
     LEAST_EFFECTIVE,
     ROW_DRAWS,
     ROW_EACH,
     ROW_KEPT,
 )
 from .compiled import Compiled
-from .evidence import Gaussians, Proposals, Weighed, laws_of, tempered
+from .evidence import Gaussians, Proposals, Weighed, by_row, laws_of, tempered
 from .judged import CAUTION, TRUSTED, verdicts_of_rows
 from .noise import WHERE, Noise
 from .rows import gathered
@@ -149,10 +148,8 @@ class Denoising:
         )
         shares = (1 - ROW_KEPT, ROW_KEPT / 2, ROW_KEPT / 2)
         new = self._drawn(some.rows[at], laws, shares, some.proposals, rng)
-        better = (new.khat < np.maximum(some.khat[at], KHAT_TRUSTED)) & (new.size > some.size[at])
-        z, log_weights = some.z.copy(), some.log_weights.copy()
-        z[at[better]], log_weights[at[better]] = new.z[better], new.log_weights[better]
-        return replace(some, z=z, log_weights=log_weights, log_ratio=log_weights)
+        made, _ = some.bettered(at, new)
+        return replace(made, log_ratio=made.log_weights)
 
     def _check_apart(self, rows: np.ndarray, law: Gaussians, rng: np.random.Generator) -> None:
         """Refuse outcomes whose density is not that of their entries, one by one."""
@@ -247,9 +244,3 @@ def _by_row_of(lost: Any, value: Any) -> Any:
     """Sum of what there is of each row."""
     value = m.where(lost, 0.0, value)
     return m.sum(m.reshape(value, (np.shape(value)[0], -1)), axis=1)
-
-
-def by_row(value: np.ndarray, count: int) -> np.ndarray:
-    """From ``(calls, K, n, ...)`` to ``(n, calls K, ...)``, the first rows of it."""
-    value = np.moveaxis(value, 2, 0)[:count]
-    return value.reshape(count, -1, *value.shape[3:])

@@ -166,6 +166,14 @@ class Weighed:
         names = ("rows", "z", "log_weights", "log_q", "log_ratio")
         return replace(self, **{name: getattr(self, name)[at] for name in names})
 
+    def bettered(self, at: np.ndarray, new: Weighed) -> tuple[Weighed, np.ndarray]:
+        """With other draws of some rows where these are better, and where they are, shape ``(len(at),)``."""
+        better = (new.khat < np.maximum(self.khat[at], KHAT_TRUSTED)) & (new.size > self.size[at])
+        out = {name: getattr(self, name).copy() for name in ("z", "log_weights", "log_q")}
+        for name, value in out.items():
+            value[at[better]] = getattr(new, name)[better]
+        return replace(self, **out), better
+
     @cached_property
     def weights(self) -> np.ndarray:
         """Normalised, shape ``(R, K)``."""
@@ -316,7 +324,7 @@ def _from_encoder(
     seeds = np.random.default_rng(seed).integers(0, 2**31, calls)
     with own.small.room():
         _, found = compiled.weighed(each, wide)({}, {"seed": seeds, **given}, {**constants, **brought})
-    found = {name: _by_row(np.asarray(value, np.float64), len(rows)) for name, value in found.items()}
+    found = {name: by_row(np.asarray(value, np.float64), len(rows)) for name, value in found.items()}
     joint = found["likelihood"] + found["prior"]
     log_weights = joint - found["log_q"]
     log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
@@ -377,12 +385,9 @@ def _nearer(
     old = some.of(at)
     law = Gaussians.matched(old.z, tempered(old.log_weights, max(LEAST_EFFECTIVE, 8 * old.z.shape[2])))
     new = _beside(compiled, constants, some, at, law, 1 - ROW_KEPT, data, rng)
-    better = (new.khat < np.maximum(old.khat, KHAT_TRUSTED)) & (new.size > old.size)
-    out = {name: getattr(some, name).copy() for name in ("z", "log_weights", "log_q")}
-    for name, value in out.items():
-        value[at[better]] = getattr(new, name)[better]
+    made, better = some.bettered(at, new)
     others = Gaussians(law.mean[better], law.root[better])
-    return replace(some, proposals=some.proposals.followed(at[better], 1 - ROW_KEPT, others), **out)
+    return replace(made, proposals=some.proposals.followed(at[better], 1 - ROW_KEPT, others))
 
 
 def _beside(
@@ -548,7 +553,7 @@ def _size(power: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
     return np.exp(2 * logsumexp(scaled, axis=1) - logsumexp(2 * scaled, axis=1))
 
 
-def _by_row(value: np.ndarray, count: int) -> np.ndarray:
+def by_row(value: np.ndarray, count: int) -> np.ndarray:
     """From ``(calls, K, n, ...)`` to ``(n, calls K, ...)``, the first rows of it."""
     value = np.moveaxis(value, 2, 0)[:count]
     return value.reshape(count, -1, *value.shape[3:])

@@ -164,7 +164,7 @@ def encoded_of(
     """
     found = family_of(guide, target)
     if found is None and guide == "auto" and (plate := default_plate(target)) is not None:
-        found = Amortized(within=_within(target, plate)), plate
+        found = Amortized(within=_within(target, plate, training["objective"])), plate
     if found is None:
         asked = [name for name, value in training.items() if value is not None]
         if asked:
@@ -183,8 +183,10 @@ def encoded_of(
     return found
 
 
-def _within(target: Any, plate: str) -> str:
-    """The law of a row where none is named: dense of few coordinates."""
+def _within(target: Any, plate: str, objective: Any) -> str:
+    """The law of a row where none is named: dense of few coordinates, but for objectives of one's own, which take units apart."""
+    if objective is not None:
+        return "mean-field"
     size = sum(site.size for site in target.sites if plate in site.plates) // sizes_of(target.trace)[plate]
     return "full-rank" if size <= MOST_DENSE_UNITS else "mean-field"
 

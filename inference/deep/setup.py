@@ -79,7 +79,8 @@ def _of_sites(guide: Mapping[str, Any], encoded: Mapping[str, Any], target: Any)
     plate = known[next(iter(encoded))].plates[-1]
     local = [s.name for s in target.sites if plate in s.plates]
     left = sorted(set(local) - set(encoded))
-    if left or len(set(encoded.values())) > 1:
+    first = next(iter(encoded.values()))
+    if left or any(family != first for family in encoded.values()):
         got = f"none for {left}" if left else "several"
         words = f"one encoder for all latent sites of plate '{plate}' ({', '.join(local)})"
         raise GuideError(explain("guide", words, got, "give each the same er.Amortized"))
@@ -87,7 +88,7 @@ def _of_sites(guide: Mapping[str, Any], encoded: Mapping[str, Any], target: Any)
     if others:
         words = f"latent sites of plate '{plate}' alone; the others have independent normals"
         raise GuideError(explain("guide beside er.Amortized", words, f"{others}", "leave them out"))
-    return next(iter(encoded.values())), plate
+    return first, plate
 
 
 def set_up(

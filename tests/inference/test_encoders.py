@@ -194,6 +194,13 @@ def test_a_law_of_rows_is_the_inverse_of_its_density():
         root = np.exp(law[1][i])[:, None] * lower[i]
         own = multivariate_normal(law[0][i], root @ root.T).logpdf(z[:, i])
         np.testing.assert_allclose(log_prob(law, z)[:, i], own)
+    for unit in range(4):
+        covariance = [
+            np.diag(np.exp(one)) @ root @ root.T @ np.diag(np.exp(one))
+            for one, root in zip(law.log_sd, lower, strict=True)
+        ]
+        wide = np.sqrt([one[unit, unit] for one in covariance])
+        np.testing.assert_allclose(np.exp(law.marginals.log_sd[:, unit]), wide)
 
 
 def test_an_encoder_that_was_not_trained_is_not_trusted():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from elboroom.inference.deep.compiled import Compiled
 from elboroom.inference.deep.evidence import encoded
-from elboroom.inference.deep.setup import set_up
+from elboroom.inference.deep.setup import family_of, set_up
 
 import elboroom as er
 
@@ -114,3 +114,10 @@ def test_views_that_are_none_are_refused(made, words):
     with pytest.raises(er.GuideError, match="er.Amortized") as caught:
         made()
     assert words in str(caught.value)
+
+
+def test_views_may_be_named_for_a_site():
+    x, y = rows(60)
+    family = er.Amortized({"x": None, "y": None})
+    found, plate = family_of({"z": family}, seen_twice(x, y).target("jax", np.float64))
+    assert found is family and plate == "row"
