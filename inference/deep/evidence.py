@@ -12,7 +12,7 @@ variational autoencoders, ICML. Kim et al. (2018), Semi-amortized variational au
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import prod
@@ -373,7 +373,7 @@ def _spread(
     """With some draws from `far` about zero: an encoder that sees one of two modes would never meet the other."""
     at, root = np.arange(len(some.rows)), np.diag(OVER_WIDE * far)
     law = Gaussians(np.zeros((len(at), len(far))), np.tile(root, (len(at), 1, 1)))
-    new = _beside(compiled, constants, some, at, law, OVER, data, rng)
+    new = _beside(compiled, constants, some, partial(some.proposals.log_prob, at=at), law, OVER, data, rng)
     return replace(new, proposals=some.proposals.followed(at, OVER, law))
 
 
@@ -384,7 +384,9 @@ def _nearer(
     moments of the weighted draws, half of them of its Student t (Cappé et al. 2004)."""
     old = some.of(at)
     law = Gaussians.matched(old.z, tempered(old.log_weights, max(LEAST_EFFECTIVE, 8 * old.z.shape[2])))
-    new = _beside(compiled, constants, some, at, law, 1 - ROW_KEPT, data, rng)
+    new = _beside(
+        compiled, constants, old, partial(some.proposals.log_prob, at=at), law, 1 - ROW_KEPT, data, rng
+    )
     made, better = some.bettered(at, new)
     others = Gaussians(law.mean[better], law.root[better])
     return replace(made, proposals=some.proposals.followed(at[better], 1 - ROW_KEPT, others))
@@ -393,29 +395,34 @@ def _nearer(
 def _beside(
     compiled: Compiled,
     constants: Mapping[str, Any],
-    some: Weighed,
-    at: np.ndarray,
+    old: Weighed,
+    before: Callable[[np.ndarray], np.ndarray],
     law: Gaussians,
     share: float,
     data,
     rng: np.random.Generator,
 ) -> Weighed:
-    """Some rows, `at`, with a share of their draws from other laws.
+    """Rows with a share of their draws from other laws than before, whose log density `before` tells.
 
     The others stay, and what they are of in the density of all: where weights saw one of two modes by chance, a Gaussian alone would
     never meet the other.
     """
-    count, old = some.z.shape[1], some.of(at)
+    count = old.z.shape[1]
     kept = rng.permutation(count)[: round((1 - share) * count)]
     fresh = law.sample(count - len(kept), rng)
+    place = np.argsort(rng.permutation(count))  # mixed, so that some of the draws say what all do
+
+    def mixed(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        out = np.empty((len(new), count, *new.shape[2:]))
+        out[:, place[: len(kept)]], out[:, place[len(kept) :]] = old, new
+        return out
+
     joint = log_joint(compiled, constants, old.rows, np.moveaxis(fresh, 0, 1), data).T
-    z = np.concatenate([old.z[:, kept], fresh], 1)
-    joint = np.concatenate([(old.log_weights + old.log_q)[:, kept], joint], 1)
-    before = np.concatenate([old.log_q[:, kept], some.proposals.log_prob(fresh, at)], 1)
-    log_q = log_mixed(before, law.log_prob(z), share)
+    joint = mixed(old.log_weights[:, kept] + old.log_q[:, kept], joint)
+    log_q, z = mixed(old.log_q[:, kept], before(fresh)), mixed(old.z[:, kept], fresh)
+    log_q = log_mixed(log_q, law.log_prob(z), share)
     log_weights = np.where(np.isfinite(joint), joint - log_q, -np.inf)
-    order = rng.permutation(count)  # some of the draws say what all do
-    return replace(old, z=z[:, order], log_weights=log_weights[:, order], log_q=log_q[:, order])
+    return replace(old, z=z, log_weights=log_weights, log_q=log_q)
 
 
 def laws_of(

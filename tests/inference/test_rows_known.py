@@ -242,7 +242,7 @@ def test_the_gap_of_an_encoder_that_sees_a_part_is_that_of_the_best_one():
     assert own.mean() == pytest.approx(sd, rel=0.03)
     table = posterior.summary()
     fine = (table["verdict"] == "trusted").to_numpy()
-    assert fine.mean() > 0.5
+    assert fine.mean() > 0.99
     assert (np.abs(table["mean"] - mean)[fine] < 0.15 * sd).all()
     assert (np.abs(table["sd"] / sd - 1)[fine] < 0.15).all()
 
@@ -314,7 +314,7 @@ def test_the_gap_of_a_law_without_correlation_is_its_closed_form():
     mean, sd, _ = smoothed(x)
     table = posterior.summary()
     fine = (table["verdict"] == "trusted").to_numpy().reshape(mean.shape)
-    assert fine.mean() > 0.5
+    assert fine.mean() > 0.99
     assert (np.abs(table["mean"].to_numpy().reshape(mean.shape) - mean) / sd)[fine].max() < 0.15
     assert np.abs(table["sd"].to_numpy().reshape(mean.shape) / sd - 1)[fine].max() < 0.15
 
