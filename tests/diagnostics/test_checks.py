@@ -34,6 +34,7 @@ def posterior(observed, replicated, discrete, distribution, seed=0, **data):
         saved={},
         latents=[],
         settings={},
+        reported={},
     )
     return SimpleNamespace(_record=parts, _requested={}, draws=draws, program=None)
 
