@@ -635,6 +635,15 @@ MEAN_DRAWS = 1000
 OVER, OVER_WIDE, MOST_OVER = 0.15, 1.5, 8
 """Share of the draws of a row that are from afar, how much farther than the fitted rows' coordinates, and coordinates up to which
 they are: with more none would meet a mode."""
+ELSEWHERE_ROWS, ELSEWHERE_STEPS, ELSEWHERE_WIDE = 60, 150, 0.3
+"""Rows whose laws are looked for elsewhere, from four beginnings each; steps from there, and sds at the beginning, as a share of how far
+out the coordinates of fitted rows lie: steps are in these."""
+ELSEWHERE_DRAWS, ELSEWHERE_INSIDE, ELSEWHERE_NOISE = 1000, 0.99, 4.0
+"""Draws where such laws end, the share of them that makes out a region, and the standard errors by which its mass is to be greater than
+the row's own draws say."""
+ELSEWHERE_SHARE = 0.02
+"""Share of a row's mass in a place that its draws do not know from which on it is not trusted: eight sds away it moves the mean by what
+*trusted* promises."""
 ROW_KEPT = 0.24
 """Share of the draws of a row that stay where others follow."""
 ROW_ENOUGH = 0.7

@@ -131,11 +131,18 @@ class Compiled:
             two = second * state["second"][group][key] + (1 - second) * g * g
             move = one / (1 - first**count) / (m.sqrt(two / (1 - second**count)) + DEEP_TINY)
             rate = given["rate"] * (1.0 if group == "guide" or self.encoder.owns(key) else given["lag"])
+            if group == "weights" and self._shrinks(key, g):
+                move = move + given["decay"] * params[group][key]
             new = params[group][key] - rate * move
             out["params"][group][key], out["first"][group][key], out["second"][group][key] = new, one, two
             out["mean"][group][key] = keep * state["mean"][group][key] + (1 - keep) * new
         out["norm"] = {"usual": usual, "count": count}
         return out, {**found, "norm": norm, "bad": m.where(good, 0.0, 1.0)}
+
+    def _shrinks(self, key: str, value: Any) -> bool:
+        """Whether a learned array is a matrix of a network, which may shrink; numbers that a model declares by themselves may not."""
+        of_model = any(key.startswith(f"{name}.") for name in self.rows.full.trace.modules)
+        return np.ndim(value) > 1 and (of_model or self.encoder.owns(key))
 
     def _objective(self, objective, live, frozen, data, seen, given, constants):
         """What is trained on, per row, and what is shown of it."""

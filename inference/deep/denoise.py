@@ -34,7 +34,7 @@ from ..thresholds import (
 )
 from .compiled import Compiled
 from .evidence import Gaussians, Proposals, Weighed, by_row, laws_of, tempered
-from .judged import CAUTION, TRUSTED, verdicts_of_rows
+from .judged import verdicts_of_rows
 from .noise import WHERE, Noise
 from .rows import gathered
 
@@ -54,6 +54,8 @@ class Denoising:
     noise : mapping
         `Noise` by outcome.
     seed : int
+    best : str
+        The best verdict that a row can have.
     """
 
     compiled: Compiled
@@ -61,6 +63,7 @@ class Denoising:
     data: Mapping[str, np.ndarray]
     noise: Mapping[str, Noise]
     seed: int
+    best: str
 
     def cleaned(self, count: int, num_draws: int) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
         """Verdicts of rows, and what their entries were, by outcome and suffix, from `num_draws` draws of each row.
@@ -73,7 +76,7 @@ class Denoising:
         rng, verdicts = np.random.default_rng([self.seed, 78]), []
         parts: defaultdict[tuple[str, str], list] = defaultdict(list)
         for some in self.weighed(count):
-            verdicts.append(verdicts_of_rows(some.estimates(some.z), some.khat))
+            verdicts.append(verdicts_of_rows(some.estimates(some.z), some.khat, self.best))
             found = self._found("moments", some.rows, some.resampled(num_draws, rng))
             for name, noise in self.noise.items():
                 noisy, level = self.data[noise.argument][some.rows, None], noise.level[some.rows, None]
@@ -82,10 +85,7 @@ class Denoising:
                 )
                 for suffix, value in noise.summary(mean, variance, rng).items():
                     parts[name, suffix].append(value)
-        verdict = np.concatenate(verdicts)
-        if self.compiled.rows.num_shared:
-            verdict = np.where(verdict == TRUSTED, CAUTION, verdict)
-        return verdict, {key: np.concatenate(values) for key, values in parts.items()}
+        return np.concatenate(verdicts), {key: np.concatenate(values) for key, values in parts.items()}
 
     # -- coordinates ------------------------------------------------------------------------------------
 

@@ -459,16 +459,18 @@ def ascended(
     seed: int,
     num_steps: int = ASCENT_STEPS,
     data: Mapping[str, np.ndarray] | None = None,
+    begin: Law | None = None,
 ) -> Law:
-    """The laws of rows, as `encoded` gives them, each after so many steps from the encoder's answer up its own bound (Kim et al.
+    """The laws of rows, as `encoded` gives them or where they are to `begin`, each after so many steps up its own bound (Kim et al.
     2018); the rate falls to nothing over them."""
     size, to_device = compiled.rows.size, compiled.rows.small.to_device
     rate = ASCENT_RATE * (1 - np.arange(num_steps) / num_steps)
     parts = []
     for start in range(0, len(rows), size):
-        some = np.resize(rows[start : start + size], size)
-        law = encoded(compiled, params, some, data)
-        begin = {k: to_device(v) for k, v in law.by_row.items()}
+        places = np.resize(np.arange(start, min(start + size, len(rows))), size)
+        some = rows[places]
+        law = encoded(compiled, params, some, data) if begin is None else begin.rows(places)
+        first = {k: to_device(v) for k, v in law.by_row.items()}
         batch = {
             name: {k: to_device(v[0]) for k, v in value.items()}
             if isinstance(value, dict)
@@ -476,13 +478,13 @@ def ascended(
             for name, value in compiled.batches(some[None], data).items()
         }
         state: Any = {
-            name: {k: to_device(np.zeros(np.shape(v))) for k, v in begin.items()}
+            name: {k: to_device(np.zeros(np.shape(v))) for k, v in first.items()}
             for name in ("moved", "first", "second")
         }
         state["count"] = to_device(np.zeros(()))
         seeds = np.random.default_rng([seed, 73, start]).integers(0, 2**31, num_steps)
         given = {"seed": seeds, "rate": rate.astype(compiled.rows.small.dtype)}
-        constants = {**compiled.constants, "params": params, "law": begin, "batch": batch}
+        constants = {**compiled.constants, "params": params, "law": first, "batch": batch}
         with compiled.rows.small.room():
             state, _ = compiled.ascent(state, given, constants)
         by = {

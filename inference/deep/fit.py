@@ -321,6 +321,7 @@ def with_encoder(
         "row_size": rows.size,
         "row_evidence": rows.evidence,
         "row_bound": rows.bound,
+        "row_elsewhere": rows.elsewhere,
         "held_out": trained.held,
         "far": far_of(*rows.raw),
     }
@@ -342,9 +343,10 @@ def _line(setup: Setup, trained: Trained, seconds: float) -> Rung:
     total = setup.rows.total
     bound = float(np.nanmax(trained.bounds[:, 2])) if np.isfinite(trained.bounds[:, 2]).any() else np.nan
     whose = f"held-out row ({len(trained.held)} of {total})" if len(trained.held) else "row"
+    shrinking = f"decay of networks' matrices {trained.decay:.2g} at last; " if trained.decay else ""
     words = (
         f"{setup.words}; {trained.num_steps} steps at rate {trained.rate:g}, {trained.epochs:.1f} times over the "
-        f"rows: {trained.reason}; bound of a {whose} {bound:.3f} nats"
+        f"rows: {trained.reason}; {shrinking}bound of a {whose} {bound:.3f} nats"
     )
     return Rung(STAGE, "amortized", elbo=bound * total, num_gradients=int(np.ceil(trained.epochs)),
                 seconds=seconds, reason=words)  # fmt: skip

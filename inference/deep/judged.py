@@ -18,6 +18,8 @@ from ..evidence.finding import Finding
 from ..evidence.verdicts import ORDER, Evidence, Verdicts, judge, tail_shapes
 from ..thresholds import (
     AUDITED,
+    ELSEWHERE_ROWS,
+    ELSEWHERE_SHARE,
     FEWEST_KEPT,
     LARGEST_BLOCK,
     LOCATION_CAUTION,
@@ -31,6 +33,7 @@ from ..thresholds import (
     WEIGHED_NUMBERS,
 )
 from .compiled import Compiled
+from .elsewhere import unseen
 from .evidence import far_of, laws_of, most_wrong, weighed
 from .setup import Setup
 from .training import Trained
@@ -60,6 +63,8 @@ class RowsSeen:
     good, fair : numpy.ndarray of bool, shape (rows,)
         Whether the encoder's own mean and sd of each coordinate are those of the weights, within what *trusted* promises, and
         within what *caution* does; of rows that were weighed.
+    elsewhere : numpy.ndarray, shape (rows,)
+        Share of the mass of a row in places that its draws do not know; NaN where it was not looked for.
     """
 
     law: Affine
@@ -73,6 +78,7 @@ class RowsSeen:
     estimates: Estimates
     good: np.ndarray
     fair: np.ndarray
+    elsewhere: np.ndarray
     raw: Any = field(default=None)
 
     @property
@@ -111,16 +117,24 @@ def seen(
     if work > ROW_WORK and total > AUDITED:
         pool = trained.held if len(trained.held) >= AUDITED else chosen
         chosen = np.sort(rng.choice(pool, AUDITED, replace=False))
+    looked = rng.permutation(chosen)[:ELSEWHERE_ROWS]
+    chosen = np.concatenate([np.sort(looked), np.setdiff1d(chosen, looked)])
+    far = far_of(mean, sd)
     parts: list[Estimates] = []
-    columns = {name: np.full(total, np.nan) for name in ("khat", "size", "evidence", "evidence_se", "bound")}
+    columns = {
+        name: np.full(total, np.nan)
+        for name in ("khat", "size", "evidence", "evidence_se", "bound", "elsewhere")
+    }
     good, fair, done = np.zeros(total, bool), np.zeros(total, bool), []
-    for some in weighed(compiled, params, chosen, seed, far=far_of(mean, sd)):
+    for some in weighed(compiled, params, chosen, seed, far=far):
         found = some.estimates(some.z)
         parts.append(found)
         done.append(some.rows)
         columns["khat"][some.rows], columns["size"][some.rows] = some.khat, some.size
         columns["evidence"][some.rows], columns["evidence_se"][some.rows] = some.evidence
         columns["bound"][some.rows] = some.bound
+        if len(at := np.flatnonzero(np.isin(some.rows, looked))):
+            columns["elsewhere"][some.rows[at]] = unseen(compiled, params, some.of(at), far, seed)
         z[:, some.rows] = np.moveaxis(some.resampled(kept, rng), 1, 0)
         off = np.abs(found.mean - mean[some.rows].ravel()) / found.sd
         ratio = np.abs(sd[some.rows].ravel() / found.sd - 1)
@@ -173,10 +187,10 @@ class RowJudge:
 
     def judged(self, target: Any, values: np.ndarray, layout: list) -> tuple[Estimates, Verdicts]:
         """Of quantities with `values` ``(S, Q)`` at the draws, in the order of `layout`."""
-        own, seen = self.setup.rows, self.seen
+        seen = self.seen
         row, unit = self.places(target, layout)
         verdict, reason = self.plate
-        weighed_rows = np.zeros(own.total, bool)
+        weighed_rows = np.zeros(self.setup.rows.total, bool)
         weighed_rows[seen.rows] = True
         size = np.where(weighed_rows, seen.size, np.inf)
         inefficiency = np.where(row >= 0, 1 + len(values) / size[np.maximum(row, 0)], 1.0)
@@ -194,6 +208,11 @@ class RowJudge:
             words if v is None else (f"{words}, {GIVEN}" if not a else (reason if r >= 0 else ASCENT))
             for words, v, a, r in zip(made.reason, made.verdict, alone, row, strict=True)
         ]
+        limits = capped(seen.elsewhere)
+        for i in np.flatnonzero((row >= 0) & (limits[row] != TRUSTED)):
+            own, best = verdicts[i], limits[row[i]]
+            if own is not None and worse(own, best) != own:
+                verdicts[i], reasons[i] = best, f"{places_words(seen.elsewhere)}, {GIVEN}"
         if self.setup.rows.num_shared:
             held = [v == TRUSTED and r >= 0 for v, r in zip(verdicts, row, strict=True)]
             verdicts = [CAUTION if one else v for v, one in zip(verdicts, held, strict=True)]
@@ -242,6 +261,7 @@ class RowJudge:
         """Verdict of the plate as a whole, and why."""
         seen, num = self.seen, len(self.seen.rows)
         own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows])
+        own = np.array([worse(*two) for two in zip(own, capped(seen.elsewhere)[seen.rows], strict=True)])
         fine, held = own == TRUSTED, own != UNTRUSTED
         if seen.whole:
             share = wrong = 1 - fine.mean()
@@ -283,17 +303,48 @@ class RowJudge:
                     f"{size:.0f} effective draws of {ROW_DRAWS}."),
             *([] if seen.whole else [Finding("rows that were not weighed", plate, float(len(seen.khat) - len(seen.rows)), None,
                     "ok", "Their numbers are those of their laws: posterior.latent.encode(x) weighs the rows that it is given.")]),
+            *([Finding("other places of rows", plate, float(np.nanmax(seen.elsewhere)), ELSEWHERE_SHARE, worst,
+                       f"{places_words(seen.elsewhere)}: what is said of them is of one place. A richer law, "
+                       "er.Amortized(within='flow'), may see several.")] if found_elsewhere(seen.elsewhere) else []),
             Finding("gap of the encoder", plate, gap, None, "ok",
                     f"The bound of a row lies {gap:.3f} nats below its log evidence on average, {GIVEN}."),
         ]  # fmt: skip
 
 
-def verdicts_of_rows(estimates: Estimates, khat: np.ndarray) -> np.ndarray:
-    """The worst verdict of the coordinates of each row, shape ``(R,)``, given their estimates in the order of rows."""
+def found_elsewhere(elsewhere: np.ndarray) -> int:
+    """Rows that have a place which their draws do not know, of those that were looked at."""
+    return int((elsewhere > ELSEWHERE_SHARE).sum())
+
+
+def capped(elsewhere: np.ndarray) -> np.ndarray:
+    """The best verdict that each row can have by its own weights: none is trusted that has a place which its draws do not know."""
+    looked = np.isfinite(elsewhere)
+    out = np.full(len(elsewhere), others_capped(elsewhere), dtype=object)
+    out[looked] = np.where(elsewhere[looked] > ELSEWHERE_SHARE, UNTRUSTED, TRUSTED)
+    return out
+
+
+def others_capped(elsewhere: np.ndarray) -> str:
+    """The best verdict of rows that were not looked at: as the share of those with a place that their draws do not know may be."""
+    looked, wrong = int(np.isfinite(elsewhere).sum()), found_elsewhere(elsewhere)
+    if not wrong:
+        return TRUSTED
+    return CAUTION if most_wrong(wrong, looked) <= ROWS_CAUTION else UNTRUSTED
+
+
+def places_words(elsewhere: np.ndarray) -> str:
+    """What was found of the rows that were looked at."""
+    looked, wrong = int(np.isfinite(elsewhere).sum()), found_elsewhere(elsewhere)
+    return f"{wrong} of {looked} rows have other places that their draws do not know, with up to {np.nanmax(elsewhere):.0%} of their mass"
+
+
+def verdicts_of_rows(estimates: Estimates, khat: np.ndarray, best: str = TRUSTED) -> np.ndarray:
+    """The worst verdict of the coordinates of each row, shape ``(R,)``, given their estimates in the order of rows; none better than
+    `best`."""
     own = judge(estimates, _evidence(np.repeat(khat, len(estimates.mean) // len(khat)))).verdict
     # no coordinate is a constant: where one looks it, a single draw has all weight
     order = np.array([ORDER.index(UNTRUSTED if v is None else v) for v in own])
-    return np.array(ORDER)[order.reshape(len(khat), -1).max(1)]
+    return np.array(ORDER)[np.maximum(order.reshape(len(khat), -1).max(1), ORDER.index(best))]
 
 
 def _evidence(khat: np.ndarray, shape: np.ndarray | None = None) -> Evidence:

@@ -41,7 +41,7 @@ from ..thresholds import (
 from .compiled import Compiled
 from .denoise import Denoising
 from .evidence import Weighed, ascended, bound_of, laws_of, log_joint, weighed
-from .judged import verdicts_of_rows
+from .judged import CAUTION, TRUSTED, others_capped, verdicts_of_rows, worse
 from .noise import noise_of
 from .rows import check_rows
 from .setup import Setup, encoder_of, set_up
@@ -76,6 +76,7 @@ class Latent:
     held_out: np.ndarray
     seed: int
     far: np.ndarray | None = None
+    best: str = TRUSTED
     _variants: dict = field(init=False, default_factory=dict)
 
     @classmethod
@@ -123,6 +124,10 @@ class Latent:
             record.fit_record["held_out"],
             record.seed,
             record.fit_record.get("far"),
+            worse(
+                others_capped(record.fit_record["row_elsewhere"]),
+                CAUTION if setup.rows.num_shared else TRUSTED,
+            ),
         )
 
     # -- the data ---------------------------------------------------------------------------------------
@@ -221,7 +226,7 @@ class Latent:
             parts.append(found)
             columns["khat"].append(some.khat)
             columns["size"].append(some.size)
-            columns["verdict"].append(verdicts_of_rows(found, some.khat))
+            columns["verdict"].append(verdicts_of_rows(found, some.khat, self.best))
             if num_draws:
                 columns["draws"].append(some.resampled(num_draws, rng))
         whole = {f.name: np.concatenate([getattr(p, f.name) for p in parts], -1) for f in fields(Estimates)}
@@ -448,7 +453,7 @@ class Latent:
         rng, draws, verdicts = np.random.default_rng([self.seed, 69]), [], []
         for some in own.weighed(data, count):
             draws.append(some.resampled(num_draws, rng))
-            verdicts.append(verdicts_of_rows(some.estimates(some.z), some.khat))
+            verdicts.append(verdicts_of_rows(some.estimates(some.z), some.khat, self.best))
         values = own.site_values(np.moveaxis(np.concatenate(draws), 1, 0), data, count)
         made = own.simulated(data, count, seed, values)
         out: dict[str, Any] = {"verdict": ("row", np.concatenate(verdicts))}
@@ -505,7 +510,7 @@ class Latent:
         data, count = self._data(x, "latent.denoise")
         own, rows = self._seeing(data), self.setup.rows
         noise = noise_of(self._outcomes, rows.plate, rows.along, data, sd, flipped)
-        verdict, found = Denoising(own.compiled, self.params, data, noise, self.seed).cleaned(
+        verdict, found = Denoising(own.compiled, self.params, data, noise, self.seed, self.best).cleaned(
             count, num_draws
         )
         out: dict[str, Any] = {"verdict": ("row", verdict)}

@@ -113,7 +113,7 @@ def _at_once(record: Record) -> dict:
         {k: np.asarray(found[k]) for k in (*FIT, *ROWS) if k in found},
         {
             **dict.fromkeys(STEPS, ("step",)),
-            **dict.fromkeys(ROWS[:4], ("encoded_row",)),
+            **{name: ("encoded_row",) for name in ROWS if name.startswith("row_")},
             "bounds": ("look", "seen"),
             "held_out": ("held",),
             "far": ("row_unit",),

@@ -25,7 +25,7 @@ SE = "learned_se:"
 """What the names of the errors of learned arrays begin with among the parameters of a guide."""
 KEPT = (SE, "encoder:", "encoder/", "shared:")
 """What the names of parameters begin with that stay when other draws are made, and `ROWS` are what is known of rows."""
-ROWS = ("row_khat", "row_size", "row_evidence", "row_bound", "bounds", "held_out", "far")
+ROWS = ("row_khat", "row_size", "row_evidence", "row_bound", "row_elsewhere", "bounds", "held_out", "far")
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
 
 

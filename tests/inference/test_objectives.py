@@ -42,7 +42,7 @@ def gradients(objective, num=400, seed=0, **factors):
     device = target.to_device
     train = compiled.trained(objective)
     found, seen = {}, []
-    given = {**objective.at(0), "stuck": 0.0, "rate": 0.0, **factors}
+    given = {**objective.at(0), "stuck": 0.0, "rate": 0.0, "decay": 0.0, **factors}
     inputs = {k: np.full(num, v) for k, v in given.items()}
     inputs |= {
         "seed": np.random.default_rng(seed).integers(0, 2**31, num),

@@ -144,7 +144,7 @@ def bounds(backend, num_draws, num_steps):
         "norm": norms,
     }
     chosen = np.random.default_rng(1).integers(0, len(x), (num_steps, made.rows.size))
-    given = {"beta": 1.0, "capacity": 0.0, "stuck": 0.0, "rate": 0.0}
+    given = {"beta": 1.0, "capacity": 0.0, "stuck": 0.0, "decay": 0.0, "rate": 0.0}
     inputs = {k: np.full(num_steps, v) for k, v in given.items()}
     inputs |= {"seed": np.random.default_rng(2).integers(0, 2**31, num_steps), "rows": chosen}
     _, seen = compiled.trained(er.objectives.ImportanceWeighted(num_draws))(state, inputs, compiled.constants)
