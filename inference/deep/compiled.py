@@ -6,7 +6,7 @@ All are loops of the backend over batches of rows, written once over `elboroom.m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -36,6 +36,12 @@ class Compiled:
     rows: Rows
     encoder: Any
     held: Mapping[str, Any]
+
+    def stepping(self, num_steps: int) -> Compiled:
+        """With an encoder after which each row takes so many steps: what was compiled stays, as no function takes them."""
+        made = replace(self, encoder=self.encoder.stepping(num_steps))
+        made.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("rows", "encoder", "held")})
+        return made
 
     @property
     def _loops(self) -> Any:
@@ -251,6 +257,17 @@ class Compiled:
         ``likelihood``, ``prior`` and ``log_q`` of the draws, shapes ``(blocks, K, n)``, and ``z``, ``(blocks, K, n, u)``;
         `constants` with the ``params``.
         """
+        key = num_draws, wide
+        if key not in self._weighings:
+            self._weighings[key] = self._weighed(num_draws, wide)
+        return self._weighings[key]
+
+    @cached_property
+    def _weighings(self) -> dict[tuple[int, float], Any]:
+        """What `weighed` has made: each is compiled once."""
+        return {}
+
+    def _weighed(self, num_draws: int, wide: float) -> Any:
         rows = self.rows
         shape = (num_draws, rows.size * rows.num_units + rows.num_shared)
 

@@ -281,17 +281,17 @@ def _weighed(
 ) -> tuple[Setup, Compiled, RowsSeen, list[Rung]]:
     """What the weights say of the rows; again after steps of each, where nobody chose a family and the encoder alone does not do."""
     lines: list[Rung] = []
+    weighing = _weighing(setup, compiled)
     while True:
         start = time.perf_counter()
-        weighing = _weighing(setup, compiled)
         rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws)
         judge = RowJudge(setup, rows)
         lines.append(_evidence(judge, rows, time.perf_counter() - start))
         steps = _steps_of_rows(asked, setup, rows, judge)
         if not steps:
             return setup, weighing, rows, lines
-        setup = replace(setup, encoder=setup.encoder.stepping(steps))
-        compiled = Compiled(setup.rows, setup.encoder, compiled.held)
+        weighing = weighing.stepping(steps)
+        setup = replace(setup, encoder=weighing.encoder)
 
 
 def _steps_of_rows(asked: Deep, setup: Setup, rows: RowsSeen, judge: RowJudge) -> int:

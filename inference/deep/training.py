@@ -43,6 +43,7 @@ from ..thresholds import (
     MOST_DEEP_STEPS,
     RATE_CUT,
     RATE_FALL,
+    TIGHT_DRAWS,
 )
 from .collapse import remedies, told
 from .compiled import Compiled
@@ -398,7 +399,7 @@ class Course:
         self.reason: str | None = None
         self.state: Any = training.begun()
         self.rate, self.decay, self.num_steps, self.falling, self.stale = 0.0, 0.0, 0, 0, 0
-        self.mark, self.best, self.at_best, self.restarts = -np.inf, -np.inf, None, 0
+        self.mark, self.tight, self.best, self.at_best, self.restarts = -np.inf, -np.inf, -np.inf, None, 0
         self.bounds: list[tuple] = []
         self.seen: list[dict[str, np.ndarray]] = []
         self.block_steps = DEEP_BLOCK * int(np.clip(round(training.each / DEEP_BLOCK), 1, MOST_CALLS))
@@ -453,7 +454,9 @@ class Course:
         value = found.bound
         good = seen["bad"] == 0
         own = float(seen["bound"][good].mean()) if good.any() else np.nan
-        self.decay = shrinking(training.excess(params)[0], found.divergence)
+        if len(training.held):
+            known = float(training.bounds(params, training.known)[0].mean())
+            self.decay = shrinking(known - found.bound, found.divergence)
         self.bounds.append((self.num_steps, own, *found))
         units = training.setup.rows.num_units
         training.watch.tell(
@@ -465,6 +468,12 @@ class Course:
             return
         gain = max(DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE * abs(value))
         stale = value < self.mark - gain if self.falling else value <= self.mark + gain
+        if (
+            stale and not self.falling
+        ):  # networks of the model may gain where what their encoder loses hides it
+            tight = float(training.bounds(params, training.checked, TIGHT_DRAWS)[0].mean())
+            stale = not tight > self.tight + gain
+            self.tight = self.tight if stale else tight
         self.stale = self.stale + 1 if stale else 0
         self.mark = self.mark if stale else max(self.mark, value)
         if value > self.best or self.at_best is None:
@@ -530,7 +539,7 @@ class Course:
         if self.at_best is not None:
             out |= {f"best/{key}": value for key, value in _flat(host(self.at_best)).items()}
         counts = [self.num_steps, self.falling, self.stale, self.restarts]
-        numbers = [self.rate, self.decay, *counts, self.best, self.mark]
+        numbers = [self.rate, self.decay, *counts, self.best, self.mark, self.tight]
         out |= {"numbers": np.array(numbers, float), "bounds": np.array(self.bounds, float)}
         return out | {f"seen/{k}": np.concatenate([one[k] for one in self.seen]) for k in self.seen[0]}
 
@@ -550,7 +559,7 @@ class Course:
         self.state = under("state/", like)
         if any(name.startswith("best/") for name in saved):
             self.at_best = under("best/", like["mean"])
-        self.rate, self.decay, *counts, self.best, self.mark = saved["numbers"].tolist()
+        self.rate, self.decay, *counts, self.best, self.mark, self.tight = saved["numbers"].tolist()
         self.num_steps, self.falling, self.stale, self.restarts = map(int, counts)
         self.bounds = [tuple(row) for row in saved["bounds"]]
         self.seen = [{k.removeprefix("seen/"): v for k, v in saved.items() if k.startswith("seen/")}]
