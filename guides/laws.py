@@ -237,6 +237,7 @@ class MeanField:
 
     name = "mean-field"
     multiplies = True
+    independent = True
 
     def num_outputs(self, num_units: int) -> int:
         """Numbers that a network makes of a row."""
@@ -260,6 +261,7 @@ class FullRank(MeanField):
     """A dense Gaussian."""
 
     name = "full-rank"
+    independent = False
 
     def num_outputs(self, num_units: int) -> int:
         return 2 * num_units + num_units * (num_units - 1) // 2

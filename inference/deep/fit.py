@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...guides.amortized import Amortized
+from ...guides.laws import HEADS
 from ...guides.mean_field import MeanField
 from ...ppl.errors import GuideError, InferenceError, explain
 from ...ppl.rows import sizes_of
@@ -173,6 +174,7 @@ def encoded_of(
                         "pass guide=er.Amortized(), or leave it out")
             )  # fmt: skip
         return None
+    _check_units(found[0], training["objective"])
     if start is not None or refine in ("always", True):
         name = "start" if start is not None else "refine"
         raise InferenceError(
@@ -181,6 +183,16 @@ def encoded_of(
             )
         )
     return found
+
+
+def _check_units(family: Amortized, objective: Any) -> None:
+    """Refuse to take units apart that are not."""
+    if getattr(objective, "total_correlation", 0) and not HEADS[family.within].independent:
+        kinds = [name for name, head in HEADS.items() if head.independent]
+        raise InferenceError(
+            explain("total_correlation of er.objectives.Elbo", f"laws of rows whose units are independent, within one of {kinds}",
+                    f"within={family.within!r}", "leave one of them out")
+        )  # fmt: skip
 
 
 def _within(target: Any, plate: str, objective: Any) -> str:

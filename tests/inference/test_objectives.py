@@ -161,3 +161,11 @@ def test_schedules_end_before_a_plateau_is_looked_for():
 def test_what_is_no_objective_is_refused(make, words):
     with pytest.raises(er.InferenceError, match=words):
         make()
+
+
+@pytest.mark.parametrize("within", ["full-rank", "flow"])
+def test_units_that_are_not_independent_are_not_taken_apart(within):
+    objective = objectives.Elbo(beta=4.0, total_correlation=6.0)
+    with pytest.raises(er.InferenceError, match="units are independent") as caught:
+        er.fit(line(rows()), guide=er.Amortized(within=within), objective=objective, progress=False)
+    assert within in str(caught.value)
