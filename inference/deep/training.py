@@ -1,8 +1,8 @@
 """Training of networks and encoders, with no rate and no number of steps to give.
 
-Pilots pick the rate among a few by the bound of held-out rows. Once the bound of the averaged arrays, at fixed draws of
-held-out rows, has come to a plateau, the rate falls to nothing over a share of the steps so far; the best averaged arrays are
-what is reached. A schedule of the objective ends first.
+Pilots pick the rate among a few by the bound of held-out rows. Once the bounds of the averaged arrays, plain and importance-weighted,
+at fixed draws of held-out rows, have come to a plateau, the rate falls to nothing over a share of the steps so far; the arrays of the
+best weighted bound are what is reached. A schedule of the objective ends first.
 
 Matrices of networks shrink at each step by a share of themselves, beside Adam's own moves, as far as rows that are trained on have a
 greater bound than those held out: not at all where networks know no row by heart, and where none is held out.
@@ -275,6 +275,10 @@ class Training:
         tight = logsumexp(likelihood + prior - log_q, axis=0) - np.log(num_draws)
         return tight, (log_q - prior).mean(0)
 
+    def tight(self, params: Mapping[str, Any]) -> float:
+        """Importance-weighted bound of the rows that are looked at."""
+        return float(self.bounds(params, self.checked, TIGHT_DRAWS)[0].mean())
+
     def look(self, params: Mapping[str, Any]) -> Look:
         """What is seen of the rows that are looked at."""
         tight, divergence = self.bounds(params, self.checked)
@@ -399,7 +403,8 @@ class Course:
         self.reason: str | None = None
         self.state: Any = training.begun()
         self.rate, self.decay, self.num_steps, self.falling, self.stale = 0.0, 0.0, 0, 0, 0
-        self.mark, self.tight, self.best, self.at_best, self.restarts = -np.inf, -np.inf, -np.inf, None, 0
+        self.mark, self.tight, self.best, self.restarts = -np.inf, -np.inf, -np.inf, 0
+        self.at_best: Any = None
         self.bounds: list[tuple] = []
         self.seen: list[dict[str, np.ndarray]] = []
         self.block_steps = DEEP_BLOCK * int(np.clip(round(training.each / DEEP_BLOCK), 1, MOST_CALLS))
@@ -468,16 +473,15 @@ class Course:
             return
         gain = max(DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE * abs(value))
         stale = value < self.mark - gain if self.falling else value <= self.mark + gain
-        if (
-            stale and not self.falling
-        ):  # networks of the model may gain where what their encoder loses hides it
-            tight = float(training.bounds(params, training.checked, TIGHT_DRAWS)[0].mean())
+        if stale and not self.falling:  # the model's networks may gain what their encoder's losses hide
+            tight = training.tight(params)
             stale = not tight > self.tight + gain
             self.tight = self.tight if stale else tight
         self.stale = self.stale + 1 if stale else 0
         self.mark = self.mark if stale else max(self.mark, value)
-        if value > self.best or self.at_best is None:
-            self._take(value, params, True)
+        worth = training.tight(params) if self.falling else value
+        if worth > self.best or self.at_best is None:
+            self._take(worth, params, True)
         self._ended(seen)
 
     def _ended(self, seen: dict[str, np.ndarray]) -> None:
@@ -491,6 +495,8 @@ class Course:
         elif self.stale >= DEEP_PATIENCE:
             if self.falling:
                 self.reason = "settled"
+            else:  # from now on by the weighted bound
+                self.best = self.training.tight(self.at_best)
             self.falling, self.stale = self.falling or self.num_steps, 0
 
     def _again(self) -> None:
