@@ -620,6 +620,8 @@ differs by a hundredth of that, and what sees the mean of a batch by a hundred t
 ROW_WORK, AUDITED, WEIGHED_NUMBERS = 5e10, 300, 2**24
 """Products of weights and draws up to which all rows are weighed, and rows that are audited otherwise: of so many without a
 fault no more than one in a hundred is wrong. And coordinates of draws that are held at once."""
+AUDIT_PILOT = 60
+"""Rows by which it is known that an encoder alone does not do, before an audit of all that is asked for."""
 ROWS_TRUSTED, ROWS_CAUTION = 0.01, 0.10
 """Shares of rows that are not trusted up to which a plate is *trusted*, or *caution*."""
 HELD_SHARE, MOST_BATCH, HELD_BYTES = 0.1, 256, 2**31

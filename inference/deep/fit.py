@@ -18,7 +18,6 @@ from ..evidence.data import data_findings
 from ..evidence.finding import Finding
 from ..evidence.law import Law
 from ..evidence.outcome import Outcome
-from ..evidence.verdicts import ORDER
 from ..posterior.make import conclude
 from ..posterior.record import Cost, Record
 from ..run.checkpoint import Checkpoint
@@ -293,25 +292,31 @@ def _weighed(
 ) -> tuple[Setup, Compiled, RowsSeen, list[Rung]]:
     """What the weights say of the rows; again after steps of each, where nobody chose a family and the encoder alone does not do."""
     lines: list[Rung] = []
-    weighing = _weighing(setup, compiled)
+    weighing, pilot = _weighing(setup, compiled), asked.chosen and _may_step(setup)
     while True:
         start = time.perf_counter()
-        rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws)
+        rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws, pilot)
         judge = RowJudge(setup, rows)
-        lines.append(_evidence(judge, rows, time.perf_counter() - start))
-        steps = _steps_of_rows(asked, setup, rows, judge)
-        if not steps:
+        steps = asked.chosen and _may_step(setup) and _steps_ask(rows, judge)
+        if steps or not pilot or rows.whole:
+            lines.append(_evidence(judge, rows, time.perf_counter() - start))
+        if steps:
+            weighing = weighing.stepping(ASCENT_STEPS)
+            setup = replace(setup, encoder=weighing.encoder)
+        elif not pilot or rows.whole:
             return setup, weighing, rows, lines
-        weighing = weighing.stepping(steps)
-        setup = replace(setup, encoder=weighing.encoder)
+        pilot = False
 
 
-def _steps_of_rows(asked: Deep, setup: Setup, rows: RowsSeen, judge: RowJudge) -> int:
-    """Steps that each row is to take for itself: where most that were audited can be trusted, but not by the encoder alone."""
+def _may_step(setup: Setup) -> bool:
+    """Whether each row can take steps for itself, and does not yet."""
     work = setup.rows.total * ASCENT_STEPS * ASCENT_DRAWS
-    if not asked.chosen or rows.whole or setup.encoder.iterations or judge.plate[0] == ORDER[0]:
-        return 0
-    return ASCENT_STEPS if work <= MOST_ASCENTS and judge.share_trusted > ASCENT_WORTH else 0
+    return work <= MOST_ASCENTS and not setup.encoder.iterations
+
+
+def _steps_ask(rows: RowsSeen, judge: RowJudge) -> bool:
+    """Whether most rows that were audited can be trusted, but not all by the encoder alone."""
+    return not rows.whole and not judge.standing[0].all() and judge.share_trusted > ASCENT_WORTH
 
 
 def goes_on(record: Record, target: Any) -> bool:

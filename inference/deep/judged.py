@@ -17,6 +17,7 @@ from ..evidence.estimates import Estimates, estimate
 from ..evidence.finding import Finding
 from ..evidence.verdicts import ORDER, Evidence, Verdicts, judge, tail_shapes
 from ..thresholds import (
+    AUDIT_PILOT,
     AUDITED,
     ELSEWHERE_ROWS,
     ELSEWHERE_SHARE,
@@ -88,7 +89,13 @@ class RowsSeen:
 
 
 def seen(
-    setup: Setup, compiled: Compiled, trained: Trained, params: Any, seed: int, num_draws: int
+    setup: Setup,
+    compiled: Compiled,
+    trained: Trained,
+    params: Any,
+    seed: int,
+    num_draws: int,
+    pilot: bool = False,
 ) -> RowsSeen:
     """Encode all rows, weigh them or some of them, and draw.
 
@@ -100,6 +107,8 @@ def seen(
         The learned arrays where the target computes.
     seed, num_draws : int
         See `elboroom.fit`.
+    pilot : bool
+        Audit a few rows only, and look for no other places, where not all are weighed.
     """
     own, rng = setup.rows, np.random.default_rng([seed, 65])
     total, units = own.total, own.num_units
@@ -116,8 +125,8 @@ def seen(
     chosen = np.arange(total)
     if work > ROW_WORK and total > AUDITED:
         pool = trained.held if len(trained.held) >= AUDITED else chosen
-        chosen = np.sort(rng.choice(pool, AUDITED, replace=False))
-    looked = rng.permutation(chosen)[:ELSEWHERE_ROWS]
+        chosen = np.sort(rng.choice(pool, AUDIT_PILOT if pilot else AUDITED, replace=False))
+    looked = rng.permutation(chosen)[: 0 if pilot and len(chosen) < total else ELSEWHERE_ROWS]
     chosen = np.concatenate([np.sort(looked), np.setdiff1d(chosen, looked)])
     far = far_of(mean, sd)
     parts: list[Estimates] = []
@@ -257,18 +266,24 @@ class RowJudge:
         return np.concatenate(rows), np.concatenate(units)
 
     @cached_property
-    def plate(self) -> tuple[str, str]:
-        """Verdict of the plate as a whole, and why."""
-        seen, num = self.seen, len(self.seen.rows)
+    def standing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the weighed rows are trusted, and which not *untrusted*; where these are an audit, by the law that all rows have."""
+        seen = self.seen
         own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows])
         own = np.array([worse(*two) for two in zip(own, capped(seen.elsewhere)[seen.rows], strict=True)])
         fine, held = own == TRUSTED, own != UNTRUSTED
+        return (fine, held) if seen.whole else (fine & seen.good[seen.rows], held & seen.fair[seen.rows])
+
+    @cached_property
+    def plate(self) -> tuple[str, str]:
+        """Verdict of the plate as a whole, and why."""
+        seen, num = self.seen, len(self.seen.rows)
+        fine, held = self.standing
         if seen.whole:
             share = wrong = 1 - fine.mean()
             words = f"{share:.1%} of {num} rows are not trusted"
             lost = 1 - held.mean()
         else:
-            fine, held = fine & seen.good[seen.rows], held & seen.fair[seen.rows]
             share, lost = (most_wrong(int((~kept).sum()), num) for kept in (fine, held))
             wrong = 1 - fine.mean()
             alone = (
