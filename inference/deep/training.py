@@ -388,7 +388,7 @@ def _joined(course: Course, starts: Starts) -> dict[str, np.ndarray]:
 
 
 def shrinking(excess: float, divergence: float) -> float:
-    """By what share of themselves, times the rate, matrices of networks shrink: the square of the share that an established excess has
+    """By what share of themselves, times the rate, matrices of networks shrink: the square of the share that an excess has
     in what laws of rows that were trained on seem to tell, excess and divergence. Of the rules that were measured (half of the share, a
     third, its square) this one had the greatest weighted bounds on two sets of digits, that know their rows by heart more and less."""
     share = excess / (excess + max(divergence, ACTIVE_NATS)) if 0 < excess < np.inf else 0.0
@@ -460,7 +460,7 @@ class Course:
         good = seen["bad"] == 0
         own = float(seen["bound"][good].mean()) if good.any() else np.nan
         excess, error = training.excess(params)
-        self.decay = shrinking(excess - 2 * error, found.divergence)
+        self.decay = shrinking(excess - error, found.divergence)  # a chance choice of rows shrinks nothing
         self.bounds.append((self.num_steps, own, *found))
         units = training.setup.rows.num_units
         training.watch.tell(
