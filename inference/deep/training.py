@@ -1,8 +1,8 @@
 """Training of networks and encoders, with no rate and no number of steps to give.
 
 Pilots pick the rate among a few by the bound of held-out rows. Once the bounds of the averaged arrays, plain and importance-weighted,
-at fixed draws of held-out rows, have come to a plateau, the rate falls to nothing over a share of the steps so far; the arrays of the
-best weighted bound are what is reached. A schedule of the objective ends first.
+at fixed draws of held-out rows, have come to a plateau, the rate falls to nothing over a share of the steps so far; the arrays whose
+bounds have the greatest sum are what is reached. A schedule of the objective ends first.
 
 Matrices of networks shrink at each step by a share of themselves, beside Adam's own moves, as far as rows that are trained on have a
 greater bound than those held out: not at all where networks know no row by heart, and where none is held out.
@@ -478,7 +478,9 @@ class Course:
             self.tight = self.tight if stale else tight
         self.stale = self.stale + 1 if stale else 0
         self.mark = self.mark if stale else max(self.mark, value)
-        worth = training.tight(params) if self.falling else value
+        worth = (
+            value + training.tight(params) if self.falling else value
+        )  # what an encoder gains a weighted bound hides
         if worth > self.best or self.at_best is None:
             self._take(worth, params, True)
         self._ended(seen)
@@ -494,8 +496,8 @@ class Course:
         elif self.stale >= DEEP_PATIENCE:
             if self.falling:
                 self.reason = "settled"
-            else:  # from now on by the weighted bound
-                self.best = self.training.tight(self.at_best)
+            else:  # from now on by the weighted bound too
+                self.best += self.training.tight(self.at_best)
             self.falling, self.stale = self.falling or self.num_steps, 0
 
     def _again(self) -> None:
