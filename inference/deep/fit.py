@@ -184,9 +184,14 @@ def encoded_of(
     return found
 
 
+def suits(within: str, objective: Any) -> bool:
+    """Whether an objective can be had of a law of rows: none takes units apart that are not independent."""
+    return HEADS[within].independent or not getattr(objective, "total_correlation", 0)
+
+
 def _check_units(family: Amortized, objective: Any) -> None:
     """Refuse to take units apart that are not."""
-    if getattr(objective, "total_correlation", 0) and not HEADS[family.within].independent:
+    if not suits(family.within, objective):
         kinds = [name for name, head in HEADS.items() if head.independent]
         raise InferenceError(
             explain("total_correlation of er.objectives.Elbo", f"laws of rows whose units are independent, within one of {kinds}",

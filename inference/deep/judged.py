@@ -266,12 +266,17 @@ class RowJudge:
         return np.concatenate(rows), np.concatenate(units)
 
     @cached_property
+    def _own(self) -> np.ndarray:
+        """Verdicts of the weighed rows by their own weights, none better than what was found elsewhere allows."""
+        seen = self.seen
+        own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows])
+        return np.array([worse(*two) for two in zip(own, capped(seen.elsewhere)[seen.rows], strict=True)])
+
+    @cached_property
     def standing(self) -> tuple[np.ndarray, np.ndarray]:
         """Which of the weighed rows are trusted, and which not *untrusted*; where these are an audit, by the law that all rows have."""
         seen = self.seen
-        own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows])
-        own = np.array([worse(*two) for two in zip(own, capped(seen.elsewhere)[seen.rows], strict=True)])
-        fine, held = own == TRUSTED, own != UNTRUSTED
+        fine, held = self._own == TRUSTED, self._own != UNTRUSTED
         return (fine, held) if seen.whole else (fine & seen.good[seen.rows], held & seen.fair[seen.rows])
 
     @cached_property
@@ -301,9 +306,7 @@ class RowJudge:
     @property
     def share_trusted(self) -> float:
         """Of the rows that were weighed, by their own weights."""
-        return float(
-            (verdicts_of_rows(self.seen.estimates, self.seen.khat[self.seen.rows]) == TRUSTED).mean()
-        )
+        return float((self._own == TRUSTED).mean())
 
     def findings(self) -> list[Finding]:
         """What was seen of the rows."""

@@ -76,7 +76,7 @@ class Latent:
     held_out: np.ndarray
     seed: int
     far: np.ndarray | None = None
-    best: str = TRUSTED
+    limit: str = TRUSTED
     _variants: dict = field(init=False, default_factory=dict)
 
     @classmethod
@@ -124,11 +124,13 @@ class Latent:
             record.fit_record["held_out"],
             record.seed,
             record.fit_record.get("far"),
-            worse(
-                others_capped(record.fit_record["row_elsewhere"]),
-                CAUTION if setup.rows.num_shared else TRUSTED,
-            ),
+            others_capped(record.fit_record["row_elsewhere"]),
         )
+
+    @property
+    def best(self) -> str:
+        """The best verdict that a row can have: by what was found elsewhere, and no better than *caution* where rows share quantities."""
+        return worse(self.limit, CAUTION if self.setup.rows.num_shared else TRUSTED)
 
     # -- the data ---------------------------------------------------------------------------------------
 
@@ -550,7 +552,8 @@ class Latent:
         -------
         xarray.Dataset
             By row ``log_prob`` with its standard error ``se``, ``bound``, the evidence lower bound, ``khat`` and ``verdict``:
-            *trusted* where k̂ allows, and a quarter of the draws says the same. The attribute ``sandwich`` is by how much bounds
+            *trusted* where k̂ allows, a quarter of the draws says the same, and no audited row has a place that its draws do not
+            know. The attribute ``sandwich`` is by how much bounds
             from below and from above are apart on such rows that the model simulates, whose coordinates are exact draws.
         """
         import xarray as xr
@@ -564,7 +567,7 @@ class Latent:
             fewer = logsumexp(few, axis=1) - np.log(few.shape[1])
             same = np.abs(fewer - value) < 4 * np.maximum(2 * se, 1e-3)
             fine = (some.khat < KHAT_TRUSTED) & same
-            for name, seen in zip(columns, (value, se, some.bound, some.khat, np.where(fine, "trusted", "untrusted")),
+            for name, seen in zip(columns, (value, se, some.bound, some.khat, np.where(fine, self.limit, "untrusted")),
                                  strict=True):  # fmt: skip
                 columns[name].append(seen)
         out = xr.Dataset({name: ("row", np.concatenate(values)) for name, values in columns.items()})

@@ -15,7 +15,7 @@ from ..posterior.record import Record
 from ..run.checkpoint import Checkpoint
 from ..run.watch import Watch
 from ..thresholds import ASCENT_WORTH, MOST_DENSE_UNITS
-from .fit import STAGE, Deep, fit_rows, prepared
+from .fit import STAGE, Deep, fit_rows, prepared, suits
 
 
 def climbed(asked: Deep, record: Record, watch: Watch, settings: Mapping[str, Any], begin: float) -> Record:
@@ -35,7 +35,7 @@ def climbed(asked: Deep, record: Record, watch: Watch, settings: Mapping[str, An
     if rows["trusted"] > ASCENT_WORTH or units > MOST_DENSE_UNITS:
         return record  # no other kind of law is asked for, or none that is affordable
     for within in RICHER:
-        if _verdict(record) == "trusted" or watch.stop():
+        if _verdict(record) == "trusted" or watch.stop() or not suits(within, asked.objective):
             break
         richer = replace(asked, family=replace(asked.family, within=within))
         ready = prepared(richer, chosen=True)

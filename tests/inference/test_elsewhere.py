@@ -39,6 +39,8 @@ def test_a_place_that_no_draw_of_a_row_met_is_found(backend):
     assert "other places of rows" in {f.name for f in posterior.findings}
     new = posterior.latent.encode({"x": x[:8], "y": y[:8]})
     assert set(new["verdict"].to_numpy()) == {"untrusted"}
+    scores = posterior.latent.score({"x": x[:8], "y": y[:8]})  # log p(x) lacks the other place's mass too
+    assert set(scores["verdict"].to_numpy()) == {"untrusted"}
     rows = posterior.summary()
     trusted = rows[rows["verdict"] == "trusted"]
     for name, row in trusted.iterrows():
