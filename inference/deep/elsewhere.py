@@ -68,10 +68,12 @@ def _more(
 
     z = placed(law, rng.standard_normal((ELSEWHERE_DRAWS, *law.mean.shape)))
     joint = log_joint(compiled, {**compiled.constants, "params": params}, known.rows, z, data)
-    relative = joint - np.asarray(log_prob(law, z)) - known.evidence[0]
+    evidence, error = known.evidence
+    relative = joint - np.asarray(log_prob(law, z)) - evidence
     with np.errstate(over="ignore", invalid="ignore"):
         mass = np.where(inside(z) & np.isfinite(relative), np.exp(np.minimum(relative, 300.0)), 0.0)
         here = (known.weights * inside(np.moveaxis(known.z, 1, 0)).T).sum(1)
-        least = mass.mean(0) - ELSEWHERE_NOISE * mass.std(0) / np.sqrt(ELSEWHERE_DRAWS) - here
+        noise = np.hypot(mass.std(0) / np.sqrt(ELSEWHERE_DRAWS), mass.mean(0) * error)
+        least = mass.mean(0) - ELSEWHERE_NOISE * noise - here
     more = np.maximum(least, 0.0)
     return more / (1.0 + more)

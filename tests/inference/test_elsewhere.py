@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from elboroom.inference.deep.elsewhere import unseen
 from elboroom.inference.deep.judged import capped, others_capped
 
 import elboroom as er
@@ -62,6 +63,10 @@ def test_no_place_is_found_where_there_is_one():
         posterior = er.fit(plane(y), guide=er.Amortized(within=within), progress=False)
         elsewhere = posterior.draws["fit"].to_dataset()["row_elsewhere"].to_numpy()
         assert np.nanmax(elsewhere) < 0.02, within
+    # of few draws the evidence itself is noisy: by that much more mass is no place
+    latent = posterior.latent
+    for few in latent.weighed({"y": y}, len(y), 100):
+        assert unseen(latent.compiled, latent.params, few, latent.far, 0, {"y": y}).max() < 0.02
 
 
 def test_what_rows_can_be_that_were_not_looked_at():
