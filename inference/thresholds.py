@@ -605,7 +605,7 @@ DEEP_PATIENCE, RATE_FALL = 4, 0.5
 DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE = 0.003, 1e-4
 """What a bound per row must gain to count, in nats and as a share of it."""
 TIGHT_DRAWS = 16
-"""Draws of a row whose weighted bound is to gain nothing either before the rate falls."""
+"""Draws of a row for the weighted bound, which is to gain nothing either before the rate falls, and has a say in what is best then."""
 HELD_ROWS = 1024
 """Rows at whose bound a training looks, at the most."""
 MOST_DEEP_STEPS, DEEP_BLOCK, MOST_CALLS, DEEP_CALL = 200_000, 75, 7, 2**24

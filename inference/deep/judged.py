@@ -119,14 +119,17 @@ def seen(
     if own.num_shared:
         shared, shared_sd = (np.asarray(params["guide"][k], np.float64) for k in ("mean", "log_sd"))
         shared_sd = np.exp(shared_sd)
-    kept = int(np.clip(LARGEST_BLOCK // max(own.full.dim, 1), FEWEST_KEPT, num_draws))
-    z = np.empty((kept, total, units))
     work = total * ROW_DRAWS * sum(prod(np.shape(v)) for v in params["weights"].values())
-    chosen = np.arange(total)
-    if work > ROW_WORK and total > AUDITED:
+    chosen, audit = np.arange(total), work > ROW_WORK and total > AUDITED
+    pilot = pilot and audit  # of whose draws nothing is kept
+    kept = int(
+        np.clip(LARGEST_BLOCK // max(own.full.dim, 1), FEWEST_KEPT, FEWEST_KEPT if pilot else num_draws)
+    )
+    z = np.empty((kept, total, units))
+    if audit:
         pool = trained.held if len(trained.held) >= AUDITED else chosen
         chosen = np.sort(rng.choice(pool, AUDIT_PILOT if pilot else AUDITED, replace=False))
-    looked = rng.permutation(chosen)[: 0 if pilot and len(chosen) < total else ELSEWHERE_ROWS]
+    looked = rng.permutation(chosen)[: 0 if pilot else ELSEWHERE_ROWS]
     chosen = np.concatenate([np.sort(looked), np.setdiff1d(chosen, looked)])
     far = far_of(mean, sd)
     parts: list[Estimates] = []

@@ -62,11 +62,12 @@ BEFORE, ENDED = "before/", ("settled", "step limit")
 
 class Look(NamedTuple):
     """What is seen of the rows that a training looks at: bound and divergence of a row in nats, at draws that are always the same, and
-    active units, whose means have a variance above 0.01 over rows (Burda et al. 2016)."""
+    active units, whose means have a variance above 0.01 over rows (Burda et al. 2016); and the bound of each row."""
 
     bound: float
     divergence: float
     active: int
+    rows: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,18 +282,18 @@ class Training:
 
     def look(self, params: Mapping[str, Any]) -> Look:
         """What is seen of the rows that are looked at."""
-        tight, divergence = self.bounds(params, self.checked)
-        mean = encoded(self.compiled, params, self.checked).mean
-        return Look(float(tight.mean()), float(divergence.mean()), int((mean.var(0) > ACTIVE_VARIANCE).sum()))
+        bounds, divergence = self.bounds(params, self.checked)
+        active = int((encoded(self.compiled, params, self.checked).mean.var(0) > ACTIVE_VARIANCE).sum())
+        return Look(float(bounds.mean()), float(divergence.mean()), active, bounds)
 
-    def excess(self, params: Mapping[str, Any]) -> tuple[float, float]:
-        """By how much the bound of a row that is trained on is greater than that of one held out, in nats, and its standard error."""
+    def excess(self, params: Mapping[str, Any], new: np.ndarray) -> tuple[float, float]:
+        """By how much the bound of a row that is trained on is greater than that of one held out, of which those are `new`, in nats, and
+        its standard error."""
         if not len(self.held):
             return 0.0, 0.0
-        known, new = (self.bounds(params, rows)[0] for rows in (self.known, self.checked))
-        return float(known.mean() - new.mean()), float(
-            np.sqrt(known.var() / len(known) + new.var() / len(new))
-        )
+        known = self.bounds(params, self.known)[0]
+        noise = np.sqrt(known.var() / len(known) + new.var() / len(new))
+        return float(known.mean() - new.mean()), float(noise)
 
     # -- the course -------------------------------------------------------------------------------------
 
@@ -459,9 +460,9 @@ class Course:
         value = found.bound
         good = seen["bad"] == 0
         own = float(seen["bound"][good].mean()) if good.any() else np.nan
-        excess, error = training.excess(params)
+        excess, error = training.excess(params, found.rows)
         self.decay = shrinking(excess - error, found.divergence)  # a chance choice of rows shrinks nothing
-        self.bounds.append((self.num_steps, own, *found))
+        self.bounds.append((self.num_steps, own, value, found.divergence, found.active))
         units = training.setup.rows.num_units
         training.watch.tell(
             f"step {self.num_steps}: bound {value:.3f} nats a row, reconstruction {value + found.divergence:.3f}, "
@@ -478,9 +479,8 @@ class Course:
             self.tight = self.tight if stale else tight
         self.stale = self.stale + 1 if stale else 0
         self.mark = self.mark if stale else max(self.mark, value)
-        worth = (
-            value + training.tight(params) if self.falling else value
-        )  # what an encoder gains a weighted bound hides
+        # a weighted bound alone hides what an encoder gains
+        worth = value + training.tight(params) if self.falling else value
         if worth > self.best or self.at_best is None:
             self._take(worth, params, True)
         self._ended(seen)
@@ -533,7 +533,7 @@ class Course:
             int(joined["bad"].sum()),
             self.rate,
             *told(law, training.seed),
-            *training.excess(params),
+            *training.excess(params, training.bounds(params, training.checked)[0]),
             self.decay,
         )
 
