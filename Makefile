@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed-$(EXTRAS)
 comma := ,
-ROOMS = ppl guides inference diagnostics src tests examples benchmarks
+ROOMS = ppl guides inference diagnostics operations src tests examples benchmarks
 
 # LOCKED=yes: the versions of locked.txt, with which everything passed.
 LOCKED ?=
@@ -72,6 +72,7 @@ bench: setup
 	$(BIN)/python benchmarks/flights.py
 	$(BIN)/python benchmarks/movielens.py
 	$(BIN)/python benchmarks/vae.py
+	$(BIN)/python benchmarks/uses.py
 	$(BIN)/python benchmarks/abuse.py
 
 # Resolves again for every supported Python; needs uv, and an index where it looks for one.

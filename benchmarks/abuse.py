@@ -280,7 +280,7 @@ from abuse import fitted, same
 kind, place, size = sys.argv[2], sys.argv[3], int(sys.argv[4])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 if kind == "save":
-    posterior = fitted(0)
+    posterior = er.load(sys.argv[5])
     before = er.load(posterior.save(place))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     try:
@@ -301,9 +301,16 @@ def full(count: int) -> Counter:
     """Files that may grow to some sizes and no further, under `save` and under checkpoints."""
     found: Counter = Counter()
     with tempfile.TemporaryDirectory() as place:
+        original = fitted(0).save(Path(place) / "original")
         for kind in ("save", "checkpoint"):
             for number, size in enumerate(np.geomspace(1, 300_000, count).astype(int)):
-                given = [str(Path(__file__).parent), kind, f"{place}/{kind}{number}", str(size)]
+                given = [
+                    str(Path(__file__).parent),
+                    kind,
+                    f"{place}/{kind}{number}",
+                    str(size),
+                    str(original),
+                ]
                 done = subprocess.run(
                     [sys.executable, "-c", FULL, *given],
                     capture_output=True,

@@ -130,6 +130,40 @@ DIFFERENT = 2.0
 DIFFERENT_ROWS = 2000
 """Rows that this noise is averaged over. By time."""
 
+# -- predicted classes of rows that were not fitted ------------------------------------------------------
+
+ECE_BINS = 15
+"""Bins of the expected calibration error (Guo et al. 2017)."""
+ECE_LEVEL = 0.05
+"""How often the error of right probabilities passes the point that it is compared with. A convention."""
+ECE_EXCESS = 0.05
+"""Error beyond that point from which on it is a misfit: what is commonly asked of the error itself, which has a bias of 0.06
+with 200 rows."""
+ECE_SIMULATIONS, ECE_RESAMPLES = 2000, 500
+"""Outcomes of right probabilities that the point is known by, and rows drawn again for a standard error; of many rows as few of
+the first. By time."""
+ECE_VALUES = 2**25
+"""Numbers that those outcomes may be: 256 MB, by memory."""
+ECE_DRAWS = 1000
+"""Draws whose probabilities are averaged: a thousandth of a probability's spread over the posterior, squared, is left of noise."""
+SEEN_BEFORE, TELLING_ROWS = 0.05, 0.5
+"""Share of rows that may have been seen before, by accident; and share of rows unlike all others among them without which that
+is not told. Chosen by hand."""
+TEMPERATURES = 0.05, 20.0
+"""Ends between which a temperature is looked for: beyond, probabilities are all alike or all one. Chosen by hand."""
+CURVED = 1e-3
+"""Step in the log of a temperature by which its curvature is told: rounding is a millionth of it. Chosen by hand."""
+
+PLACE_DRAWS, PLACE_BLOCK = 500, 1000
+"""Draws that outcomes are ranked among, and sets of rows that the point of a right model is known by; rows ranked at a time. By time
+and memory."""
+PLACE_POINTS = 200
+"""Points of a picture of places. By what a reader can see."""
+COVERAGES = 0.5, 0.8, 0.9, 0.95
+"""Levels of the intervals whose shares of rows are shown; that of 90%, which reports show, is spoken of."""
+ROLLING_ROWS = 500
+"""Rows of a window of predictions that are looked at in their order: an error of 0.05 is seen in so many. Chosen by hand."""
+
 # -- survival --------------------------------------------------------------------------------------------
 
 CURVE_TIMES = 40
@@ -246,6 +280,8 @@ STRIPS = 8
 """Units along which outcomes are shown. By what a reader can take in."""
 SHOWN_ROWS = 8
 """Encoded rows that are shown, and as many simulated ones. By what a reader can take in."""
+LEAK_ROWS = 2000
+"""Simulated rows that a report compares with those trained on and held out, at the most. By time."""
 ROWS_AS_LINES = 4
 """Encoded rows, or units, that a report draws as lines: a picture for each. By what a reader can take in."""
 LONGEST_ROW = 4096
@@ -268,3 +304,31 @@ COMPARED_PICTURES = 2
 OUTER_ENDS = 0.02, 0.04
 """Values within the first share of the range at an end, more than the second share of all, are crowded there: a smooth
 density would run over the end. Chosen by hand."""
+
+# -- why, and what if ------------------------------------------------------------------------------------
+
+WHY_DRAWS = 100
+"""Draws at which curvatures are averaged: along a posterior near normal they hardly differ. By time."""
+WHY_STEP = 0.5
+"""Step of a second difference, in sds of the quantity: what matters is the curvature over the interval, not at a point."""
+WHY_VALUES = 2**24
+"""Log densities of rows that are held at once: 128 MB, by memory."""
+FAR_FROM_NORMAL = 0.67, 1.5
+"""Sums of shares between which a posterior counts as near normal. Chosen by hand."""
+LEANS = 0.5
+"""Share of the prior from which on a quantity leans on it: as much as all rows together."""
+LONE_ROW = 0.2
+"""Share of one row, of more than five, that is told. Chosen by hand."""
+EFFECT_DRAWS = 400
+"""Draws of the posterior that contrasts are told at: ends of 90% intervals to a tenth of an sd."""
+EFFECT_VALUES = 2**23
+"""Expected outcomes that are held at once: 64 MB, by memory."""
+
+# -- families side by side -------------------------------------------------------------------------------
+
+FAMILY_SECONDS = 120.0
+"""Seconds for each family, by default. By time."""
+MEMORY_PAUSE = 0.02
+"""Seconds between two looks at the memory of the process. Chosen by hand."""
+LEAST_ERROR = 1e-3
+"""Sds below which errors are drawn as one: Monte Carlo noise is more. By what a reader can see."""

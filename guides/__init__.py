@@ -4,10 +4,10 @@ Examples
 --------
 >>> import elboroom as er
 >>> [family.name for family in er.guides.FAMILIES]  # names that ``er.fit(..., guide=...)`` takes
-['mean-field', 'low-rank', 'structured', 'full-rank', 'flow', 'laplace', 'delta']
+['mean-field', 'low-rank', 'structured', 'full-rank', 'flow', 'laplace', 'delta', 'variational-dropout']
 """
 
-from .amortized import Amortized
+from .amortized import Adversarial, Amortized, Quantized
 from .catalogue import FAMILIES, TRANSPORTS
 from .choose import choose
 from .delta import Delta
@@ -20,10 +20,12 @@ from .mean_field import MeanField
 from .mixture import Mixture
 from .structured import Structured
 from .transport import Affine, Rooted, Transport
+from .variational_dropout import VariationalDropout
 
 __all__ = [
     "FAMILIES",
     "TRANSPORTS",
+    "Adversarial",
     "Affine",
     "Amortized",
     "Delta",
@@ -35,10 +37,12 @@ __all__ = [
     "LowRank",
     "MeanField",
     "Mixture",
+    "Quantized",
     "Rooted",
     "Spline",
     "Structured",
     "Transport",
+    "VariationalDropout",
     "choose",
     "log_prob",
     "sample",

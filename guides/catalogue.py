@@ -9,12 +9,13 @@ from .mean_field import MeanField
 from .mixture import Mixture
 from .structured import Structured
 from .transport import Affine, Rooted
+from .variational_dropout import Dropped, VariationalDropout
 
-FAMILIES = (MeanField, LowRank, Structured, FullRank, Flow, Laplace, Delta)
+FAMILIES = (MeanField, LowRank, Structured, FullRank, Flow, Laplace, Delta, VariationalDropout)
 """Those that a user may name."""
 MADE = (Mixture,)
 """Those that only a fit makes."""
-TRANSPORTS = (Affine, Rooted, Spline)
+TRANSPORTS = (Affine, Rooted, Spline, Dropped)
 
 
 def known() -> dict[str, type]:

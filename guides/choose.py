@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..ppl.errors import GuideError, explain
 from . import catalogue
+from .mean_field import MeanField
 from .structure import UnreadLinks
 from .structured import Structured, blocks
 from .thresholds import FULL_RANK_LIMIT, LOW_RANK_LIMIT, SAVED, SPARSE
@@ -72,9 +75,7 @@ def choose(guide: Any, target) -> Plan:
         For an unknown name, or a family that cannot stand where it is asked for.
     """
     if isinstance(guide, Mapping):
-        blocks(target, guide)  # before anything is computed
-        words = ", ".join(f"{name} {getattr(family, 'name', family)}" for name, family in guide.items())
-        return Plan(Structured(sites=dict(guide)), f"given by the user: {words}")
+        return _by_site(guide, target)
 
     families = {family.name: family for family in catalogue.FAMILIES}
     spelled = {name.replace("-", ""): name for name in families} | {"map": "delta"}
@@ -103,3 +104,31 @@ def choose(guide: Any, target) -> Plan:
     if target.dim <= LOW_RANK_LIMIT:
         return Plan(families["low-rank"](), words, next=families["mean-field"](), auto=True)
     return Plan(families["mean-field"](), words, auto=True)
+
+
+def _by_site(guide: Mapping[str, Any], target: Any) -> Plan:
+    """The plan for sites with a family each."""
+    for whole in guide.values():  # of a family that holds all other sites too
+        if callable(getattr(whole, "over", None)):
+            return _over(whole, guide)
+    own = blocks(target, guide)  # before anything is computed
+    words = ", ".join(f"{name} {getattr(family, 'name', family)}" for name, family in guide.items())
+    apart = len(np.unique(own)) == target.dim
+    family: Any = MeanField() if apart else Structured(sites=dict(guide))
+    return Plan(family, f"given by the user: {words}")
+
+
+def _over(family: Any, guide: Mapping[str, Any]) -> Plan:
+    """The plan of a family of some networks that leaves all other sites independent.
+
+    Raises
+    ------
+    GuideError
+        Where another family is asked for beside it.
+    """
+    own = [name for name, other in guide.items() if other == family]
+    left = sorted(set(guide) - set(own))
+    if left:
+        want = f"nothing beside '{family.name}', which leaves all other sites independent"
+        raise GuideError(explain("guide", want, f"{guide[left[0]]!r} for '{left[0]}'"[:80], "leave it out"))
+    return Plan(family.over(own), f"given by the user: {', '.join(own)} {family.name}")

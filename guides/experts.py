@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..ppl import math as m
+from ..ppl.thresholds import LOG_SDS
 from .amortized import Encoder
 from .laws import Law
-from .thresholds import LOG_SDS
 
 PRIOR = ":prior."
 """What stands between the name of the encoders and those of the law of a row of which nothing is seen."""
@@ -44,6 +44,11 @@ class Experts:
     def inputs(self) -> dict[str, tuple[Any, Any, int]]:
         """Of all views, see `Encoder`."""
         return {label: value for one in self.encoders for label, value in one.inputs.items()}
+
+    point = bits = False
+    smooth = True
+    codebook = objection = ""
+    num_states = 0
 
     @property
     def gaps(self) -> frozenset[str]:

@@ -1,8 +1,8 @@
-"""Laws of rows that an encoder leads to: independent normals, a dense Gaussian, or one that is bent.
+"""Laws of rows that an encoder leads to: independent normals, a dense Gaussian, a chain, or a law that is bent.
 
 References
 ----------
-Dinh, Sohl-Dickstein & Bengio (2017), Density estimation using Real NVP, ICLR. Jones & Pewsey (2009), Sinh-arcsinh
+Maddison, Tarlow & Minka (2014), A* sampling, NeurIPS, on Gumbel's noise. Dinh, Sohl-Dickstein & Bengio (2017), Density estimation using Real NVP, ICLR. Jones & Pewsey (2009), Sinh-arcsinh
 distributions, Biometrika 96.
 """
 
@@ -15,14 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ppl import math as m
+from ..ppl.codebook import VECTORS, nearest
 from ..ppl.nn import MLP
+from ..ppl.thresholds import LOG_SDS
 from .thresholds import (
     COUPLING_REACH,
     COUPLING_UNITS,
     COUPLINGS,
-    LOG_SDS,
+    LAGS,
     MOMENT_BLOCK,
     MOMENT_DRAWS,
+    MOST_CHOSEN,
+    MOST_SURE,
     SKEW_REACH,
     TAIL_REACH,
 )
@@ -34,32 +38,55 @@ class Law(NamedTuple):
     Attributes
     ----------
     mean, log_sd : array, shape (n, u)
-        Of independent normals; of what is bent, where the bent lies and how wide.
+        Of independent normals; of what is bent, where the bent lies and how wide. Without ``log_sd`` all of it is at the mean.
     lower : array, shape (n, u, u), or None
         Unit lower triangles by which draws are mixed first.
     bend : array, shape (n, 2 u), or None
         How a row is bent, by `bent`.
     arrays : mapping or None
         Weights of the networks that bend, the same for all rows.
+    height : array, shape (n, u), or None
+        Of bits: they are ones where a standard normal draw is above minus this.
+    lags : array, shape (n, u, k), or None
+        Of a chain: how draws lean on each of the k before them, the nearest first.
+    choice : array, shape (n, p, c), or None
+        Of p one-hot vectors, one after the other: log probabilities of their classes.
     """
 
     mean: Any
-    log_sd: Any
+    log_sd: Any = None
     lower: Any = None
     bend: Any = None
     arrays: Mapping[str, Any] | None = None
+    height: Any = None
+    lags: Any = None
+    choice: Any = None
+
+    @property
+    def point(self) -> bool:
+        """Whether a row is at one place."""
+        return self.log_sd is None and self.height is None and self.choice is None
 
     @property
     def independent(self) -> bool:
-        """Whether the coordinates of a row are independent normals."""
-        return self.lower is None and self.bend is None
+        """Whether the coordinates of a row are independent."""
+        return self.lower is None and self.bend is None and self.lags is None
 
     @property
     def marginals(self) -> Law:
         """The laws of each coordinate alone, where they are normal; else the law itself."""
-        if self.lower is None or self.bend is not None:
+        root = self.root
+        if root is None or self.bend is not None:
             return self
-        return Law(self.mean, self.log_sd + 0.5 * m.log(m.sum(self.lower * self.lower, axis=-1)))
+        return Law(self.mean, self.log_sd + 0.5 * m.log(m.sum(root * root, axis=-1)))
+
+    @property
+    def root(self) -> Any:
+        """Unit lower triangles by which draws are mixed, ``(n, u, u)``; None where they are not."""
+        if self.lags is None:
+            return self.lower
+        each = m.like(np.eye(np.shape(self.mean)[-1]), self.mean)[:, None]
+        return m.moveaxis(chained(self.lags, each + 0.0 * self.mean), 0, -1)
 
     @property
     def by_row(self) -> dict[str, Any]:
@@ -99,10 +126,19 @@ def joined(laws: Sequence[Law]) -> Law:
     return laws[0]._replace(**whole)
 
 
-def placed(law: Law, eps: Any) -> Any:
-    """Coordinates ``(..., n, u)`` of standard normal draws under the laws of rows."""
+def placed(law: Law, eps: Any, far: Any = 1.0) -> Any:
+    """Coordinates ``(..., n, u)`` of standard normal draws under the laws of rows, or so many times as far out."""
+    if law.choice is not None:
+        return chosen(law.choice, eps, far)
+    eps = far * eps
+    if law.point:
+        return law.mean + 0.0 * eps
+    if law.height is not None:
+        return m.like(m.where(eps > -law.height, 1.0, 0.0), eps)
     if law.lower is not None:
         eps = m.sum(law.lower * eps[..., None, :], axis=-1)
+    if law.lags is not None:
+        eps = chained(law.lags, eps)
     if law.bend is not None:
         eps = bent(law, eps)
     return law.mean + m.exp(law.log_sd) * eps
@@ -117,23 +153,66 @@ def standardised(law: Law, z: Any) -> tuple[Any, Any]:
         density = density + more
     if law.lower is not None:
         eps = _solved(law.lower, eps)
+    if law.lags is not None:
+        eps = unchained(law.lags, eps)
     return eps, density
 
 
 def log_prob(law: Law, z: Any) -> Any:
-    """Log density of coordinates ``(..., n, u)`` under the laws of rows, shape ``(..., n)``."""
+    """Log density of coordinates ``(..., n, u)`` under the laws of rows, shape ``(..., n)``; of points the log of their mass, nought."""
+    if law.point:
+        return 0.0 * m.sum(z, axis=-1)
+    if law.height is not None:
+        return of_bits(law.height, z)
+    if law.choice is not None:
+        return of_choices(law.choice, z)
     eps, density = standardised(law, z)
     return density + log_normal(eps)
 
 
 def log_prob_wider(law: Law, z: Any, wide: float) -> tuple[Any, Any]:
     """`log_prob`, and that of half such draws and half of standard normal ones `wide` times as far out."""
+    if law.point:
+        return log_prob(law, z), log_prob(law, z)
+    if law.height is not None:
+        own = of_bits(law.height, z)
+        return own, own if wide == 1 else m.logaddexp(own, of_bits(law.height / wide, z)) - np.log(2.0)
+    if law.choice is not None:
+        own = of_choices(law.choice, z)
+        far_out = m.log_softmax(law.choice / wide)
+        return own, own if wide == 1 else m.logaddexp(own, of_choices(far_out, z)) - np.log(2.0)
     eps, density = standardised(law, z)
     own = density + log_normal(eps)
     if wide == 1:
         return own, own
     far = density + log_normal(eps / wide) - np.shape(eps)[-1] * np.log(wide)
     return own, m.logaddexp(own, far) - np.log(2.0)
+
+
+def of_bits(height: Any, z: Any) -> Any:
+    """Log probability of bits ``(..., n, u)``, shape ``(..., n)``; linear in each."""
+    return m.sum(z * m.log_ndtr(height) + (1.0 - z) * m.log_ndtr(-height), axis=-1)
+
+
+def of_choices(choice: Any, z: Any) -> Any:
+    """Log probability of one-hot vectors, one after the other, ``(..., n, u)``, shape ``(..., n)``; linear in each."""
+    return m.sum(z * m.reshape(choice, (-1, np.shape(z)[-1])), axis=-1)
+
+
+def perturbed(choice: Any, eps: Any, far: Any = 1.0) -> Any:
+    """Log probabilities, or those of laws so many times as wide, with Gumbel's noise of standard normal draws ``(..., n, u)``, shape
+    ``(..., n, p, c)``: the class where it is greatest is a draw (Maddison, Tarlow & Minka 2014)."""
+    far = far if np.ndim(far) == 0 else m.expand_dims(far, -1)
+    noise = -m.log(-m.log_ndtr(eps))
+    return choice / far + m.reshape(noise, (*np.shape(eps)[:-1], *np.shape(choice)[-2:]))
+
+
+def chosen(choice: Any, eps: Any, far: Any = 1.0) -> Any:
+    """One-hot vectors, one after the other, of standard normal draws ``(..., n, u)``."""
+    code = m.argmax(perturbed(choice, eps, far), axis=-1)
+    return m.reshape(
+        m.like(m.expand_dims(code, -1) == np.arange(np.shape(choice)[-1]), eps), tuple(np.shape(eps))
+    )
 
 
 def log_normal(eps: Any) -> Any:
@@ -143,9 +222,12 @@ def log_normal(eps: Any) -> Any:
 
 def moments(law: Law) -> tuple[np.ndarray, np.ndarray]:
     """Means and sds ``(n, u)`` of rows on the host; of bent ones by draws that are the same for each row, always."""
+    if law.point:
+        return law.mean, np.zeros_like(law.mean)
+    if law.height is not None or law.choice is not None:
+        return law.mean, np.sqrt(law.mean * (1 - law.mean))
     if law.bend is None:
-        sd = np.exp(law.log_sd)
-        return law.mean, sd if law.lower is None else sd * np.sqrt((law.lower**2).sum(2))
+        return law.mean, np.exp(law.marginals.log_sd)
     rows, units = law.mean.shape
     half = np.random.default_rng(0).standard_normal((MOMENT_DRAWS // 2, 1, units))
     eps = np.concatenate([half, -half])
@@ -161,9 +243,32 @@ def moments(law: Law) -> tuple[np.ndarray, np.ndarray]:
 def gaussian(law: Law) -> tuple[np.ndarray, np.ndarray]:
     """Means ``(n, u)`` and lower triangular roots of covariances ``(n, u, u)`` of rows on the host; of bent ones of their sds alone."""
     mean, sd = moments(law)
-    if law.bend is None and law.lower is not None:
-        return mean, np.exp(law.log_sd)[:, :, None] * law.lower
+    root = law.root
+    if law.bend is None and root is not None:
+        return mean, np.exp(law.log_sd)[:, :, None] * root
     return mean, sd[:, :, None] * np.eye(sd.shape[1])
+
+
+def chained(lags: Any, eps: Any) -> Any:
+    """Standard normal draws ``(..., n, u)``, each leaning on some before it."""
+
+    def step(before, given):
+        link, own = given
+        new = own + m.sum(link * before, axis=-1)
+        return m.concat([m.expand_dims(new, -1), before[..., :-1]], axis=-1), new
+
+    begin = m.like(np.zeros((*np.shape(eps)[:-1], np.shape(lags)[-1])), eps)
+    _, y = m.scan(step, begin, (m.moveaxis(lags, -2, 0), m.moveaxis(eps, -1, 0)))
+    return m.moveaxis(y, 0, -1)
+
+
+def unchained(lags: Any, y: Any) -> Any:
+    """What `chained` made ``y`` of."""
+    eps, units = y, np.shape(y)[-1]
+    for lag in range(1, min(np.shape(lags)[-1], units - 1) + 1):
+        before = m.concat([0.0 * y[..., :lag], y[..., : units - lag]], axis=-1)
+        eps = eps - lags[..., lag - 1] * before
+    return eps
 
 
 def bent(law: Law, eps: Any) -> Any:
@@ -236,8 +341,11 @@ class MeanField:
     """Independent normals."""
 
     name = "mean-field"
+    family = "amortized"
+    objection = ""
     multiplies = True
     independent = True
+    point = bits = False
 
     def num_outputs(self, num_units: int) -> int:
         """Numbers that a network makes of a row."""
@@ -280,6 +388,25 @@ class FullRank(MeanField):
 
 
 @dataclass(frozen=True)
+class Chain(MeanField):
+    """A Gaussian of which each coordinate is linear in some before it: what a series of states has given linear observations."""
+
+    name = "chain"
+    multiplies = False
+    independent = False
+
+    def num_outputs(self, num_units: int) -> int:
+        return (2 + LAGS) * num_units
+
+    def words(self, num_units: int) -> str:
+        return f"{super().words(num_units)} and {LAGS} weights of those before it for each"
+
+    def law(self, found: Any, num_units: int, arrays: Mapping[str, Any]) -> Law:
+        law = super().law(found, num_units, arrays)
+        return law._replace(lags=m.reshape(found[:, 2 * num_units :], (-1, num_units, LAGS)))
+
+
+@dataclass(frozen=True)
 class Flow(FullRank):
     """A dense Gaussian with a skewness and tails for each row and coordinate, and couplings that bend some coordinates by the others."""
 
@@ -306,5 +433,94 @@ class Flow(FullRank):
         return law._replace(bend=found[:, -2 * num_units :], arrays=dict(arrays))
 
 
-HEADS = {head.name: head for head in (MeanField(), FullRank(), Flow())}
+@dataclass(frozen=True)
+class Quantised(MeanField):
+    """The entries of a codebook that are nearest to what the network makes."""
+
+    name = "quantized"
+    family = "quantized"
+    objection = (
+        "no posterior is approximated: each row is at the code nearest to what the encoder makes of it"
+    )
+    multiplies = False
+    point = True
+
+    def num_outputs(self, num_units: int) -> int:
+        return num_units
+
+    def words(self, num_units: int) -> str:
+        return f"{num_units} of which the nearest codes are taken"
+
+    def law(self, found: Any, num_units: int, arrays: Mapping[str, Any]) -> Law:
+        vectors = arrays[VECTORS]
+        places = m.reshape(found, (-1, np.shape(vectors)[1]))
+        chosen = m.take(vectors, nearest(vectors, places), axis=0)
+        return Law(m.reshape(chosen, np.shape(found)))
+
+
+@dataclass(frozen=True)
+class Point(MeanField):
+    """What the network makes."""
+
+    name = "point"
+    family = "adversarial"
+    objection = "no posterior is approximated: each row is where the encoder puts it"
+    multiplies = False
+    point = True
+
+    def num_outputs(self, num_units: int) -> int:
+        return num_units
+
+    def words(self, num_units: int) -> str:
+        return f"{num_units} coordinates"
+
+    def law(self, found: Any, num_units: int, arrays: Mapping[str, Any]) -> Law:
+        return Law(found)
+
+
+@dataclass(frozen=True)
+class OfBits(MeanField):
+    """Independent bits."""
+
+    name = "bits"
+    multiplies = False
+    independent = False  # of densities that are taken apart
+    bits = True
+
+    def num_outputs(self, num_units: int) -> int:
+        return num_units
+
+    def words(self, num_units: int) -> str:
+        return f"{num_units} normal quantiles of the probabilities of ones"
+
+    def law(self, found: Any, num_units: int, arrays: Mapping[str, Any]) -> Law:
+        height = m.clip(found, -MOST_SURE, MOST_SURE)
+        return Law(m.ndtr(height), height=height)
+
+
+CLASSES = ":classes"
+"""Under what name a law of one-hot vectors is told how many classes there are: an array of as many numbers."""
+
+
+@dataclass(frozen=True)
+class OneHot(OfBits):
+    """Independent one-hot vectors."""
+
+    name = "one-hot"
+
+    def words(self, num_units: int) -> str:
+        return f"{num_units} log probabilities of classes, up to a constant"
+
+    def law(self, found: Any, num_units: int, arrays: Mapping[str, Any]) -> Law:
+        logits = m.clip(found, -MOST_CHOSEN, MOST_CHOSEN)
+        choice = m.log_softmax(
+            m.reshape(logits, (-1, num_units // len(arrays[CLASSES]), len(arrays[CLASSES])))
+        )
+        return Law(m.reshape(m.exp(choice), (-1, num_units)), choice=choice)
+
+
+HEADS = {
+    head.name: head
+    for head in (MeanField(), FullRank(), Chain(), Flow(), Quantised(), Point(), OfBits(), OneHot())
+}
 """Laws of a row that an encoder can lead to, by name."""

@@ -31,8 +31,8 @@ class Structured:
     Parameters
     ----------
     sites : mapping of str to str, optional
-        A family for some sites by name: elements of ``"mean-field"`` sites are independent of everything, sites
-        under ``"full-rank"`` are linked with each other only, and so are all the others, ``"structured"``.
+        A family for some sites by name, or for all weights of a network by its name: elements of ``"mean-field"`` sites are
+        independent of everything, sites under ``"full-rank"`` are linked with each other only, and so are all the others, ``"structured"``.
 
     References
     ----------
@@ -122,13 +122,8 @@ def blocks(target, sites: Mapping[str, str]) -> np.ndarray:
     GuideError
         For a site that the model does not have, or a family that holds no site on its own.
     """
-    known = {site.name for site in target.sites}
     block = np.zeros(target.dim, int)
     for name, family in sites.items():
-        if name not in known:
-            raise GuideError(
-                explain("guide", f"latent sites among {sorted(known)}", repr(name), "correct the name")
-            )
         spelled = str(getattr(family, "name", family)).lower().replace("_", "-")
         if spelled not in JOINT:
             raise GuideError(
@@ -139,9 +134,31 @@ def blocks(target, sites: Mapping[str, str]) -> np.ndarray:
                     "give one of them; every other family speaks of all sites at once, as guide='...'",
                 )
             )
-        own = np.arange(target.offsets[name].start, target.offsets[name].stop)
-        block[own] = {"structured": 0, "full-rank": 1}.get(spelled, own + 2)
+        for site in named(target, name):
+            own = np.arange(target.offsets[site].start, target.offsets[site].stop)
+            block[own] = {"structured": 0, "full-rank": 1}.get(spelled, own + 2)
     return block
+
+
+def named(target, name: str) -> list[str]:
+    """The latent site of that name, or those of the weights of the network that has it.
+
+    Raises
+    ------
+    GuideError
+        If there is none.
+    """
+    known = [site.name for site in target.sites]
+    if name in known:
+        return [name]
+    found = [site for site in known if site.startswith(f"{name}.")]
+    if name not in target.trace.modules or not found:
+        modules = {
+            module for module in target.trace.modules if any(k.startswith(f"{module}.") for k in known)
+        }
+        want = f"latent sites among {sorted({*known, *modules})}"
+        raise GuideError(explain("guide", want, repr(name)[:80], "correct the name"))
+    return found
 
 
 def _guide(family: Structured, dim: int, layout: Layout, found: Structure | None) -> Guide:

@@ -54,12 +54,28 @@ RESOLVED, RESOLVED_SINGLE = 1e-4, 1e-2
 # -- encoders --------------------------------------------------------------------------------------------
 LEAST_ENCODER, MOST_ENCODER, ENCODER_UNITS = 32, 512, 8
 """Units of a layer of an encoder that is sized from the model, at the least and at the most, and for each coordinate of a row."""
-FARTHEST, LOG_SDS = 10.0, (-12.0, 6.0)
-"""Sds beyond which inputs of such an encoder count as that far out, and log sds that an encoder can lead to: what hardly varies
-among the rows may lie a hundred sds out in others, and one overflow ends a training."""
+MOST_SURE = 5.0
+"""Normal quantiles beyond which no encoder is sure of a bit: its probability to be the other way stays 3e-7, so that the other is met
+in the end. Chosen by hand."""
+MOST_CHOSEN = 7.5
+"""Logits of a class beyond which no encoder goes either way, with the same sense: one of two classes stays 3e-7."""
+FARTHEST = 10.0
+"""Sds beyond which inputs of such an encoder count as that far out: what hardly varies among the rows may lie a hundred sds out in
+others."""
+LAGS = 8
+"""Coordinates before it in which each of a chain is linear: those of a Gaussian chain of four states at a time, which needs seven."""
 COUPLINGS, COUPLING_UNITS, COUPLING_REACH = 4, 64, 2.0
 """Couplings of a flow of rows, units of a layer of their networks, and log scales that one can lead to (Dinh et al. 2017)."""
 SKEW_REACH, TAIL_REACH = 1.0, 0.5
 """Skewness and log tail weights of a coordinate that a flow of rows can lead to, either way (Jones & Pewsey 2009, figure 1)."""
 MOMENT_DRAWS, MOMENT_BLOCK = 512, 2**24
 """Draws by which means and sds of bent rows are told, half of them the others with another sign; and numbers at once."""
+
+# -- variational dropout ---------------------------------------------------------------------------------
+
+RATE_FIT = 0.63576, 1.87320, 1.48695
+"""Height, place and steepness of the fit of the divergence from a log-uniform prior (Molchanov et al. 2017, equation 14)."""
+RATE_FLOOR = 1e-12
+"""Added to squared weights before their logarithm is taken: a weight of a millionth is none."""
+NOISE_RATE = 3.0
+"""log α from which on a weight is noise: 95% of such a unit's output (Molchanov et al. 2017)."""

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..ppl.codebook import Codes
+from ..ppl.distributions.bits import Bits
+from ..ppl.distributions.one_hot import OneHots
 from ..ppl.errors import InferenceError, ModelError, ShapeError, explain
 from ..ppl.model import Model, Program
 from .batches.minibatch import Minibatch
@@ -137,3 +140,22 @@ def start_of(target: Any, start: Mapping[str, Any] | None) -> np.ndarray | None:
             explain("start", "values inside the supports", "a value outside or on the edge", "move it inside")
         )
     return z
+
+
+NO_DENSITIES = frozenset({Bits.__name__, OneHots.__name__, Codes.__name__})
+"""Laws of latent quantities that have none."""
+
+
+def check_densities(what: str, target: Any) -> None:
+    """Refuse latent quantities that have no density: bits, and entries of a codebook.
+
+    Raises
+    ------
+    InferenceError
+    """
+    found = [site.name for site in target.sites if site.distribution in NO_DENSITIES]
+    if found:
+        got = f"{found}, whose values are zeros and ones or entries of a codebook"
+        raise InferenceError(
+            explain(what, "latent quantities that have densities", got, "use er.fit, with its encoder")
+        )

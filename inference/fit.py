@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 
 from ..guides import choose
+from ..guides.amortized import Amortized, Quantized
 from ..ppl import interrupts
 from ..ppl.backends import load
 from ..ppl.errors import OutOfMemoryError, in_short
 from ..ppl.fingerprints import looked_at_once
 from ..ppl.model import Program
 from .arguments import check_arguments, start_of, target_of
-from .batches.memory import at_first, fewer, memory_finding
+from .batches.memory import at_first, fewer, memory_finding, needs_all, room_for_all
 from .batches.minibatch import Batches
 from .batches.view import AllRows, BatchRows, View, planned
 from .deep.fit import Deep, check_deep, encoded_of, fit_rows, goes_on, prepared
 from .deep.richer import climbed
+from .deep.setup import bits, codebook
 from .evidence import psis
 from .evidence.data import data_findings
-from .evidence.degenerate import degenerate
+from .evidence.degenerate import degenerate, shrunk_scales
 from .evidence.finding import Finding
 from .evidence.outcome import Outcome, twins
 from .ladder import STAGES, Run, State, climb
@@ -32,12 +34,15 @@ from .mcmc.affordable import refine_where_it_pays
 from .mcmc.refine import refine as run_refine
 from .mcmc.refine import sampled
 from .posterior.make import conclude, with_line
-from .posterior.posterior import Cost, Posterior
+from .posterior.posterior import Cost, Posterior, record_of
 from .posterior.record import SE, Record, with_rows
 from .run.checkpoint import Checkpoint
+from .run.track import followed
+from .run.trail import Trail
 from .run.watch import Watch
 
 
+@followed("fit", record_of, Posterior)
 @looked_at_once()
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is evidence, and said
 @interrupts.in_words(
@@ -60,6 +65,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     progress: bool = True,
     objective: Any = None,
     validation: float | None = None,
+    *,
+    track: Any = None,
 ) -> Posterior:
     """Approximate the posterior of a program and measure how far the approximation can be trusted.
 
@@ -108,6 +115,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     validation : float, optional
         Share of the rows of an encoder's plate that training does not see and that tell when to end it; 0.1 by default. They
         are in the posterior like all others.
+    track : Tracker, optional
+        Who is told of the course of the fit and of what came of it, see `elboroom.Tracker`.
 
     Returns
     -------
@@ -142,6 +151,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     begin = time.perf_counter()
     backend = program.backend if backend is None else backend
     target = target_of(program, backend, dtype, device)
+    if guide == "auto" and (codebook(target) or bits(target)):  # which ask for an encoder themselves
+        guide = Quantized() if codebook(target) else Amortized()
     encoded = encoded_of(guide, target, start, refine, {"objective": objective, "validation": validation})
     asked = Asked(program, target, guide, seed, num_draws, start_of(target, start), minibatch)
     settings = {
@@ -152,10 +163,9 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         "local": sorted(load(backend, program.model.language).local_sites(program)),
     }
     if guide is None:
-        data = list(data_findings(program, target.trace, target))
-        options = {"max_seconds": max_seconds, "progress": progress, "checkpoint": checkpoint}
-        return Posterior(sampled(program, target, seed, settings, data, asked.start, **options))
-    watch, trained, ready = Watch(max_seconds, progress), None, None
+        options = {"progress": progress, "checkpoint": checkpoint, "track": track}
+        return Posterior(_by_chains(asked, settings, max_seconds, options))
+    watch, trained, ready = Watch(max_seconds, progress, track), None, None
     with interrupts.deferred(
         answered=True
     ):  # but for the parts that say otherwise, and keep what they reached
@@ -184,8 +194,9 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
             return Posterior(found)
         try:
             if refine == "auto":
-                return Posterior(refine_where_it_pays(found, progress, left, kept))
-            return Posterior(run_refine(found, progress=progress, max_seconds=left, checkpoint=kept))
+                return Posterior(refine_where_it_pays(found, progress, left, kept, track))
+            own = {"progress": progress, "max_seconds": left, "checkpoint": kept, "track": track}
+            return Posterior(run_refine(found, **own))
         except OutOfMemoryError as error:  # chains see all rows at once
             words = f"failed: {str(error).splitlines()[0][:200]}"
             return Posterior(with_line(found, "refine", words))
@@ -208,17 +219,46 @@ def _laddered(
         time.perf_counter() - begin,
     )
     findings = [*poor, *data_findings(asked.program, target.trace, target), *kept.findings]
+    findings += _shrunk(target, outcome.law.z)
     findings += _of_memory(kept, batches, asked.minibatch)
     if learned is not None:
         findings += learned.findings
         outcome = replace(outcome, rungs=(learned.rung, *outcome.rungs))
     if trained is not None:
         outcome = replace(outcome, rungs=(*trained.trail, *outcome.rungs))
-    found = conclude(asked.program, target, outcome, findings, cost, settings)
-    if learned is not None:
-        errors = {f"{SE}{name}": value for name, value in learned.se.items()}
-        found = replace(found, params={**found.params, **errors})
+    found = _with_errors(conclude(asked.program, target, outcome, findings, cost, settings), learned)
     return found if trained is None else with_rows(found, trained)
+
+
+def _by_chains(asked: Asked, settings, max_seconds: float | None, options: Mapping[str, Any]) -> Record:
+    """The record of chains alone, at learned arrays where the model has any: those that a guide leads to."""
+    watch = Watch(max_seconds, options["progress"], options["track"])
+    try:
+        asked, learned = _learned(replace(asked, guide="auto"), watch)
+    finally:
+        watch.close()
+    target, more = asked.target, () if learned is None else learned.findings
+    data = [*data_findings(asked.program, target.trace, target), *more]
+    if learned is not None:
+        data += _shrunk(target, learned.at)
+    left = None if max_seconds is None else max(0.0, max_seconds - watch.elapsed)
+    own = {**options, "max_seconds": left}
+    found = sampled(asked.program, target, asked.seed, settings, data, asked.start, **own)
+    if learned is None:
+        return found
+    return _with_errors(replace(found, trail=Trail([learned.rung, *found.trail])), learned)
+
+
+def _shrunk(target: Any, z: np.ndarray) -> list[Finding]:
+    """Learned scales that went to nothing, at some of the draws."""
+    some = z[np.linspace(0, len(z) - 1, min(len(z), 4)).astype(int)]
+    return shrunk_scales(target, target, some, {"data": target.data, "weights": target.weights})
+
+
+def _with_errors(record: Record, learned: Learned | None) -> Record:
+    """With the standard errors of learned arrays."""
+    errors = {} if learned is None else {f"{SE}{name}": value for name, value in learned.se.items()}
+    return replace(record, params={**record.params, **errors}) if errors else record
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,15 +313,27 @@ class Asked:
 
 
 def _learned(asked: Asked, watch: Watch) -> tuple[Asked, Learned | None]:
-    """What was asked for at learned arrays of the model, where it has any and all rows are seen at once."""
+    """What was asked for at learned arrays of the model, where it has any; those of a guide that has no spread are the default's.
+
+    Raises
+    ------
+    InferenceError, OutOfMemoryError
+        Where arrays are to be learned and the rows do not fit into the memory at once.
+    """
     target = asked.target
-    if not target.trace.weights or asked.minibatch is not None:
+    if not target.trace.weights:
         return asked, None
-    with interrupts.interruptible(), watch.showing("learning arrays"):
-        found = learn(asked.state(None, False, True), watch, asked.seed)
-    if found is None:
-        return asked, None
-    return replace(asked, target=target.at(found.weights)), found
+    names = ", ".join(target.trace.weights)[:80]
+    if asked.minibatch is not None:
+        room_for_all(target, names)
+    try:
+        with interrupts.interruptible(), watch.showing("learning arrays"):
+            found = learn(asked.state(None, False, True), watch, asked.seed)
+            if found is None:
+                found = learn(replace(asked, guide="auto").state(None, False, True), watch, asked.seed)
+    except OutOfMemoryError as error:
+        raise needs_all(names, in_short(error.__cause__ or error)) from error
+    return asked if found is None else replace(asked, target=target.at(found.weights)), found
 
 
 def _climbed(asked: Asked, kept: Checkpoint, watch: Watch, simple: bool, lean: bool):

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from .evidence.finding import Finding
+from .evidence.finding import UNSETTLED, Finding
 from .evidence.pool import draw_pool
 from .evidence.psis import effective_size
 from .ladder import Run, State, climb
@@ -61,12 +61,15 @@ class Learned:
     rung : Rung
         The line of the trail.
     findings : tuple of Finding
+    at : numpy.ndarray, shape (S, dim)
+        Some draws of the guide, given them.
     """
 
     weights: Mapping[str, np.ndarray]
     se: Mapping[str, np.ndarray]
     rung: Rung
     findings: tuple[Finding, ...]
+    at: np.ndarray
 
 
 class Joint:
@@ -247,6 +250,7 @@ def learn(state: State, watch: Watch, seed: int) -> Learned | None:
         if settled:
             break
     assert near is not None
+    over = settled  # with no more in sight, whatever other draws say
     se = np.full(len(w), np.nan)
     if len(w) <= MOST_INFORMED and not watch.stop():
         state = with_law(climb(STAGES[1:], replace(state, lean=True), run))
@@ -260,7 +264,9 @@ def learn(state: State, watch: Watch, seed: int) -> Learned | None:
     words = f"{len(w)} numbers in {len(joint.names)} arrays, {rounds} rounds: log {kind} gained {gained:.2f} or more"
     rung = Rung("learning", state.plan.family.name, num_gradients=target.counter.num_gradients - counter,
                 seconds=watch.elapsed - begin, reason=words if settled else f"{words}; not at rest")  # fmt: skip
-    return Learned(joint.split(w), joint.split(se), rung, tuple(_findings(joint, near, se, settled)))
+    return Learned(
+        joint.split(w), joint.split(se), rung, tuple(_findings(joint, near, se, settled, over)), near.z[:4]
+    )
 
 
 def _further(near: Likelihood, w: np.ndarray) -> tuple[np.ndarray, float, bool]:
@@ -324,12 +330,12 @@ def _errors(information: np.ndarray) -> np.ndarray:
         return np.full(len(information), np.nan)
 
 
-def _findings(joint: Joint, near: Likelihood, se: np.ndarray, settled: bool):
+def _findings(joint: Joint, near: Likelihood, se: np.ndarray, settled: bool, over: bool):
     """What was seen while arrays were learned."""
     names = ", ".join(joint.names)[:200]
     if not settled:
         words = "The learned arrays were not at rest when patience ended: give the fit more time, or start them nearer."
-        yield Finding("learning", names, None, None, "caution", words)
+        yield Finding(UNSETTLED, names, None, None, "caution" if over else "untrusted", words)
     if not near.exact:
         words = (
             "The guide's importance weights do not hold, so the arrays maximise its bound and not the marginal likelihood: "

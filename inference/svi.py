@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ import numpy as np
 from ..guides import Affine, MeanField
 from ..guides.transport import standard_normal
 from ..ppl.errors import InferenceError, explain
+from .arguments import check_densities
 from .batches.minibatch import Batches, Minibatch
 from .engines.ascent import OBJECTIVES, Ascent
+from .evidence.finding import Findings
+from .run.track import told_of
 from .run.watch import Bar
 
 
@@ -43,6 +47,13 @@ class SVI(Ascent):
         Same seed, same steps.
     start : tuple of numpy.ndarray, optional
         Mean and standard deviation of every unconstrained coordinate; by default zero and `sd`.
+    track : Tracker, optional
+        Who is told of the course of the bound, see `elboroom.Tracker`.
+
+    Raises
+    ------
+    InferenceError
+        For arguments that cannot be meant, and a model with learned arrays, which would stay where they begin.
 
     Examples
     --------
@@ -78,6 +89,7 @@ class SVI(Ascent):
         start: tuple[np.ndarray, np.ndarray] | None = None,
         objective: str = "elbo",
         optimiser: Any = None,
+        track: Any = None,
     ):
         if objective not in OBJECTIVES:
             raise InferenceError(
@@ -99,6 +111,13 @@ class SVI(Ascent):
             if not value > 0:
                 raise InferenceError(explain(name, "a positive number", repr(value), "correct it"))
         target = program.target(backend or program.backend, dtype)
+        check_densities("SVI", target)
+        if target.trace.weights:
+            names, remedy = (
+                ", ".join(target.trace.weights)[:80],
+                "use er.fit, which learns them, or give them priors",
+            )
+            raise InferenceError(explain("SVI", "a model without learned arrays", f"'{names}'", remedy))
         batches = None if minibatch is None else Batches.of(target, minibatch)
         if optimiser is not None:
             if not target.loops.is_optimiser(optimiser):
@@ -109,6 +128,10 @@ class SVI(Ascent):
         origin = np.zeros(target.dim)
         begin = start or (origin, origin + sd)
         super().__init__(target, batches, begin, num_particles, rate, seed, objective, optimiser)
+        settings = {"num_particles": num_particles, "rate": rate, "sd": sd, "seed": seed, "objective": objective,
+                    "minibatch": minibatch, "optimiser": optimiser}  # fmt: skip
+        self.findings = Findings()
+        self._told = told_of(track, "svi", program, settings)
 
     def run(self, num_steps: int, progress: bool = True) -> np.ndarray:
         """Many steps; the bound's estimates, shape ``(num_steps,)``.
@@ -121,10 +144,18 @@ class SVI(Ascent):
             Show a bar on a terminal or in Jupyter.
         """
         bar = Bar(num_steps, progress)
+
+        def report(done: int, seen: Mapping[str, np.ndarray]) -> None:
+            bar.tell(done, f"ELBO {seen['elbo'][-1]:.6g}")
+            if self._told is not None:
+                self._told.step("ascent", self.num_steps, _summed(seen))
+
         try:
-            return self.advance(num_steps, lambda done, elbo: bar.tell(done, f"ELBO {elbo:.6g}"))["elbo"]
+            return self.advance(num_steps, report)["elbo"]
         finally:
             bar.close()
+            if self._told is not None:
+                self.findings = Findings(self._told.rested())
 
     @property
     def guide(self):
@@ -157,3 +188,12 @@ class SVI(Ascent):
         eps = np.random.default_rng([seed, 1]).standard_normal((num_draws, place.dim))
         z, log_jacobian = place.forward(eps)
         return self.target.value_and_grad(z)[0] + log_jacobian - standard_normal(eps)
+
+
+def _summed(seen: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """What some steps saw, as a number each."""
+    return {
+        "bound": float(seen["elbo"].mean()),
+        "gradient_norm": float(np.median(seen["gradient_norm"])),
+        "not_finite": float(seen["not_finite"].sum()),
+    }

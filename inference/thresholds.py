@@ -572,6 +572,12 @@ REDRAWN = 0.1
 """Seconds between two looks of a bar."""
 LOOKED_AT = 1000
 """Outcomes by which a constant one is told first."""
+SHRUNK, SHRUNK_TOLD, ALIKE = 1e-5, 0.05, 1e-6
+"""Learned spread of a column in its sds that is nothing, and of one that is constant (in those of others) or a sum of others, whose spread
+nothing holds; and sd of a constant column by what it is."""
+NO_NOISE, MOST_COLUMNS, SEEN_ROWS, FEW = 1e-9, 2000, 5000, 3
+"""Eigenvalue of a correlation matrix that is zero but for rounding; columns up to which it is asked for, rows by which columns are told,
+and columns that are named."""
 NUM_TWINS = 4000
 """Draws that are carried by each symmetry: a tenth of an sd is six of their standard errors."""
 RECENTRING_DRAWS = 16
@@ -620,14 +626,21 @@ differs by a hundredth of that, and what sees the mean of a batch by a hundred t
 ROW_WORK, AUDITED, WEIGHED_NUMBERS = 5e10, 300, 2**24
 """Products of weights and draws up to which all rows are weighed, and rows that are audited otherwise: of so many without a
 fault no more than one in a hundred is wrong. And coordinates of draws that are held at once."""
+MOST_KEPT_ROWS, KEPT_NUMBERS, MOST_KEPT_DRAWS = 10_000, 2**22, 400
+"""Rows that a posterior holds, numbers of their data, and draws of them, where all would be more than it can hold: a summary of more is read
+by nobody, and rows in bounded memory leave no room for it."""
 AUDIT_PILOT = 60
 """Rows by which it is known that an encoder alone does not do, before an audit of all that is asked for."""
 ROWS_TRUSTED, ROWS_CAUTION = 0.01, 0.10
 """Shares of rows that are not trusted up to which a plate is *trusted*, or *caution*."""
 HELD_SHARE, MOST_BATCH, HELD_BYTES = 0.1, 256, 2**31
 """Share of rows that are held out, rows of a batch at the most, and bytes of data that lie where the target computes."""
-SCALED_BY, HARDLY_VARIES = 10_000, 0.1
-"""Rows by which the inputs of an encoder are scaled, and the share of the usual sd that the sd of each is taken for at the least."""
+SCALED_BY, FAR_SEEN, CONSTANT = 10_000, 5.0, 1e-6
+"""Rows by which the inputs of an encoder are scaled; how far out none of theirs is then, in the new units; and the share of the usual
+scale below which an input is a constant, of that scale. A pixel that was on in one row of a thousand, or in none, and is on in two rows
+that are held out, cost the digits 3 nats a row: their encoder was believed to have learned all it could after 100 times over the rows."""
+HARDLY_VARIES = 0.1
+"""Share of the usual sd that the sd of each column is taken for at the least where distances between rows are compared."""
 ACTIVE_VARIANCE, ACTIVE_NATS = 0.01, 0.01
 """Variance of the means of a unit above which it is active (Burda et al. 2016), and divergence below which it has collapsed."""
 SANDWICH, SANDWICHED = 0.1, 100
@@ -636,6 +649,8 @@ MOST_AT_ONCE = 256
 """Rows whose neighbours are looked for at once."""
 MEAN_DRAWS = 1000
 """Draws of a row whose outcomes are averaged."""
+DRAWN_MEANS = 256
+"""Rows that are drawn for the mean of one whose elements are drawn one after the other: an error of a sixteenth of an sd."""
 OVER, OVER_WIDE, MOST_OVER = 0.15, 1.5, 8
 """Share of the draws of a row that are from afar, how much farther than the fitted rows' coordinates, and coordinates up to which
 they are: with more none would meet a mode."""
@@ -663,6 +678,23 @@ JUMP = 20.0
 """Largest step of the outcomes' means along a unit, over the median one, from which on they jump. Measured: a linear decoder has 1, of
 handwritten digits 1.3 to 2.2 (8 units, 400 to 1,800 rows), of curves and tables up to 1.5, of four clusters 5 and of six bit patterns
 10; of two bit patterns, between which there is nothing, 150 and more."""
+LEAKED, LEAKED_SHARE = 0.01, 0.2
+"""Probability of as much under a generator that gives nothing away, below which something is given away; and share of copies among made-up
+rows that would do it, from which on it is more than the little that any fitted decoder keeps. Chosen by hand."""
+DISTANCES_AT_ONCE, COMPARED_ROWS = 2**24, 10_000
+"""Distances between rows that are held at once, and rows trained on, held out and made up that are compared at the most."""
+ROW_PRIOR_DRAWS, COMPLEX_COLUMNS, GREYS = 64, 64, 255
+"""Draws of a row for the prior density of its coordinates; columns of an outcome from which on they have a pattern that can be packed (an
+image of eight pixels a side), and the largest byte that a number becomes for it."""
+MOST_PATTERNS, RANKED_AT_ONCE, MOST_RANKED = 32, 256, 1000
+"""Patterns of missing numbers under each of which the rows held out are scored again, rows that are ranked at once, and rows held out among
+which they are ranked at the most: p-values begin at a thousandth then."""
+USUAL = 0.95
+"""Quantile of scores of known rows that is as far from their median as is usual. Of six ways to have the greater of two scores this one was as
+good as the better of them on most sets (benchmarks/uses.py)."""
+NO_MATCH, PERMUTATIONS, FEWEST_MATCHED = 0.01, 299, 20
+"""p-value below which made-up rows are told from real ones, permutations that it is of (the least p-value is a third of that), and rows of
+a kind below which nothing found is no comfort. Chosen by hand."""
 DENOISING_ROUNDS, DENOISING_APART = 6, 1e-3
 """Rounds in which other draws are tried for noisy rows, whose laws an encoder has not learned; and by how much, over one and its size,
 the density of the rest of a row may differ where its entries are others: single precision differs by a hundredth of that."""
@@ -678,8 +710,38 @@ MOST_ASCENTS, ASCENT_WORTH = 2e7, 0.9
 weights from which on it is the encoder's answer that is off, not the kind of law."""
 GAP_ROWS, GAP_DRAWS = 100, 1000
 """Rows whose own best law is looked for, and draws by which its bound is told."""
+FACTOR_BINS, FACTOR_FOLDS, FACTOR_RIDGE, MOST_FACTOR_VALUES = 20, 20, 1e-3, 64
+"""Bins of a unit's means (Locatello et al. 2019), folds of rows left out for standard errors, shrinkage of regressions on standardised
+units, by share of the rows; and different values of a factor at the most."""
+SAME_UNITS, INTERVAL_95 = 0.95, 1.96
+"""Correlation of matched units of several starts from which on they are called the same; and standard errors of an interval of 95%."""
+SUNK_STEPS, APART_STEPS = 100, 600
+"""Steps whose mean divergence of a unit is below that of an active one, after which a first start is cut short; and those that keep laws of rows
+apart in another at the least."""
+HEARD = 0.05
+"""Nats of one unit from which on it is no noise of the rate. Measured while causal decoders of sequences learned: units that were used for
+nothing had 0.002 to 0.027, others 0.6 and more."""
 INFORMED_ROWS, INFORMED_DRAWS = 256, 4
 """Rows among which it is asked what the laws of rows tell of them, and draws of each."""
+CODE_DEAD = 0.05
+"""Share of even use below which a code begins anew at what an encoder makes. Chosen by hand: a code that nothing comes to falls below it
+within 300 steps at a decay of 0.99, one that a row in twenty of its even share comes to stays."""
+ADVERSARIAL_RATE, CRITIC_PACE = 1e-4, 2.0
+"""Rate of an encoder that is to deceive a critic, and how much faster that one learns: two time scales (Heusel et al. 2017)."""
+CRITIC_WIDTH, PRIOR_BANK = 128, 4096
+"""Units of the two layers of a critic, and draws of the prior that it sees again and again. Chosen by hand."""
+MOST_POINTS = 16
+"""Batches of rows at codes that are laid out at once. Chosen by hand."""
+SCORE_DRAWS, TEMPERATURE = 4, 0.5
+"""Draws of a row of bits whose scores are compared (Kool et al. 2019), and the temperature of relaxed bits (Maddison et al. 2017: two
+thirds, and below for binary ones)."""
+MOST_STATES, FLIPS, BIT_ERROR = 4096, 3.0, 0.01
+"""States of a row of bits up to which all are looked at, as many as it has draws; of more how many that an encoder is sure
+of are about to be the other way in a draw from afar, and the standard error of a probability up to which *caution* is said."""
+LARGEST_BIT_SD = 0.5
+"""Of a bit, by which its probability is off: sds of those that a row is sure of are nothing."""
+PSEUDO_APART = 0.01
+"""Sds by which pseudo-inputs of a prior begin apart from rows. Chosen by hand: rows that come twice must part."""
 HELD_APART, LAGGING, BOUND_DRAWS = 0.5, 0.1, 64
 """After a collapse: nats of each unit that are free at first (Kingma et al. 2016), the share of its rate at which the model lags
 behind the encoder (He et al. 2019), and draws of the bound by which starts are compared."""
@@ -702,3 +764,13 @@ that are no gain any more, and effective draws of all from which on the weights 
 LEARNED_STEP, LEARNED_REACH, MOST_INFORMED = 1e-3, 0.5, 60
 """Step of a difference of gradients in a learned number, at the draws of one guide and, in standard errors, at guides that follow;
 and numbers up to which their errors are asked for."""
+
+# -- variational dropout ---------------------------------------------------------------------------------
+
+DROPOUT_PARTICLES = 4
+"""Draws of all weights in a step of variational dropout. By time: noise of one draw is shared by all rows."""
+DROPOUT_RATE, DROPOUT_STEPS, DROPOUT_BLOCK = 0.05, 4000, 100
+"""Adam's rate in units of where it starts, which falls to zero in so many steps, some at a time: far enough for any weight to be
+told or dropped. Chosen by hand; ``benchmarks/bayesian_nets.py``."""
+RATE_NEAR = 1e-6
+"""Share of a weight's variance that is added to its square where the divergence's slope is divided by it: at zero it has none."""

@@ -13,7 +13,9 @@
     │   ├── MissingBackendError   (an extra is not installed)
     │   ├── OutOfMemoryError      (the device has no room for a computation)
     │   └── UnsupportedError      (the backend lacks an operation)
-    └── InferenceError        a request that inference cannot carry out
+    ├── InferenceError        a request that inference cannot carry out
+    └── RegistryError         a version, an alias or a log that cannot be read, written or promoted
+        └── SignatureError        (unsigned, changed since, or by a key that is not trusted)
 
 Every message says where (site or argument), what was expected, what came, and what to do.
 """
@@ -203,6 +205,30 @@ class InferenceError(ElboroomError):
     Traceback (most recent call last):
     ...
     elboroom.ppl.errors.InferenceError: num_draws: expected an integer of at least 1, got 0. Correct the argument.
+    """
+
+
+class RegistryError(ElboroomError):
+    """A version, an alias or a log that cannot be read, written or promoted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import elboroom as er
+    >>> er.Registry(tempfile.mkdtemp()).get("risk", 7)
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.RegistryError: model 'risk': expected one of this registry's, got a name that is none of them. Add a version of it first: it has no models yet.
+    """
+
+
+class SignatureError(RegistryError):
+    """Files that are unsigned, were changed since, or are signed by a key that is not trusted.
+
+    Examples
+    --------
+    >>> issubclass(SignatureError, RegistryError)
+    True
     """
 
 

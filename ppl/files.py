@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ElboroomError, InferenceError, explain
-from .thresholds import ATTEMPTS, DRAFT_LETTERS, MARK_DIGITS, QUOTED_LONG, STALE
+from .thresholds import ATTEMPTS, DRAFT_LETTERS, LOCK_PAUSE, LOCK_SECONDS, MARK_DIGITS, QUOTED_LONG, STALE
 
 try:
     import fcntl
@@ -185,7 +185,7 @@ def _draft(path: Path, new) -> Iterator[tuple[Path, Any]]:
         finally:
             if handle is not None:
                 os.close(handle)
-            _remove(draft)
+            remove(draft)
     raise FileNotFoundError(errno.ENOENT, "drafts are taken away as they are made", str(path))
 
 
@@ -236,6 +236,50 @@ def _settle(folder: Path) -> None:
             os.close(handle)
 
 
+# -- one writer at a time --------------------------------------------------------------------------------
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a file for a block: one thread of one process at a time. A process that is killed gives it back.
+
+    Parameters
+    ----------
+    path : Path
+        The lock, in a folder that is there; it stays when the block ends.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written, has no locks, or another process has held it for half a minute.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not (found := _claim(handle)):
+            if found is None:
+                raise OSError(errno.ENOLCK, "a file system without locks", str(path))
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock", str(path))
+            time.sleep(LOCK_PAUSE)
+        yield
+    finally:
+        os.close(handle)  # gives the lock back
+
+
+def _claim(handle: int) -> bool | None:
+    """Take a lock that also Windows has, of the first byte."""
+    if fcntl is not None or sys.platform != "win32":
+        return _lock(handle)
+    import msvcrt
+
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True
+
+
 # -- what a killed writer left ---------------------------------------------------------------------------
 
 
@@ -268,7 +312,7 @@ def reclaim(left: Path, path: Path | None = None) -> None:
             if path is not None and left.suffix == f".{OLD}" and not path.exists():
                 os.rename(left, path)
             else:
-                _remove(left)
+                remove(left)
         except OSError:  # another process was faster, or may and we may not
             pass
 
@@ -305,7 +349,8 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
-def _remove(draft: Path) -> None:
+def remove(draft: Path) -> None:
+    """Remove a file, or a folder with all that it holds; what cannot be removed stays."""
     if draft.is_dir() and not draft.is_symlink():
         shutil.rmtree(draft, ignore_errors=True)
     else:

@@ -57,6 +57,9 @@ class Interpreter(Protocol):
     def declare(self, name: str, network: Any) -> None:
         """Keep a network under its name."""
 
+    def declared(self, name: str) -> Any:
+        """A network that was declared with fitted weights, and their values in this run; None where there is none."""
+
     def odeint(
         self,
         field: Any,
@@ -97,4 +100,11 @@ def origin_of(value: Any) -> Any:
 def running_array(array: Any) -> Any:
     """A NumPy array as the library that runs the model wants its constants."""
     convert = getattr(_running.get(), "asarray", None)
+    return array if convert is None else convert(array)
+
+
+def running_constant(array: Any) -> Any:
+    """A NumPy array as an array of the library that runs the model: also one that NumPy's own would stand for but as to indices."""
+    running = _running.get()
+    convert = getattr(running, "asarray", getattr(running, "array", None))
     return array if convert is None else convert(array)

@@ -26,7 +26,7 @@ from .arrays import exp, floating, log, log1p, namespace
 from .bessel import log_bessel_i as _log_bessel_i
 from .incomplete import log_beta_tails as _log_beta_tails
 from .incomplete import log_gamma_tails as _log_gamma_tails
-from .interpreter import running_array
+from .interpreter import running_array, running_constant
 from .namespace import host as _host
 
 
@@ -97,5 +97,5 @@ def linspace(start: float, stop: float, num: int) -> Any:
 
 
 def asarray(value: Any) -> Any:
-    """`value` as an array that stands beside latent quantities in any operator, on every backend."""
-    return running_array(np.asarray(value)) if namespace(value) is _host() else value
+    """`value` as an array that stands beside latent quantities in any operator, and takes them as indices, on every backend."""
+    return running_constant(np.asarray(value)) if namespace(value) is _host() else value

@@ -148,9 +148,10 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
         mapped over all axes of its inputs but the last, as its own layers see one row. A library's module is made outside of
         the model's function, since its weights begin as they are there. Of a library's module those arrays are
         weights that it trains: not PyTorch's buffers and frozen parameters, nor what flax keeps beside ``nnx.Param``.
-    prior : Distribution, optional
+    prior : Distribution or mapping of str to Distribution, optional
         Law of each weight: they are latent sites then, ``"name.weight"``, with verdicts of their own. Without, they are
-        fitted: points that verdicts are given.
+        fitted: points that verdicts are given. A mapping gives some of them laws, by the names of weights or of what they belong
+        to, and leaves the others fitted: ``{"layers.1": er.Normal(0, 1)}`` for the last of two layers.
 
     Returns
     -------
@@ -160,8 +161,8 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
     Raises
     ------
     ModelError
-        If `net` is no network, if `prior` is no law of one number or stands inside a plate, or in a step of
-        `elboroom.scan`.
+        If `net` is no network, if `prior` is no law of one number, names no weights or stands inside a plate, or in a step
+        of `elboroom.scan`.
     UnsupportedError
         If it keeps a state, draws at random, or lets rows see each other, as batch normalisation does.
     DataError
@@ -187,16 +188,22 @@ def module(name: str, net: Any, prior: Any = None) -> Any:
         remedy = "make one, such as er.nn.MLP(8, [64], 1)"
         raise ModelError(explain(f"er.module '{name}'", "a network", got, remedy))
     network = net if _is_network(net) else interpreter.network(name, net)
-    if given is None:
-        given = dict(network.arrays(own_rng(name, 0)))
-        _check_weights(name, given)
+    if given is None or isinstance(
+        prior, Mapping
+    ):  # those with a law are not among the values of a run's weights
+        initial = dict(network.arrays(own_rng(name, 0)))
+        _check_weights(name, initial)
+        given = {**initial, **(given or {})}
     interpreter.declare(name, network)
-    if prior is None:
-        values = {key: interpreter.param(f"{name}.{key}", value) for key, value in given.items()}
-    else:
-        _check_prior(name, prior, interpreter.plates)
-        shapes = {key: np.shape(value) for key, value in given.items()}
-        values = {key: _latent(f"{name}.{key}", prior, shape) for key, shape in shapes.items()}
+    laws = _laws(name, prior, given)
+    if laws and interpreter.plates:
+        _refuse_plates(name, interpreter.plates)
+    values = {
+        key: _latent(f"{name}.{key}", laws[key], np.shape(value))
+        if key in laws
+        else interpreter.param(f"{name}.{key}", value)
+        for key, value in given.items()
+    }
     return Module(name, network, values, interpreter.through)
 
 
@@ -227,21 +234,55 @@ def _check_own_name(word: str, name: Any) -> None:
         raise ModelError(explain(f"the name of an er.{word}", want, f"'{name}'"[:QUOTED], remedy))
 
 
-def _check_prior(name: str, prior: Any, plates: Any) -> None:
-    """Refuse what is no law of one number, and plates around weights that have one.
+def _laws(name: str, prior: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Laws of the weights that have one, by name; of several that a mapping has for a weight the one that says most of it.
 
     Raises
     ------
     ModelError
     """
     what = f"prior of er.module '{name}'"
-    if plates:
-        open_ = ", ".join(f"'{plate}'" for plate, _ in plates)
-        raise ModelError(
-            explain(
-                what, "no plate around the module", f"plate {open_}", "declare the module before the plate"
-            )
-        )
+    if prior is None:
+        return {}
+    if not isinstance(prior, Mapping):
+        _check_law(what, prior)
+        return dict.fromkeys(given, prior)
+    found: dict[str, Any] = {}
+    for part in sorted(prior, key=lambda part: len(str(part))):
+        own = [key for key in given if f"{key}.".startswith(f"{part}.")]
+        if not own:
+            remedy = "correct the name"
+            raise ModelError(explain(what, f"names among {_parts(given)}", repr(part)[:QUOTED], remedy))
+        _check_law(f"{what}, '{part}'", prior[part])
+        found |= dict.fromkeys(own, prior[part])
+    return found
+
+
+def _parts(given: Mapping[str, Any]) -> list[str]:
+    """Names of weights, and of what they belong to."""
+    return sorted({key.rsplit(".", up)[0] for key in given for up in range(key.count(".") + 1)})
+
+
+def _refuse_plates(name: str, plates: Any) -> None:
+    """Refuse plates around weights that have a law.
+
+    Raises
+    ------
+    ModelError
+    """
+    what = f"prior of er.module '{name}'"
+    open_ = ", ".join(f"'{plate}'" for plate, _ in plates)
+    remedy = "declare the module before the plate"
+    raise ModelError(explain(what, "no plate around the module", f"plate {open_}", remedy))
+
+
+def _check_law(what: str, prior: Any) -> None:
+    """Refuse what is no law of one number.
+
+    Raises
+    ------
+    ModelError
+    """
     if isinstance(prior, type) or not hasattr(prior, "to_event"):
         got = f"the class {prior.__name__}" if isinstance(prior, type) else type(prior).__name__
     elif getattr(prior, "is_discrete", False):

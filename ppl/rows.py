@@ -79,7 +79,13 @@ def subset(target, rows: Mapping[str, np.ndarray]):
     return shrunk(target, arguments, {plate: len(index) for plate, index in rows.items()}, into)
 
 
-def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], into: Mapping[str, str]):
+def shrunk(
+    target,
+    data: Mapping[str, np.ndarray],
+    lengths: Mapping[str, int],
+    into: Mapping[str, str],
+    labels: Mapping[str, tuple] | None = None,
+):
     """The target of the same model with other data and fewer elements of some plates.
 
     Parameters
@@ -92,6 +98,8 @@ def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], i
         Plate name to its number of elements.
     into : mapping
         Argument to the plate that its codes point into.
+    labels : mapping of str to tuple, optional
+        Of arguments that are labels: none by default, as codes have none.
 
     Returns
     -------
@@ -112,9 +120,30 @@ def shrunk(target, data: Mapping[str, np.ndarray], lengths: Mapping[str, int], i
         if leaf.traced and leaf.value.dtype.kind in "iu"
     }
     counts |= {label: lengths.get(plate, sizes[plate]) for label, plate in into.items()}
-    small = type(program)(program.model, arguments, program.fixed, program.intervened, level_counts=counts)
+    small = type(program)(program.model, arguments, program.fixed, program.intervened, labels, counts)
     small.sizes = dict(lengths)
-    return type(target).of(small, target.backend, target.dtype, target.device)
+    made = type(target).of(small, target.backend, target.dtype, target.device)
+    return made.at(_learned(target, made)) if target.fitted else made
+
+
+def _learned(target, made) -> dict[str, np.ndarray]:
+    """Learned arrays of a target for one of fewer elements.
+
+    Raises
+    ------
+    ShapeError
+        Where one has an entry for each element.
+    """
+    known = {name: np.asarray(target.weights[name]) for name in made.trace.weights}
+    for name, value in known.items():
+        if value.shape != (own := np.shape(made.trace.weights[name])):
+            want = f"the same shape however many rows the model sees, {value.shape}"
+            raise ShapeError(
+                explain(
+                    f"er.param '{name}'", want, f"{own} of a batch", "give its entries priors in the plate"
+                )
+            )
+    return known
 
 
 def sizes_of(trace) -> dict[str, int]:

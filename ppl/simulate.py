@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .ancestral import check_order
 from .errors import InferenceError, explain
 from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN, PRIOR_DRAWS, PRIOR_STREAM
 from .tree import dataset, tree
@@ -106,6 +107,8 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
     ------
     UnsupportedError
         If a prior is improper, so that nothing can be drawn from it.
+    ModelError
+        See `check_order`.
     InferenceError
         If `num_draws` is not a positive number.
     """
@@ -114,6 +117,7 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
             explain("num_draws", "an integer of at least 1", repr(num_draws), "correct the argument")
         )
     target = program.target(backend)
+    check_order(target)
 
     def draw(block):
         return target.density.prior(block, target.data, target.weights)

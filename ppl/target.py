@@ -461,6 +461,26 @@ class Target:
         return out
 
     @_within_memory
+    def expected(self, z, data=None, weights=None) -> dict[str, np.ndarray]:
+        """Means of outcomes given everything else, of the laws that know theirs.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (B, dim)
+            Unconstrained coordinates.
+        data, weights : mapping, optional
+            Other arrays of the same shapes; by default those of the program.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            Site name to shape ``(B, *shape)``.
+        """
+        data, weights = self._inputs(data, weights)
+        pieces, total = self._batched(self.density.expected, z, data, weights)
+        return {k: np.concatenate([np.asarray(p[k], np.float64) for p in pieces])[:total] for k in pieces[0]}
+
+    @_within_memory
     def moved_gradients(self, z, names: Sequence[str], u) -> np.ndarray:
         """Gradients in the coordinates of some sites, at several values of these beside the same others.
 

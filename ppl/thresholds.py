@@ -173,6 +173,17 @@ STEP_GUESSED, FIRST_STEP, SLIGHT = 0.01, 1e-6, 1e-5
 """Share of its own size by which a solution moves in a first guess of a step, the guess where nothing moves, and below what
 size nothing does. Hairer, Nørsett and Wanner (1993), section II.4."""
 
+# -- networks --------------------------------------------------------------------------------------------
+
+LOG_SDS = (-12.0, 6.0)
+"""Log sds that an encoder can lead to: one overflow ends a training."""
+LEAST_PROBABILITY = 1e-12
+"""Of a latent bit: log odds stay finite."""
+CODE_STATE = 128
+"""Numbers of the state of the network that is the prior of a sequence of codes. Chosen by hand."""
+FLOW_COUPLINGS, FLOW_UNITS, FLOW_REACH = 6, 32, 2.0
+"""Couplings of a flow as a prior, units of a layer of their networks, and log scales that one can lead to (Dinh et al. 2017)."""
+
 # -- random numbers --------------------------------------------------------------------------------------
 
 PRIOR_STREAM = 31
@@ -190,6 +201,10 @@ ATTEMPTS = 5
 """Times that a draft is made anew: another process may take one that it was too fast to find locked. Chosen by hand."""
 STALE = 86400.0
 """Seconds after which a draft is nobody's, where the file system has no locks: a day, longer than any write."""
+LOCK_SECONDS = 30.0
+"""Seconds that a writer waits for another's lock, which is held for as long as some files are moved. Chosen by hand."""
+LOCK_PAUSE = 0.005
+"""Seconds between two looks at a lock that another holds. Chosen by hand."""
 DRAFT_LETTERS = 40
 """Characters of a name in the name of its draft: names of 255 bytes are the longest that file systems take."""
 MARK_DIGITS = 8
@@ -200,3 +215,8 @@ FILLED = 0.9
 """Share of the largest size that is left after the longest unused entries have gone: not every write makes room."""
 LOOKS = 64
 """Times that the cache's folder is looked at while it fills once. By time: a look lists every entry."""
+LOOKED_AT, ALIKE = 64, 1e-4
+"""Calls in which elements of an outcome are changed, one of each row, to see which others its network shows them to; and by how much of
+one and its size a mean may then be another, by rounding of single precision."""
+AFRESH = 1 << 30
+"""Where the keys of runs that draw afresh begin: beyond those of any model's sites."""

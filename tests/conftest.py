@@ -45,3 +45,34 @@ def compiled_programs_go():
         if "jax" in sys.modules:
             sys.modules["jax"].clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def room_for(monkeypatch):
+    """A function of a number of rows and an error: gradients over more rows run out of memory so, and so do stochastic steps."""
+    from elboroom.inference.engines import ascent
+    from elboroom.ppl.target import Target
+
+    def room(rows, error, patch=monkeypatch):
+        batched, made = Target._batched, ascent.compiled
+
+        def limited(self, fn, z, data, *rest, **options):
+            density = self.density
+            if fn in (density.value_and_grad, density.scaled_value_and_grad) and len(data["y"]) > rows:
+                raise error
+            return batched(self, fn, z, data, *rest, **options)
+
+        def compiled(target, *settings):
+            run = made(target, *settings)
+
+            def call(*args):
+                if len(target.program.leaves["y"].value) > rows:
+                    raise error
+                return run(*args)
+
+            return call
+
+        patch.setattr(Target, "_batched", limited)
+        patch.setattr(ascent, "compiled", compiled)
+
+    return room

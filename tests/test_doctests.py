@@ -19,6 +19,7 @@ PLACES = {
     "guides": "guides",
     "inference": "inference",
     "diagnostics": "diagnostics",
+    "operations": "operations",
     "": "src/elboroom",
 }
 

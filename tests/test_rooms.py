@@ -13,7 +13,7 @@ import networkx as nx
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("ppl", "guides", "inference", "diagnostics")
+ROOMS = ("ppl", "guides", "inference", "diagnostics", "operations")
 LIBRARIES = {"jax", "jaxlib", "numpyro", "optax", "flowjax", "torch", "pyro", "zuko"}
 BACKENDS = ("ppl/backends/jax", "ppl/backends/torch")
 # The one window upward: `Posterior.check` and `Posterior.report`, imported where they are called.

@@ -85,7 +85,7 @@ def _sensitivity(posterior) -> Any:
         log_prior = [name for name in shared if name in posterior.draws["log_prior"]]
         if not log_prior:
             return None
-        with without_warnings(), _unlogged("arviz_stats"), np.errstate(all="ignore"):
+        with without_warnings(), _unlogged("arviz_stats.psense"), np.errstate(all="ignore"):
             return arviz_stats.psense_summary(
                 posterior.draws, var_names=shared, prior_var_names=log_prior, threshold=SENSITIVE
             )

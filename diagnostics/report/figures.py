@@ -7,6 +7,8 @@ Säilynoja, Johnson, Martin & Vehtari (2025), Recommendations for visual predict
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...inference.posterior.posterior import record_of
@@ -30,6 +32,7 @@ from ..thresholds import (
     LEVEL,
     OUTER_ENDS,
     OUTER_INTERVAL,
+    SORTING,
 )
 from .canvas import DATA, INK, PALE, blank, labelled, svg
 
@@ -52,7 +55,11 @@ def predictive(posterior) -> list[tuple[str, list[str]]]:
 
 def _outcome(outcome: Outcome, seed: int) -> list[str]:
     if outcome.kind == "categorical":
-        return [_one(lambda axis: _shares(axis, outcome), f"Shares of the categories of {outcome.name}")]
+        found = [_one(lambda axis: _shares(axis, outcome), f"Shares of the categories of {outcome.name}")]
+        if not outcome.ordered:
+            words = f"Calibration of {outcome.name}: share of the likeliest category that came against its probability"
+            found.append(_one(lambda axis: _calibration(axis, _likeliest(outcome)), words))
+        return found
     if outcome.kind == "binary":
         words = f"Calibration of {outcome.name}: observed share against predicted probability"
         return [_one(lambda axis: _calibration(axis, outcome), words)]
@@ -177,6 +184,15 @@ def _calibration(axis, outcome):
     )
     axis.plot(mean, share, "o-", color=DATA, ms=4, label="observed share")
     labelled(axis, xlabel="predicted probability", ylabel="share that came true")
+
+
+def _likeliest(outcome):
+    """Whether the likeliest category of each row came, as a binary outcome."""
+    values = np.unique(outcome.replicated)
+    some = outcome.replicated[::SORTING]  # those that rows are sorted by
+    likeliest = values[np.argmax([(some == value).mean(0) for value in values], axis=0)]
+    came, replicated = ((x == likeliest) * 1.0 for x in (outcome.observed, outcome.replicated))
+    return replace(outcome, kind="binary", observed=came, replicated=replicated)
 
 
 def _ecdf(axis, outcome, seed):

@@ -29,7 +29,9 @@ def latent_section(posterior) -> str:
     ]
     if "absent" in values:
         return "".join([*parts, f'<p class="soft">No pictures: {escape(values["absent"])}</p>'])
-    return "".join([*parts, _units(values), *(_outcome(some) for some in values["outcomes"])])
+    return "".join(
+        [*parts, _units(values), *(_outcome(some) for some in values["outcomes"]), _leak(values.get("leak"))]
+    )
 
 
 def _verdict(values: Mapping[str, Any]) -> str:
@@ -46,6 +48,14 @@ def _verdict(values: Mapping[str, Any]) -> str:
         "pay it"
     )
     return out + ("." if weighed == rows else "; those of the others, and the encoder's means, do.") + "</p>"
+
+
+def _leak(found: Mapping[str, Any] | None) -> str:
+    """Whether simulated rows give away those trained on, in words; empty where it was not asked."""
+    if found is None:
+        return ""
+    verdict, advice = escape(found["verdict"]), escape(found["advice"])
+    return f'<h3>Do simulated rows give away those trained on?</h3><p><strong class="{verdict}">{verdict}</strong>: {advice}</p>'
 
 
 def _units(values: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from ...inference.posterior.posterior import record_of, requested
 from ...inference.thresholds import ROWS_CAUTION, ROWS_TRUSTED
 from ...ppl.errors import DataError, InferenceError
 from ..encoded import Strips, beside, bounds_of, image_shape, made_up, outcome_names, strips
-from ..thresholds import LONGEST_ROW, SHOWN_ROWS, STRIPS
+from ..thresholds import LEAK_ROWS, LONGEST_ROW, SHOWN_ROWS, STRIPS
 
 GIVEN = "Everything here is given the fitted arrays: weights of networks and learned arrays are points without a verdict."
 
@@ -42,6 +42,7 @@ def _values(posterior) -> dict[str, Any] | None:
         return None
     evidence, bound = (np.asarray(record.fit_record[f"row_{name}"], float) for name in ("evidence", "bound"))
     weighed = np.isfinite(evidence)
+    gap = (evidence - bound)[weighed]  # nothing at all where each row is at one place, which has no evidence
     out: dict[str, Any] = {
         "given": GIVEN,
         **(record.settings.get("rows") or _by_quantity(record)),
@@ -50,7 +51,7 @@ def _values(posterior) -> dict[str, Any] | None:
         "own": _own(record, len(evidence)),
         "learned": _learned(record.weights),
         "log_evidence": float(evidence[weighed].mean()) if weighed.any() else None,
-        "gap": float((evidence - bound)[weighed].mean()) if weighed.any() else None,
+        "gap": float(gap.mean()) if gap.any() else None,
         "bounds": bounds_of(posterior).to_dict("records"),
     }
     try:
@@ -61,9 +62,21 @@ def _values(posterior) -> dict[str, Any] | None:
     outcomes = [_outcome(posterior, name) for name in outcome_names(posterior)]
     return out | {
         "num_active": int(table["active"].sum()),
+        "leak": _leak(posterior),
         "units": units,
         "outcomes": [some for some in outcomes if some],
     }
+
+
+def _leak(posterior) -> dict[str, Any] | None:
+    """Whether simulated rows give away those trained on; None where no rows were held out, or the outcomes are no arguments."""
+    if not outcome_names(posterior):
+        return None
+    try:
+        found = posterior.latent.leak(min(posterior.latent.setup.rows.total, LEAK_ROWS))
+    except InferenceError:
+        return None
+    return found.finding.as_dict() | {"share": found.share, "expected": found.expected, "auc": found.auc}
 
 
 def _by_quantity(record) -> dict[str, str]:
@@ -101,9 +114,9 @@ def _learned(weights) -> dict[str, int]:
 
 
 def _outcome(posterior, name: str) -> dict[str, Any] | None:
-    """Rows of an outcome; None of those with too many columns, and without what the model cannot tell of it."""
+    """Rows of an outcome; None of those with too many columns, or one, and without what the model cannot tell of it."""
     made = made_up(posterior, SHOWN_ROWS, name)
-    if made.rows[0].size > LONGEST_ROW:
+    if not 1 < made.rows[0].size <= LONGEST_ROW:
         return None
     out: dict[str, Any] = {
         "name": name,

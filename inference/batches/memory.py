@@ -109,6 +109,31 @@ def bytes_per_row(target, plate: str) -> float:
     return target.dtype.itemsize * MADE * max(target.work / sizes_of(target.trace)[plate], 1.0)
 
 
+def room_for_all(target, names: str) -> None:
+    """Refuse to learn arrays, of these `names`, where a gradient over all rows would pass a share of the memory.
+
+    Raises
+    ------
+    OutOfMemoryError
+    """
+    numbers = (target.memory or available()) * MEMORY_SHARE / target.dtype.itemsize / MADE
+    if target.work > numbers:
+        raise needs_all(names, f"{target.work:.3g} numbers, of which a gradient would take too much memory")
+
+
+def needs_all(names: str, got: str) -> OutOfMemoryError:
+    """Arrays, of these `names`, are learned on all rows at once, for which there is no room."""
+    return OutOfMemoryError(
+        explain(
+            f"learned arrays '{names}'",
+            "room for all rows at once, on which they are learned",
+            got,
+            "give them priors (er.sample, or prior= of er.module), which batches can follow; an encoder "
+            "(guide=er.Amortized()), which trains them on batches; or fewer rows",
+        )
+    )
+
+
 def _spent(target, plate, size, reason) -> OutOfMemoryError:
     one = bytes_per_row(target, plate)
     fits = int(np.clip(fitting(target, plate), 1, max(size // 2, 1)))

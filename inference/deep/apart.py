@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...ppl.ancestral import check_order
 from ...ppl.errors import GuideError, explain
 from ..thresholds import ROWS_ALIKE
 from .compiled import Compiled
@@ -23,8 +24,11 @@ def check_apart(setup: Setup, compiled: Compiled) -> None:
     Raises
     ------
     GuideError
+    ModelError
+        See `check_order`.
     """
     rows = setup.rows
+    check_order(rows.small)
     rng, to_device = np.random.default_rng(76), rows.small.to_device
     order = rng.permutation(rows.total)
     first, others = order[: rows.size], np.resize(order[::-1], rows.size)  # the same, where there are no more

@@ -6,7 +6,8 @@ All are loops of the backend over batches of rows, written once over `elboroom.m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ...guides.laws import Law, log_prob, log_prob_wider, placed
 from ...ppl import math as m
+from ...ppl.nn.noise import Counted, Pieces, noisy
 from ..thresholds import ASCENT_DRAWS, CLIPPED, DEEP_ADAM, DEEP_TINY, EMA, NORM_MEMORY, UNIT_DRAWS
 from .objectives import Elbo
 from .rows import Rows, gathered, in_front
@@ -31,11 +33,14 @@ class Compiled:
     encoder : Encoder or Experts
     held : mapping
         All data of the rows where the target computes; empty where each call brings its own.
+    dropout : mapping
+        See `Amortized`.
     """
 
     rows: Rows
     encoder: Any
     held: Mapping[str, Any]
+    dropout: Mapping[str, float] = field(default_factory=dict)
 
     def stepping(self, num_steps: int) -> Compiled:
         """With an encoder after which each row takes so many steps: what was compiled stays, as no function takes them."""
@@ -83,28 +88,72 @@ class Compiled:
         """The data of a batch, and what its encoder sees."""
         along = self.rows.along
         own = given["data"] if "data" in given else gathered(constants["held"], along, given["rows"])
-        return {**constants["fixed"], **own}, in_front(own, along)
+        seen = in_front(own, along)
+        for label, gone in given.get("dropped", {}).items():
+            away = m.reshape(gone, (-1, *[1] * (np.ndim(seen[label]) - 1))) > 0
+            seen = {**seen, label: m.where(away, np.nan, 1.0 * seen[label])}
+            if label in self.rows.outcomes:
+                own = {**own, label: m.moveaxis(seen[label], 0, along[label])}
+        return {**constants["fixed"], **own}, seen
 
-    def _law(self, params: Mapping[str, Any], seen: Mapping[str, Any], constants: Mapping[str, Any]) -> Law:
+    def dropped(self, seed: int, first: int, count: int) -> dict[str, Any]:
+        """Of steps from number `first`, which rows of theirs lack an argument that is taken away now and then, ones and zeros."""
+        rng, size, dtype = np.random.default_rng([seed, 86, first]), self.rows.size, self.rows.small.dtype
+        gone = {
+            label: (rng.uniform(size=(count, size)) < share).astype(dtype)
+            for label, share in self.dropout.items()
+        }
+        return {"dropped": gone} if gone else {}
+
+    def law(self, params: Mapping[str, Any], seen: Mapping[str, Any], constants: Mapping[str, Any]) -> Law:
+        """Laws of the rows of a batch."""
+        return self._encoder(constants).law(params["weights"], seen)
+
+    def made(self, params: Mapping[str, Any], seen: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        """What the encoder's network makes of the rows of a batch."""
+        return self._encoder(constants).made(params["weights"], seen)
+
+    def _encoder(self, constants: Mapping[str, Any]) -> Any:
         inputs = {
             label: (constants["inputs"][label]["centre"], constants["inputs"][label]["scale"], codes)
             for label, (_, _, codes) in self.encoder.inputs.items()
         }
-        return self.encoder.with_inputs(inputs).law(params["weights"], seen)
+        return self.encoder.with_inputs(inputs)
 
-    def _terms(self, z: Any, shared: Any, data: Any, params: Any) -> Any:
-        """`Density.by_row` at draws ``(K, n, u)`` and ``(K, g)``."""
-        whole = self.rows.joined(z, shared)
-        return self._loops.mapped(
-            lambda one: self._density.by_row(one, data, params["weights"], self.rows.plate)
-        )(whole)
+    def terms(self, z: Any, shared: Any, data: Any, params: Any, noise: Any = None) -> Any:
+        """`Density.by_row` at draws ``(K, n, u)`` and ``(K, g)``; with `noise` ``(K, m)`` for the model's networks, as in training."""
+
+        def one(given):
+            with noisy(Pieces(given["noise"])) if noise is not None else nullcontext():
+                return self._density.by_row(given["z"], data, params["weights"], self.rows.plate)
+
+        whole = {"z": self.rows.joined(z, shared)}
+        return self._loops.mapped(one)(whole if noise is None else {**whole, "noise": noise})
+
+    @cached_property
+    def num_noise(self) -> int:
+        """Numbers of noise that the model's networks ask for in one run over a batch, where they are trained."""
+        if not any(getattr(net, "dropout", 0) for net in self.rows.full.trace.modules.values()):
+            return 0
+        rows, small, counted = self.rows, self.rows.small, Counted()
+
+        def step(state, given, constants):
+            with noisy(counted):
+                terms = self._density.by_row(given["z"], constants["data"], constants["weights"], rows.plate)
+            return state, {"likelihood": terms["likelihood"]}
+
+        loop = self._loops.loop(step, small.dtype, small.density.clock, (1,))
+        with small.room():
+            constants = {"data": dict(small.data), "weights": dict(small.weights)}
+            loop({}, {"seed": np.zeros(1, np.int64), "z": np.zeros((1, small.dim), small.dtype)}, constants)
+        return counted.count
 
     # -- training ---------------------------------------------------------------------------------------
 
     def trained(self, objective: Any) -> Any:
         """``fn(state, inputs, constants) -> (state, seen)``: many steps on an objective."""
         count, rows = objective.num_particles, self.rows
-        shape = (count, rows.size * rows.num_units + rows.num_shared)
+        shape = (count, rows.size * rows.num_units + rows.num_shared + self.num_noise)
         step = partial(self._step, objective)
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
 
@@ -112,9 +161,11 @@ class Compiled:
         params = state["params"]
         data, seen = self._data(given, constants)
 
+        value = partial(objective.value, self) if objective.alone else partial(self._objective, objective)
+
         def loss(live):
-            value, found = self._objective(objective, live, params, data, seen, given, constants)
-            return -value, found
+            worth, found = value(live, params, data, seen, given, constants)
+            return -worth, found
 
         grads, found = self._loops.slope(loss)(params)
         flat = {(group, key): g for group, part in grads.items() for key, g in part.items()}
@@ -131,18 +182,21 @@ class Compiled:
             name: {g: {} for g in params} for name in ("params", "first", "second", "mean")
         }
         keep = m.minimum(EMA, count / (count + 10.0))
+        moved, beside = objective.moved(state, found, given) if objective.alone else ({}, {})
         for (group, key), g in flat.items():
             g = share * m.where(m.isfinite(g), g, 0.0)
             one = first * state["first"][group][key] + (1 - first) * g
             two = second * state["second"][group][key] + (1 - second) * g * g
             move = one / (1 - first**count) / (m.sqrt(two / (1 - second**count)) + DEEP_TINY)
             rate = given["rate"] * (1.0 if group == "guide" or self.encoder.owns(key) else given["lag"])
+            if objective.alone:
+                rate = rate * objective.pace(key)
             if group == "weights" and self._shrinks(key, g):
                 move = move + given["decay"] * params[group][key]
-            new = params[group][key] - rate * move
+            new = moved.get((group, key), params[group][key] - rate * move)
             out["params"][group][key], out["first"][group][key], out["second"][group][key] = new, one, two
             out["mean"][group][key] = keep * state["mean"][group][key] + (1 - keep) * new
-        out["norm"] = {"usual": usual, "count": count}
+        out |= {"norm": {"usual": usual, "count": count}, **beside}
         return out, {**found, "norm": norm, "bad": m.where(good, 0.0, 1.0)}
 
     def _shrinks(self, key: str, value: Any) -> bool:
@@ -152,17 +206,15 @@ class Compiled:
 
     def _objective(self, objective, live, frozen, data, seen, given, constants):
         """What is trained on, per row, and what is shown of it."""
-        rows, eps = self.rows, given["eps"]
-        eps_own = m.reshape(eps[:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
-        eps_shared = eps[:, rows.size * rows.num_units :]
-        law = self._law(live, seen, constants)
-        still = self._law(frozen, seen, constants)
+        rows = self.rows
+        eps_own, shared, log_shared, noise = self.draws(live, given)
+        law = self.law(live, seen, constants)
+        still = self.law(frozen, seen, constants)
         z = placed(law, eps_own)
-        shared, log_shared = self._shared(live, eps_shared)
         doubly = objective.weighted and objective.estimator == "dreg"
         if doubly:
-            z = self._tempered(z, placed(still, eps_own), still, shared, data, frozen)
-        terms = self._terms(z, shared, data, live)
+            z = self._tempered(z, placed(still, eps_own), still, shared, data, frozen, noise)
+        terms = self.terms(z, shared, data, live, noise)
         # far from the posterior the law's own score takes noise away, near it the other way round (Roeder et al. 2017)
         log_q = log_prob(still if doubly else law.between(still, given["stuck"]), z)
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
@@ -173,7 +225,7 @@ class Compiled:
             top = m.max(ratio, axis=0)
             shown = m.mean(top + m.log(m.mean(m.exp(ratio - top), axis=0)))
             if objective.estimator == "dreg":
-                fixed = self._weights(placed(still, eps_own), still, shared, data, frozen)
+                fixed = self._weights(placed(still, eps_own), still, shared, data, frozen, noise)
                 value = m.sum(fixed * ratio) / rows.size
             else:
                 value = shown
@@ -189,7 +241,10 @@ class Compiled:
         cost = m.mean(kl)
         if objective.free_bits:
             units = self._unit_kl(terms, law, z)
-            cost = m.sum(m.maximum(m.mean(m.mean(units, axis=0), axis=0), given["free_bits"]))
+            held = m.sum(m.maximum(m.mean(m.mean(units, axis=0), axis=0), given["free_bits"]))
+            cost = m.where(
+                given["free_bits"] > 0, held, cost
+            )  # a bound keeps units whose estimates are below nought
         if objective.capacity is not None:
             cost = m.abs(cost - given["capacity"])
         cost = given["beta"] * cost
@@ -200,8 +255,14 @@ class Compiled:
     def _unit_kl(self, terms, law, z):
         """Divergence of each coordinate at draws, shape ``(K, n, u)``; of sites whose elements are not independent, in equal
         shares."""
-        eps = (z - law.mean) * m.exp(-law.log_sd)
-        own = -(law.log_sd + 0.5 * eps * eps + HALF_LOG)
+        own = 0.0 * z
+        if law.height is not None:
+            own = z * m.log_ndtr(law.height) + (1.0 - z) * m.log_ndtr(-law.height)
+        elif law.choice is not None:
+            own = z * m.reshape(law.choice, (-1, self.rows.num_units))
+        elif not law.point:
+            eps = (z - law.mean) * m.exp(-law.log_sd)
+            own = -(law.log_sd + 0.5 * eps * eps + HALF_LOG)
         if not law.independent:
             own = own * 0.0 + m.expand_dims(log_prob(law, z) / self.rows.num_units, -1)
         parts = []
@@ -228,7 +289,15 @@ class Compiled:
         apart = m.sum(m.logsumexp(log_weight[:, :, None] + each, axis=1), axis=-1)
         return m.mean(joint - apart)
 
-    def _shared(self, params, eps):
+    def draws(self, params, given):
+        """Of a step the standard normal draws of rows ``(K, n, u)``, draws of what they share with their log density, and noise."""
+        rows, eps = self.rows, given["eps"]
+        own = m.reshape(eps[:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
+        stop = rows.size * rows.num_units + rows.num_shared
+        shared, log_shared = self.shared(params, eps[:, rows.size * rows.num_units : stop])
+        return own, shared, log_shared, eps[:, stop:] if self.num_noise else None
+
+    def shared(self, params, eps):
         """Draws of the coordinates that all rows share, and their log density under the guide as it stands."""
         if not self.rows.num_shared:
             return eps, 0.0
@@ -236,18 +305,18 @@ class Compiled:
         shared = placed(law, eps)
         return shared, log_prob(law, shared)
 
-    def _weights(self, z, law, shared, data, params):
+    def _weights(self, z, law, shared, data, params, noise=None):
         """Normalised weights of the draws of each row, shape ``(K, n)``."""
-        terms = self._terms(z, shared, data, params)
+        terms = self.terms(z, shared, data, params, noise)
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
         ratio = terms["likelihood"] + terms["other"] + prior - log_prob(law, z)
         weights = m.exp(ratio - m.max(ratio, axis=0))
         return weights / m.sum(weights, axis=0)
 
-    def _tempered(self, z, still, law, shared, data, params):
+    def _tempered(self, z, still, law, shared, data, params, noise):
         """Draws whose gradients are weighted by those of their rows: with the weights of the bound's own gradient beside them,
         squared, which is the doubly reparameterised one."""
-        return still + (z - still) * self._weights(still, law, shared, data, params)[..., None]
+        return still + (z - still) * self._weights(still, law, shared, data, params, noise)[..., None]
 
     # -- what is seen of rows ---------------------------------------------------------------------------
 
@@ -275,13 +344,13 @@ class Compiled:
             params = constants["params"]
             data, seen = self._data(given, constants)
             eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
-            law = self._law(params, seen, constants)
-            shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
+            law = self.law(params, seen, constants)
+            shared, _ = self.shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
             half = num_draws // 2 if wide > 1 else num_draws
             far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
-            z = placed(law, m.like(far, eps) * eps)
+            z = placed(law, eps, m.like(far, eps))
             log_own, log_q = log_prob_wider(law, z, wide)
-            terms = self._terms(z, shared, data, params)
+            terms = self.terms(z, shared, data, params)
             prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
             likelihood = terms["likelihood"] + terms["other"]
             return state, {
@@ -310,12 +379,12 @@ class Compiled:
             begin = Law(**constants["law"], arrays=self.encoder.bending(params["weights"]))
             data, _ = self._data(constants["batch"], constants)
             eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
-            shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
+            shared, _ = self.shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
             still = begin.moved(state["moved"])
 
             def loss(free):
                 z = placed(begin.moved(free), eps)
-                terms = self._terms(z, shared, data, params)
+                terms = self.terms(z, shared, data, params)
                 prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
                 ratio = terms["likelihood"] + terms["other"] + prior - log_prob(still, z)
                 return -m.sum(m.mean(ratio, axis=0)), {}
@@ -341,27 +410,33 @@ class Compiled:
         def step(state, given, constants):
             params = constants["params"]
             data, seen = self._data(given, constants)
-            law = self._law(params, seen, constants)
-            shared, _ = self._shared(params, m.zeros((np.shape(given["z"])[0], self.rows.num_shared)))
-            terms = self._terms(given["z"], shared, data, params)
+            law = self.law(params, seen, constants)
+            shared, _ = self.shared(params, m.zeros((np.shape(given["z"])[0], self.rows.num_shared)))
+            terms = self.terms(given["z"], shared, data, params)
             prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
             joint = terms["likelihood"] + terms["other"] + prior
-            return state, {"joint": joint, "log_q": log_prob(law, given["z"])}
+            return state, {"joint": joint, "prior": prior, "log_q": log_prob(law, given["z"])}
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
 
     @cached_property
     def decoded(self) -> Any:
         """``fn({}, inputs, constants)``: means of outcomes at given coordinates ``z``, ``(K, n, u)`` a block."""
+        return self._decoded(known=False)
 
+    @cached_property
+    def reconstructed(self) -> Any:
+        """`decoded`, where discrete sites that are summed out have their probabilities given the rows' outcomes."""
+        return self._decoded(known=True)
+
+    def _decoded(self, known: bool) -> Any:
         def step(state, given, constants):
             params = constants["params"]
             data, _ = self._data(given, constants)
-            shared, _ = self._shared(params, m.zeros((np.shape(given["z"])[0], self.rows.num_shared)))
+            shared, _ = self.shared(params, m.zeros((np.shape(given["z"])[0], self.rows.num_shared)))
             whole = self.rows.joined(given["z"], shared)
-            return state, self._loops.mapped(lambda one: self._density.means(one, data, params["weights"]))(
-                whole
-            )
+            means = self._loops.mapped(lambda one: self._density.means(one, data, params["weights"], known))
+            return state, means(whole)
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))
 
@@ -374,11 +449,11 @@ class Compiled:
         def step(state, given, constants):
             params = constants["params"]
             data, seen = self._data(given, constants)
-            law = self._law(params, seen, constants)
+            law = self.law(params, seen, constants)
             eps = m.reshape(given["eps"][:, : rows.size * rows.num_units], (-1, rows.size, rows.num_units))
-            shared, _ = self._shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
+            shared, _ = self.shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
             z = placed(law, eps)
-            terms = self._terms(z, shared, data, params)
+            terms = self.terms(z, shared, data, params)
             return state, {"kl": m.mean(self._unit_kl(terms, law.marginals, z), axis=0)}
 
         return self._loops.loop(step, rows.small.dtype, rows.small.density.clock, shape)
@@ -389,6 +464,6 @@ class Compiled:
 
         def step(state, given, constants):
             _, seen = self._data(given, constants)
-            return state, self._law(constants["params"], seen, constants).by_row
+            return state, self.law(constants["params"], seen, constants).by_row
 
         return self._loops.loop(step, self.rows.small.dtype, self.rows.small.density.clock, (1,))

@@ -19,21 +19,25 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtri
 from scipy.stats import beta
 
 from ...guides.laws import Law, joined, log_prob, log_prob_wider, placed
+from ...guides.thresholds import MOST_CHOSEN, MOST_SURE
 from ...guides.transport import standard_normal, student_t
 from ..evidence.estimates import Estimates
 from ..evidence.psis import tail_indices
 from ..thresholds import (
     ASCENT_RATE,
     ASCENT_STEPS,
+    FLIPS,
     GAP_DRAWS,
     KHAT_TRUSTED,
     LEAST_EFFECTIVE,
     LEAST_ROW_SIZE,
     MOST_OVER,
+    MOST_POINTS,
+    MOST_STATES,
     OVER,
     OVER_WIDE,
     PROBABILITIES,
@@ -147,6 +151,8 @@ class Weighed:
         Which draws are of that law.
     proposals : Proposals
         What `z` are draws of.
+    exact : bool
+        Whether `z` are all the states that a row can have, each once.
     """
 
     rows: np.ndarray
@@ -156,6 +162,7 @@ class Weighed:
     log_ratio: np.ndarray
     from_guide: np.ndarray
     proposals: Proposals
+    exact: bool = False
 
     def short(self, least: float = LEAST_ROW_SIZE) -> np.ndarray:
         """Rows whose weights leave something to be wished."""
@@ -184,6 +191,8 @@ class Weighed:
         """k̂ of each row, infinite where no weight is finite or a few draws have all of it, shape ``(R,)``."""
         top = self.log_weights.max(1, keepdims=True)
         known = np.isfinite(top[:, 0])
+        if self.exact:
+            return np.where(known, 0.0, np.inf)
         with np.errstate(invalid="ignore"):
             found = tail_indices(np.where(known[:, None], np.exp(self.log_weights - top), 0.0))
         tied = np.isneginf(found) & (
@@ -194,13 +203,17 @@ class Weighed:
     @cached_property
     def size(self) -> np.ndarray:
         """Effective draws of each row, shape ``(R,)``."""
+        if self.exact:
+            return np.full(len(self.log_weights), float(self.log_weights.shape[1]))
         return 1.0 / (self.weights**2).sum(1)
 
     @property
     def evidence(self) -> tuple[np.ndarray, np.ndarray]:
         """Log p(x) of each row given the learned arrays, by its weights, and its standard error, shapes ``(R,)``."""
         count = self.log_weights.shape[1]
-        return logsumexp(self.log_weights, axis=1) - np.log(count), np.sqrt(1 / self.size - 1 / count)
+        return logsumexp(self.log_weights, axis=1) - np.log(count), np.sqrt(
+            np.maximum(1 / self.size - 1 / count, 0.0)
+        )
 
     @property
     def bound(self) -> np.ndarray:
@@ -219,6 +232,8 @@ class Weighed:
         with np.errstate(divide="ignore", invalid="ignore"):
             sd_se = np.sqrt((w2 * (square - variance[:, None]) ** 2).sum(1)) / (2 * sd)
         quantiles, errors = _quantiles(values, self.weights)
+        if self.exact:
+            mean_se, sd_se, errors = 0.0 * mean, 0.0 * mean, 0.0 * errors
         flat = (mean.ravel(), sd.ravel(), quantiles.reshape(3, -1), mean_se.ravel(), sd_se.ravel())
         return Estimates(*flat, errors.reshape(3, -1))
 
@@ -285,8 +300,14 @@ def weighed(
     far : numpy.ndarray, shape (u,), optional
         See `far_of`; without, no draws are from afar.
     """
+    if compiled.encoder.point:
+        yield from _points(compiled, params, rows, data)
+        return
     own, units = compiled.rows, compiled.rows.num_units
-    wide = 1.0 + ROW_WIDE / np.sqrt(units)
+    if compiled.encoder.bits and compiled.encoder.num_states <= MOST_STATES:
+        yield from _states(compiled, params, rows, data)
+        return
+    wide = 1.0 + ROW_WIDE / np.sqrt(units) if compiled.encoder.smooth else _wide(compiled.encoder)
     constants = {**compiled.constants, "params": params}
     if compiled.encoder.iterations:
         first = partial(_from_own, compiled, params, wide, num_draws, data)
@@ -300,9 +321,60 @@ def weighed(
         places = range(start, start + len(some), own.size)
         parts = [first(rows[i : min(i + own.size, start + len(some))], [seed, 64, i]) for i in places]
         made = _joined(parts)
+        if not compiled.encoder.smooth:
+            yield made  # there are no Gaussians of bits
+            continue
         if far is not None:
             made = _spread(compiled, constants, made, far, data, np.random.default_rng([seed, 79, start]))
         yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
+
+
+def _wide(encoder: Any) -> float:
+    """How far out others are drawn of a law that is sure of all bits, so that some of them are the other way."""
+    if not encoder.classes:
+        return float(-MOST_SURE / ndtri(FLIPS / (2 * encoder.num_units)))
+    others = (
+        encoder.num_units - encoder.num_units // encoder.classes
+    )  # classes that are not the one it is sure of
+    return 2 * MOST_CHOSEN / max(np.log(2 * others / FLIPS), 1.0)
+
+
+def _states(compiled: Compiled, params: Mapping[str, Any], rows: np.ndarray, data) -> Iterator[Weighed]:
+    """Rows of few bits at all the states that there are."""
+    constants, units, size = (
+        {**compiled.constants, "params": params},
+        compiled.rows.num_units,
+        compiled.rows.size,
+    )
+    states = compiled.encoder.states()
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        law = encoded(compiled, params, some, data)
+        z = np.broadcast_to(states[:, None], (len(states), len(some), units))
+        joint, own = log_joint(compiled, constants, some, z, data), log_prob(law, z)
+        bound = (np.exp(own) * (joint - own)).sum(0)[:, None]
+        log_q = np.full(joint.T.shape, -np.log(len(states)))
+        yield Weighed(
+            some,
+            np.moveaxis(z, 1, 0),
+            joint.T - log_q,
+            log_q,
+            bound,
+            np.ones(1, bool),
+            Proposals(law, 1.0),
+            exact=True,
+        )
+
+
+def _points(compiled: Compiled, params: Mapping[str, Any], rows: np.ndarray, data) -> Iterator[Weighed]:
+    """Rows that are at one place each, which has all weight: of a k̂ that says so."""
+    constants, size = {**compiled.constants, "params": params}, compiled.rows.size * MOST_POINTS
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        law = encoded(compiled, params, some, data)
+        joint = np.repeat(log_joint(compiled, constants, some, law.mean[None], data).T, 2, 1)
+        z = np.repeat(law.mean[:, None], 2, 1)
+        yield Weighed(some, z, joint, 0.0 * joint, joint, np.ones(2, bool), Proposals(law, 1.0))
 
 
 def _from_encoder(
@@ -517,9 +589,9 @@ def bound_of(compiled: Compiled, params: Any, rows: np.ndarray, law: Law, seed: 
 
 
 def log_joint(
-    compiled: Compiled, constants: Mapping[str, Any], rows: np.ndarray, z: np.ndarray, data
+    compiled: Compiled, constants: Mapping[str, Any], rows: np.ndarray, z: np.ndarray, data, of: str = "joint"
 ) -> np.ndarray:
-    """Log joint density of rows at draws ``(K, R, u)`` of their coordinates, shape ``(K, R)``."""
+    """Log joint density of rows at draws ``(K, R, u)`` of their coordinates, or what it is `of`: ``"prior"``; shape ``(K, R)``."""
     size, calls = compiled.rows.size, -(-len(z) // ROW_EACH)
     whole, out = np.resize(np.arange(len(z)), calls * ROW_EACH), []
     for start in range(0, len(rows), size):
@@ -530,7 +602,7 @@ def log_joint(
         inputs = {"seed": np.zeros(calls, np.int64), "z": own, **given}
         with compiled.rows.small.room():
             _, found = compiled.at({}, inputs, {**constants, **brought})
-        joint = np.asarray(found["joint"], np.float64).reshape(calls * ROW_EACH, size)
+        joint = np.asarray(found[of], np.float64).reshape(calls * ROW_EACH, size)
         out.append(joint[: len(z), : len(places)])
     return np.concatenate(out, axis=1)
 
@@ -541,7 +613,7 @@ def _joined(parts: list[Weighed]) -> Weighed:
         return parts[0]
     laws = Proposals(joined([p.proposals.law for p in parts]), parts[0].proposals.wide)
     names = ("rows", "z", "log_weights", "log_q", "log_ratio")
-    whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    whole: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
     return replace(parts[0], proposals=laws, **whole)
 
 

@@ -12,10 +12,12 @@ import numpy as np
 from ...guides.amortized import Amortized
 from ...guides.laws import HEADS
 from ...guides.mean_field import MeanField
+from ...ppl.codebook import VECTORS
 from ...ppl.errors import GuideError, InferenceError, explain
 from ...ppl.rows import sizes_of
 from ..evidence.data import data_findings
-from ..evidence.finding import Finding
+from ..evidence.degenerate import shrunk_scales
+from ..evidence.finding import UNSETTLED, Finding
 from ..evidence.law import Law
 from ..evidence.outcome import Outcome
 from ..posterior.make import conclude
@@ -24,31 +26,37 @@ from ..run.checkpoint import Checkpoint
 from ..run.trail import Rung
 from ..run.watch import Watch
 from ..thresholds import (
-    ACTIVE_NATS,
     ASCENT_DRAWS,
     ASCENT_STEPS,
     ASCENT_WORTH,
     EXCESS,
     EXCESS_SHARE,
+    HEARD,
     HELD_BYTES,
     HELD_SHARE,
     LARGEST_DENSE,
     MOST_ASCENTS,
     MOST_BATCH,
     MOST_DENSE_UNITS,
+    MOST_KEPT_DRAWS,
     MOST_WEIGHED,
     ROW_DRAWS,
 )
+from .adversarial import adversary
 from .apart import check_apart
 from .compiled import Compiled
+from .discrete import check_smooth, discrete_of
 from .evidence import far_of
 from .judged import RowJudge, RowsSeen, seen
+from .kept import KEPT, Kept, chosen, of_rows
 from .latent import recorded
 from .objectives import Elbo
+from .quantized import Quantizing, codes_of, perplexity, with_prior
 from .rows import Rows
-from .setup import Setup, default_plate, family_of, set_up
+from .setup import Setup, bits, codebook, default_plate, family_of, set_up
 from .smoothness import smoothness_findings
-from .training import Trained, Training
+from .trained import ENDED, STEP_LIMIT, Trained
+from .training import Training
 
 STAGE = "training"
 
@@ -163,6 +171,16 @@ def encoded_of(
         For what only a fit with an encoder can be asked, or one with an encoder cannot.
     """
     found = family_of(guide, target)
+    if found is None and (name := codebook(target)):
+        words = f"er.Quantized for the codebook '{name}', whose entries are no matter of density"
+        raise GuideError(
+            explain("guide", words, f"{guide!r}"[:80], "pass guide=er.Quantized(), or leave it out")
+        )
+    if found is None and (names := bits(target)):
+        words = f"er.Amortized for {names}, whose values are too many to be summed out"
+        raise GuideError(
+            explain("guide", words, f"{guide!r}"[:80], "pass guide=er.Amortized(), or leave it out")
+        )
     if found is None and guide == "auto" and (plate := default_plate(target)) is not None:
         found = Amortized(within=_within(target, plate, training["objective"])), plate
     if found is None:
@@ -173,7 +191,7 @@ def encoded_of(
                         "pass guide=er.Amortized(), or leave it out")
             )  # fmt: skip
         return None
-    _check_units(found[0], training["objective"])
+    _check_objective(found[0], training["objective"])
     if start is not None or refine in ("always", True):
         name = "start" if start is not None else "refine"
         raise InferenceError(
@@ -189,8 +207,11 @@ def suits(within: str, objective: Any) -> bool:
     return HEADS[within].independent or not getattr(objective, "total_correlation", 0)
 
 
-def _check_units(family: Amortized, objective: Any) -> None:
-    """Refuse to take units apart that are not."""
+def _check_objective(family: Amortized, objective: Any) -> None:
+    """Refuse to take units apart that are not, and what a family without densities is trained on."""
+    if family.point and objective is not None:
+        raise InferenceError(explain("objective", f"none beside er.{type(family).__name__}, which has its own", f"{objective!r}"[:80],
+                                     "leave it out"))  # fmt: skip
     if not suits(family.within, objective):
         kinds = [name for name, head in HEADS.items() if head.independent]
         raise InferenceError(
@@ -218,7 +239,7 @@ def prepared(asked: Deep, chosen: bool) -> tuple[Setup, Compiled] | None:
     total = sizes_of(asked.target.trace)[asked.plate]
     try:
         setup = set_up(asked.family, asked.plate, asked.target, asked.size(total), asked.seed)
-        compiled = Compiled(setup.rows, setup.encoder, _held(setup))
+        compiled = Compiled(setup.rows, setup.encoder, _held(setup), asked.family.dropout)
         check_apart(setup, compiled)
     except GuideError:
         if chosen:
@@ -258,23 +279,36 @@ def fit_rows(
     target, compiled_before = asked.target, asked.target.density.clock["compile"]
     setup, compiled = ready
     total = setup.rows.total
-    objective = Elbo() if asked.objective is None else asked.objective
+    objective = _objective(asked, setup)
     training = Training(setup, compiled, objective, asked.share, asked.seed, watch, kept.keep)
     start = time.perf_counter()
     with watch.showing("training networks"):
         trained = _trained(training, kept)
+        if setup.encoder.codebook:
+            trained = with_prior(training, trained, setup.encoder.codebook)
     rungs = [*before, *(Rung(STAGE, "amortized", reason=line) for line in trained.told)]
     rungs.append(_line(setup, trained, time.perf_counter() - start))
+    watch.noted(rungs[-1])
+    setup = replace(setup, unsettled=trained.reason not in ENDED)
     to_device = setup.rows.small.to_device
     params = {group: {k: to_device(v) for k, v in part.items()} for group, part in trained.params.items()}
+    few = chosen(setup.rows, trained.held, asked.seed)
+    if few is not None:
+        asked, setup, compiled, trained = _of_kept(asked, setup, trained, few.positions)
+        target, settings = asked.target, {**settings, "num_draws": asked.num_draws}
     with watch.showing("weighing rows"):
-        setup, weighing, rows, lines = _weighed(asked, setup, compiled, trained, params)
-    judge = RowJudge(setup, rows)
+        stepping = asked.chosen and _may_step(setup, total)
+        setup, weighing, rows, lines = _weighed(asked, setup, compiled, trained, params, stepping)
+    shrunk = _shrunk(setup, rows, params)
+    judge = RowJudge(setup, rows, shrunk)
     rungs += lines
+    for line in lines:
+        watch.noted(line)
     learned = target.at({k: v for k, v in trained.params["weights"].items() if k in target.trace.weights})
     outcome = _outcome(learned, rows, rungs, trained, judge)
-    findings = [*data_findings(asked.program, target.trace, learned), *kept.findings]
-    findings += smoothness_findings(weighing, params, rows.raw[0])
+    findings = [*data_findings(asked.program, target.trace, learned), *kept.findings, *shrunk]
+    findings += _code_findings(setup, trained, rows) if setup.encoder.codebook else []
+    findings += smoothness_findings(weighing, params, rows.raw[0]) if setup.encoder.smooth else []
     num_gradients = int(np.ceil(trained.num_steps * setup.rows.size / total))
     clock = target.density.clock["compile"] - compiled_before + setup.rows.small.density.clock["compile"]
     cost = Cost(num_gradients + ROW_DRAWS, num_gradients, clock, time.perf_counter() - begin)
@@ -288,21 +322,56 @@ def fit_rows(
             "trusted": judge.share_trusted,
         },
     }
+    if few is not None:
+        findings.append(few.finding(asked.plate))
     record = conclude(asked.program, learned, outcome, findings, cost, settings, judge.judged)
-    return with_encoder(record, setup, asked.family, trained, own, rows)
+    return with_encoder(record, setup, asked.family, trained, own, rows, few)
+
+
+def _of_kept(
+    asked: Deep, setup: Setup, trained: Trained, positions: np.ndarray
+) -> tuple[Deep, Setup, Compiled, Trained]:
+    """What was asked for and reached, of the rows that are kept alone."""
+    before = setup.rows
+    target = of_rows(asked.target, asked.plate, positions)
+    rows = Rows.of(target, asked.plate, min(before.size, MOST_WEIGHED))
+    setup = replace(setup, rows=rows)
+    held = np.flatnonzero(np.isin(positions, trained.held))
+    trained = replace(trained, held=held, trace=trained.trace * (rows.total / before.total))
+    num_draws = min(asked.num_draws, MOST_KEPT_DRAWS)
+    asked = replace(asked, program=target.program, target=target, num_draws=num_draws)
+    return asked, setup, Compiled(rows, setup.encoder, _held(setup)), trained
+
+
+def _objective(asked: Deep, setup: Setup) -> Any:
+    """What is trained on.
+
+    Raises
+    ------
+    InferenceError
+        See `discrete_of` and `check_smooth`.
+    """
+    if setup.encoder.bits:
+        return discrete_of(asked.objective)
+    check_smooth(asked.objective)
+    if setup.encoder.codebook:
+        return Quantizing(setup.encoder.codebook, asked.family.decay, asked.family.commitment)
+    if setup.encoder.point:
+        return adversary(setup, asked.family.critic, asked.seed)
+    return Elbo() if asked.objective is None else asked.objective
 
 
 def _weighed(
-    asked: Deep, setup: Setup, compiled: Compiled, trained: Trained, params: Any
+    asked: Deep, setup: Setup, compiled: Compiled, trained: Trained, params: Any, stepping: bool
 ) -> tuple[Setup, Compiled, RowsSeen, list[Rung]]:
     """What the weights say of the rows; again after steps of each, where nobody chose a family and the encoder alone does not do."""
     lines: list[Rung] = []
-    weighing, pilot = _weighing(setup, compiled), asked.chosen and _may_step(setup)
+    weighing, pilot = _weighing(setup, compiled), stepping
     while True:
         start = time.perf_counter()
         rows = seen(setup, weighing, trained, params, asked.seed, asked.num_draws, pilot)
         judge = RowJudge(setup, rows)
-        steps = asked.chosen and _may_step(setup) and _steps_ask(rows, judge)
+        steps = stepping and not setup.encoder.iterations and _steps_ask(rows, judge)
         if steps or not pilot or rows.whole:
             lines.append(_evidence(judge, rows, time.perf_counter() - start))
         if steps:
@@ -313,10 +382,20 @@ def _weighed(
         pilot = False
 
 
-def _may_step(setup: Setup) -> bool:
-    """Whether each row can take steps for itself, and does not yet."""
-    work = setup.rows.total * ASCENT_STEPS * ASCENT_DRAWS
-    return work <= MOST_ASCENTS and not setup.encoder.iterations
+def _shrunk(setup: Setup, seen: RowsSeen, params: Any) -> list[Finding]:
+    """Learned scales of outcomes that went to nothing, at the laws' means of some rows."""
+    own = setup.rows
+    some = np.linspace(0, own.total - 1, own.size).astype(int)
+    z = own.joined(seen.raw[0][None, some], own.shared_mean(params)[None])
+    data = {**own.fixed(), **{k: own.small.to_device(v) for k, v in own.host(some).items()}}
+    given = {"data": data, "weights": params["weights"]}
+    return shrunk_scales(own.small, own.full, np.asarray(z), given, own.plate)
+
+
+def _may_step(setup: Setup, total: int) -> bool:
+    """Whether each row can take steps for itself, and does not yet; each of all that were fitted, should one encode them."""
+    work = total * ASCENT_STEPS * ASCENT_DRAWS
+    return work <= MOST_ASCENTS and not setup.encoder.iterations and setup.encoder.smooth
 
 
 def _steps_ask(rows: RowsSeen, judge: RowJudge) -> bool:
@@ -330,7 +409,13 @@ def goes_on(record: Record, target: Any) -> bool:
 
 
 def with_encoder(
-    record: Record, setup: Setup, family: Amortized, trained: Trained, own: Mapping[str, Any], rows: RowsSeen
+    record: Record,
+    setup: Setup,
+    family: Amortized,
+    trained: Trained,
+    own: Mapping[str, Any],
+    rows: RowsSeen,
+    few: Kept | None = None,
 ) -> Record:
     """The record with what the encoder of its rows needs again."""
     settings, arrays = recorded(setup, family)
@@ -347,6 +432,8 @@ def with_encoder(
         "held_out": trained.held,
         "far": far_of(*rows.raw),
     }
+    if few is not None:
+        fit_record[KEPT], settings = few.positions, {**settings, "total": few.total}
     made = {**record.settings, "encoder": settings}
     return replace(record, params=params, fit_record=fit_record, settings=made, network=setup.encoder.network)
 
@@ -394,6 +481,7 @@ def _outcome(target: Any, rows: RowsSeen, rungs: list[Rung], trained: Trained, j
         frame=rows.law,
         objection=None if verdict == "trusted" else reason,
         elbo_trace=tuple(_thinned(trained.trace).tolist()),
+        steps={"gradient_norm": _thinned(trained.norms)} if len(trained.norms) == len(trained.trace) else {},
         rungs=tuple(rungs),
         findings=tuple(findings),
     )
@@ -402,17 +490,17 @@ def _outcome(target: Any, rows: RowsSeen, rungs: list[Rung], trained: Trained, j
 def training_findings(trained: Trained) -> list[Finding]:
     """What was seen of the training."""
     found = []
+    if trained.reason == STEP_LIMIT or trained.reason not in ENDED:
+        words = (
+            f"Training ended after {trained.num_steps} steps, before its bound had come to rest: {trained.reason}. What is said is "
+            "of networks that would still change. Give the fit more time."
+        )
+        verdict = "caution" if trained.reason in ENDED else "untrusted"
+        found.append(Finding(UNSETTLED, "fit", None, None, verdict, words))
     if trained.num_bad:
         words = f"The gradient was not finite at {trained.num_bad} of {trained.num_steps} steps."
         found.append(Finding("not finite", "fit", float(trained.num_bad), 0.0, "caution", words))
-    if trained.collapsed or (trained.told and not trained.telling):
-        others = len(trained.told) - 1
-        words = (
-            f"The laws of rows tell {trained.information:.4f} nats of them: the latent quantities are not used. "
-            + (f"{others} other starts have no greater bound: " if others > 0 else "")
-            + "the data have no such structure, or the networks of the model explain them without."
-        )
-        found.append(Finding("collapse", "fit", trained.information, ACTIVE_NATS, "caution", words))
+    found += _collapse_findings(trained)
     looked = trained.bounds[np.isfinite(trained.bounds[:, 2]), 2]
     least = max(EXCESS, EXCESS_SHARE * abs(looked.max())) if len(looked) else np.inf
     if trained.excess - 2 * trained.excess_se > least:
@@ -423,6 +511,35 @@ def training_findings(trained: Trained) -> list[Finding]:
         )
         found.append(Finding("learned by heart", "fit", trained.excess, least, "caution", words))
     return found
+
+
+def _collapse_findings(trained: Trained) -> list[Finding]:
+    """That laws of rows tell nothing of them; or that they do, after a start of which they told nothing."""
+    loudest, others = float(trained.each.max()), len(trained.told) - 1
+    if trained.told and trained.telling:
+        words = (
+            f"Of a start the laws of rows told nothing; those of another, whose bound is no worse, tell {trained.information:.2f} nats of "
+            f"them by {trained.active} of {len(trained.each)} units. `trail` has what was tried. The same networks collapse again where they "
+            "are trained on the bound alone: er.objectives.Elbo(free_bits=0.5) keeps units apart."
+        )
+        return [Finding("start after a collapse", "fit", loudest, HEARD, "ok", words)]
+    if not trained.told and not trained.collapsed:
+        return []
+    words = (
+        f"The laws of rows tell {trained.information:.4f} nats of them, no coordinate more than {loudest:.4f}: the latent quantities are not used. "
+        + (f"{others} other starts have no greater bound: " if others > 0 else "")
+        + "the data have no such structure, or the networks of the model explain them without. Leave these quantities out, or give the "
+        "networks less that does without them: a smaller state, or a share of dropout= where what came before goes in."
+    )
+    return [Finding("collapse", "fit", loudest, HEARD, "caution", words)]
+
+
+def _code_findings(setup: Setup, trained: Trained, rows: RowsSeen) -> list[Finding]:
+    """How many codes are in use, over all rows."""
+    vectors = np.asarray(trained.params["weights"][f"{setup.encoder.codebook}{VECTORS}"])
+    found = perplexity(codes_of(vectors, rows.raw[0]))
+    words = f"Codes are as many as {found:.1f} that are used alike, of {len(vectors)} in the codebook."
+    return [Finding("perplexity of codes", setup.encoder.codebook, found, None, "ok", words)]
 
 
 def _thinned(values: np.ndarray, most: int = 1000) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import prod
@@ -19,12 +20,16 @@ from ..evidence.verdicts import ORDER, Evidence, Verdicts, judge, tail_shapes
 from ..thresholds import (
     AUDIT_PILOT,
     AUDITED,
+    BIT_ERROR,
     ELSEWHERE_ROWS,
     ELSEWHERE_SHARE,
     FEWEST_KEPT,
+    KHAT_TRUSTED,
+    LARGEST_BIT_SD,
     LARGEST_BLOCK,
     LOCATION_CAUTION,
     MEAN,
+    MOST_STATES,
     ROW_DRAWS,
     ROW_WORK,
     ROWS_CAUTION,
@@ -37,13 +42,17 @@ from .compiled import Compiled
 from .elsewhere import unseen
 from .evidence import far_of, laws_of, most_wrong, weighed
 from .setup import Setup
-from .training import Trained
+from .trained import Trained
 
 TRUSTED, CAUTION, UNTRUSTED = ORDER
 GIVEN = "given the fitted arrays"
 REAL = ("real", "real_vector")
 """Constraints whose values are their coordinates."""
-SHARED = "with what they share at its mean"
+SHARED = "the weights are those with what rows share at its mean"
+STATES, WEIGHED = "all states of the row were summed over", "by the weights of draws of the row's bits"
+CUT_SHORT = "training of the arrays that it is given was cut short"
+UNSOUGHT = f"other places of rows with more than {MOST_STATES:,} states are not looked for"
+BOUNDLESS = "the density grows without bound as the learned scale"
 ASCENT = f"only stochastic ascent speaks for it, {GIVEN}"
 
 
@@ -129,7 +138,7 @@ def seen(
     if audit:
         pool = trained.held if len(trained.held) >= AUDITED else chosen
         chosen = np.sort(rng.choice(pool, AUDIT_PILOT if pilot else AUDITED, replace=False))
-    looked = rng.permutation(chosen)[: 0 if pilot else ELSEWHERE_ROWS]
+    looked = rng.permutation(chosen)[: ELSEWHERE_ROWS if setup.encoder.smooth and not pilot else 0]
     chosen = np.concatenate([np.sort(looked), np.setdiff1d(chosen, looked)])
     far = far_of(mean, sd)
     parts: list[Estimates] = []
@@ -148,8 +157,10 @@ def seen(
         if len(at := np.flatnonzero(np.isin(some.rows, looked))):
             columns["elsewhere"][some.rows[at]] = unseen(compiled, params, some.of(at), far, seed)
         z[:, some.rows] = np.moveaxis(some.resampled(kept, rng), 1, 0)
-        off = np.abs(found.mean - mean[some.rows].ravel()) / found.sd
-        ratio = np.abs(sd[some.rows].ravel() / found.sd - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # points
+            usual = LARGEST_BIT_SD if setup.encoder.bits else found.sd
+            off = np.abs(found.mean - mean[some.rows].ravel()) / usual
+            ratio = np.abs(sd[some.rows].ravel() / found.sd - 1) * (not setup.encoder.bits)
         for held, location, scale in ((good, MEAN, SD), (fair, LOCATION_CAUTION, SCALE_CAUTION)):
             held[some.rows] = ((off < location) & (ratio < scale)).reshape(-1, units).all(1)
         if came():
@@ -190,12 +201,13 @@ class RowJudge:
     ----------
     setup : Setup
     seen : RowsSeen
-    trusted : str
-        What the plate as a whole is, and why; filled by `plate`.
+    shrunk : sequence of Finding
+        Learned scales that went to nothing: no row is trusted.
     """
 
     setup: Setup
     seen: RowsSeen
+    shrunk: Sequence[Finding] = ()
 
     def judged(self, target: Any, values: np.ndarray, layout: list) -> tuple[Estimates, Verdicts]:
         """Of quantities with `values` ``(S, Q)`` at the draws, in the order of `layout`."""
@@ -220,17 +232,27 @@ class RowJudge:
             words if v is None else (f"{words}, {GIVEN}" if not a else (reason if r >= 0 else ASCENT))
             for words, v, a, r in zip(made.reason, made.verdict, alone, row, strict=True)
         ]
+        if self.setup.encoder.bits:
+            known = dict(zip(seen.rows, self._own, strict=True))
+            for i in np.flatnonzero((unit >= 0) & ~alone):
+                verdicts[i], reasons[i] = (
+                    known[row[i]],
+                    f"{WEIGHED if doubt_of(self.setup) else STATES}, {GIVEN}",
+                )
+        if objection := self.setup.encoder.objection:
+            verdicts, reasons = [UNTRUSTED] * len(row), [f"{objection}, {GIVEN}"] * len(row)
         limits = capped(seen.elsewhere)
         for i in np.flatnonzero((row >= 0) & (limits[row] != TRUSTED)):
             own, best = verdicts[i], limits[row[i]]
             if own is not None and worse(own, best) != own:
                 verdicts[i], reasons[i] = best, f"{places_words(seen.elsewhere)}, {GIVEN}"
-        if self.setup.rows.num_shared:
+        if doubt := doubt_of(self.setup):
             held = [v == TRUSTED and r >= 0 for v, r in zip(verdicts, row, strict=True)]
             verdicts = [CAUTION if one else v for v, one in zip(verdicts, held, strict=True)]
-            reasons = [f"the weights are those {SHARED}, {GIVEN}" if one else words
+            reasons = [f"{doubt}, {GIVEN}" if one else words
                        for words, one in zip(reasons, held, strict=True)]  # fmt: skip
-        return found, Verdicts(verdicts, reasons, made.score)
+        whole = Verdicts(verdicts, reasons, made.score)
+        return found, whole.at_most(UNTRUSTED, self.plate[1]) if self.shrunk else whole
 
     def _by_weights(
         self, found: Estimates, row: np.ndarray, unit: np.ndarray, weighed_rows: np.ndarray
@@ -272,7 +294,7 @@ class RowJudge:
     def _own(self) -> np.ndarray:
         """Verdicts of the weighed rows by their own weights, none better than what was found elsewhere allows."""
         seen = self.seen
-        own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows])
+        own = verdicts_of_rows(seen.estimates, seen.khat[seen.rows], bits=self.setup.encoder.bits)
         return np.array([worse(*two) for two in zip(own, capped(seen.elsewhere)[seen.rows], strict=True)])
 
     @cached_property
@@ -285,6 +307,10 @@ class RowJudge:
     @cached_property
     def plate(self) -> tuple[str, str]:
         """Verdict of the plate as a whole, and why."""
+        if objection := self.setup.encoder.objection:
+            return UNTRUSTED, f"{objection}, {GIVEN}"
+        if self.shrunk:
+            return UNTRUSTED, f"{BOUNDLESS} of {self.shrunk[0].quantity} shrinks"
         seen, num = self.seen, len(self.seen.rows)
         fine, held = self.standing
         if seen.whole:
@@ -302,8 +328,8 @@ class RowJudge:
             words = f"{alone} is off for {wrong:.0%} of {num} audited rows, by far for {1 - held.mean():.0%}"
         caution = share <= ROWS_CAUTION or lost <= ROWS_TRUSTED
         verdict = TRUSTED if share <= ROWS_TRUSTED else CAUTION if caution else UNTRUSTED
-        if self.setup.rows.num_shared:
-            return worse(verdict, CAUTION), f"{words}, {SHARED}, {GIVEN}"
+        if doubt := doubt_of(self.setup):
+            return worse(verdict, CAUTION), f"{words}; {doubt}, {GIVEN}"
         return verdict, f"{words}, {GIVEN}"
 
     @property
@@ -316,6 +342,8 @@ class RowJudge:
         verdict, reason = self.plate
         plate = self.setup.rows.plate
         worst = "ok" if verdict == TRUSTED else verdict
+        if self.setup.encoder.objection:
+            return [Finding("rows", plate, None, None, worst, f"{reason[0].upper()}{reason[1:]}.")]
         seen = self.seen
         gap = float(np.nanmean(seen.evidence - seen.bound))
         size = float(np.nanmedian(seen.size))
@@ -330,6 +358,15 @@ class RowJudge:
             Finding("gap of the encoder", plate, gap, None, "ok",
                     f"The bound of a row lies {gap:.3f} nats below its log evidence on average, {GIVEN}."),
         ]  # fmt: skip
+
+
+def doubt_of(setup: Setup) -> str:
+    """Why no row can be better than *caution*; empty where one can."""
+    if setup.unsettled:
+        return CUT_SHORT
+    if setup.rows.num_shared:
+        return SHARED
+    return UNSOUGHT if setup.encoder.bits and setup.encoder.num_states > MOST_STATES else ""
 
 
 def found_elsewhere(elsewhere: np.ndarray) -> int:
@@ -359,9 +396,15 @@ def places_words(elsewhere: np.ndarray) -> str:
     return f"{wrong} of {looked} rows have other places that their draws do not know, with up to {np.nanmax(elsewhere):.0%} of their mass"
 
 
-def verdicts_of_rows(estimates: Estimates, khat: np.ndarray, best: str = TRUSTED) -> np.ndarray:
+def verdicts_of_rows(
+    estimates: Estimates, khat: np.ndarray, best: str = TRUSTED, bits: bool = False
+) -> np.ndarray:
     """The worst verdict of the coordinates of each row, shape ``(R,)``, given their estimates in the order of rows; none better than
-    `best`."""
+    `best`. Of bits, whose sds say nothing where a row is sure of them, all states must have been summed over to be trusted."""
+    if bits:
+        error = estimates.mean_se.reshape(len(khat), -1).max(1)
+        order = np.where(khat == 0, 0, np.where((khat < KHAT_TRUSTED) & (error < BIT_ERROR), 1, 2))
+        return np.array(ORDER)[np.maximum(order, ORDER.index(best))]
     own = judge(estimates, _evidence(np.repeat(khat, len(estimates.mean) // len(khat)))).verdict
     # no coordinate is a constant: where one looks it, a single draw has all weight
     order = np.array([ORDER.index(UNTRUSTED if v is None else v) for v in own])

@@ -119,6 +119,9 @@ class Elbo:
     total_correlation : float, default 0
         Factor, beyond that of `beta`, of the total correlation of the coordinates of all rows, estimated on each batch by
         weighting its rows as a stratified sample of all. None of what is reported is changed by it.
+    estimator : {"score", "concrete", "straight-through"}, optional
+        Of rows of bits or one-hot vectors alone, through which no gradient goes: scores, with the other draws of a row as a baseline, which are right on
+        average and are used where nothing is said; relaxed bits in place of hard ones; or their gradients with hard ones.
 
     Notes
     -----
@@ -135,9 +138,10 @@ class Elbo:
     free_bits: float = 0.0
     capacity: Any = None
     total_correlation: float = 0.0
+    estimator: str | None = None
 
     num_particles = 1
-    weighted = False
+    weighted = alone = rests = False
 
     def __post_init__(self):
         what = "er.objectives.Elbo"
@@ -147,12 +151,22 @@ class Elbo:
         for name, value in (("free_bits", self.free_bits), ("total_correlation", self.total_correlation)):
             if value != 0:
                 _positive(what, **{name: value})
+        if self.estimator not in (None, "score", "concrete", "straight-through"):
+            raise InferenceError(
+                explain(f"estimator of {what}", "'score', 'concrete' or 'straight-through'",
+                        repr(self.estimator)[:80], "choose one, or leave it out")
+            )  # fmt: skip
 
     @property
     def plain(self) -> bool:
         """Whether it ends as the evidence lower bound."""
         ends = getattr(self.beta, "end", self.beta) == 1
         return bool(ends and not self.free_bits and self.capacity is None and not self.total_correlation)
+
+    @property
+    def sticks(self) -> bool:
+        """Whether its gradient is right on average without the score of a row's law: not of what bends the divergence."""
+        return not self.free_bits and self.capacity is None
 
     @property
     def length(self) -> float:
@@ -174,8 +188,9 @@ class ImportanceWeighted:
     ----------
     num_particles : int
         Draws of a row.
-    estimator : {"dreg", "plain"}
-        Gradient of the encoder: doubly reparameterised, whose signal does not vanish with many draws, or that of the bound.
+    estimator : {"dreg", "plain", "vimco"}
+        Gradient of the encoder: doubly reparameterised, whose signal does not vanish with many draws, or that of the bound; of rows of
+        bits by scores, each draw beside the bound without it (Mnih & Rezende 2016).
 
     Examples
     --------
@@ -187,6 +202,7 @@ class ImportanceWeighted:
     estimator: str = "dreg"
 
     weighted = True
+    alone = sticks = rests = False
     free_bits = total_correlation = 0.0
     capacity = None
     plain = True
@@ -199,14 +215,57 @@ class ImportanceWeighted:
             raise InferenceError(
                 explain(what, "a positive number of draws", repr(self.num_particles)[:80], "pass 50, say")
             )
-        if self.estimator not in ("dreg", "plain"):
+        if self.estimator not in ("dreg", "plain", "vimco"):
             raise InferenceError(
-                explain(f"estimator of {what}", "'dreg' or 'plain'", repr(self.estimator)[:80], "choose one")
+                explain(
+                    f"estimator of {what}",
+                    "'dreg', 'plain' or 'vimco'",
+                    repr(self.estimator)[:80],
+                    "choose one",
+                )
             )
 
     def at(self, _epoch: float) -> dict[str, float]:
         """Its factors after so many epochs."""
         return {"beta": 1.0, "capacity": 0.0, "free_bits": 0.0, "lag": 1.0}
+
+
+class Alone:
+    """An objective that is no bound, with a value of its own: that of a family whose laws are no densities.
+
+    A subclass has ``value(compiled, live, frozen, data, seen, given, constants)``: what is trained on, a row, at arrays that are `live`
+    and others, equal, of which no gradient is taken; and what is shown of it. Its `rates` are those that pilots try, if any are named.
+    """
+
+    rates: tuple[float, ...] = ()
+
+    num_particles = 1
+    weighted = rests = False
+    alone = sticks = True
+    plain = False
+    estimator = ""
+    free_bits = total_correlation = length = 0.0
+    capacity = None
+
+    def at(self, _epoch: float) -> dict[str, float]:
+        """Its factors after so many epochs."""
+        return {"beta": 1.0, "capacity": 0.0, "free_bits": 0.0, "lag": 1.0}
+
+    def begun(self, _weights: Any) -> dict[str, Any]:
+        """What training remembers beside its arrays, where it begins."""
+        return {}
+
+    def divergence(self, _z: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """What is taken from what rows tell, shape ``(S, n)``, of places ``(n, u)`` of rows and their `own` divergences."""
+        return own
+
+    def pace(self, _key: str) -> float:
+        """How fast an array goes beside the others."""
+        return 1.0
+
+    def moved(self, _state: Any, _found: dict, _given: Any) -> tuple[dict, dict]:
+        """Arrays that follow by themselves after a step, by group and name, and what is remembered beside them."""
+        return {}, {}
 
 
 def _positive(what: str, **values: Any) -> None:

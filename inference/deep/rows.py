@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...ppl import math as m
+from ...ppl.ancestral import ancestral_sites
 from ...ppl.errors import DataError, GuideError, ShapeError, explain
 from ...ppl.rows import alignment, shrunk, sizes_of
 from ...ppl.sites import Site
@@ -82,6 +83,16 @@ class Rows:
         small = shrunk(target, data, {plate: size}, {})
         return cls(target, small, plate, size, sizes[plate], along, names)
 
+    def lacking(self, labels: Iterable[str]) -> Rows:
+        """With functions of a batch in which numbers of these arguments are missing, whether or not the rows themselves lack any."""
+        labels, leaves = set(labels), self.small.program.leaves
+        if not labels:
+            return self
+        some = {k: np.array(leaves[k].value, float if k in labels else None) for k in self.along}
+        for label in labels:
+            some[label].flat[0] = np.nan
+        return replace(self, small=shrunk(self.full, some, {self.plate: self.size}, {}))
+
     @property
     def weights(self) -> Any:
         """Learned arrays of the model, as they begin."""
@@ -91,6 +102,42 @@ class Rows:
     def sites(self) -> tuple[Site, ...]:
         """The latent sites of the plate."""
         return tuple(self.small.trace[name] for name in self.names)
+
+    @cached_property
+    def outcomes(self) -> frozenset[str]:
+        """Arguments that are outcomes of the rows."""
+        observed = self.small.trace.by_role("observed", "predicted")
+        return frozenset(s.argument for s in observed if self.plate in s.plates and s.argument in self.along)
+
+    @cached_property
+    def in_order(self) -> tuple[str, ...]:
+        """Outcomes that are given to a network of their own law, see `ancestral_sites`."""
+        small = self.small
+        return tuple(
+            s.site for s in ancestral_sites(small.trace, lambda: small.program.accesses(small.backend))
+        )
+
+    @cached_property
+    def conditions(self) -> frozenset[str]:
+        """Arguments that are outcomes on which the laws of other outcomes depend: rows that are not there must be given them."""
+        small = self.small
+        outcomes = small.trace.by_role("observed")
+        if len(outcomes) == 1:
+            return frozenset()
+        access = small.program.accesses(small.backend)
+        seen = {
+            site.name: {
+                label
+                for part, sources in access.get(site.name, {}).items()
+                for label, how in sources.items()
+                if part != "log_prob" and how.kind == "data"
+            }
+            for site in outcomes
+        }
+        return frozenset(
+            site.argument for site in outcomes for other in outcomes
+            if other is not site and site.argument in seen[other.name]
+        )  # fmt: skip
 
     @cached_property
     def num_units(self) -> int:
@@ -127,6 +174,19 @@ class Rows:
                 pieces.append(shared[..., start : start + site.size])
                 start += site.size
         return m.concat(pieces, axis=-1)
+
+    def apart(self, z: np.ndarray) -> np.ndarray:
+        """Coordinates of the rows of a batch ``(K, n, u)`` by all of theirs ``(K, dim)``, on the host: the inverse of `joined`."""
+        parts = []
+        for site in self.sites:
+            value = z[:, self.small.offsets[site.name]].reshape(len(z), *site.unconstrained_shape)
+            value = np.moveaxis(value, 1 + site.dims.index(self.plate), 1)
+            parts.append(value.reshape(len(z), self.size, -1))
+        return np.concatenate(parts, axis=-1)
+
+    def shared_mean(self, params: Mapping[str, Any]) -> np.ndarray:
+        """Means of the coordinates that all rows share, shape ``(g,)``."""
+        return np.asarray(params["guide"]["mean"], np.float64) if self.num_shared else np.zeros(0)
 
     def host(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The data of some rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,17 @@ from ...guides.amortized import HEAD, Amortized, Encoder, Sized
 from ...guides.experts import Experts
 from ...guides.laws import HEADS
 from ...ppl.backends import load
+from ...ppl.codebook import VECTORS, Codes
+from ...ppl.distributions.bits import Bits
+from ...ppl.distributions.one_hot import OneHots
 from ...ppl.errors import GuideError, explain
 from ...ppl.modules import own_rng
-from ..thresholds import DEEP_CALL, HARDLY_VARIES, SCALED_BY
+from ...ppl.priors import PSEUDO
+from ..thresholds import CONSTANT, DEEP_CALL, FAR_SEEN, LARGEST_BIT_SD, PSEUDO_APART, SCALED_BY
 from .rows import Rows, aligned, in_front
 
+BITS = {Bits.__name__: "bits", OneHots.__name__: "one-hot"}
+"""Laws of latent quantities without gradients, and those of their encoders."""
 ENCODER = "encoder"
 """Name of an encoder that is no module of the model."""
 
@@ -33,12 +39,15 @@ class Setup:
         Learned arrays of the model, and the encoder's.
     words : str
         What was chosen, for the trail.
+    unsettled : bool
+        Whether training was cut short, so that learned arrays are not where they would end.
     """
 
     rows: Rows
     encoder: Encoder | Experts
     begin: dict[str, np.ndarray]
     words: str
+    unsettled: bool = False
 
 
 def family_of(guide: Any, target: Any) -> tuple[Amortized, str] | None:
@@ -101,7 +110,8 @@ def set_up(
     GuideError
         See `Rows.of`; for a module that the model does not have, or arguments that do not run along the plate.
     """
-    rows = Rows.of(target, plate, size)
+    rows = _lacking(Rows.of(target, plate, size), family, known_gaps)
+    family = of_rows(family, rows)
     begin = begun(target.trace, seed)
     made = [
         _made(family, view, module, rows, seed, known_gaps) for view, module in _views(family, rows).items()
@@ -113,10 +123,48 @@ def set_up(
     if family.views:
         encoder = Experts(encoders, ENCODER)
         begin = {**begin, **encoder.arrays()}
+    for one in encoders:
+        if f"{one.prefix}{PSEUDO}" in begin:
+            begin[f"{one.prefix}{PSEUDO}"] = _pseudo(one, rows, begin, seed)
     _check_encoder(encoder, rows, begin)
     kind = f"{' and '.join(words)} to {rows.num_units} coordinates, {family.within}"
     steps = f", and {family.iterations} steps of each row" if family.iterations else ""
     return Setup(rows, encoder, begin, f"encoder of '{plate}': {kind}{steps}")
+
+
+def _lacking(rows: Rows, family: Amortized, known_gaps: Sequence[str] | None) -> Rows:
+    """Rows of which outcomes that training takes away may be missing.
+
+    Raises
+    ------
+    GuideError
+        For what the encoder does not see, labels, whole numbers with a law of their own, or outcomes that other parts of the model see.
+    """
+    leaves = rows.full.program.leaves
+    views = [label for view in _views(family, rows) for label in view]
+    what = "dropout of er.Amortized"
+    for label in family.dropout:
+        if label not in views or leaves[label].labels:
+            raise GuideError(explain(what, f"arguments of numbers that the encoder sees, among {sorted(views)}", repr(label),
+                                     "correct the name, or pass labels as columns of zeros and ones"))  # fmt: skip
+        if label in rows.outcomes and leaves[label].value.dtype.kind != "f":
+            raise GuideError(
+                explain(
+                    what,
+                    "outcomes of real numbers",
+                    f"'{label}' of whole ones",
+                    "pass it as floats, or leave it out",
+                )
+            )
+    gaps = family.dropout if known_gaps is None else known_gaps
+    gone = {label for label in gaps if label in rows.outcomes and leaves[label].holes is None}
+    lacking = rows.lacking(gone)
+    trace = lacking.small.trace
+    seen = [name for name, how in trace.missing.items() if how != "masked" and trace[name].argument in gone]
+    if seen:
+        got = f"'{seen[0]}', which other parts of the model see"
+        raise GuideError(explain(what, "outcomes that nothing else depends on", got, "leave it out"))
+    return lacking
 
 
 def _views(family: Amortized, rows: Rows) -> dict[tuple[str, ...], Any]:
@@ -159,7 +207,7 @@ def _made(
     inputs, gaps = {}, set()
     for label in view:
         inputs[label], lost = _input(target, rows, label, scaled=own)
-        if lost if known_gaps is None else label in known_gaps:
+        if (lost or label in family.dropout) if known_gaps is None else label in known_gaps:
             gaps.add(label)
     width = {label: codes or _width(rows, label) for label, (_, _, codes) in inputs.items()}
     num_in, num_gaps = sum(width.values()), sum(width[label] for label in gaps)
@@ -185,9 +233,95 @@ def _made(
         frozenset(gaps),
         own,
         family.iterations,
+        codebook_of(rows, family.coded),
+        classes_of(rows),
     )
     units = f" by {network.width} units" if own else ""
     return encoder, {**arrays, **more}, f"{num_in} numbers of a row{units}"
+
+
+def bits(target: Any) -> list[str]:
+    """Latent sites whose values are arrays of bits, or one-hot vectors."""
+    return [site.name for site in target.sites if site.distribution in BITS]
+
+
+def classes_of(rows: Rows) -> int:
+    """Classes of the one-hot vectors of rows; 0 where they have none.
+
+    Raises
+    ------
+    GuideError
+        For several numbers of classes, or bits beside.
+    """
+    found = {
+        s.shape[-1] if BITS[s.distribution] == "one-hot" else 0 for s in rows.sites if s.distribution in BITS
+    }
+    if len(found) > 1:
+        got = f"{sorted(found)} classes, of which 0 are bits"
+        raise GuideError(explain(f"encoder of the rows of '{rows.plate}'", "one-hot vectors of one number of classes, or bits", got,
+                                 "write bits as one-hot vectors too, or give the others as many classes"))  # fmt: skip
+    return found.pop() if found else 0
+
+
+def of_rows(family: Amortized, rows: Rows) -> Amortized:
+    """The family with the law that rows can have: independent bits of bits.
+
+    Raises
+    ------
+    GuideError
+        For other laws of bits, several views of them, or bits beside other quantities.
+    """
+    found, head = bits(rows.full), HEADS[family.within]
+    if not found and not head.bits:
+        return family
+    others = [site.name for site in rows.full.sites if site.name not in found]
+    if not found or others:
+        got = f"{others} beside {found}" if found else f"{others}"
+        raise GuideError(explain(f"encoder of the rows of '{rows.plate}'", "bits, or quantities that are none, but not both", got,
+                                 "sum the discrete ones out, as laws of one value each, or leave some out"))  # fmt: skip
+    if family.views or family.point or not (head.bits or head.independent):
+        raise GuideError(explain("er.Amortized for bits", "independent bits, seen as a whole",
+                                 "several views" if family.views else f"within={family.within!r}", "leave it out"))  # fmt: skip
+    if family.iterations:
+        got = f"iterations={family.iterations}"
+        raise GuideError(
+            explain(
+                "er.Amortized for bits",
+                "no steps of each row, as bits have no gradients",
+                got,
+                "leave them out",
+            )
+        )
+    return replace(family, within="one-hot" if classes_of(rows) else "bits")
+
+
+def codebook(target: Any) -> str | None:
+    """Name of the first codebook of a model; None where it has none."""
+    named = (name.removesuffix(VECTORS) for name in target.trace.weights if name.endswith(VECTORS))
+    return next(named, None)
+
+
+def codebook_of(rows: Rows, coded: bool) -> str:
+    """Name of the codebook whose entries rows are at; empty where these have laws.
+
+    Raises
+    ------
+    GuideError
+        For a codebook with laws, rows at codes without a codebook, or beside other latent quantities.
+    """
+    found = codebook(rows.full)
+    if not coded and found is None:
+        return ""
+    if not coded:
+        raise GuideError(explain("guide", f"er.Quantized for the codebook '{found}', whose entries are no matter of density",
+                                 "another", "pass guide=er.Quantized(), or leave it out"))  # fmt: skip
+    if found is None:
+        raise GuideError(explain("er.Quantized", "a model whose rows have entries of an er.Codebook", "one without",
+                                 "declare er.sample('z', er.Codebook('codes', 512, 64))"))  # fmt: skip
+    if len(rows.sites) > 1 or rows.sites[0].distribution != Codes.__name__:
+        raise GuideError(explain("er.Quantized", "a codebook as the only latent quantity of rows",
+                                 f"{[site.name for site in rows.sites]}", "leave the others out"))  # fmt: skip
+    return found
 
 
 def _check_encoder(encoder: Encoder | Experts, rows: Rows, begin: Mapping[str, np.ndarray]) -> None:
@@ -199,10 +333,27 @@ def _check_encoder(encoder: Encoder | Experts, rows: Rows, begin: Mapping[str, n
         See `Encoder.law`; for a network that is not pure.
     """
     to_device = rows.small.to_device
-    own = {name: to_device(value) for name, value in begin.items() if encoder.owns(name)}
+    own = {
+        name: to_device(value)
+        for name, value in begin.items()
+        if encoder.owns(name) or name.endswith(VECTORS)
+    }
     data = {label: to_device(value) for label, value in rows.host(np.arange(rows.size)).items()}
     with rows.small.room():
         encoder.law(own, in_front(data, rows.along))
+
+
+def _pseudo(encoder: Encoder, rows: Rows, begin: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+    """Pseudo-inputs of a prior where they begin: rows as the encoder sees them, apart by a little where one comes twice."""
+    name = f"{encoder.prefix}{PSEUDO}"
+    shape, rng = begin[name].shape, own_rng(name, seed)
+    chosen = rng.choice(np.arange(rows.total), shape[0], replace=shape[0] > rows.total)
+    data = {label: rows.small.to_device(value) for label, value in rows.host(chosen).items()}
+    with rows.small.room():
+        found = np.asarray(
+            rows.small.loops.to_host({"seen": encoder.seen(in_front(data, rows.along))})["seen"], float
+        )
+    return found + PSEUDO_APART * found.std() * rng.normal(size=shape)
 
 
 def begun(trace: Any, seed: int) -> dict[str, np.ndarray]:
@@ -251,10 +402,14 @@ def _input(target: Any, rows: Rows, label: str, scaled: bool) -> tuple[tuple[Any
         return (np.zeros(flat.shape[1], dtype), np.ones(flat.shape[1], dtype), 0), gaps
     known = np.maximum((~lost).sum(0), 1)
     centre = np.where(lost, 0.0, flat).sum(0) / known
-    sd = np.sqrt(np.where(lost, 0.0, (flat - centre) ** 2).sum(0) / known)
-    # what hardly varies in these rows is not blown up where it does
-    floor = HARDLY_VARIES * np.median(sd[sd > 0]) if (sd > 0).any() else 1.0
-    return (centre.astype(dtype), np.maximum(sd, floor).astype(dtype), 0), gaps
+    apart = np.where(lost, 0.0, np.abs(flat - centre))
+    # what is rare in these rows, or never there, is no outlier where it is
+    scale = np.maximum(np.sqrt((apart**2).sum(0) / known), apart.max(0) / FAR_SEEN)
+    if np.isin(flat[~lost], (0.0, 1.0)).all():
+        scale = np.full_like(scale, LARGEST_BIT_SD)
+    usual = np.median(scale[scale > 0]) if (scale > 0).any() else 1.0
+    scale = np.where(scale > CONSTANT * usual, scale, usual)
+    return (centre.astype(dtype), scale.astype(dtype), 0), gaps
 
 
 def default_plate(target: Any) -> str | None:

@@ -59,7 +59,8 @@ def _means(compiled: Compiled, params: Mapping[str, Any], z: np.ndarray) -> list
     for start in range(0, len(z), size):
         own = np.resize(z[start : start + size], (1, 1, size, z.shape[1])).astype(rows.small.dtype)
         parts.append(compiled.decoded({}, {"z": own, **given}, constants)[1])
-    found = [s.name for s in sites if s.name in parts[0]]
+    # of an outcome that its own network is given, a row's mean is none of its coordinates alone
+    found = [s.name for s in sites if s.name in parts[0] and s.name not in rows.in_order]
     return [
         np.concatenate([np.asarray(p[name], np.float64)[0, 0] for p in parts])[: len(z)] for name in found
     ]

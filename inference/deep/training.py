@@ -15,9 +15,8 @@ Acceleration of stochastic approximation by averaging, SIAM Journal on Control a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -27,8 +26,6 @@ from scipy.special import logsumexp
 from ..run.watch import Watch
 from ..thresholds import (
     ACTIVE_NATS,
-    ACTIVE_VARIANCE,
-    BOUND_DRAWS,
     DEEP_BLOCK,
     DEEP_CALL,
     DEEP_LOST,
@@ -43,21 +40,18 @@ from ..thresholds import (
     MOST_DEEP_STEPS,
     RATE_CUT,
     RATE_FALL,
+    SUNK_STEPS,
     TIGHT_DRAWS,
 )
-from .collapse import remedies, told
+from .collapse import by_unit, num_active, silent, told
 from .compiled import Compiled
 from .evidence import encoded
 from .objectives import Elbo
 from .setup import Setup
+from .starts import Starts
+from .trained import STEP_LIMIT, SUNK, Trained
 
 State = Mapping[str, Any]
-
-
-ARRAYS, GROUPS = ("held", "bounds", "trace", "tight"), ("weights", "guide")
-"""Arrays of what was reached, and groups of its learned arrays."""
-BEFORE, ENDED = "before/", ("settled", "step limit")
-"""What the names of earlier starts' arrays begin with in a checkpoint, and reasons of a training that came to its end."""
 
 
 class Look(NamedTuple):
@@ -68,85 +62,6 @@ class Look(NamedTuple):
     divergence: float
     active: int
     rows: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """What training has reached.
-
-    Attributes
-    ----------
-    params : mapping
-        ``weights``, learned arrays by name, and ``guide``, of the coordinates that rows share; NumPy.
-    held : numpy.ndarray of int
-        Rows that were held out; empty where none were.
-    bounds : numpy.ndarray, shape (E, 5)
-        Steps so far, bound per row of the training batches since, bound per held-out row, divergence per row, and active units.
-    trace : numpy.ndarray
-        Bound of all rows by the batch of each step, in nats.
-    num_steps : int
-    epochs : float
-    reason : str
-        Why it ended.
-    num_bad : int
-        Steps whose gradient was not finite.
-    rate : float
-        That the pilots chose.
-    information, information_se : float
-        What the laws of rows tell of them where training ended, in nats, and its standard error.
-    excess, excess_se : float
-        By how much the bound of a row that was trained on is greater than that of one held out, in nats, and its standard error.
-    decay : float
-        By what share of themselves, times the rate, matrices of networks shrank at the last steps.
-    tight : numpy.ndarray
-        Importance-weighted bounds of the rows that were looked at; empty where they were not asked for.
-    told : tuple of str
-        A line for each start after a collapse, this one's or another's.
-    """
-
-    params: Mapping[str, Mapping[str, np.ndarray]]
-    held: np.ndarray
-    bounds: np.ndarray
-    trace: np.ndarray
-    num_steps: int
-    epochs: float
-    reason: str
-    num_bad: int
-    rate: float
-    information: float
-    information_se: float
-    excess: float
-    excess_se: float
-    decay: float = 0.0
-    tight: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    told: tuple[str, ...] = ()
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the laws of rows tell nothing of them."""
-        return self.information + 2 * self.information_se < ACTIVE_NATS
-
-    @property
-    def telling(self) -> bool:
-        """Whether they tell something."""
-        return self.information - 2 * self.information_se > ACTIVE_NATS
-
-    def split(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What JSON takes, and arrays by name."""
-        arrays = {f"{group}/{k}": v for group, part in self.params.items() for k, v in part.items()}
-        arrays |= {name: getattr(self, name) for name in ARRAYS}
-        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*ARRAYS, "params")}
-        return numbers, arrays
-
-    @classmethod
-    def joined(cls, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Trained:
-        """From what `split` gave."""
-        params = {
-            group: {k.removeprefix(f"{group}/"): v for k, v in arrays.items() if k.startswith(f"{group}/")}
-            for group in GROUPS
-        }
-        rest: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
-        return cls(params=params, **rest, **{**numbers, "told": tuple(numbers["told"])})
 
 
 @dataclass(eq=False)
@@ -164,6 +79,8 @@ class Training:
     watch : Watch
     keep : callable
         ``keep(make)``: takes what makes the arrays of a checkpoint, now and then.
+    first : bool
+        Whether it is no other start after a collapse: it is cut short where the laws of rows are their prior for a while.
     """
 
     setup: Setup
@@ -173,6 +90,7 @@ class Training:
     seed: int
     watch: Watch
     keep: Callable[[Callable[[], Mapping[str, np.ndarray]]], None] = lambda _make: None
+    first: bool = True
     state: Any = field(init=False, default=None)
 
     def __post_init__(self):
@@ -209,17 +127,44 @@ class Training:
             }
 
         norm = {"usual": to_device(np.zeros(())), "count": to_device(np.zeros(()))}
-        copy = rows.small.loops.copy
-        return {"params": params, "first": zeros(), "second": zeros(), "mean": copy(params), "norm": norm}
+        copy, beside = rows.small.loops.copy, {}
+        if self.objective.alone:
+            made = self.objective.begun(self.setup.begin)
+            beside = {g: {k: to_device(v) for k, v in part.items()} for g, part in made.items()}
+        return {
+            "params": params,
+            "first": zeros(),
+            "second": zeros(),
+            "mean": copy(params),
+            "norm": norm,
+            **beside,
+        }
+
+    def placed(self, params: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+        """Learned arrays where the target computes."""
+        to_device = self.setup.rows.small.to_device
+        return {group: {k: to_device(v) for k, v in part.items()} for group, part in params.items()}
+
+    def going_on(self, objective: Any, params: Mapping[str, Mapping[str, np.ndarray]]) -> Training:
+        """Training on something else from where one has ended."""
+        setup = replace(self.setup, begin=dict(params["weights"]))
+        return replace(self, setup=setup, objective=objective, first=False, keep=lambda _make: None)
 
     def advance(
-        self, state: State, first: int, rates: np.ndarray, stuck: bool = False, decay: float = 0.0
+        self,
+        state: State,
+        first: int,
+        rates: np.ndarray,
+        stuck: bool = False,
+        decay: float = 0.0,
+        objective: Any = None,
     ) -> tuple[State, dict[str, np.ndarray]]:
         """Steps from number `first` at their rates, with gradients that are `stuck` to the landing or not, and matrices that shrink
-        by `decay`; what they saw."""
+        by `decay`, at the factors of the `objective` it is on by then; what they saw."""
+        factors = (objective or self.objective).at
         seen: list[dict[str, np.ndarray]] = []
         for start in range(0, len(rates), self._call):
-            inputs = self._inputs(first + start, rates[start : start + self._call], stuck, decay)
+            inputs = self._inputs(first + start, rates[start : start + self._call], stuck, decay, factors)
             with self.setup.rows.small.room():
                 state, found = self._train(state, inputs, self.compiled.constants)
             seen.append({name: np.asarray(value, np.float64) for name, value in found.items()})
@@ -237,7 +182,9 @@ class Training:
             n for n in range(1, DEEP_BLOCK + 1) if DEEP_BLOCK % n == 0 and n <= max(1, DEEP_CALL // numbers)
         )
 
-    def _inputs(self, first: int, rates: np.ndarray, stuck: bool, decay: float) -> dict[str, Any]:
+    def _inputs(
+        self, first: int, rates: np.ndarray, stuck: bool, decay: float, factors: Callable
+    ) -> dict[str, Any]:
         """Batches and factors of steps: those of each epoch are a permutation that its number fixes."""
         count = len(rates)
         steps = np.arange(first, first + count)
@@ -247,16 +194,16 @@ class Training:
             batches = order[: self.each * self.size].reshape(self.each, self.size)
             mine = steps // self.each == epoch
             chosen[mine] = batches[steps[mine] % self.each]
-        factors = [self.objective.at(step / self.each) for step in steps]
+        each = [factors(step / self.each) for step in steps]
         dtype = self.setup.rows.small.dtype
         given = {
             "seed": np.random.default_rng([self.seed, 62, first]).integers(0, 2**31, count),
             "rate": rates.astype(dtype),
             "stuck": np.full(count, float(stuck), dtype),
             "decay": np.full(count, decay, dtype),
-            **{name: np.array([one[name] for one in factors], dtype) for name in factors[0]},
+            **{name: np.array([one[name] for one in each], dtype) for name in each[0]},
         }
-        return {**given, **self.compiled.batches(chosen)}
+        return {**given, **self.compiled.batches(chosen), **self.compiled.dropped(self.seed, first, count)}
 
     def bounds(
         self, params: Mapping[str, Any], rows: np.ndarray, num_draws: int = 1
@@ -273,8 +220,12 @@ class Training:
             np.moveaxis(np.asarray(found[name], np.float64), 1, 0).reshape(num_draws, -1)[:, :total]
             for name in ("likelihood", "prior", "log_q")
         )
-        tight = logsumexp(likelihood + prior - log_q, axis=0) - np.log(num_draws)
-        return tight, (log_q - prior).mean(0)
+        divergence = log_q - prior
+        if self.objective.alone:
+            z = np.asarray(found["z"], np.float64)[:, 0].reshape(-1, self.setup.rows.num_units)[:total]
+            divergence = self.objective.divergence(z, divergence)
+        tight = logsumexp(likelihood - divergence, axis=0) - np.log(num_draws)
+        return tight, divergence.mean(0)
 
     def tight(self, params: Mapping[str, Any]) -> float:
         """Importance-weighted bound of the rows that are looked at."""
@@ -283,7 +234,7 @@ class Training:
     def look(self, params: Mapping[str, Any]) -> Look:
         """What is seen of the rows that are looked at."""
         bounds, divergence = self.bounds(params, self.checked)
-        active = int((encoded(self.compiled, params, self.checked).mean.var(0) > ACTIVE_VARIANCE).sum())
+        active = num_active(encoded(self.compiled, params, self.checked))
         return Look(float(bounds.mean()), float(divergence.mean()), active, bounds)
 
     def excess(self, params: Mapping[str, Any], new: np.ndarray) -> tuple[float, float]:
@@ -294,6 +245,19 @@ class Training:
         known = self.bounds(params, self.known)[0]
         noise = np.sqrt(known.var() / len(known) + new.var() / len(new))
         return float(known.mean() - new.mean()), float(noise)
+
+    def sunk(self, seen: dict[str, np.ndarray], num_steps: int, params: Mapping[str, Any]) -> bool:
+        """Whether the laws of rows have been their prior for the last steps of those that were seen, once a schedule has ended.
+
+        The divergences of batches are estimates: the laws themselves are asked before they are believed.
+        """
+        mendable = self.first and isinstance(self.objective, Elbo) and self.objective.plain
+        last, units = seen["kl"][-SUNK_STEPS:], self.setup.rows.num_units
+        warm = (num_steps - SUNK_STEPS) / self.each >= self.objective.length
+        if not mendable or not warm or len(last) < SUNK_STEPS or not last.mean() < units * ACTIVE_NATS:
+            return False
+        each = by_unit(encoded(self.compiled, params, self.checked))
+        return silent(each.sum(), each)
 
     # -- the course -------------------------------------------------------------------------------------
 
@@ -316,74 +280,6 @@ class Training:
                 return starts.ended()
 
 
-@dataclass(frozen=True, eq=False)
-class Starts:
-    """The best of the starts so far, and what was found of each; a second one follows a collapse only.
-
-    Attributes
-    ----------
-    best : Trained or None
-    told : tuple of str
-    over : bool
-        Whether none follows.
-    """
-
-    best: Trained | None = None
-    told: tuple[str, ...] = ()
-    over: bool = False
-
-    def training(self, first: Training) -> Training:
-        """The training of the next start."""
-        if self.best is None:
-            return first
-        return replace(first, objective=remedies(self.best.epochs)[len(self.told) - 1])
-
-    def after(self, trained: Trained, training: Training) -> Starts:
-        """With one more start: the one with the greater bound, or that still tells of the rows at the same bound."""
-        mendable = isinstance(training.objective, Elbo) and training.objective.plain
-        ended = trained.reason in ENDED
-        if self.best is None and not (trained.collapsed and mendable and ended):
-            return Starts(trained, over=True)
-        to_device = training.setup.rows.small.to_device
-        params = {g: {k: to_device(v) for k, v in part.items()} for g, part in trained.params.items()}
-        trained = replace(trained, tight=training.bounds(params, training.checked, BOUND_DRAWS)[0])
-        tells = f"{trained.information:.2f} nats" if trained.telling else "nothing"
-        how = "the laws of rows" if self.best is None else self.training(training).objective.words + ": they"
-        line = (
-            f"{how} tell {tells} of them, bound of {BOUND_DRAWS} draws {trained.tight.mean():.3f} nats a row"
-        )
-        told, best = (*self.told, line), self.best
-        if best is not None:
-            gain = trained.tight - best.tight
-            noise = 2 * gain.std() / np.sqrt(len(gain))
-            if not gain.mean() > (-noise if trained.telling else noise):
-                trained = best
-        tried = len(told) > len(remedies(1.0))
-        return Starts(trained, told, tried or trained.telling or not ended)
-
-    def ended(self) -> Trained:
-        """The best, with what was found of all."""
-        assert self.best is not None
-        return replace(self.best, told=self.told)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All that the next start needs to know, by name."""
-        if self.best is None:
-            return {}
-        numbers, arrays = self.best.split()
-        words = {"numbers": np.array(json.dumps(numbers)), "told": np.array(json.dumps(self.told))}
-        return {f"{BEFORE}{key}": value for key, value in {**arrays, **words}.items()}
-
-    @classmethod
-    def of(cls, saved: Mapping[str, np.ndarray] | None) -> Starts:
-        """From what `arrays` gave."""
-        own = {k.removeprefix(BEFORE): v for k, v in (saved or {}).items() if k.startswith(BEFORE)}
-        if not own:
-            return cls()
-        numbers, told = (json.loads(str(own.pop(name))) for name in ("numbers", "told"))
-        return cls(Trained.joined(numbers, own), tuple(told))
-
-
 def _joined(course: Course, starts: Starts) -> dict[str, np.ndarray]:
     return {**course.arrays(), **starts.arrays()}
 
@@ -404,18 +300,25 @@ class Course:
         self.reason: str | None = None
         self.state: Any = training.begun()
         self.rate, self.decay, self.num_steps, self.falling, self.stale = 0.0, 0.0, 0, 0, 0
+        self.released = 0
         self.mark, self.tight, self.best, self.restarts = -np.inf, -np.inf, -np.inf, 0
         self.at_best: Any = None
         self.bounds: list[tuple] = []
         self.seen: list[dict[str, np.ndarray]] = []
+        self.block_seen: list[dict[str, np.ndarray]] = []
         self.block_steps = DEEP_BLOCK * int(np.clip(round(training.each / DEEP_BLOCK), 1, MOST_CALLS))
+
+    @property
+    def objective(self) -> Any:
+        """What is trained on by now: the bound itself, once it was at rest under what kept laws of rows apart."""
+        return Elbo() if self.released else self.training.objective
 
     def pilots(self) -> None:
         """A few steps at each of some rates; the best by its bound goes on from where it came."""
         training = self.training
         loops = training.setup.rows.small.loops
         found: list[tuple] = []
-        for rate in DEEP_PILOTS:
+        for rate in (training.objective.alone and training.objective.rates) or DEEP_PILOTS:
             if training.watch.stop() and found:
                 break
             state, seen = training.advance(loops.copy(self.state), 0, np.full(DEEP_PILOT_STEPS, rate))
@@ -436,13 +339,27 @@ class Course:
             count = min(count, self.falling + self.length - first)
         ahead = np.arange(first, first + count)
         share = (ahead - self.falling) / self.length if self.falling else np.zeros(count)
-        stuck = bool(self.falling)
+        stuck = bool(self.falling) and self.objective.sticks
         rates = self.rate * (1 - share)
-        self.state, seen = training.advance(self.state, first, rates, stuck, self.decay)
-        self.num_steps += count
-        self._look(seen)
+        for start in range(0, count, DEEP_BLOCK):
+            some = rates[start : start + DEEP_BLOCK]
+            self.state, seen = training.advance(
+                self.state, first + start, some, stuck, self.decay, self.objective
+            )
+            self.num_steps += len(some)
+            self.block_seen.append(seen)
+            if self._sunk():
+                self.reason = SUNK
+                break
+        self._look(_joined_seen(self.block_seen))
+        self.block_seen = []
         if self.reason is None and training.watch.stop():
             self.reason = "stopped"
+
+    def _sunk(self) -> bool:
+        """Whether the laws of rows have collapsed, see `Training.sunk`."""
+        seen = _joined_seen([*self.seen[-2:], *self.block_seen])
+        return self.training.sunk(seen, self.num_steps, self.state["params"])
 
     @property
     def length(self) -> int:
@@ -468,7 +385,10 @@ class Course:
             f"step {self.num_steps}: bound {value:.3f} nats a row, reconstruction {value + found.divergence:.3f}, "
             f"divergence {found.divergence:.3f}, {found.active} of {units} units active"
         )
-        if self.num_steps / training.each < training.objective.length:
+        now = {"bound": value, "training_bound": own, "divergence": found.divergence, "active_units": found.active,
+               "gradient_norm": float(np.median(seen["norm"])), "not_finite": float(seen["bad"].sum())}  # fmt: skip
+        training.watch.saw(now, self.num_steps)
+        if self.num_steps / training.each < self.objective.length or self.reason is not None:
             self._take(value, params, False)  # none is better than another before the schedule has ended
             return
         gain = max(DEEP_TOLERANCE, DEEP_TOLERANCE_SHARE * abs(value))
@@ -488,17 +408,25 @@ class Course:
     def _ended(self, seen: dict[str, np.ndarray]) -> None:
         """The end, or that the rate falls from now on, where nothing is gained."""
         if self.num_steps >= MOST_DEEP_STEPS:
-            self.reason = "step limit"
+            self.reason = STEP_LIMIT
         elif self.falling and self.num_steps >= self.falling + self.length:
             self.reason = "settled"
         elif seen["bad"].mean() > DEEP_LOST:
             self._again()
         elif self.stale >= DEEP_PATIENCE:
+            if self.objective.rests:
+                self._release()
+                return
             if self.falling:
                 self.reason = "settled"
             else:  # from now on by the weighted bound too
                 self.best += self.training.tight(self.at_best)
             self.falling, self.stale = self.falling or self.num_steps, 0
+
+    def _release(self) -> None:
+        """On the bound itself from now on, to which no look before counts."""
+        self.released, self.stale = self.num_steps, 0
+        self.mark = self.tight = self.best = -np.inf
 
     def _again(self) -> None:
         """From the best arrays so far, at a smaller rate; the end where that has been tried."""
@@ -520,7 +448,7 @@ class Course:
         training = self.training
         params = self.at_best if self.at_best is not None else self.state["mean"]
         host = training.setup.rows.small.loops.to_host(params)
-        joined = {name: np.concatenate([one[name] for one in self.seen]) for name in self.seen[0]}
+        joined = _joined_seen(self.seen)
         law = encoded(training.compiled, self.state["mean"], training.checked)
         return Trained(
             {g: {k: np.array(v) for k, v in part.items()} for g, part in host.items()},
@@ -534,7 +462,10 @@ class Course:
             self.rate,
             *told(law, training.seed),
             *training.excess(params, training.bounds(params, training.checked)[0]),
+            by_unit(law),
+            num_active(law),
             self.decay,
+            joined["norm"],
         )
 
     # -- checkpoint -------------------------------------------------------------------------------------
@@ -545,7 +476,7 @@ class Course:
         out = {f"state/{key}": value for key, value in _flat(host(self.state)).items()}
         if self.at_best is not None:
             out |= {f"best/{key}": value for key, value in _flat(host(self.at_best)).items()}
-        counts = [self.num_steps, self.falling, self.stale, self.restarts]
+        counts = [self.num_steps, self.falling, self.stale, self.restarts, self.released]
         numbers = [self.rate, self.decay, *counts, self.best, self.mark, self.tight]
         out |= {"numbers": np.array(numbers, float), "bounds": np.array(self.bounds, float)}
         return out | {f"seen/{k}": np.concatenate([one[k] for one in self.seen]) for k in self.seen[0]}
@@ -567,9 +498,14 @@ class Course:
         if any(name.startswith("best/") for name in saved):
             self.at_best = under("best/", like["mean"])
         self.rate, self.decay, *counts, self.best, self.mark, self.tight = saved["numbers"].tolist()
-        self.num_steps, self.falling, self.stale, self.restarts = map(int, counts)
+        self.num_steps, self.falling, self.stale, self.restarts, self.released = map(int, counts)
         self.bounds = [tuple(row) for row in saved["bounds"]]
         self.seen = [{k.removeprefix("seen/"): v for k, v in saved.items() if k.startswith("seen/")}]
+
+
+def _joined_seen(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What steps saw, of several runs of them."""
+    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 A family names those that fit it, one after the other; without, it is fitted by its transport alone.
 """
 
+from .dropout import DropoutAscent
 from .fixed_draws import Curvature, FixedDraws, MeanFieldDraws, Mode
 from .flow import FlowAscent
 from .loop import Engine, Fit, fit, run
@@ -26,6 +27,7 @@ ENGINES = (
     Tempered,
     AnchoredNatural,
     StochasticAscent,
+    DropoutAscent,
 )
 
 __all__ = ["ENGINES", "Engine", "Fit", "Problem", "engines_of", "fit", "run"]

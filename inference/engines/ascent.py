@@ -181,6 +181,12 @@ class Ascent:
         num_bytes += 0 if batches is None else batches.num_bytes
         self.chunk = int(np.clip(ASCENT_BYTES // num_bytes, 1, ASCENT_CALL))
 
+    def along(self, run: Any, more: Mapping[str, np.ndarray]) -> Ascent:
+        """The same with the steps of another bound, which see more constants; all rows."""
+        self._run = run
+        self._constants |= {name: self.target.to_device(value) for name, value in more.items()}
+        return self
+
     def step(self) -> float:
         """One step; the bound's estimate."""
         return float(self.run(1)[0])
@@ -190,11 +196,11 @@ class Ascent:
         return self.advance(num_steps)["elbo"]
 
     def advance(
-        self, num_steps: int, report: Callable[[int, float], None] | None = None
+        self, num_steps: int, report: Callable[[int, Mapping[str, np.ndarray]], None] | None = None
     ) -> dict[str, np.ndarray]:
         """Many steps; what each saw: ``elbo``, ``gradient_norm`` and ``not_finite``, shapes ``(num_steps,)``.
 
-        Now and then `report` hears how many are done, and the bound's estimate at the last.
+        Now and then `report` hears how many are done, and what was seen since.
         """
         seen: list = []
         total = num_steps
@@ -206,7 +212,7 @@ class Ascent:
             num_steps -= count
             self.num_steps += count
             if report is not None:
-                report(total - num_steps, seen[-1]["elbo"][-1])
+                report(total - num_steps, seen[-1])
         return {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
 
     def culprit(self, at: np.ndarray | None = None, num_draws: int = 64) -> str:

@@ -144,6 +144,6 @@ def _informed(program, trace, target) -> Iterator[Finding]:
             None,
             None,
             "caution",
-            "The model's learnable arrays were kept at their initial values; every verdict is conditional on "
-            "them.",
+            "The model's learned arrays are where they began: nothing that depends on them is trusted. Fit the model by er.fit, "
+            "with a guide.",
         )

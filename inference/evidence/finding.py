@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+DEGENERATE = "degenerate"
+"""The finding that a density grows without bound: nothing is trusted."""
+UNSETTLED = "learning"
+"""The finding that learned arrays were not at rest; where it is *untrusted*, nothing that is given them is better than *caution*."""
+
 
 @dataclass(frozen=True)
 class Finding:

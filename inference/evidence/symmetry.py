@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -59,6 +59,29 @@ def find(target, density, z: np.ndarray) -> list[Symmetry]:
     with np.errstate(invalid="ignore"):
         holds = (np.abs(change) < precision * (1 + np.abs(before))).all(1)
     return [candidate for candidate, good in zip(candidates, holds, strict=True) if good]
+
+
+def exchangeable(target) -> dict[str, str]:
+    """Weights of networks that exchanges of hidden units move, with what is said of each.
+
+    Told by how a network is laid out, and not by trying: where a layer and the matrix of the next one have laws, alike for all of
+    their weights, units between them can be exchanged. Chains that cross between the equal modes look well mixed.
+    """
+    latent, out = {site.name for site in target.sites}, dict[str, str]()
+    for name, network in target.trace.modules.items():
+        if not any(site.startswith(f"{name}.") for site in latent):
+            continue
+        layers: dict[str, dict[str, tuple[int, ...]]] = {}
+        for key, value in network.arrays(np.random.default_rng(0)).items():
+            layers.setdefault(key.rpartition(".")[0], {})[f"{name}.{key}"] = np.shape(value)
+        whole = [own for own in layers.values() if any(len(shape) > 1 for shape in own.values())]
+        for own, after in pairwise(whole):
+            matrices = {key for key, shape in after.items() if len(shape) > 1}
+            units = next(shape[0] for shape in own.values() if len(shape) > 1)
+            if units > 1 and set(own) | matrices <= latent:
+                words = f"symmetric under exchanging hidden units of '{name}': no weight of it has a meaning of its own"
+                out |= dict.fromkeys([*own, *matrices], words)
+    return out
 
 
 def _candidates(target) -> Iterator[Symmetry]:

@@ -57,6 +57,17 @@ class Verdicts:
     reason: list
     score: np.ndarray | None = None
 
+    def at_most(self, limit: str, why: str, some: np.ndarray | None = None) -> Verdicts:
+        """None, or none of `some`, better than a `limit`, and the reason of those that would be; constants stay."""
+        some = np.ones(len(self.verdict), bool) if some is None else some
+        better = [
+            bool(own) and v is not None and ORDER.index(v) < ORDER.index(limit)
+            for own, v in zip(some, self.verdict, strict=True)
+        ]
+        verdict = [limit if one else v for one, v in zip(better, self.verdict, strict=True)]
+        reason = [why if one else words for one, words in zip(better, self.reason, strict=True)]
+        return Verdicts(verdict, reason, self.score)
+
 
 def worst(verdicts) -> str:
     """The worst of several verdicts; *untrusted* when there is none."""

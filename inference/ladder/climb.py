@@ -137,6 +137,7 @@ def _ran(stage: Any, run: Run) -> None:
             reason=line.reason, **line.measured,
         )  # fmt: skip
         run.keep(replace(run.reached, rungs=(*run.reached.rungs, rung)))
+        run.watch.noted(rung)
 
 
 def failure(error: BaseException) -> str:

@@ -169,10 +169,14 @@ def _fit(engine, state: State, run: Run, last: bool) -> Fit:
             found = engine.fit(inner, "under way")
             if found.elbo != -np.inf:
                 run.keep(_reached(state, found, last))
+                run.watch.saw({"bound": found.trace[-1] if found.trace else found.elbo})
         if arrays is not None:
             run.checkpoint.keep(lambda: arrays(inner))
 
-    return engine.fit(*run_engine(engine, state.best, run.stop, seen))
+    fit = engine.fit(*run_engine(engine, state.best, run.stop, seen))
+    for value in fit.trace if engine.improves else ():
+        run.watch.saw({"bound": value})
+    return fit
 
 
 def _reached(state: State, found: Fit, last: bool) -> State:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...guides.family import draw
 from ...guides.mean_field import MeanField
 from ...guides.transport import Gaussian, packed
 from ...ppl.interrupts import interruptible
@@ -46,7 +47,7 @@ from .state import State
 
 @dataclass(frozen=True)
 class PointEstimate:
-    """A law without a spread: there is nothing to weigh."""
+    """A law without a spread, or of no posterior: there is nothing to weigh."""
 
     name = "evidence"
     words = ""
@@ -56,7 +57,10 @@ class PointEstimate:
 
     def wants(self, state: State) -> str | None:
         """See `Stage.wants`."""
-        return None if getattr(with_law(state).fitted, "spread", True) else "a point has no spread"
+        law = with_law(state).fitted
+        if not getattr(law, "spread", True):
+            return "a point has no spread"
+        return getattr(law, "objection", None)
 
     def guide(self, state: State) -> str:
         """See `Stage.guide`."""
@@ -73,8 +77,9 @@ class PointEstimate:
     def run(self, state: State, run: Run) -> tuple[State, None]:
         """See `Stage.run`."""
         state = with_law(state)
-        law = Law("guide", state.fitted.sample(2))
-        return replace(state, law=law, objection=POINT_ESTIMATE), None
+        why = getattr(state.fitted, "objection", None)
+        z = state.fitted.sample(2) if why is None else draw(state.fitted, state.num_draws, run.stream(2))
+        return replace(state, law=Law("guide", z), objection=why or POINT_ESTIMATE), None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .refine import refine
 
 
 def refine_where_it_pays(
-    record: Record, progress: bool = True, max_seconds: float | None = None, checkpoint=None
+    record: Record, progress: bool = True, max_seconds: float | None = None, checkpoint=None, track=None
 ) -> Record:
     """Refine where a judged quantity is short of *trusted*, chains could mend that, and a pilot projects an
     affordable cost."""
@@ -29,7 +29,8 @@ def refine_where_it_pays(
         return with_line(record, "refine", hopeless)
     limit = max(AFFORDABLE, TIMES * record.cost.run_seconds)
     seconds = 2 * limit if max_seconds is None else min(2 * limit, max_seconds)
-    after = refine(record, progress=progress, max_seconds=seconds, checkpoint=checkpoint, affordable=limit)
+    own = {"progress": progress, "max_seconds": seconds, "checkpoint": checkpoint, "track": track}
+    after = refine(record, affordable=limit, **own)
     if after.law != "mcmc" or _trust(after) >= _trust(record):
         return after
     last = replace(after.trail[-1], reason=f"{after.trail[-1].reason}; no better, left aside")

@@ -100,6 +100,7 @@ class Drawing:
                 self.chains.extended(self.num_draws - self.drawn, self.stop)
                 continue
             found, likely, held = needed(self.chains.target, self.chains.law(), self.judged)
+            self.watch.saw({"draws": self.drawn, "draws_wanted": self.drawn * found}, self.drawn)
             if found <= 1:
                 return "enough"
             ahead = self._ahead(self.chains, likely) * self.chains.pace

@@ -23,6 +23,7 @@ from ...guides import MeanField
 from ...guides.transport import Affine
 from ...ppl.errors import InferenceError, UnsupportedError, explain
 from ...ppl.interrupts import deferred, in_words, interruptible
+from ..arguments import check_densities
 from ..engines.problem import marked
 from ..evidence.finding import Finding, Findings
 from ..evidence.law import Law
@@ -36,6 +37,7 @@ from ..posterior.make import conclude, with_line
 from ..posterior.record import Cost, Record, with_rows
 from ..posterior.save import save
 from ..run.checkpoint import Checkpoint
+from ..run.track import Track, followed
 from ..run.trail import Rung
 from ..run.watch import Watch, check_seconds
 from ..thresholds import (
@@ -62,6 +64,7 @@ FORGOTTEN = (
 SHORT_CHAINS = {"divergences", "short chains", "symmetry", "fewer draws", "energy", "chains disagree"}
 
 
+@followed("refine")
 @in_words("before chains had draws: the posterior is as it was")
 @deferred(answered=True)
 def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit adds
@@ -75,6 +78,8 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
     kernel: str = "auto",
     affordable: float | None = None,
     outcome: Outcome | None = None,
+    *,
+    track: Track | None = None,
 ) -> Record:
     """Chains from where a fit ended, see `Posterior.refine`.
 
@@ -88,12 +93,16 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
         Seconds beyond which nothing is begun: the posterior comes back as it was, with a line in its trail.
     outcome : Outcome, optional
         What is known of the fit, in place of what the posterior holds.
+    track : Track, optional
+        See `Posterior.refine`.
     """
+    if record.target is not None:
+        check_densities("refine", record.target)
     kernel = _kernel(record, kernel)
     if num_chains is None:
         num_chains = LONG_CHAINS if kernel == "nuts" else LOCKSTEP_CHAINS
     _check(record, kernel, num_chains, num_draws, max_seconds, seed)
-    begin, watch = time.perf_counter(), Watch(max_seconds, progress)
+    begin, watch = time.perf_counter(), Watch(max_seconds, progress, track)
     outcome = outcome or record.outcome or _remembered(record)
     if record.settings.get("rows"):  # each quantity speaks for itself from here on
         record = replace(record, settings={**record.settings, "rows": None, "condemned": None})
@@ -123,6 +132,7 @@ def refine(  # noqa: PLR0913, PLR0917  as `Posterior.refine`, and what a fit add
         return with_line(record, "refine", reason, chains.kernel, made.num_gradients, made.seconds)
     found = made.drawn(drawing.chains, words, checkpoint.findings)
     checkpoint.posterior(lambda path: save(found, {}, path), now=True)
+    watch.noted(found.trail[-1])
     return found
 
 

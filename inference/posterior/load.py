@@ -16,9 +16,11 @@ from ...ppl import constraints, files
 from ...ppl.distributions import is_censored, measure_of
 from ...ppl.errors import ElboroomError, InferenceError, explain, in_short
 from ...ppl.model import Program
+from ...ppl.rows import sizes_of
 from ...ppl.sites import Site
 from ...ppl.tree import variable_name
 from ..batches.minibatch import available
+from ..deep.kept import KEPT, of_rows
 from ..evidence.finding import Finding, Findings
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import ORDER
@@ -32,7 +34,7 @@ from .save import DRAWS, ENGINE, FORMAT, GUIDE, NUMBER, RECORD
 FILTERS = {1, 2, 3}  # deflate, shuffle and the checksum of Fletcher: HDF5's own, which load no plugin
 
 
-def load(path, program=None) -> Posterior:
+def load(path, program=None, trust=None) -> Posterior:
     """Read what `Posterior.save` wrote; the model's data are not needed.
 
     Parameters
@@ -42,6 +44,9 @@ def load(path, program=None) -> Posterior:
     program : Program, optional
         The program that was fitted: with it `Posterior.predict` and the groups of draws that need the model
         work again. One whose source or data differ is noted in ``posterior.findings``.
+    trust : Trust, optional
+        An `elboroom.Trust`: the folder, or the version of a registry that holds it, is read only if one of its keys has signed
+        it and no file has changed since.
 
     Returns
     -------
@@ -52,6 +57,8 @@ def load(path, program=None) -> Posterior:
     ------
     InferenceError
         If the folder is absent, not a posterior, damaged, or of a newer format.
+    SignatureError
+        If it must be trusted and is not.
 
     Examples
     --------
@@ -67,6 +74,13 @@ def load(path, program=None) -> Posterior:
     True
     """
     path = files.place(path, "load")
+    if trust is not None:
+        if not hasattr(trust, "opened"):
+            got, remedy = type(trust).__name__, "pass er.Trust('trust.json')"
+            raise InferenceError(explain("trust", "an er.Trust, or None", got, remedy))
+        with trust.opened(path) as checked:
+            inner = checked / "posterior"
+            return load(inner if inner.is_dir() else checked, program)
     if program is not None and not isinstance(program, Program):
         got, remedy = type(program).__name__, "call the model with its data"
         raise InferenceError(explain("program", "a model bound to data", got, remedy))
@@ -207,6 +221,7 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Record:
         saved={k: v for k, v in groups.items() if k in ON_REQUEST},
         blame=record.get("blame"),
         reported={k: _findings(v) if k == "checks" else v for k, v in record.get("reported", {}).items()},
+        maps=record.get("maps", {}),
     )
 
 
@@ -327,8 +342,9 @@ def _reunited(record: Record, program) -> Record:
         return {s.name: s.shape for s in sites if s.role == "latent"}
 
     ours = layout(record.sites)
+    target = _of_kept(record, program.target(record.backend, record.model.get("dtype")))
+    program = target.program
     same_data = program.data_fingerprint == record.data_fingerprint
-    target = program.target(record.backend, record.model.get("dtype"))
     theirs = layout(target.trace.sites)
     if set(ours) - set(theirs) or (same_data and ours != theirs):
         return noted(
@@ -370,6 +386,14 @@ def _reunited(record: Record, program) -> Record:
         made = split(*quantity_values(target, record.z))
         values = {name: values.get(name, made[name]) for name in record.shapes}
     return replace(record, program=program, target=target, values=values)
+
+
+def _of_kept(record: Record, target) -> Any:
+    """The target of the rows that a posterior holds, where it holds some of those that the target has."""
+    encoder = record.settings.get("encoder") or {}
+    if "total" not in encoder or sizes_of(target.trace).get(encoder["plate"]) != encoder["total"]:
+        return target
+    return of_rows(target, encoder["plate"], record.fit_record[KEPT].astype(int))
 
 
 def _another_density(posterior: Record, target) -> str | None:

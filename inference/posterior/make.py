@@ -14,12 +14,13 @@ from ...ppl.model import Program
 from ...ppl.sites import element_labels
 from ..evidence.coordinates import Coordinates, index_of
 from ..evidence.estimates import Estimates
-from ..evidence.finding import Finding, Findings
+from ..evidence.finding import DEGENERATE, UNSETTLED, Finding, Findings
 from ..evidence.judging import verdicts_of
 from ..evidence.law import Law
 from ..evidence.outcome import Outcome
 from ..evidence.quantities import quantity_values
 from ..evidence.stein import SharedStein
+from ..evidence.symmetry import exchangeable
 from ..evidence.verdicts import Verdicts
 from ..run.trail import Rung, Trail
 from ..thresholds import (
@@ -66,14 +67,12 @@ def conclude(
     InferenceError
         For quantities that the model does not have.
     """
-    law, rng = outcome.law, np.random.default_rng([settings["seed"], 9])
+    law, rng, findings = outcome.law, np.random.default_rng([settings["seed"], 9]), list(findings)
     values, layout = quantity_values(target, law.z)
     if judged is None:
         estimates, verdicts, mirrored = _judged(target, outcome, values, layout, rng)
-        if target.fitted:
-            verdicts = replace(
-                verdicts, reason=[f"{words}, given the fitted arrays" for words in verdicts.reason]
-            )
+        verdicts = _exchanged(target, layout, verdicts)
+        verdicts = _given(target, [*findings, *outcome.findings], verdicts)
     else:
         (estimates, verdicts), mirrored = judged(target, values, layout), np.zeros((0, 1))
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)
@@ -127,6 +126,29 @@ def _judged(
         known = Coordinates.of(target, layout, outcome.frame.mean, outcome.sd)
     behind = index_of(target, layout)
     return *verdicts_of(outcome, values, rng, at_divergences, at_pool, mirrored, known, behind), mirrored
+
+
+def _exchanged(target: Any, layout, verdicts: Verdicts) -> Verdicts:
+    """Verdicts where no weight is trusted that exchanges of hidden units move; what a network predicts keeps its own."""
+    moved = exchangeable(target)
+    names = [name for name, shape in layout for _ in range(int(np.prod(shape, dtype=int)))]
+    for words in set(moved.values()):
+        verdicts = verdicts.at_most("untrusted", words, np.array([moved.get(n) == words for n in names]))
+    return verdicts
+
+
+def _given(target: Any, findings: Iterable[Finding], verdicts: Verdicts) -> Verdicts:
+    """Verdicts of quantities that are given learned arrays: none better than how these were learned allows."""
+    if not target.trace.weights:
+        return verdicts
+    if not target.fitted:
+        return verdicts.at_most("untrusted", "the model's learned arrays are where they began")
+    verdicts = replace(verdicts, reason=[f"{words}, given the fitted arrays" for words in verdicts.reason])
+    if any(finding.name == DEGENERATE for finding in findings):
+        return verdicts.at_most("untrusted", "the density grows without bound as a learned scale shrinks")
+    if any(finding.name == UNSETTLED and finding.verdict == "untrusted" for finding in findings):
+        return verdicts.at_most("caution", "learning of the arrays it is given was broken off")
+    return verdicts
 
 
 def _of_program(program: Program, target: Any, z: np.ndarray) -> dict[str, Any]:

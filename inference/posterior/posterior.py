@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -327,7 +327,9 @@ class Posterior:
     # -- beyond ------------------------------------------------------------------------------------
 
     @looked_at_once()
-    def predict(self, new_groups=None, var_names=None, num_draws=None, do=None, seed: int = 0, **new_data):
+    def predict(
+        self, new_groups=None, var_names=None, num_draws=None, do=None, seed: int = 0, gate=None, **new_data
+    ):
         """Posterior predictive draws for new rows and new groups.
 
         Parameters
@@ -343,6 +345,8 @@ class Posterior:
             Sites to replace by values.
         seed : int
             Same seed, same predictions.
+        gate : object with a method ``refuse``, optional
+            Is given the new data first, and raises for rows that are not such as were fitted: `elboroom.schema` makes one.
         **new_data
             Arguments of the model to replace. Outcomes are predicted, never handed back.
 
@@ -352,7 +356,39 @@ class Posterior:
             Group ``posterior_predictive``: outcomes and deterministics.
         """
         self._record.needs_program("predict")
+        if gate is not None:
+            gate.refuse(new_data)
         return predict(self._record, new_groups, var_names, num_draws, do, seed, new_data)
+
+    @property
+    def maps(self) -> Mapping[str, Mapping[str, Any]]:
+        """What mends predicted probabilities, by outcome, see `calibrated`."""
+        return self._record.maps
+
+    def calibrated(self, *maps: Any) -> Posterior:
+        """This posterior with maps that mend its predicted probabilities, which `save` keeps and `elboroom.calibration` applies.
+
+        Parameters
+        ----------
+        *maps
+            From ``er.calibration(posterior, rows)``: its ``.temperature()``, ``.isotonic()`` or ``.levels()``.
+
+        Returns
+        -------
+        Posterior
+            Same draws, same verdicts: what is mended are predictions, not quantities.
+
+        Raises
+        ------
+        InferenceError
+            For anything else.
+        """
+        for one in maps:
+            if not hasattr(one, "as_dict") or getattr(one, "name", "") not in self._record.observed:
+                got, remedy = repr(one)[:80], "make one with er.calibration(posterior, rows).temperature()"
+                raise InferenceError(explain("calibrated", "maps of this model's outcomes", got, remedy))
+        kept = {**self._record.maps, **{one.name: one.as_dict() for one in maps}}
+        return Posterior(replace(self._record, maps=kept))
 
     @looked_at_once()
     def refine(
@@ -364,6 +400,8 @@ class Posterior:
         seed: int | None = None,
         checkpoint=None,
         progress: bool = True,
+        *,
+        track=None,
     ) -> Posterior:
         """Chains that start at draws of this posterior, and the posterior that they give.
 
@@ -390,6 +428,8 @@ class Posterior:
             A folder in whose ``posterior`` the draws so far are written every minute, for `elboroom.load`.
         progress : bool
             Show a line on a terminal or in Jupyter.
+        track : Tracker, optional
+            Who is told of the chains, see `elboroom.Tracker`.
 
         Returns
         -------
@@ -408,7 +448,7 @@ class Posterior:
         16. Margossian et al. (2024), Nested R̂, Bayesian Analysis.
         """
         given = num_chains, num_draws, max_seconds, seed, progress, checkpoint, kernel
-        return Posterior(refine(self._record, *given))
+        return Posterior(refine(self._record, *given, track=track))
 
     @property
     def guide_errors(self):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...ppl.ancestral import check_order
 from ...ppl.columns import rows_of
 from ...ppl.data import replaced
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
@@ -61,6 +62,7 @@ def predict(record: Record, new_groups, var_names, num_draws, do, seed, new_data
     dtype = None if record.target is None else record.target.dtype
     target = program.target(record.backend, dtype)
     weights = {**target.weights, **{k: np.asarray(v, target.dtype) for k, v in record.weights.items()}}
+    check_order(target)
 
     def draw(block):
         found = target.density.predict_values(*block, target.data, weights)

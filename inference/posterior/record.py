@@ -25,7 +25,17 @@ SE = "learned_se:"
 """What the names of the errors of learned arrays begin with among the parameters of a guide."""
 KEPT = (SE, "encoder:", "encoder/", "shared:")
 """What the names of parameters begin with that stay when other draws are made, and `ROWS` are what is known of rows."""
-ROWS = ("row_khat", "row_size", "row_evidence", "row_bound", "row_elsewhere", "bounds", "held_out", "far")
+ROWS = (
+    "row_khat",
+    "row_size",
+    "row_evidence",
+    "row_bound",
+    "row_elsewhere",
+    "bounds",
+    "held_out",
+    "far",
+    "kept_rows",
+)
 COLUMNS = ("mean", "sd", "q5", "median", "q95", "verdict", "reason")
 
 
@@ -106,6 +116,8 @@ class Record:
         What was told of model and approximation before it was saved.
     reported : mapping
         What a report had found before it was saved: ``checks``, the findings about the model, and ``latent``, of encoded rows.
+    maps : mapping of mapping
+        What mends predicted probabilities, by outcome, as plain values.
     """
 
     name: str
@@ -139,6 +151,7 @@ class Record:
     saved: Mapping[str, Any] = field(default_factory=dict)
     blame: Mapping[str, Any] | None = None
     reported: Mapping[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:

@@ -193,6 +193,7 @@ def _record(record: Record, computed: dict[str, Any], sites: list[str]) -> dict[
         "settings": record.settings,
         "blame": computed.get("blame", record.blame),
         "reported": _reported(record, computed),
+        "maps": record.maps,
         "data_fingerprint": record.data_fingerprint,
         "model": {**record.model, "probe": probe(record)},
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 from ...ppl.errors import InferenceError, explain
 from ...ppl.interrupts import came
 from ..thresholds import REDRAWN
+from .track import Track
+from .trail import Rung
 
 logger = logging.getLogger("elboroom")
 
@@ -38,15 +42,18 @@ class Watch:
     max_seconds : float or None
     progress : bool
         Show a line on a terminal or in Jupyter; nothing when piped.
+    track : Track, optional
+        Who is told what goes on.
     """
 
-    def __init__(self, max_seconds: float | None = None, progress: bool = True):
+    def __init__(self, max_seconds: float | None = None, progress: bool = True, track: Track | None = None):
         self.begin = time.perf_counter()
         self.deadline = None if max_seconds is None else self.begin + max_seconds
         self.interrupted = False
         self._show = progress and _interactive()
         self._status: Any = None  # of rich, which is slow to import
         self._title = ""
+        self._track, self._steps = track, Counter[str]()
 
     def stop(self) -> bool:
         """Whether to end what is running; called once per step."""
@@ -81,6 +88,17 @@ class Watch:
         if self._status is not None:
             parts = [part for part in (self._title, words) if part]
             self._status.update(f"{'  '.join(parts)}  [dim]{self.elapsed:.0f} s[/dim]")
+
+    def saw(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Tell who follows what was seen after a step of what is being done."""
+        self._steps[self._title] += 1
+        if self._track is not None:
+            self._track.step(self._title, self._steps[self._title] if step is None else step, values)
+
+    def noted(self, rung: Rung) -> None:
+        """Tell who follows a line of the trail."""
+        if self._track is not None:
+            self._track.line(rung)
 
     def close(self) -> None:
         """Take the progress line away."""

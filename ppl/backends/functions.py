@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .. import math
+from ..ancestral import ancestral_sites, drawn_in_order
 from ..centring import KEY, coordinates, place
 from ..enumeration import (
     BEFORE_DATA,
@@ -165,6 +167,14 @@ class Functions:
         """Log density."""
         return self.scaled_total(z, data, weights, {})
 
+    def total_without(self, z, data, weights, names):
+        """Log density without the terms of some latent sites, which stand alone."""
+        jacobian: dict = {}
+        record = self._record(self._latent_from(z, weights, jacobian), data, weights)
+        zero = self._library.zeros((), self._dtype)
+        left = (self._library.total(f.value) for f in self._factors(record, without=names))
+        return sum(map(self._library.total, jacobian.values()), sum(left, zero))
+
     def terms(self, z, data, weights) -> dict:
         """The terms that the log density is a sum of, as small as they come: by site, and the log Jacobian of each site."""
         jacobian: dict = {}
@@ -250,8 +260,8 @@ class Functions:
         -------
         dict
             ``likelihood`` and ``other``, shapes ``(rows,)``: of outcomes, and of discrete sites and factors; ``prior``, by latent
-            site of the plate, shape ``(rows, k)``, by element where these are independent, log Jacobians included; and
-            ``outside``, what is in no row.
+            site of the plate, shape ``(rows, k)``, by element where these are independent, log Jacobians included (of sites whose law
+            depends on a discrete one, that of all of them on average over it, at the first); and ``outside``, what is in no row.
         """
         jacobian: dict = {}
         latent, total = self._latent_from(z, weights, jacobian), self._library.total
@@ -260,6 +270,10 @@ class Functions:
         outside = self._library.zeros((), self._dtype)
         likelihood = other = self._library.zeros((next(sizes),), self._dtype)
         prior: dict = {}
+        early = (
+            ({"discrete", "latent"}, {"discrete"}) if record.discrete else ()
+        )  # what is known before outcomes
+        before = [self._factors(record, roles) for roles in early]
         for factor in self._factors(record):
             nodes = [record.nodes[name] for name in sorted(factor.names)]
             axis = next((a for node in nodes if (a := _axis_of(node, plate)) is not None), None)
@@ -270,10 +284,18 @@ class Functions:
             if kinds == {"latent"} and len(nodes) == 1:
                 value = _by_element(nodes[0])
                 prior[nodes[0].name] = _rows(value, axis - (np.ndim(value) - np.ndim(factor.value)))
-            elif "observed" in kinds:
-                likelihood = likelihood + _summed(_rows(factor.value, axis))
+                continue
+            value = _summed(_rows(factor.value, axis))
+            latents = [node.name for node in nodes if node.role == "latent"]
+            if latents:
+                joint, known = (_within(factors, factor, axis) for factors in before)
+                own = joint - known
+                value, other = value - joint, other + known
+                prior |= {name: (own if name == latents[0] else 0.0 * own)[:, None] for name in latents}
+            if "observed" in kinds:
+                likelihood = likelihood + value
             else:
-                other = other + _summed(_rows(factor.value, axis))
+                other = other + value
         for name, value in jacobian.items():
             site = self._trace[name]
             if plate not in site.plates:
@@ -285,9 +307,12 @@ class Functions:
             prior[name] = own + change if same else (_summed(own) + _summed(change))[:, None]
         return {"likelihood": likelihood, "other": other, "prior": prior, "outside": outside}
 
-    def means(self, z, data, weights) -> dict:
-        """Mean of each outcome given everything else, of the laws that know theirs."""
-        return self._moments("mean", z, data, weights)
+    def means(self, z, data, weights, known: bool = False) -> dict:
+        """Mean of each outcome given everything else, of the laws that know theirs; on average over a discrete site that was summed
+        out, given the outcomes where they are `known`."""
+        roles = DENSITIES if known else BEFORE_DATA
+        found = self._moments("mean", z, data, weights)
+        return {name: self._averaged(value, name, z, data, weights, roles) for name, value in found.items()}
 
     def variances(self, z, data, weights) -> dict:
         """Variance of each outcome, element by element, given everything else, of the laws that know theirs."""
@@ -302,6 +327,32 @@ class Functions:
                 except (NotImplementedError, AttributeError):
                     continue
         return out
+
+    def _averaged(self, value, name: str, z, data, weights, roles):
+        """An array of an outcome at each value of a discrete site, on average over these.
+
+        Raises
+        ------
+        UnsupportedError
+            Below several discrete sites.
+        """
+        own = len(self._trace[name].shape)
+        if np.ndim(value) <= own:
+            return value
+        above = sorted(self._program.links(self._library.name)[name])
+        if len(above) != 1:
+            words = "an outcome below one discrete site that is summed out"
+            raise UnsupportedError(
+                explain(f"mean of '{name}'", words, f"{above}", "draw outcomes in place of means")
+            )
+
+        def total(tilts):
+            return self._sum(self._at(z, data, weights, tilts=tilts), roles)
+
+        found = self._library.grad(total)(self._tilts())[above[0]]
+        lead, *shape = np.shape(found)
+        found = math.reshape(found, (lead, *shape, *[1] * (own - len(shape))))
+        return math.sum(found * math.reshape(value, (lead, *np.shape(value)[-own:])), axis=0)
 
     def _apart(self, record, factor, node):
         """Log density of a factor without an outcome: of continuous sites whose law depends on the same discrete one."""
@@ -344,15 +395,28 @@ class Functions:
 
     # -- draws ------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _ancestral(self):
+        """Outcomes that are given to a network of their own law."""
+        program, backend = self._program, self._library.name
+        return ancestral_sites(self._trace, lambda: program.accesses(backend))
+
+    def _made(self, run, seed, data) -> Record:
+        """``run(draws, data, known)``, so that no outcome is drawn from a law that has seen the data in its place."""
+        draws = self._library.draws(seed, self._dtype)
+        return drawn_in_order(self._ancestral, run, draws, data, self._library.cast)
+
     def predict(self, z, seed, data, weights) -> dict:
         """Outcomes and deterministic sites."""
-        draws, latent = self._library.draws(seed, self._dtype), self._latent_from(z, weights)
-        outcome = drawing = _drawing(draws)
-        if self._trace.tied:
-            outcome = self._agreeing(
-                latent, dict.fromkeys(self._trace.counts, True), drawing, draws, data, weights
-            )
-        record = self._record(latent, data, weights, draws, predict=outcome)
+        latent, counts = self._latent_from(z, weights), dict.fromkeys(self._trace.counts, True)
+
+        def run(draws, data, known):
+            outcome = drawing = _drawing(draws)
+            if self._trace.tied:
+                outcome = self._agreeing(latent, counts, drawing, draws, data, weights)
+            return self._record(latent, data, weights, draws, predict=_unless(known, outcome))
+
+        record = self._made(run, seed, data)
         return {**self._values(record, {"deterministic"}), **self._values(record, {"observed", "predicted"})}
 
     def predict_values(self, values, seed, data, weights) -> dict:
@@ -361,34 +425,57 @@ class Functions:
         A site without a value is drawn from its prior; so are the elements of a pair ``(value, known)`` that are not
         known.
         """
-        draws = self._library.draws(seed, self._dtype)
-        outcome = drawing = _drawing(draws)
 
-        def latent(name, fn, at=None):
-            given = values.get(name)
-            if given is None:
-                return drawing(name, fn, at)
-            if isinstance(given, tuple):
-                value, known = (_element(part, at) for part in given)
-                return math.where(known, value, drawing(name, fn, at))
-            return _element(given, at)
+        def whole(latent):
+            def value(name, fn):
+                given = values.get(name)
+                return given[0] if isinstance(given, tuple) else latent(name, fn)
 
-        def whole(name, fn):
-            given = values.get(name)
-            return given[0] if isinstance(given, tuple) else latent(name, fn)
+            return value
 
-        known = known_elements(self._trace, values) if self._trace.tied else {}
-        if any(part is not False for part in known.values()):
-            outcome = self._agreeing(whole, known, drawing, draws, data, weights)
-        record = self._record(latent, data, weights, draws, predict=outcome)
+        tied = known_elements(self._trace, values) if self._trace.tied else {}
+
+        def run(draws, data, known):
+            outcome = drawing = _drawing(draws)
+            latent = _unless(known, _given(values, drawing, self._library.cast))
+            if any(part is not False for part in tied.values()):
+                outcome = self._agreeing(whole(latent), tied, drawing, draws, data, weights)
+            return self._record(latent, data, weights, draws, predict=_unless(known, outcome))
+
+        record = self._made(run, seed, data)
+        return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}
+
+    def complete(self, z, seed, data, weights) -> dict:
+        """Outcomes, and values of discrete sites, which are drawn given all that is known: for what is missing among the data."""
+        latent, counts = self._latent_from(z, weights), dict.fromkeys(self._trace.counts, True)
+
+        def run(draws, data, known):
+            outcome = drawing = _drawing(draws)
+            if counts:
+                outcome = self._agreeing(latent, counts, drawing, draws, data, weights, DENSITIES)
+            return self._record(latent, data, weights, draws, predict=_unless(known, outcome))
+
+        record = self._made(run, seed, data)
+        found = self._values(record, {"discrete", "observed"})
+        summed = {name for name, how in self._trace.missing.items() if how == "summed"}
+        return {name: found[f"{name}_missing"] if name in summed else value for name, value in found.items()}
+
+    def simulate(self, values, seed, data, weights) -> dict:
+        """All sites, drawn from the model; what depends on an outcome sees the one that was drawn.
+
+        Sites with a value have it, and those with a pair ``(value, known)`` at the elements that are known.
+        """
+
+        def run(draws, data, known):
+            drawing = _unless(known, _given(values, _drawing(draws), self._library.cast))
+            return self._record(drawing, data, weights, draws, predict=drawing, joint=True)
+
+        record = self._made(run, seed, data)
         return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}
 
     def prior(self, seed, data, weights) -> dict:
         """All sites, drawn from the prior."""
-        draws = self._library.draws(seed, self._dtype)
-        drawing = _drawing(draws)
-        record = self._record(drawing, data, weights, draws, predict=drawing, joint=True)
-        return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}
+        return self.simulate({}, seed, data, weights)
 
     # -- discrete sites ---------------------------------------------------------------------------------
 
@@ -403,8 +490,8 @@ class Functions:
             self._tilts()
         )
 
-    def _agreeing(self, latent, known, drawing, draws, data, weights):
-        """Like `drawing`, but discrete sites follow from the continuous ones whose laws depend on them.
+    def _agreeing(self, latent, known, drawing, draws, data, weights, roles=BEFORE_DATA):
+        """Like `drawing`, but discrete sites follow from the continuous ones whose laws depend on them, and all else in these `roles`.
 
         One site is drawn after the other, each from its probabilities given the values before it.
         """
@@ -412,7 +499,7 @@ class Functions:
         codes: dict[str, Any] = {}
 
         def total(tilts):
-            return self._sum(self._record(latent, data, weights, tilts=tilts), BEFORE_DATA)
+            return self._sum(self._record(latent, data, weights, tilts=tilts), roles)
 
         def chosen(tilts, name, step=None):
             """Zero at the value that is drawn, next to minus infinity at the others."""
@@ -459,6 +546,12 @@ def _rows(value, axis: int):
     return math.reshape(value, (np.shape(value)[0], -1))
 
 
+def _within(factors, whole, axis: int):
+    """By row, the sum of those factors whose sites are among those of another."""
+    parts = [math.broadcast_to(f.value, np.shape(whole.value)) for f in factors if f.names <= whole.names]
+    return sum(_summed(_rows(part, axis)) for part in parts)
+
+
 def _summed(value):
     """Sum of each row."""
     return math.sum(value, axis=1)
@@ -473,6 +566,33 @@ def _by_element(node):
 def among(values) -> Callable:
     """``latent(name, fn)`` for values that are all given."""
     return lambda name, _fn, at=None: _element(values[name], at)
+
+
+def _unless(known, drawing) -> Callable:
+    """``latent(name, fn)``: what is known, or what `drawing` gives."""
+
+    def latent(name, fn, at=None):
+        return (
+            _element(known[name], at) if name in known else drawing(name, fn, *(() if at is None else (at,)))
+        )
+
+    return latent if known else drawing
+
+
+def _given(values, drawing, cast) -> Callable:
+    """``latent(name, fn)``: the values that are given, and draws of the others and of elements that are not known."""
+
+    def latent(name, fn, at=None):
+        given = values.get(name)
+        if given is None:
+            return drawing(name, fn, at)
+        if isinstance(given, tuple):
+            value, known = (_element(part, at) for part in given)
+            drawn = drawing(name, fn, at)
+            return math.where(known, cast(value, drawn), drawn)
+        return _element(given, at)
+
+    return latent
 
 
 def _drawing(draws: Draws) -> Callable:

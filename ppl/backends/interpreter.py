@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import math
+from ..distributions.bits import as_bits
+from ..distributions.one_hot import as_one_hots
 from ..running import Deciding, Node, Plates, Record, evident, is_discrete
 from .wrappers import elements
 
@@ -148,15 +150,21 @@ class Words(Plates):
     def declare(self, name, network):
         self.run.record.declare(name, network)
 
+    def declared(self, name):
+        record, start = self.run.record, f"{name}."
+        values = {
+            k.removeprefix(start): self.array(v) for k, v in record.weights.items() if k.startswith(start)
+        }
+        return (record.modules[name], values) if name in record.modules and values else None
+
     @property
     def frames(self) -> tuple:
         """Name, axis from the right and size of the open plates."""
         return tuple((name, -1 - i, size) for i, (name, size) in enumerate(self.plates))
 
     def sample(self, name, distribution):
-        return self.run.sample(
-            name, self._in_plates(self.lowered(name, distribution, self.lower)), self.frames
-        )
+        made = self.lowered(name, as_bits(name, as_one_hots(distribution)), self.lower)
+        return self.run.sample(name, self._in_plates(made), self.frames)
 
     def observe(self, name, distribution, value):
         declared = self.lowered(name, distribution, self.lower)
@@ -173,7 +181,7 @@ class Words(Plates):
             made = self.run.observe(name, fn, value, self.frames, source=source)
             return made if self.run.joint else value
         if imputed and is_discrete(fn):
-            return self._summed(name, fn, value, source, self.array(where))
+            return self._summed(name, fn, value, source)
         fn, value, where, rows = self._completed(name, fn, value, where, imputed)
         made = self.run.observe(name, fn, value, self.frames, source=source, missing=rows)
         if not imputed and self.run.stand_in is not None:
@@ -199,8 +207,9 @@ class Words(Plates):
         fn = fn.mask(~rows) if each is None else each.mask(~absent).to_event(num_axes)
         return fn, value, where, rows
 
-    def _summed(self, name, fn, value, source, where):
+    def _summed(self, name, fn, value, source):
         """A discrete site whose missing elements take all of their values, and whose others take theirs."""
+        where = math.isnan(value)  # no constant: other gaps, same code
         known = self.run.codes(math.where(where, 0.0, value))
         site = self.record.name_for_missing(name)
         codes = self.run.sample(site, fn, self.frames, evidence=(where, known))

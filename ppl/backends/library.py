@@ -19,6 +19,10 @@ class Draws(Protocol):
         """Positions on the first axis with these probabilities, for a site by number, and a step of a chain."""
         ...
 
+    def afresh(self, step: Any) -> Draws:
+        """Others, for one of several runs of the same model."""
+        ...
+
 
 class Library(Protocol):
     """What the functions of a draw ask of a backend.
@@ -50,6 +54,10 @@ class Library(Protocol):
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, /) -> Any:
         """Zeros of a precision by its NumPy name."""
+        ...
+
+    def cast(self, value: Any, like: Any, /) -> Any:
+        """An array with the type of another."""
         ...
 
     def total(self, value: Any, /) -> Any:

@@ -77,6 +77,8 @@ class Density(Protocol):
         Log density of each latent site whose term stands alone, by name, shapes (B,).
     per_row : Function
         Log likelihood of each observed row, by site, shapes (B, *batch).
+    expected : Function
+        Means of the outcomes whose laws know theirs, by site, shapes (B, *shape).
     constrain, unconstrain : Function
         Values of latent and deterministic sites by name, shapes (B, *shape); and coordinates of such values, (B, dim).
     observed : Function
@@ -86,6 +88,11 @@ class Density(Protocol):
     predict_values : Function
         The same given constrained values by site, or pairs of a value and which of its elements are known; sites without
         are drawn from their prior.
+    complete : Function
+        ``complete(z, seeds, data, weights)``: outcomes and values of discrete sites, drawn given all that is known.
+    simulate : Function
+        ``simulate(values, seeds, data, weights)``: all sites from the model, but for what has a value, as `predict_values` takes
+        them; what depends on an outcome sees the drawn one.
     prior : Function
         ``prior(seeds, data, weights)``: draws of all sites from the prior.
     responsibilities : Function
@@ -112,11 +119,14 @@ class Density(Protocol):
     terms: Any
     site_priors: Any
     per_row: Any
+    expected: Any
     constrain: Any
     unconstrain: Any
     observed: Any
     predict: Any
     predict_values: Any
+    complete: Any
+    simulate: Any
     prior: Any
     responsibilities: Any
     moved: Any
@@ -136,12 +146,17 @@ class Density(Protocol):
         """Log density of one draw, for use inside the backend's own compiled functions."""
         ...
 
+    def total_without(self, z: Any, data: Arrays, weights: Arrays, names: tuple[str, ...]) -> Any:
+        """Log density at one point without the priors of some latent sites, to be used inside a compiled function."""
+        ...
+
     def by_row(self, z: Any, data: Arrays, weights: Arrays, plate: str) -> dict[str, Any]:
         """Log density of one draw by the elements of a plate, for use inside the backend's own compiled functions."""
         ...
 
-    def means(self, z: Any, data: Arrays, weights: Arrays) -> dict[str, Any]:
-        """Means of outcomes at one draw, for use inside the backend's own compiled functions."""
+    def means(self, z: Any, data: Arrays, weights: Arrays, known: bool = False) -> dict[str, Any]:
+        """Means of outcomes at one draw, on average over discrete sites that are summed out, given the outcomes where these are
+        `known`; for use inside the backend's own compiled functions."""
         ...
 
     def variances(self, z: Any, data: Arrays, weights: Arrays) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from .causal import Causal
 from .convolution import Conv, Deconv
 from .dense import MLP
 from .layers import ACTIVATIONS, Arrays
+from .masked import Masked
 from .recurrent import GRU
+from .smoother import Smoother
 
-__all__ = ["ACTIVATIONS", "GRU", "MLP", "Arrays", "Causal", "Conv", "Deconv"]
+__all__ = ["ACTIVATIONS", "GRU", "MLP", "Arrays", "Causal", "Conv", "Deconv", "Masked", "Smoother"]

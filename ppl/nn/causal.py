@@ -1,4 +1,9 @@
-"""What comes next in a sequence, from what came before."""
+"""What comes next in a sequence, from what came before.
+
+References
+----------
+Bowman et al. (2016), Generating sentences from a continuous space, CoNLL, on word dropout.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import math as m
-from ..errors import ModelError, explain
-from .layers import Arrays, check_last, size_of
+from .layers import Arrays, check_context, check_last, check_share, size_of
+from .noise import dropped
 from .recurrent import GRU
 
 
@@ -27,11 +32,14 @@ class Causal:
         Numbers that come out at each time.
     num_context : int, default 0
         Numbers of the context, which all times see.
+    dropout : float, default 0
+        Share of the times whose numbers are taken for zeros where they come in while networks are trained, and only then: word dropout,
+        so that a model learns to use the context (Bowman et al. 2016).
 
     Raises
     ------
     ModelError
-        For sizes that are no positive whole numbers.
+        For sizes that are no positive whole numbers, or no share.
 
     Notes
     -----
@@ -56,8 +64,10 @@ class Causal:
     num_hidden: int
     num_out: int
     num_context: int = 0
+    dropout: float = 0.0
 
     def __post_init__(self):
+        check_share("er.nn.Causal", "dropout", self.dropout)
         for argument in ("num_in", "num_hidden", "num_out"):
             object.__setattr__(self, argument, size_of("er.nn.Causal", argument, getattr(self, argument)))
         object.__setattr__(self, "num_context", size_of("er.nn.Causal", "num_context", self.num_context, 0))
@@ -81,16 +91,11 @@ class Causal:
             For inputs without an axis of time, or of another length.
         """
         check_last("er.nn.Causal", x, self.num_in, 2)
+        check_context("er.nn.Causal", context, self.num_context)
         weight = arrays["input.weight"]
-        x = m.like(x, weight)
+        x = dropped(m.like(x, weight), self.dropout, 1)
         x = m.concat([m.like(np.zeros(np.shape(x[..., :1, :])), x), x[..., :-1, :]], axis=-2)
-        if (context is not None) != (self.num_context > 0):
-            want = f"a context of {self.num_context} numbers" if context is None else "a sequence alone"
-            got = "none" if context is None else "a context beside it"
-            remedy = "call it as net(x, context), with num_context in its declaration"
-            raise ModelError(explain("er.nn.Causal", want, got, remedy))
         if context is not None:
-            check_last("context of er.nn.Causal", context, self.num_context)
             context = m.expand_dims(m.like(context, weight), -2)
             lead = np.broadcast_shapes(tuple(np.shape(x))[:-2], tuple(np.shape(context))[:-2])
             num_steps = np.shape(x)[-2]

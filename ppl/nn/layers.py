@@ -122,3 +122,34 @@ def check_last(what: str, x: Any, size: int, axes: int = 1) -> None:
         if shape and shape[-1] != size and size == 1:
             remedy = "give a column, as x[:, None], or declare the network with what comes in"
         raise ShapeError(explain(what, want, f"shape {shape}", remedy))
+
+
+def check_context(what: str, context: Any, size: int) -> None:
+    """Refuse a context where none is declared, none where one is, and one of another length.
+
+    Raises
+    ------
+    ModelError, ShapeError
+    """
+    if (context is not None) != (size > 0):
+        want = f"a context of {size} numbers" if context is None else "a sequence alone"
+        got = "none" if context is None else "a context beside it"
+        remedy = "call it as net(x, context), with num_context in its declaration"
+        raise ModelError(explain(what, want, got, remedy))
+    if context is not None:
+        check_last(f"context of {what}", context, size)
+
+
+def check_share(what: str, argument: str, value: Any) -> None:
+    """Refuse what is no share below one.
+
+    Raises
+    ------
+    ModelError
+    """
+    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
+        got = f"{value!r}"[:QUOTED]
+        raise ModelError(
+            explain(f"{argument} of {what}", "a share from 0 to below 1", got, f"write {argument}=0.15, say")
+        )

@@ -84,11 +84,12 @@ class GRU:
         """
         check_last("er.nn.GRU", x, self.num_in, 2)
         size = self.num_hidden
-        inputs = m.moveaxis(linear(arrays, "input", x), -2, 0)
+        inputs = m.moveaxis(m.like(x, arrays["input.weight"]), -2, 0)
         first = m.like(np.zeros((*np.shape(inputs)[1:-1], size)), inputs)
 
         def step(state, given):
-            own = linear(arrays, "state", state)
+            # here, not before: parts of what is scanned are read number by number on CPUs, which takes three times as long
+            own, given = linear(arrays, "state", state), linear(arrays, "input", given)
             gates = m.expit(given[..., : 2 * size] + own[..., : 2 * size])
             reset, update = gates[..., :size], gates[..., size:]
             new = m.tanh(given[..., 2 * size :] + reset * own[..., 2 * size :])

@@ -1,4 +1,4 @@
-"""Command line: ``elboroom demo | fit | check | report | compare | cache``."""
+"""Command line: ``elboroom demo | fit | check | report | compare | drift | monitor | cache``, and of a registry ``register | versions | promote | rollback``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .ppl.errors import ElboroomError, in_short
+from .operations.thresholds import ALERT_COMPUTE, SLO_AVAILABILITY, SLO_SECONDS
+from .ppl.errors import ElboroomError, RegistryError, explain, in_short
 from .ppl.names import printable
 from .words import summary_lines, verdict_lines
 
 STATUS = (
     "Exit status: 0 the work was done, whatever the verdict, unless --fail-on names something that holds: "
-    "then 4 untrusted, else 5 misfit (the model does not fit the data), else 3 caution. "
+    "then 4 untrusted, else 5 misfit (the model does not fit the data), else 3 caution; 6 drift. "
     "1 the model raised an error, or the report failed and the posterior was kept. 2 usage or data error. "
     "130 interrupted, 143 told to end; what was reached is kept."
 )
@@ -40,6 +41,12 @@ class FailOn(StrEnum):
     caution = "caution"
     untrusted = "untrusted"
     misfit = "misfit"
+
+
+class FailOnDrift(StrEnum):
+    """What makes the exit status of `drift` differ from 0."""
+
+    drift = "drift"
 
 
 class Refine(StrEnum):
@@ -253,6 +260,161 @@ def compare(
         typer.echo(printable(repr(comparison)))
         if out is not None:
             typer.echo(f"Report: {comparison.report(out)}")
+
+
+@app.command(epilog=STATUS)
+def drift(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's folder.")],
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="New rows: a file as fit takes.")],
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows to compare them with; by default those that were fitted."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:MODEL", help="The model that was fitted: with it outcomes are looked at too."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="The rules of the sources, without corrections.")
+    ] = False,
+    fail_on: Annotated[
+        list[FailOnDrift] | None, typer.Option("--fail-on", help="Exit with 6 if anything has moved.")
+    ] = None,
+) -> None:
+    """Compare new rows with those that were fitted; write drift.html into the fit's folder."""
+    with _signals():
+        from .arguments import find_model, read_table
+        from .folder import DRIFT, read_posterior
+        from .operations.drift.folder import of_folder
+
+        posterior = read_posterior(folder)
+        rows, before = read_table(data), None if reference is None else read_table(reference)
+        found, page = of_folder(
+            folder, posterior, rows, before, None if model is None else find_model(model), strict
+        )
+    typer.echo(printable(repr(found)))
+    typer.echo(f"Page            {page}")
+    raise typer.Exit(DRIFT if found.drifted and fail_on else 0)
+
+
+@app.command()
+def monitor(
+    out: OutOption = Path("monitoring"),
+    seconds: Annotated[float, typer.Option(help="Within which 99% of answers are to come.")] = SLO_SECONDS,
+    availability: Annotated[
+        float, typer.Option(help="Share of answers that are to be no errors of the server.")
+    ] = SLO_AVAILABILITY,
+    compute: Annotated[float, typer.Option(help="Seconds of computing a day, of one model.")] = ALERT_COMPUTE,
+    job: Annotated[str, typer.Option(help="What Prometheus calls the endpoints.")] = "elboroom",
+    runbooks: Annotated[
+        str | None, typer.Option(help="Address of the runbooks; by default they are written too.")
+    ] = None,
+) -> None:
+    """Write alert rules for Prometheus with their runbooks, and dashboards for Grafana, into a folder."""
+    with _plainly():
+        from .operations.dashboards import write_dashboards
+        from .operations.rules import Objectives, write_rules
+
+        objectives = Objectives(seconds, availability, compute, job)
+        typer.echo(f"Rules           {write_rules(out / 'rules.yaml', objectives, runbooks)}")
+        for path in write_dashboards(out / "dashboards", objectives):
+            typer.echo(f"Dashboard       {path}")
+
+
+RegistryOption = Annotated[Path, typer.Option("--registry", metavar="DIR", help="The registry's folder.")]
+TrustOption = Annotated[
+    Path | None,
+    typer.Option("--trust", metavar="FILE", help="Trusted keys: what none of them has signed is refused."),
+]
+BecauseOption = Annotated[str, typer.Option("--because", help="Why; it is kept in the log.")]
+AliasOption = Annotated[str, typer.Option("--alias", help="What names the version.")]
+MODELS = Path("models")
+
+
+def _registry(place: Path, key: Path | None = None, password: str | None = None, trust: Path | None = None):
+    from .operations.registry import Registry
+    from .operations.signing import Key, Trust
+
+    own = None if key is None else Key.load(key, password)
+    return Registry(place, key=own, trust=None if trust is None else Trust(trust))
+
+
+@app.command()
+def register(  # noqa: PLR0913, PLR0917  each is an option of the command line
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model in the registry.")],
+    registry: RegistryOption = MODELS,
+    data: Annotated[Path | None, typer.Option(help="The file of the data: its digest is kept.")] = None,
+    parent: Annotated[str | None, typer.Option(help="Version or alias that it comes from.")] = None,
+    because: BecauseOption = "",
+    tag: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be repeated.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A private key in PEM, to sign with.")
+    ] = None,
+    password: Annotated[
+        str | None,
+        typer.Option(envvar="ELBOROOM_KEY_PASSWORD", help="Of the key; better given in the environment."),
+    ] = None,
+) -> None:
+    """Keep a fit as the next version of a model in a registry."""
+    with _plainly():
+        tags = dict(_pair(text) for text in tag or ())
+        place = _registry(registry, key, password)
+        version = place.add(folder, name, data=data, parent=parent, because=because, tags=tags)
+        typer.echo(f"{version}  {version.verdict}  {version.folder}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise RegistryError(
+            explain(f"--tag {text!r}", "KEY=VALUE", "no '='", "write it like --tag stage=shadow")
+        )
+    return name, value
+
+
+@app.command()
+def versions(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")],
+    registry: RegistryOption = MODELS,
+) -> None:
+    """List the versions of a model, and say whether anything was changed since."""
+    with _plainly():
+        place = _registry(registry)
+        typer.echo(printable(repr(place.versions(name))))
+        for finding in place.audit(name):
+            typer.echo(printable(str(finding)))
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A number, an alias or latest.")],
+    registry: RegistryOption = MODELS,
+    alias: AliasOption = "live",
+    because: BecauseOption = "",
+    trust: TrustOption = None,
+) -> None:
+    """Let an alias name a version; one that is untrusted or does not fit the data needs a reason."""
+    with _plainly():
+        found = _registry(registry, trust=trust).promote(name, version, alias=alias, because=because)
+        typer.echo(f"{name}@{alias} is version {found.number}, {found.verdict}")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")],
+    registry: RegistryOption = MODELS,
+    alias: AliasOption = "live",
+    because: BecauseOption = "",
+    trust: TrustOption = None,
+) -> None:
+    """Let an alias name again what it named before."""
+    with _plainly():
+        found = _registry(registry, trust=trust).rollback(name, alias=alias, because=because)
+        typer.echo(f"{name}@{alias} is version {found.number}, {found.verdict}")
 
 
 @app.command()

@@ -16,8 +16,8 @@ from .words import FITS, VERDICTS
 
 SCHEMA = "elboroom-report/1"
 REPORT = ("report.html", "report.json", "report.md")
-CONTENT = (*REPORT, "posterior")
-UNTRUSTED, MISFIT, CAUTION = 4, 5, 3
+CONTENT = (*REPORT, "posterior", "drift.html", "drift.json", "drift.md")
+UNTRUSTED, MISFIT, CAUTION, DRIFT = 4, 5, 3, 6
 """Exit statuses of a command that was told to fail on these."""
 
 

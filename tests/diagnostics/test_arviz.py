@@ -22,6 +22,8 @@ SETTINGS = {
     "plot_pair": {"var_names": ["mu", "tau"]},
     "plot_pair_focus": {"var_names": ["mu"], "focus_var": "tau"},
     "plot_dgof_dist": {"var_names": ["mu"]},
+    "plot_rank_dist": {"var_names": ["theta"], "coords": {"school": ["A", "F"]}},
+    "plot_trace_dist": {"var_names": ["theta"], "coords": {"school": ["A", "F"]}},
 }
 OTHER = {
     "plot_ecdf_pit": "draws of simulation-based calibration",
@@ -47,7 +49,7 @@ def schools(exposure, y=None):
 @pytest.fixture(scope="module")
 def draws():
     program = schools(np.ones(6), np.array([3, 1, 4, 1, 5, 9]))
-    found = er.fit(program, guide=None, num_draws=400, progress=False).draws
+    found = er.fit(program, guide=None, num_draws=100, progress=False).draws
     for group in ("log_likelihood", "posterior_predictive", "prior", "prior_predictive", "log_prior"):
         found[group]
     return found

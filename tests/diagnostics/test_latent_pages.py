@@ -131,7 +131,9 @@ def test_the_report_says_what_is_known_of_the_rows():
     np.testing.assert_allclose(
         outcome["reconstructed"]["rows"], made(300, 0)["x"][outcome["reconstructed"]["index"]], rtol=1e-3
     )
+    assert found["leak"]["verdict"] == "ok" and found["leak"]["expected"] == pytest.approx(0.9)
     html = latent_section(posterior())
+    assert "Do simulated rows give away those trained on?" in html and found["leak"]["advice"][:40] in html
     assert html.index("given the fitted arrays") < html.index("<h3>")
     assert "2 of 2 units are active" in html and "<script" not in html and "nearest fitted" in html
 

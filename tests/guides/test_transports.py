@@ -9,6 +9,7 @@ from elboroom.guides.family import draw, log_density
 from elboroom.guides.low_rank import LowRankFactor
 from elboroom.guides.sparse import Factor, Layout
 from elboroom.guides.transport import packed, standard_normal, triangular
+from elboroom.guides.variational_dropout import Dropped
 from scipy import stats
 from scipy.sparse import csr_array
 
@@ -41,6 +42,7 @@ CASES = {
     "triangular": lambda: Affine(MEAN, ROOT),
     "sparse": sparse,
     "low-rank": low_rank,
+    "variational dropout": lambda: Dropped(Affine(MEAN, RNG.uniform(0.5, 2, DIM)), np.arange(DIM) < 3),
     "iaf, jax": lambda: spline("iaf", "jax"),
     "affine, jax": lambda: spline("affine", "jax"),
     "affine, torch": lambda: spline("affine", "torch"),
@@ -123,6 +125,8 @@ def test_arrays_there_and_back(transport):
         again = Affine.from_arrays(arrays)
     elif isinstance(transport, Spline):
         again = transport.layout.from_arrays(arrays)
+    elif isinstance(transport, Dropped):
+        again = Dropped(Affine.from_arrays(arrays), transport.dropped)
     elif isinstance(transport.factor, Factor):
         again = Structured().bind(SimpleNamespace(dim=DIM, layout=layout_of(transport))).at(arrays)
     else:

@@ -106,3 +106,65 @@ def test_few_groups_are_right():
     ):
         sd = np.sqrt(second - first**2)
         assert abs(table.loc[name, "mean"] - first) < 0.15 * sd and abs(table.loc[name, "sd"] / sd - 1) < 0.15
+
+
+# -- learned scales -----------------------------------------------------------------------------------------
+
+
+def rows_of_three():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(60, 1)) @ np.array([[1.0, -0.5, 0.8]]) + 0.5 * rng.normal(size=(60, 3))
+
+
+@er.model
+def decoded(x, own):
+    decode = er.module("decode", er.nn.MLP(1, [], 3))
+    scale = er.math.exp(er.param("log_scale", np.zeros(3 if own else ())))
+    with er.plate("row", len(x)):
+        z = er.sample("z", er.Normal(0, 1).expand([1]).to_event(1))
+        er.observe("x", er.Normal(decode(z), scale).to_event(1), x)
+
+
+def told(posterior):
+    return [finding for finding in posterior.findings if finding.name == "degenerate"]
+
+
+def test_the_learned_scale_of_a_constant_column_is_named_and_no_row_is_trusted():
+    x = rows_of_three()
+    x[:, 1] = 1.7
+    posterior = er.fit(decoded(x, True), guide={"z": er.Amortized()}, progress=False, num_draws=300)
+    (found,) = told(posterior)
+    assert found.quantity == "x[1]" and found.verdict == "untrusted" and found.value < 1e-3
+    assert "prior" in found.advice and "leave the column out" in found.advice
+    assert posterior.verdict == "untrusted" and (posterior.summary()["verdict"] == "untrusted").all()
+    assert "x[1] shrinks" in posterior.summary()["reason"].iloc[0]
+
+
+def test_one_scale_for_all_columns_is_held_by_the_others():
+    x = rows_of_three()
+    x[:, 1] = 1.7
+    posterior = er.fit(decoded(x, False), guide={"z": er.Amortized()}, progress=False)
+    assert not told(posterior) and posterior.verdict == "trusted"
+
+
+def test_a_scale_that_the_rows_do_not_hold_is_named_though_it_is_on_its_way():
+    """As many units as the columns have: the second and third are the first, so that decoders leave no noise."""
+    x = rows_of_three()[:, :1] * np.array([1.0, 2.0, -1.0])
+    posterior = er.fit(decoded(x, False), guide={"z": er.Amortized()}, progress=False)
+    (found,) = told(posterior)
+    assert found.quantity == "x[0], x[1], x[2]" and posterior.verdict == "untrusted"
+    assert float(posterior.learned["log_scale"]) > np.log(1e-5)
+
+
+def test_the_learned_scale_of_a_plain_model_is_named():
+    @er.model
+    def level(y):
+        scale = er.math.exp(er.param("log_scale", 0.0))
+        mu = er.sample("mu", er.Normal(0, 10))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(mu, scale), y)
+
+    posterior = er.fit(level(np.full(12, 3.0)), guide="mean-field", progress=False)
+    assert [finding.quantity for finding in told(posterior)] == ["y"]
+    assert posterior.verdict == "untrusted"
+    assert not told(er.fit(level(np.arange(12.0)), guide="mean-field", progress=False))

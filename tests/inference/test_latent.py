@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from scipy.stats import norm
 
 import elboroom as er
@@ -84,6 +86,19 @@ def test_the_score_is_the_log_evidence_of_a_row():
     assert (found["bound"].to_numpy() < found["log_prob"].to_numpy() + 0.05).all()
     few = posterior().latent.score(new, num_draws=8)["log_prob"].to_numpy()
     assert few.mean() < evidence.mean() + 0.02  # a bound, and a worse one of fewer draws
+
+
+def test_the_score_of_few_effective_draws_is_not_trusted():
+    rng = np.random.default_rng(5)
+    sds = np.array([0.1, 0.5, 1.3])  # of log weights: some 3,950, 3,100 and 740 effective draws of 4,000
+    ratio = sds[:, None] * rng.normal(size=(3, 4000))
+    size = np.exp(2 * logsumexp(ratio, axis=1) - logsumexp(2 * ratio, axis=1))
+    value = logsumexp(ratio, axis=1) - np.log(4000)
+    evidence = value, np.sqrt(1 / size - 1 / 4000)
+    some = SimpleNamespace(
+        evidence=evidence, log_weights=ratio, exact=False, khat=np.zeros(3), size=size, bound=value
+    )
+    assert posterior().latent.scored(some)["verdict"].tolist() == ["trusted", "trusted", "caution"]
 
 
 def test_it_decodes_and_reconstructs_by_the_decoder():
@@ -251,6 +266,12 @@ def test_an_encoder_of_a_library_is_taken_as_it_is_and_lives_in_memory(backend, 
     mean = x @ weight.T @ covariance / 0.25
     found = posterior.latent.encode(x)["mean"].to_numpy()
     assert np.abs((found - mean) / np.sqrt(np.diag(covariance))).max() < 0.12
+    shown = posterior.latent.anomalies(np.concatenate([x[:20], 0.0 * x[:1] + 9.0]))
+    exact = -0.5 * (mean[:20] ** 2 + np.diag(covariance)).sum(1) - np.log(2 * np.pi)
+    np.testing.assert_allclose(shown["log_prior"][:20], exact, atol=0.3)
+    assert float(shown["p_value"][20]) == pytest.approx(1 / 31) and bool(shown["anomaly"][20])
+    bits, score = posterior.latent.bits(x[:20], step=1e-9), posterior.latent.score(x[:20])["log_prob"]
+    np.testing.assert_allclose(bits["bits"], 5 * np.log2(1e9) - score / np.log(2), atol=0.1)
     posterior.save(tmp_path / "kept")
     with pytest.raises(er.InferenceError, match="Declare it in the model by er.module"):
         _ = er.load(tmp_path / "kept", plane(x)).latent

@@ -52,9 +52,14 @@ def maximum():
     return best, np.sqrt(np.diag(np.linalg.inv(information)))
 
 
+@cache
+def fitted(backend="jax"):
+    return er.fit(mixed(GROUPS, *grouped()), backend=backend, progress=False)
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_linear_mixed_model_is_that_of_maximum_likelihood(backend):
-    posterior = er.fit(mixed(GROUPS, *grouped()), backend=backend, progress=False)
+    posterior = fitted(backend)
     best, errors = maximum()
     names = ("level", "slope", "log_between", "log_within")
     found = np.array([float(posterior.learned[n]) for n in names])
@@ -102,7 +107,7 @@ def test_sleepstudy_from_afar_is_that_of_lme4():
 
 
 def test_it_is_kept_when_it_is_saved(tmp_path):
-    posterior = er.fit(mixed(GROUPS, *grouped()), progress=False)
+    posterior = fitted()
     posterior.save(tmp_path / "it")
     loaded = er.load(tmp_path / "it", program=mixed(GROUPS, *grouped()))
     assert loaded.learned_se == posterior.learned_se and loaded.learned == posterior.learned
@@ -188,3 +193,95 @@ def test_chains_keep_the_errors_of_learned_arrays():
     assert posterior.law == "mcmc" and float(posterior.learned_se["slope"]) == pytest.approx(
         maximum()[1][1], rel=0.15
     )
+
+
+@er.model
+def tilted(x, y):
+    slope = er.param("slope", 0.0)
+    mu = er.sample("mu", er.Normal(0, 5))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(mu + slope * x, 1.0), y)
+
+
+def tilted_rows():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=200)
+    return x, 1 + 3 * x + rng.normal(size=200)
+
+
+def slope_of_tilted():
+    """Generalised least squares, the level integrated out, and its error."""
+    x, y = tilted_rows()
+    precision = np.linalg.inv(np.eye(200) + 25.0)
+    return (x @ precision @ y) / (x @ precision @ x), 1 / np.sqrt(x @ precision @ x)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"minibatch": er.Minibatch("row", 50)},
+        {"minibatch": er.Minibatch("row", 50), "backend": "torch", "guide": "mean-field"},
+        {"guide": None},
+        {"guide": "delta"},
+    ],
+    ids=["batches", "batches, torch", "chains alone", "a point"],
+)
+def test_no_fit_leaves_arrays_where_they_began(settings):
+    posterior = er.fit(tilted(*tilted_rows()), progress=False, **settings)
+    best, error = slope_of_tilted()
+    assert float(posterior.learned["slope"]) == pytest.approx(best, abs=0.15 * error)
+    assert float(posterior.learned_se["slope"]) == pytest.approx(error, rel=0.15)
+    x, y = tilted_rows()
+    level = (y - float(posterior.learned["slope"]) * x).sum() / (200 + 1 / 25)
+    assert posterior.summary().loc["mu", "mean"] == pytest.approx(level, abs=0.15 / np.sqrt(200))
+    assert posterior.verdict == ("untrusted" if settings.get("guide") == "delta" else "trusted")
+    assert "learnable arrays" not in {finding.name for finding in posterior.findings}
+
+
+def test_batches_of_groups_see_learned_arrays():
+    posterior = er.fit(mixed(GROUPS, *grouped()), minibatch=er.Minibatch("row", 30), progress=False)
+    best, errors = maximum()
+    found = [float(posterior.learned[name]) for name in ("level", "slope", "log_between", "log_within")]
+    assert (np.abs(found - best) / errors < 0.15).all()
+    x, y = grouped()
+    between, within = np.exp(found[2:])
+    left = np.array([(y - found[0] - found[1] * x)[GROUPS == g].sum() for g in range(20)])
+    precision = 1 / between**2 + 6 / within**2
+    np.testing.assert_allclose(
+        posterior.summary()["mean"], left / within**2 / precision, atol=0.3 / np.sqrt(precision)
+    )
+
+
+def test_an_array_with_an_entry_for_each_row_is_no_matter_of_batches():
+    @er.model
+    def shifts(y):
+        shift = er.param("shift", np.zeros(len(y)))
+        mu = er.sample("mu", er.Normal(0, 1))
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(mu + shift, 1.0), y)
+
+    with pytest.raises(er.InferenceError, match=r"minibatch of 'row'.*er.param 'shift'"):
+        er.fit(shifts(np.arange(8.0)), minibatch=er.Minibatch("row", 4), progress=False)
+
+
+def test_steps_of_ones_own_refuse_what_they_would_leave_where_it_began():
+    with pytest.raises(er.InferenceError, match=r"without learned arrays, got 'slope'\. Use er\.fit"):
+        er.SVI(tilted(*tilted_rows()))
+
+
+def test_nothing_is_trusted_at_arrays_that_were_not_learned():
+    import xarray as xr
+
+    x, y = tilted_rows()
+    mu = np.random.default_rng(0).normal(y.mean(), 1 / np.sqrt(200), size=(4, 1000))
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"mu": (("chain", "draw"), mu)})})
+    posterior = er.from_datatree(tree, tilted(x, y))
+    assert posterior.verdict == "untrusted"
+    assert "where they began" in posterior.summary().loc["mu", "reason"]
+
+
+def test_arrays_that_are_not_at_rest_leave_caution(monkeypatch):
+    monkeypatch.setattr("elboroom.inference.learning.LEARNING_ROUNDS", 1)
+    posterior = er.fit(tilted(*tilted_rows()), progress=False)
+    assert "learning" in {finding.name for finding in posterior.findings}
+    assert posterior.verdict == "caution" and posterior.refine(progress=False).verdict == "caution"

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from elboroom.inference.engines import ascent, stochastic
+from elboroom.inference.engines import stochastic
 from elboroom.inference.ladder import weigh
 from elboroom.inference.ladder.fitting import GuideFit
 from elboroom.ppl.backends import load
-from elboroom.ppl.target import Target
 
 import elboroom as er
 
@@ -61,30 +60,6 @@ def errors(backend):
     ]
 
 
-def room_for(monkeypatch, rows, error):
-    """Gradients over more than so many rows run out of memory, and so do stochastic steps."""
-    batched, made = Target._batched, ascent.compiled
-
-    def limited(self, fn, z, data, *rest, **options):
-        density = self.density
-        if fn in (density.value_and_grad, density.scaled_value_and_grad) and len(data["y"]) > rows:
-            raise error
-        return batched(self, fn, z, data, *rest, **options)
-
-    def compiled(target, *settings):
-        run = made(target, *settings)
-
-        def call(*args):
-            if len(target.program.leaves["y"].value) > rows:
-                raise error
-            return run(*args)
-
-        return call
-
-    monkeypatch.setattr(Target, "_batched", limited)
-    monkeypatch.setattr(ascent, "compiled", compiled)
-
-
 @BACKENDS
 def test_a_backend_knows_its_own_errors(backend):
     engine = load(backend)
@@ -101,10 +76,10 @@ def test_a_backend_knows_its_own_errors(backend):
 
 
 @pytest.mark.parametrize("size, backend", [(None, "jax"), (600, "torch")])
-def test_smaller_batches_are_tried_and_said(size, backend, monkeypatch):
+def test_smaller_batches_are_tried_and_said(size, backend, room_for):
     program = regression(X, Y)
     minibatch = size and er.Minibatch("row", size)
-    room_for(monkeypatch, 200, errors(backend)[0])
+    room_for(200, errors(backend)[0])
     posterior = er.fit(program, minibatch=minibatch, backend=backend, refine=False, progress=False)
     found = next(f for f in posterior.findings if f.name == "out of memory")
     used = 150 if size else 64
@@ -117,7 +92,7 @@ def test_smaller_batches_are_tried_and_said(size, backend, monkeypatch):
     assert np.all(np.abs(table["mean"] - mean) < 0.15 * sd) and np.all(np.abs(table["sd"] / sd - 1) < 0.15)
 
 
-def test_evidence_of_local_quantities_fits_too(monkeypatch, backend="jax"):
+def test_evidence_of_local_quantities_fits_too(monkeypatch, room_for, backend="jax"):
     """Batches hold a part of the groups only: all rows are read batch by batch."""
     program = groups(Y, GROUP)
     options = dict(guide="mean-field", backend=backend, refine=False, progress=False)
@@ -125,7 +100,7 @@ def test_evidence_of_local_quantities_fits_too(monkeypatch, backend="jax"):
     monkeypatch.setattr(weigh, "FIRST_POOL", 400)
     monkeypatch.setattr(weigh, "LARGEST_POOL", 400)
     small = er.fit(program, minibatch=er.Minibatch("row", 32), **options)
-    room_for(monkeypatch, 45, errors(backend)[-1])
+    room_for(45, errors(backend)[-1])
     tight = er.fit(program, minibatch=er.Minibatch("row", 64), **options)
     assert any(f.name == "out of memory" and f.value == 32 for f in tight.findings)
     evidence, expected = (next(r for r in p.trail if r.name == "evidence") for p in (tight, small))
@@ -134,8 +109,8 @@ def test_evidence_of_local_quantities_fits_too(monkeypatch, backend="jax"):
 
 
 @BACKENDS
-def test_where_no_batch_fits_the_error_says_what_would(backend, monkeypatch):
-    room_for(monkeypatch, 20, errors(backend)[0])
+def test_where_no_batch_fits_the_error_says_what_would(backend, monkeypatch, room_for):
+    room_for(20, errors(backend)[0])
     for program, words in (
         (
             regression(X, Y),
@@ -146,16 +121,16 @@ def test_where_no_batch_fits_the_error_says_what_would(backend, monkeypatch):
         with pytest.raises(er.OutOfMemoryError, match=words):
             er.fit(program, backend=backend, progress=False)
     monkeypatch.undo()
-    room_for(monkeypatch, 100, errors(backend)[0])
+    room_for(100, errors(backend)[0])
     with pytest.raises(
         er.OutOfMemoryError, match="Batches of 64 may fit, and were refused: guide: expected 'mean-"
     ):
         er.fit(regression(X, Y), guide="flow", backend=backend, progress=False)
 
 
-def test_chains_over_all_rows_that_do_not_fit_are_left_out(monkeypatch):
+def test_chains_over_all_rows_that_do_not_fit_are_left_out(room_for):
     error = errors("jax")[0]
-    room_for(monkeypatch, 500, error)
+    room_for(500, error)
     options = dict(guide="mean-field", minibatch=er.Minibatch("row", 200), progress=False)
     posterior = er.fit(regression(X, Y), refine="always", **options)
     assert posterior.trail[-1].name == "refine" and "RESOURCE_EXHAUSTED" in posterior.trail[-1].reason
@@ -166,7 +141,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("size", [None, 600])
-def test_a_fit_that_ran_out_goes_on_where_it_was(tmp_path, monkeypatch, size):
+def test_a_fit_that_ran_out_goes_on_where_it_was(tmp_path, monkeypatch, room_for, size):
     """With the batches that fitted, also on a machine that has more memory."""
 
     def fit(folder=None):
@@ -177,7 +152,7 @@ def test_a_fit_that_ran_out_goes_on_where_it_was(tmp_path, monkeypatch, size):
         raise Killed
 
     with monkeypatch.context() as patch:
-        room_for(patch, 200, errors("jax")[0])
+        room_for(200, errors("jax")[0], patch)
         whole = fit()
         patch.setattr(weigh, "draw_pool", dying)
         with pytest.raises(Killed):

@@ -75,12 +75,14 @@ def log_evidence(x, y):
 
 
 def test_a_flow_comes_nearer_to_a_curved_law_than_a_gaussian(tmp_path, monkeypatch):
-    monkeypatch.setattr("elboroom.inference.deep.judged.AUDITED", 40)
+    monkeypatch.setattr("elboroom.inference.deep.judged.AUDITED", 10)
     monkeypatch.setattr("elboroom.inference.deep.judged.ROW_WORK", 0)
-    x, y = data(1500, 0)
+    x, y = data(600, 0)
     new = data(40, 1)
     evidence = np.array([log_evidence(*row) for row in zip(*new, strict=True)])
-    posterior = er.fit(banana(x, y), guide=er.Amortized(within="flow"), progress=False, refine=False)
+    posterior = er.fit(
+        banana(x, y), guide=er.Amortized(within="flow"), progress=False, refine=False, num_draws=200
+    )
     score = posterior.latent.score({"x": new[0], "y": new[1]})
     assert float((evidence - score["bound"]).mean()) < 0.3  # a dense Gaussian is 0.6 below
     off, fine = np.abs(score["log_prob"] - evidence), score["verdict"] == "trusted"
@@ -131,9 +133,10 @@ def test_laws_of_rows_are_bent_where_the_weights_of_dense_ones_fail(monkeypatch)
 def test_each_row_takes_steps_of_its_own_where_the_encoder_is_what_is_off(monkeypatch):
     """An audit that finds good weights, and an encoder that is off."""
     monkeypatch.setattr("elboroom.inference.deep.judged.ROW_WORK", 0)
+    monkeypatch.setattr("elboroom.inference.deep.judged.AUDITED", 100)
     rng = np.random.default_rng(0)
-    z = rng.normal(size=(600, 3))
-    x = np.sin(2 * z @ rng.normal(size=(3, 6))) + 0.3 * rng.normal(size=(600, 6))
+    z = rng.normal(size=(400, 3))
+    x = np.sin(2 * z @ rng.normal(size=(3, 6))) + 0.3 * rng.normal(size=(400, 6))
 
     @er.model
     def waves(x):
@@ -142,7 +145,7 @@ def test_each_row_takes_steps_of_its_own_where_the_encoder_is_what_is_off(monkey
             z = er.sample("z", er.Normal(0, 1).expand([3]).to_event(1))
             er.observe("x", er.Normal(decode(z), 0.5).to_event(1), x)
 
-    posterior = er.fit(waves(x), progress=False)
+    posterior = er.fit(waves(x), progress=False, num_draws=200)
     lines = [line.reason for line in posterior.trail if "audited rows" in line.reason]
     wrong = [float(line.split("off for ")[1].split("%")[0]) for line in lines]
     assert lines[0].startswith("the encoder alone") and lines[1].startswith("the law of a row after steps")

@@ -331,12 +331,14 @@ def squares(x):
 
 
 @pytest.mark.parametrize("within", ["mean-field", "flow"])
-def test_an_encoder_that_sees_one_of_two_places_is_not_believed(within):
+def test_an_encoder_that_sees_one_of_two_places_is_not_believed(within, monkeypatch):
+    monkeypatch.setattr(judged, "ROW_WORK", 0)
+    monkeypatch.setattr(judged, "AUDITED", 60)
     rng = np.random.default_rng(3)
-    x = rng.normal(size=400) ** 2 + 0.2 * rng.normal(size=400)
-    posterior = er.fit(squares(x), guide=er.Amortized(within=within), progress=False)
-    found = posterior.latent.encode(x)
-    alone = posterior.latent.encode(x, weigh=False)
+    x = rng.normal(size=150) ** 2 + 0.2 * rng.normal(size=150)
+    posterior = er.fit(squares(x), guide=er.Amortized(within=within), progress=False, num_draws=200)
+    found = posterior.latent.encode(x[:60])
+    alone = posterior.latent.encode(x[:60], weigh=False)
     one_sided = (np.abs(alone["mean"]) > 2 * alone["sd"]).any("unit").to_numpy()
     if within == "flow":
         assert one_sided.mean() > 0.3  # of them the encoder sees one place

@@ -140,7 +140,8 @@ def test_word_on_host_and_on_jax(word):
 def test_every_word_has_a_row():
     words = {name for name, value in vars(m).items() if callable(value) and not name.startswith("_")}
     helpers = {"namespace", "floating", "as_array", "host", "explain", "SimpleNamespace", "ModelError"} | {
-        "running_array"
+        "running_array",
+        "running_constant",
     }
     creation = {"zeros", "ones", "full", "eye", "arange", "linspace", "asarray"}
     joining = {"concat", "stack"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
 import elboroom as er
 
@@ -609,6 +610,36 @@ def test_priors_that_are_none_are_refused(prior, words):
         er.ModelError, match="prior of er.module 'f': expected a law of one real number, " + words
     ):
         declared(lambda: er.nn.MLP(2, [3], 1), prior=prior)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_some_weights_have_a_prior_and_the_others_are_fitted(backend):
+    priors = {"layers.1": er.Normal(0, 2), "layers.1.bias": er.Normal(1, 3)}
+
+    @er.model
+    def last(x, y):
+        f = er.module("f", er.nn.MLP(2, [3], 1, "tanh"), prior=priors)
+        with er.plate("row", len(y)):
+            er.observe("y", er.Normal(f(x)[:, 0], 0.5), y)
+
+    target = last(*draws([(5, 2), (5,)])).target(backend)
+    assert [site.name for site in target.sites] == ["f.layers.1.weight", "f.layers.1.bias"]
+    assert sorted(target.trace.weights) == ["f.layers.0.bias", "f.layers.0.weight"]
+    values = {"f.layers.1.weight": np.full((1, 3), 0.5), "f.layers.1.bias": np.array([2.0])}
+    terms = target.log_joint_terms(values)
+    assert terms["f.layers.1.weight"] == pytest.approx(3 * stats.norm(0, 2).logpdf(0.5), rel=1e-10)
+    assert terms["f.layers.1.bias"] == pytest.approx(stats.norm(1, 3).logpdf(2.0), rel=1e-10)
+    moved = target.at({key: np.asarray(value) + 1.0 for key, value in target.trace.weights.items()})
+    assert moved.log_joint(values) != pytest.approx(target.log_joint(values))
+
+
+def test_a_prior_of_no_weight_is_refused():
+    with pytest.raises(
+        er.ModelError, match=r"prior of er.module 'f': expected names among .*'layers.1', .*got 'layer'"
+    ):
+        declared(lambda: er.nn.MLP(2, [3], 1), prior={"layer": er.Normal(0, 1)})
+    with pytest.raises(er.ModelError, match="'layers.0': expected a law of one real number, got float"):
+        declared(lambda: er.nn.MLP(2, [3], 1), prior={"layers.0": 1.0})
 
 
 # -- where words stand, and what they are called -----------------------------------------------------------

@@ -178,7 +178,7 @@ def test_survival_of_individuals_that_enter_at_their_own_time(backend):
 
 def test_the_dippers_survive_as_is_published():
     first, seen = _dippers()
-    posterior = er.fit(survival(first, seen), progress=False)
+    posterior = er.fit(survival(first, seen), progress=False, num_draws=1000)
     phi, p = np.meshgrid(np.linspace(0.4, 0.72, 65), np.linspace(0.7, 0.999, 75), indexing="ij")
     weights = np.exp(np.vectorize(_multinomial)(phi, p) - _multinomial(0.56, 0.9025))
     weights /= weights.sum()

@@ -52,9 +52,12 @@ class Density:
         self.joint = self._function(fns.joint)
         self.score = self._mapped(fns.score, scaled)
         self.per_row = self._mapped(fns.per_row, one)
+        self.expected = self._mapped(fns.means, one)
         self.observed = self._mapped(fns.observed, one)
         self.predict = self._mapped(fns.predict, two)
         self.predict_values = self._mapped(fns.predict_values, two)
+        self.complete = self._mapped(fns.complete, two)
+        self.simulate = self._mapped(fns.simulate, two)
         self.prior = self._mapped(fns.prior, one)
         self.responsibilities = self._mapped(fns.responsibilities, one)
         self.moved = self._mapped(fns.moved, two)
@@ -108,13 +111,17 @@ class Density:
         """Log density of one draw with the densities in some plates scaled."""
         return self._functions.scaled_total(z, data, weights, scale)
 
+    def total_without(self, z, data, weights, names):
+        """See the protocol."""
+        return self._functions.total_without(z, data, weights, names)
+
     def by_row(self, z, data, weights, plate) -> dict:
         """Log density of one draw by the elements of a plate, see `Functions.by_row`."""
         return self._functions.by_row(z, data, weights, plate)
 
-    def means(self, z, data, weights) -> dict:
+    def means(self, z, data, weights, known=False) -> dict:
         """Means of outcomes at one draw, see `Functions.means`."""
-        return self._functions.means(z, data, weights)
+        return self._functions.means(z, data, weights, known)
 
     def variances(self, z, data, weights) -> dict:
         """Variances of outcomes at one draw, see `Functions.variances`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from ...thresholds import AFRESH
 from .execute import Run, execute, scan
 from .transforms import is_real, transform_of
 
@@ -18,6 +19,7 @@ transform = transform_of
 
 __all__ = [
     "asarray",
+    "cast",
     "draws",
     "execute",
     "grad",
@@ -36,8 +38,8 @@ __all__ = [
 class draws:  # called as a function is, on both backends
     """Random numbers of one draw, by a key for each."""
 
-    def __init__(self, seed, dtype):
-        self.key = jax.random.key(seed)
+    def __init__(self, seed, dtype, key=None):
+        self.key, self._dtype = jax.random.key(seed) if key is None else key, dtype
         self._counter = iter(range(1 << 30))
 
     def sample(self, fn, at=None):
@@ -49,8 +51,16 @@ class draws:  # called as a function is, on both backends
         own = own if step is None else jax.random.fold_in(own, step)
         return jax.random.categorical(own, jnp.log(shares), axis=0)
 
+    def afresh(self, step):
+        return draws(None, self._dtype, jax.random.fold_in(jax.random.fold_in(self.key, AFRESH), step))
+
 
 zeros = jnp.zeros
+
+
+def cast(value, like):
+    """An array with the type of another."""
+    return value.astype(like.dtype)
 
 
 def jvp(fn, at, along):

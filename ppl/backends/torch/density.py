@@ -54,9 +54,12 @@ class Density:
         self.constrain = self._function(fns.constrain, one)
         self.unconstrain = self._function(fns.unconstrain, one)
         self.per_row = self._function(fns.per_row, one)
+        self.expected = self._function(fns.means, one)
         self.observed = self._function(fns.observed, one)
         self.predict = self._function(fns.predict, two, True)
         self.predict_values = self._function(fns.predict_values, two, True)
+        self.complete = self._function(fns.complete, two, True)
+        self.simulate = self._function(fns.simulate, two, True)
         self.prior = self._function(fns.prior, one, True)
         self.responsibilities = self._function(fns.responsibilities, one)
         self.moved = self._function(fns.moved, two)
@@ -119,13 +122,17 @@ class Density:
         """Log density of one draw with the densities in some plates scaled."""
         return self._functions.scaled_total(z, data, weights, scale)
 
+    def total_without(self, z, data, weights, names):
+        """See the protocol."""
+        return self._functions.total_without(z, data, weights, names)
+
     def by_row(self, z, data, weights, plate) -> dict:
         """Log density of one draw by the elements of a plate, see `Functions.by_row`."""
         return self._functions.by_row(z, data, weights, plate)
 
-    def means(self, z, data, weights) -> dict:
+    def means(self, z, data, weights, known=False) -> dict:
         """Means of outcomes at one draw, see `Functions.means`."""
-        return self._functions.means(z, data, weights)
+        return self._functions.means(z, data, weights, known)
 
     def variances(self, z, data, weights) -> dict:
         """Variances of outcomes at one draw, see `Functions.variances`."""

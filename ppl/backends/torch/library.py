@@ -22,6 +22,7 @@ vmap = torch.func.vmap
 
 __all__ = [
     "asarray",
+    "cast",
     "draws",
     "execute",
     "grad",
@@ -49,6 +50,14 @@ class draws:  # called as a function is, on both backends
 
     def choose(self, shares, site, step=None):
         return torch.distributions.Categorical(shares.movedim(0, -1), validate_args=False).sample()
+
+    def afresh(self, step):
+        return self  # the stream goes on
+
+
+def cast(value, like):
+    """An array with the type of another."""
+    return value.to(like.dtype)
 
 
 def total(value):

@@ -1,0 +1,135 @@
+"""Probabilities of the classes of rows, as the posterior predicts them: no frequencies of draws, but means of probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+
+from ...ppl.errors import DataError, InferenceError, explain
+from .predict import fitted_counts, fitted_labels
+from .record import Record
+
+MEASURES = ("binary", "nominal", "ordinal")
+"""Measures of outcomes that are one of a few classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """Rows with the probabilities of their classes.
+
+    Attributes
+    ----------
+    name : str
+        The outcome.
+    log_prob : numpy.ndarray, shape (N, K)
+        Log predictive probabilities of the classes.
+    observed : numpy.ndarray of int, shape (N,)
+        The class that came.
+    program : Program
+        The model with these rows.
+    """
+
+    name: str
+    log_prob: np.ndarray
+    observed: np.ndarray
+    program: Any
+
+
+def classes(record: Record, name: str | None, data: Mapping[str, Any], num_draws: int) -> Classes:
+    """Classes of rows that come with their outcome.
+
+    Parameters
+    ----------
+    record : Record
+        Of a posterior with its program.
+    name : str or None
+        The outcome; may be left out where one alone has classes.
+    data : mapping
+        Arguments of the model to replace; none for the rows that were fitted.
+    num_draws : int
+        Draws whose probabilities are averaged, at most.
+
+    Raises
+    ------
+    InferenceError
+        Without the program, or where rows have latent quantities that were not fitted.
+    DataError
+        If no such outcome has classes, or it has no values in `data`.
+    """
+    record.needs_program("calibration")
+    site = _site(record, name)
+    if data and site.argument not in data:
+        want = f"rows with their outcome, argument '{site.argument}'"
+        raise DataError(
+            explain(
+                "calibration", want, f"{sorted(data)} alone", "add it; posterior.predict takes rows without"
+            )
+        )
+    program = record.program if not data else bound(record, data)
+    target = target_of(record, program, "calibration")
+    chosen = np.unique(np.linspace(0, len(record.z) - 1, min(num_draws, len(record.z))).astype(int))
+    z = target.unconstrain({s.name: np.asarray(record.values[s.name])[chosen] for s in target.sites})
+    observed = np.asarray(program.leaves[site.argument].value)
+    found = [log_mean(target, z, site, np.full_like(observed, k)) for k in range(num_classes(site))]
+    return Classes(site.name, np.stack(found, -1), observed.ravel().astype(int), program)
+
+
+def log_mean(target: Any, z: np.ndarray, site: Any, value: np.ndarray) -> np.ndarray:
+    """Log of the mean probability that all rows are of one class, shape ``(N,)``."""
+    data = {**target.data, site.argument: target.to_device(value)}
+    each = target.per_row(z, data=data)[site.name].reshape(len(z), -1)
+    return logsumexp(each, axis=0) - np.log(len(z))
+
+
+def target_of(record: Record, program: Any, what: str) -> Any:
+    """The density of a program of rows whose latent quantities are those that were fitted, at the fitted arrays.
+
+    Raises
+    ------
+    InferenceError
+        Where rows have others.
+    """
+    target = program.target(record.backend, None if record.target is None else record.target.dtype)
+    if {s.name: s.shape for s in target.sites} != {s.name: s.shape for s in record.latents}:
+        want = "rows that share all latent quantities with those that were fitted"
+        got = "rows with quantities of their own"
+        raise InferenceError(explain(what, want, got, "give rows of the groups that were fitted"))
+    return (
+        target.at({k: np.asarray(v, target.dtype) for k, v in record.weights.items()})
+        if record.weights
+        else target
+    )
+
+
+def bound(record: Record, data: Mapping[str, Any]) -> Any:
+    """The program with other rows, coded as the fitted ones were."""
+    counts = {**record.program.level_counts, **fitted_counts(record)}
+    other = record.program.rebound(dict(data), check=False)
+    return other.altered(labels=fitted_labels(record), level_counts=counts, resized=True)
+
+
+def num_classes(site: Any) -> int:
+    """Number of classes of an outcome."""
+    return int(getattr(site.constraint, "upper", 1)) + 1
+
+
+def _site(record: Record, name: str | None) -> Any:
+    """The outcome of that name, or the only one with classes.
+
+    Raises
+    ------
+    DataError
+    """
+    known = {s.name: s for s in record.observed.values()
+             if s.measure in MEASURES and s.argument is not None and s.constraint is not None}  # fmt: skip
+    if name is None and len(known) == 1:
+        return next(iter(known.values()))
+    if name not in known:
+        want = f"one of {sorted(known) or 'the outcomes with classes, of which there is none'}"
+        got = "none given" if name is None else f"'{name}'"
+        raise DataError(explain("outcome of a calibration", want, got, "name it"))
+    return known[name]

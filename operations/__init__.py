@@ -1,0 +1,1 @@
+"""Operations: what is deployed, who may trust it, and whether it still holds."""

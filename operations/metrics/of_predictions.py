@@ -1,0 +1,79 @@
+"""How rows are predicted, by models whose latent quantities are all shared with those that were fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+
+from ...diagnostics.reliability import reliability
+from ...inference.posterior.classes import MEASURES, bound, classes
+from ...inference.posterior.posterior import record_of
+from ...ppl.errors import InferenceError, explain
+from ..thresholds import PREDICTED_DRAWS
+from .watched import Watched
+
+
+def of_density(watched: Watched) -> Iterator[tuple]:
+    """Minus log predictive densities, over draws of the posterior."""
+    if watched.encodes:
+        return
+    record = watched.record
+    record.needs_program("er.metrics")
+    target, z = _target(watched)
+    log_prob = np.concatenate(
+        [
+            (logsumexp(each.reshape(len(z), -1), axis=0) - np.log(len(z)))[_there(target, name, each)]
+            for name, each in target.per_row(z).items()
+        ]
+    )
+    yield "rows_total", len(log_prob)
+    yield "nll", -log_prob.mean()
+    if len(log_prob) > 1:
+        yield "nll_se", log_prob.std(ddof=1) / np.sqrt(len(log_prob))
+
+
+def _there(target: Any, name: str, each: np.ndarray) -> np.ndarray:
+    """Which rows of an outcome have a value."""
+    argument, shape = target.trace[name].argument, each.shape[1:]
+    there = np.ones(shape, bool)
+    if argument is not None:
+        missing = np.isnan(np.asarray(target.program.leaves[argument].value, float))
+        if missing.shape[: len(shape)] == shape:
+            there = ~missing.reshape(*shape, -1).all(-1)
+    return there.ravel()
+
+
+def _target(watched: Watched):
+    """The density of these rows, and draws in its coordinates."""
+    record = watched.record
+    some = np.unique(np.linspace(0, len(record.z) - 1, min(PREDICTED_DRAWS, len(record.z))).astype(int))
+    if watched.data is None and record.target is not None:
+        return record.target, record.z[some]
+    program = record.program if watched.data is None else bound(record, watched.data)
+    target = program.target(record.backend, record.model.get("dtype"))
+    if {s.name: s.shape for s in target.sites} != {s.name: s.shape for s in record.latents}:
+        want, got = (
+            "rows that share all latent quantities with those that were fitted",
+            "rows with quantities of their own",
+        )
+        raise InferenceError(explain("er.metrics", want, got, "give rows of the groups that were fitted"))
+    if record.weights:
+        target = target.at({k: np.asarray(v, target.dtype) for k, v in record.weights.items()})
+    z = target.unconstrain({s.name: np.asarray(record.values[s.name])[some] for s in target.sites})
+    return target, z
+
+
+def of_classes(watched: Watched) -> Iterator[tuple]:
+    """Whether predicted probabilities of classes come true; nothing of outcomes without classes."""
+    record = record_of(watched.posterior)
+    sites = [s for s in record.observed.values() if s.measure in MEASURES and s.argument is not None]
+    if watched.encodes or len(sites) != 1:
+        return
+    found = classes(record, None, watched.data or {}, PREDICTED_DRAWS)
+    known = reliability(np.exp(found.log_prob), found.observed)
+    yield "ece", known.ece
+    yield "ece_excess", known.excess
+    yield "accuracy", known.came.mean()
