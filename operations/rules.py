@@ -232,7 +232,7 @@ def write_runbooks(folder) -> Path:
 
 def runbook_texts() -> dict[str, str]:
     """The runbooks by file name."""
-    found = resources.files(__package__) / "runbooks"
+    found = resources.files(f"{__package__}.runbooks")
     return {one.name: one.read_text(encoding="utf-8") for one in found.iterdir() if one.name.endswith(".md")}
 
 
