@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from .thresholds import FEW_LEVELS, WIDE
 
 NUMBERS, LABELS, DATES, BLOCKS, MIXED = "numbers", "labels", "dates", "blocks", "mixed"
 """Kinds of columns; a block has many numbers in each row, as images do; of a mixed one cells are of several kinds."""
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?$")
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,7 @@ class Column:
     def missing(self) -> np.ndarray:
         """Where nothing is, ``(N,)``; of a block, where any number is missing."""
         if self.kind in (NUMBERS, BLOCKS):
-            gone = np.isnan(self.values)
-            return gone.reshape(len(gone), -1).any(1) if self.kind == BLOCKS else gone
+            return np.asarray(flat(np.isnan(self.values)).any(1))
         if self.kind == DATES:
             return np.isnat(self.values)
         import pandas as pd
@@ -84,28 +87,44 @@ class Column:
         )
 
     @property
+    def dated(self) -> bool:
+        """Whether these are dates, also such as are written out: 2026-01-31."""
+        names = {str(cell) for cell in self.values[~self.missing]} if self.kind == LABELS else set()
+        return self.kind == DATES or (bool(names) and all(map(ISO_DATE.match, names)))
+
+    @property
     def usual(self) -> Kind:
         """What is known of it as one of the reference."""
         low, high = range_of(self.values) if self.kind == BLOCKS else (0.0, 1.0)
-        return Kind(self.kind, self.few, low, high, bool(self.missing.any()))
+        kind = DATES if self.dated else self.kind
+        return Kind(kind, self.few, low, high, bool(self.missing.any()))
 
     def as_labels(self) -> np.ndarray:
-        """Names of what the cells hold, None where they hold nothing, shape ``(N,)``."""
+        """Names of what the cells hold, None where they hold nothing or many numbers, shape ``(N,)``."""
+        if self.kind == BLOCKS:
+            return np.full(len(self.values), None)
         cells = self.values.tolist() if self.kind == NUMBERS else self.values
-        return np.array([None if is_gone(cell) else as_label(cell) for cell in cells], dtype=object)
+        named = [
+            None if gone else as_label(cell) for cell, gone in zip(cells, self.missing.tolist(), strict=True)
+        ]
+        return np.array(named, dtype=object)
 
     def as_numbers(self) -> tuple[np.ndarray, np.ndarray]:
         """The cells as numbers ``(N,)``, NaN where they are none, and where they hold something that is none."""
         if self.kind == NUMBERS:
             return self.values, np.zeros(len(self.values), bool)
-        found = np.full(len(self.values), np.nan)
-        for i, cell in enumerate(self.values):
-            found[i] = _number(cell)
+        one_each = self.kind in (LABELS, MIXED)
+        found = np.array([_number(cell) if one_each else np.nan for cell in self.values], float)
         return found, np.isnan(found) & ~self.missing
 
     def take(self, rows: Any) -> Column:
         """Some of the rows."""
         return replace(self, values=self.values[rows])
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """The numbers of each row side by side, ``(N, K)``, also of no row."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 
 def range_of(values: np.ndarray) -> tuple[float, float]:
@@ -114,12 +133,9 @@ def range_of(values: np.ndarray) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
 
 
-def is_gone(cell: Any) -> bool:
-    """Whether a cell holds nothing."""
-    return cell is None or (isinstance(cell, (float, np.floating)) and bool(np.isnan(cell)))
-
-
 def _number(cell: Any) -> float:
+    if not isinstance(cell, (str, np.bool_, Real, Decimal)):  # a date is no number, nor is a complex one
+        return np.nan
     try:
         return float(cell)
     except (TypeError, ValueError):
@@ -154,16 +170,28 @@ class Frame:
         return replace(self, columns={name: self.columns[name] for name in names})
 
     def arguments(self) -> dict[str, np.ndarray]:
-        """The values by name, columns ``x[0]``, ``x[1]`` … of a matrix together."""
+        """The values by name, columns ``x[0]``, ``x[1]`` … of a matrix together, in the order of their numbers.
+
+        Raises
+        ------
+        DataError
+            For a matrix that lacks one.
+        """
         found: dict[str, Any] = {}
+        parts: dict[str, dict[int, np.ndarray]] = {}
         for name, column in self.columns.items():
             base, _, rest = name.partition("[")
             if rest and rest[:-1].isdigit():
-                found.setdefault(base, []).append(column.values)
+                parts.setdefault(base, {})[int(rest[:-1])] = column.values
             else:
                 whole = column.whole and not np.isnan(column.values).any()
                 found[name] = column.values.astype(np.int64) if whole else column.values
-        return {k: np.column_stack(v) if isinstance(v, list) else v for k, v in found.items()}
+        for base, own in parts.items():
+            if sorted(own) != list(range(len(own))):
+                want, got = "all columns from [0] on", f"{sorted(own)[:8]}"
+                raise DataError(explain(f"columns of '{base}'", want, got, "give the others too"))
+            found[base] = np.column_stack([own[i] for i in range(len(own))])
+        return found
 
 
 def frame_of(data: Any, where: str = "data") -> Frame:
@@ -259,8 +287,8 @@ def _split(name: str, values: np.ndarray, kind: str) -> list[Column]:
         return [Column(name, kind, values, whole)]
     if kind == NUMBERS and (values.ndim > 2 or values.shape[1] >= WIDE):
         return [Column(name, BLOCKS, values)]
-    flat = values.reshape(len(values), -1)
-    return [Column(f"{name}[{i}]", kind, flat[:, i], whole) for i in range(flat.shape[1])]
+    columns = flat(values).T
+    return [Column(f"{name}[{i}]", kind, column, whole) for i, column in enumerate(columns)]
 
 
 def _leaves(program: Program) -> list[Column]:

@@ -14,7 +14,7 @@ import numpy as np
 from ..inference.posterior.posterior import record_of
 from ..ppl import files
 from ..ppl.errors import DataError, InferenceError, explain
-from .columns import BLOCKS, NUMBERS, Frame, Kind, frame_of
+from .columns import BLOCKS, NUMBERS, Frame, Kind, flat, frame_of
 from .dashboards import write_dashboards
 from .drift import window as windows
 from .drift.drift import Drift
@@ -176,7 +176,7 @@ class Monitor:
         lost = np.zeros(frame.num_rows, bool)
         for column in frame.columns.values():
             if column.kind in (NUMBERS, BLOCKS):
-                lost |= ~np.isfinite(column.values).reshape(frame.num_rows, -1).all(1)
+                lost |= ~flat(np.isfinite(column.values)).all(1)
         outcomes = {s.argument for s in record_of(self.posterior).observed.values()}
         without = 0 if outcomes & set(frame.columns) else frame.num_rows
         found = {"rows": frame.num_rows, "not finite": int(lost.sum()), "without outcomes": without, **more}

@@ -11,12 +11,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
-from numbers import Real
 from pathlib import Path
 from string import Template
 
 from ..ppl import files
 from ..ppl.errors import DataError, explain
+from .asked import is_number
 from .metrics.table import BY_NAME, COMMON
 from .thresholds import (
     ALERT_BUDGET,
@@ -64,9 +64,9 @@ class Objectives:
 
     def __post_init__(self) -> None:
         for name, value, good in (
-            ("seconds", self.seconds, _number(self.seconds) and self.seconds > 0),
-            ("availability", self.availability, _number(self.availability) and 0 < self.availability < 1),
-            ("compute", self.compute, _number(self.compute) and self.compute > 0),
+            ("seconds", self.seconds, is_number(self.seconds) and self.seconds > 0),
+            ("availability", self.availability, is_number(self.availability) and 0 < self.availability < 1),
+            ("compute", self.compute, is_number(self.compute) and self.compute > 0),
         ):
             if not good:
                 want = "a share between 0 and 1" if name == "availability" else "a positive number"
@@ -252,7 +252,3 @@ def _yaml(objectives: Objectives, runbooks: str) -> Iterator[str]:
                 words = f"{rule.summary} (model {{{{ $labels.model }}}}, version {{{{ $labels.version }}}})"
                 yield f"          summary: {json.dumps(words)}\n"
                 yield f"          runbook_url: {json.dumps(f'{runbooks}/{rule.runbook}')}\n"
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -70,8 +70,8 @@ TAIL_LEVEL = 0.001
 in 42 of 100."""
 SCALED_ROWS = 250
 """Rows whose distances say the bandwidth of a kernel. By time."""
-PERMUTATIONS = 500
-"""Permutations of a joint test."""
+PERMUTATIONS, MOST_PERMUTATIONS = 500, 5_000
+"""Permutations of a joint test; and at most, where a window's level asks for more: 80 MB, and less is said by their gamma law."""
 FRECHET_PERMUTATIONS, FRECHET_RESAMPLES = 20, 50
 """Ways to deal rows out anew for what a Fréchet distance usually is, and rows drawn again for its standard error, known to a tenth. By
 time."""
@@ -83,6 +83,8 @@ EXPECTED_COUNT = 5.0
 """Expected count below which levels are taken together before a chi-squared test (Cochran 1954)."""
 MOST_NAMES = 0.5
 """Share of distinct labels among rows from which on a column names rows, and is not compared."""
+NAMED = 8
+"""Columns that a finding names of many. By what a reader takes in."""
 
 # -- drift: what is held ---------------------------------------------------------------------------------
 

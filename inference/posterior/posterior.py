@@ -541,7 +541,16 @@ class Posterior:
 
 
 def record_of(posterior: Posterior) -> Record:
-    """What a posterior is made of, for the rooms that read it."""
+    """What a posterior is made of, for the rooms that read it.
+
+    Raises
+    ------
+    InferenceError
+        For what is none.
+    """
+    if not isinstance(posterior, Posterior):
+        want, remedy = "what er.fit or er.load gives", "pass it"
+        raise InferenceError(explain("posterior", want, type(posterior).__name__, remedy))
     return posterior._record  # noqa: SLF001  this is the door
 
 

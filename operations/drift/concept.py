@@ -276,9 +276,9 @@ def outcome_series(
 
 
 def _levels(frame: Frame, like: Mapping[str, Kind], outcomes: set[str]) -> dict[str, np.ndarray]:
-    """Columns that put rows into groups."""
+    """Columns of the reference that put rows into groups; nothing in each row where these rows lack one."""
     return {
-        name: frame.columns[name].as_labels()
+        name: frame.columns[name].as_labels() if name in frame.columns else np.full(frame.num_rows, None)
         for name, usual in like.items()
-        if name in frame.columns and name not in outcomes and (usual.kind == LABELS or usual.few)
+        if name.partition("[")[0] not in outcomes and (usual.kind == LABELS or usual.few)
     }

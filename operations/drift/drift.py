@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...inference.evidence.finding import Finding, Findings
+from ..asked import check_level, check_seed
 from ..columns import frame_of
 from ..thresholds import MOST_WINDOW, WINDOW_LEVEL
-from .compare import shifts_of
+from .compare import not_compared, shifts_of
 from .look import Look, some_rows
 from .series import Seen
 from .shift import Shift
@@ -159,6 +160,8 @@ def drift(
     ------
     DataError, ShapeError
         For what is no data set.
+    InferenceError
+        For a level that is no probability, a seed that is none, or what is no posterior.
 
     Notes
     -----
@@ -178,6 +181,8 @@ def drift(
     >>> drift(before, today).moved
     ['age']
     """
+    check_level(level)
+    check_seed(seed)
     look, known, doubts = Look.of(reference, posterior, seed)
     rng = np.random.default_rng([seed, 90])
     frame = frame_of(new, "new rows")
@@ -186,4 +191,5 @@ def drift(
         words = f"{MOST_WINDOW:,} of {frame.num_rows:,} new rows, drawn at random, were compared."
         notes.append(Finding("data: rows", "fit", None, None, "ok", words))
     shifts = shifts_of(known, seen, rng, strict, level)
+    notes += () if strict else not_compared(known, seen, shifts)
     return Drift(shifts, list(dict.fromkeys([*doubts, *notes])), known, seen, look.name)

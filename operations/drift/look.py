@@ -12,10 +12,10 @@ import numpy as np
 from ...inference.evidence.finding import Finding
 from ...inference.posterior.posterior import Posterior, record_of
 from ...ppl.errors import ElboroomError, in_short
-from ..columns import BLOCKS, NUMBERS, Frame, Kind, frame_of
+from ..columns import BLOCKS, NUMBERS, Frame, Kind, flat, frame_of
 from ..thresholds import MOST_REFERENCE
 from .concept import Scorer, outcome_series
-from .data import columns_apart, data_series
+from .data import data_series
 from .latent import latent_series
 from .series import CONCEPT, LATENT, Seen, Series, seen_of, some_of
 from .shift import UNKNOWN
@@ -95,8 +95,7 @@ class Look:
         fine = np.ones(frame.num_rows, bool)
         for name, usual in self.like.items():
             if name in frame.columns and usual.kind in (NUMBERS, BLOCKS) and not usual.gaps:
-                values = frame.columns[name].values
-                fine &= np.isfinite(values.reshape(len(values), -1)).all(1)
+                fine &= flat(np.isfinite(frame.columns[name].values)).all(1)
         found = frame.take(fine).arguments()
         return {k: np.moveaxis(v, 0, along[k]) for k, v in found.items() if k in along}
 
@@ -104,8 +103,8 @@ class Look:
         outcomes = set()
         if self.posterior is not None:
             outcomes = {site.argument for site in record_of(self.posterior).observed.values()}
-        for name in columns_apart(frame, self.like)["absent"]:
-            if name.partition("[")[0] not in outcomes:
+        for name in self.like:
+            if name not in frame.columns and name.partition("[")[0] not in outcomes:
                 words = f"The rows have no column '{name}', which the reference has: nothing is known of it."
                 yield Finding("data: column absent", name, None, None, "caution", words)
 

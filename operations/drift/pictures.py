@@ -13,7 +13,7 @@ from ...ppl.errors import InferenceError, explain
 from ..thresholds import KS_EFFECT, MOST_DRAWN, MOST_LINES, PICTURE_BINS, PICTURE_POINTS, UPRIGHT
 from .series import CLASSES, FLAG, JOINT, LEVEL, UNIT, Series
 from .shift import Shift
-from .tests import ks
+from .tests import distance
 
 BEFORE, NOW = "reference", "new rows"
 
@@ -124,7 +124,7 @@ def units_pictures(found: Any, units: dict) -> list[tuple[str, str]]:
     place, names = np.arange(len(keys)), [key[1] for key in keys]
     moved = {shift.name for shift in found.shifts if shift.moved}
     made, (axis,) = blank()
-    distances = [ks(units[key].values, found.new[key].values)[0] for key in keys]
+    distances = [distance(units[key].values, found.new[key].values) for key in keys]
     axis.bar(place, distances, 0.7, color=[RED if name in moved else INK for name in names])
     axis.axhline(KS_EFFECT, color=PALE, lw=0.8, ls="--")
     _units_below(axis, names)

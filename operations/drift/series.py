@@ -57,6 +57,11 @@ class Series:
         """What it is known by among others."""
         return self.stream, self.name, self.kind
 
+    @property
+    def count(self) -> int:
+        """Rows that have a value."""
+        return int((~gone(self.values)).sum())
+
     def take(self, rows: Any) -> Series:
         """Some of the rows."""
         groups = {k: v[rows] for k, v in self.groups.items()}
@@ -70,6 +75,15 @@ class Series:
             self.seen if self.seen is None or other.seen is None else np.concatenate([self.seen, other.seen])
         )
         return replace(self, values=np.concatenate([self.values, other.values]), groups=groups, seen=seen)
+
+
+def gone(values: np.ndarray) -> np.ndarray:
+    """Where there is none, ``(N,)``; of vectors, where any number is missing."""
+    if values.dtype.kind == "O":
+        return np.array([v is None for v in values], bool)
+    if values.dtype.kind != "f":
+        return np.zeros(len(values), bool)
+    return np.isnan(values).any(tuple(range(1, values.ndim)))
 
 
 Seen = dict[tuple[str, str, str], Series]

@@ -1,21 +1,22 @@
 """Two sets of rows, one series at a time: is the law another, by how much, and could it be chance?
 
-All tests are of ranks, counts or permutations: their level is right whatever the law of a column is.
+All tests are of ranks, counts or permutations: their level is right whatever the law of a column is. Equal numbers are ranked at
+random, so that ranks are those of numbers that all differ; rows are taken as independent.
 
 References
 ----------
-Brown & Forsythe (1974), Robust tests for the equality of variances, JASA 69. Klotz (1962), Nonparametric tests for scale, Annals of
-Mathematical Statistics 33, on normal scores. Good (1953), The population frequencies of species, Biometrika 40, on what was never seen.
+Klotz (1962), Nonparametric tests for scale, Annals of Mathematical Statistics 33, on normal scores. Good (1953), The population frequencies of species, Biometrika 40, on what was never seen.
 Cohen (1988), Statistical power analysis for the behavioral sciences, on the effect size w.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 from scipy.special import ndtri
 
 from ...diagnostics.reliability import reliability
@@ -55,12 +56,14 @@ from .series import (
     UNIT,
     UNLIKELY,
     Series,
+    gone,
 )
 from .shift import Shift
 
 COVARIATES = (
     "See what changed in how these rows are made or selected; where it is to stay, fit again with such rows."
 )
+MISSING = "missing values"
 OUTCOMES = "What is predicted no longer comes true as often as it did: do not rely on predictions, and fit again with new rows."
 
 
@@ -101,7 +104,7 @@ def ks(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
     Notes
     -----
-    Of N(0, 1) and N(δ, 1) the distance is 2 Φ(δ/2) - 1.
+    Of N(0, 1) and N(δ, 1) the distance is 2 Φ(δ/2) - 1. The p-value is exact up to 10,000 numbers.
 
     Examples
     --------
@@ -109,51 +112,47 @@ def ks(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     >>> distance, p < 1e-10
     (0.5, True)
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful")
+        found = stats.ks_2samp(one, other)
+    return float(found.statistic), float(found.pvalue)
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Kolmogorov and Smirnov's distance alone."""
     one, other = np.sort(one), np.sort(other)
     at = np.concatenate([one, other])
-    gap = np.searchsorted(one, at, side="right") / len(one) - np.searchsorted(other, at, side="right") / len(
-        other
-    )
-    distance, count = float(np.abs(gap).max()), len(one) * len(other) / (len(one) + len(other))
-    return distance, float(stats.kstwo.sf(distance, max(1, round(count))))
+    shares = [np.searchsorted(some, at, side="right") / len(some) for some in (one, other)]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
-def normal_scores(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles of the normal law at the ranks of numbers among those of both sets."""
+def normal_scores(
+    one: np.ndarray, other: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles of the normal law at the ranks of numbers among those of both sets, equal ones in random order: of sets of one law
+    they are standard normal, whatever the law."""
     whole = np.concatenate([one, other])
-    scores = ndtri(stats.rankdata(whole) / (len(whole) + 1))
+    scores = np.empty(len(whole))
+    scores[np.lexsort((rng.uniform(size=len(whole)), whole))] = ndtri(
+        np.arange(1, len(whole) + 1) / (len(whole) + 1)
+    )
     return scores[: len(one)], scores[len(one) :]
 
 
-def location(one: np.ndarray, other: np.ndarray) -> float:
+def location(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
     """p-value of van der Waerden's test: two sets of numbers lie at the same place."""
-    first, second = normal_scores(one, other)
-    whole = np.concatenate([first, second])
-    total, n, m = len(whole), len(second), len(first)
-    variance = n * m / (total * (total - 1)) * ((whole - whole.mean()) ** 2).sum()
-    if variance <= 0:
-        return 1.0
-    return float(2 * stats.norm.sf(abs(second.sum() - n * whole.mean()) / np.sqrt(variance)))
+    first, second = normal_scores(one, other, rng)
+    total, n, m = len(first) + len(second), len(second), len(first)
+    variance = n * m / (total * (total - 1)) * ((first**2).sum() + (second**2).sum())
+    return float(2 * stats.norm.sf(abs(second.sum()) / np.sqrt(variance)))
 
 
-def spread(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Ratio of variances of the other set to the one, of normal scores, and its p-value, wherever they lie.
-
-    Where all numbers of a set are equal nothing is said: another shape is, by `ks`.
-    """
-    first, second = normal_scores(one, other)
-    low, high = first.var(ddof=1), second.var(ddof=1)
-    if min(low, high) <= 0:
-        return 1.0, 1.0
-    away, far = np.abs(first - np.median(first)), np.abs(second - np.median(second))
-    return float(high / low), _welch(away, far)
-
-
-def _welch(one: np.ndarray, other: np.ndarray) -> float:
-    """p-value of Welch's test of two means."""
-    first, second = one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
-    freedom = (first + second) ** 2 / (first**2 / (len(one) - 1) + second**2 / (len(other) - 1))
-    return float(2 * special.stdtr(freedom, -abs(one.mean() - other.mean()) / np.sqrt(first + second)))
+def spread(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """Ratio of variances of the other set to the one, of normal scores, and its p-value by the F law, wherever they lie."""
+    first, second = normal_scores(one, other, rng)
+    ratio = second.var(ddof=1) / first.var(ddof=1)
+    law = stats.f(len(second) - 1, len(first) - 1)
+    return float(ratio), float(2 * min(law.sf(ratio), law.cdf(ratio)))
 
 
 def exceedances(many: int, count: int, known: int, total: int) -> float:
@@ -227,7 +226,7 @@ def scale(pair: Pair) -> Iterator[Shift]:
     """Whether numbers vary as they did."""
     one, other = _known(pair)
     if _enough(one, other):
-        ratio, p = spread(one, other)
+        ratio, p = spread(one, other, pair.rng)
         beyond = ratio < SPREAD_EFFECT or ratio > 1 / SPREAD_EFFECT
         yield pair.told("spread", ratio, SPREAD_EFFECT, beyond, p, _moments(one, other), advice=_advice(pair))
 
@@ -237,7 +236,7 @@ def centre(pair: Pair) -> Iterator[Shift]:
     one, other = _known(pair)
     if _enough(one, other) and one.std() > 0:
         moved = (other.mean() - one.mean()) / one.std()
-        p = location(one, other)
+        p = location(one, other, pair.rng)
         yield pair.told(
             "mean", moved, UNIT_MEAN, abs(moved) > UNIT_MEAN, p, _moments(one, other), advice=_advice(pair)
         )
@@ -249,8 +248,8 @@ def _advice(pair: Pair) -> str:
 
 def missing(pair: Pair) -> Iterator[Shift]:
     """Whether as many cells hold nothing."""
-    gone = [_gone(one.values) for one in (pair.before, pair.after)]
-    yield from _more(pair, "missing values", gone, "cells that hold nothing")
+    marks = [gone(one.values) for one in (pair.before, pair.after)]
+    yield from _more(pair, MISSING, marks, "cells that hold nothing")
 
 
 def flagged(pair: Pair) -> Iterator[Shift]:
@@ -258,10 +257,6 @@ def flagged(pair: Pair) -> Iterator[Shift]:
     yield from _more(
         pair, "blank rows", [one.values for one in (pair.before, pair.after)], "rows that are blank"
     )
-
-
-def _gone(values: np.ndarray) -> np.ndarray:
-    return np.isnan(values) if values.dtype.kind == "f" else np.array([v is None for v in values], bool)
 
 
 def _more(pair: Pair, test: str, marks: list[np.ndarray], what: str) -> Iterator[Shift]:
@@ -277,13 +272,14 @@ def _more(pair: Pair, test: str, marks: list[np.ndarray], what: str) -> Iterator
 
 def level_shares(pair: Pair) -> Iterator[Shift]:
     """Whether levels are as frequent as they were."""
-    one, other = (s.values[~_gone(s.values)] for s in (pair.before, pair.after))
+    one, other = (s.values[~gone(s.values)] for s in (pair.before, pair.after))
     names, codes = np.unique(np.concatenate([one, other]).astype(str), return_inverse=True)
     if not _enough(one, other) or len(np.unique(one.astype(str))) > MOST_NAMES * len(one):
         return
     counts = [np.bincount(some, minlength=len(names)) for some in (codes[: len(one)], codes[len(one) :])]
-    known = counts[0] > 0
-    effect, p = shares(counts[0][known], counts[1][known])
+    effect, p = shares(
+        *counts
+    )  # those that the reference lacks among them: it would have more of the rare ones without
     before, after = (some / max(some.sum(), 1) for some in counts)
     most = np.argsort(-np.abs(after - before), kind="stable")[:3]
     words = ", ".join(f"'{names[i]}' {before[i]:.1%} → {after[i]:.1%}" for i in most)
@@ -384,7 +380,7 @@ def worse(pair: Pair) -> Iterator[Shift]:
         lost = other.mean() - one.mean()
         beside = " beside what the model promises" if pair.before.kind == SURPRISE else ""
         words = f"log score {-one.mean():+.3f} → {-other.mean():+.3f} nats a row{beside}"
-        p = location(one, other)
+        p = location(one, other, pair.rng)
         yield pair.told("log score", lost, SCORE_EFFECT, lost > SCORE_EFFECT, p, words, advice=OUTCOMES)
 
 
@@ -399,7 +395,7 @@ def groups(pair: Pair) -> Iterator[Shift]:
             )
             one, other = one[np.isfinite(one)], other[np.isfinite(other)]
             if min(len(one), len(other)) >= LEAST_IN_LEVEL:
-                moved, p = float(other.mean() - one.mean()), location(one, other)
+                moved, p = float(other.mean() - one.mean()), location(one, other, pair.rng)
                 words = f"outcomes lie {moved:+.2f} predictive sds from where they did"
                 shift = pair.told(
                     "group", moved, GROUP_EFFECT, abs(moved) > GROUP_EFFECT, p, words, advice=OUTCOMES

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..columns import BLOCKS, DATES, LABELS, MIXED, NUMBERS, Column, is_gone, range_of
+from ..columns import BLOCKS, DATES, LABELS, MIXED, NUMBERS, Column, flat, range_of
 from ..drift.data import is_blank
 from ..thresholds import BLANK_VARIANCE, LEAST_SAID, MOST_LEVELS, MOST_NAMES, QUANTILES, REACH, USUALLY_BLANK
 
@@ -109,7 +109,9 @@ def field_of(column: Column, num_rows: int, outcome: bool = False) -> Field:
     if column.kind == BLOCKS:
         return _of_block(made, column)
     if column.kind in (LABELS, MIXED):
-        return replace(made, kind=LABELS, levels=_levels(known.as_labels(), num_rows))
+        return replace(
+            made, kind=LABELS, levels=None if column.dated else _levels(known.as_labels(), num_rows)
+        )
     values = known.values[np.isfinite(known.values)] if column.kind == NUMBERS else np.zeros(0)
     if not len(values):
         return made
@@ -133,8 +135,8 @@ def _of_block(made: Field, column: Column) -> Field:
     values = column.values
     low, high = range_of(values)
     span = max(high - low, np.finfo(float).tiny)
-    known = values[np.isfinite(values).reshape(len(values), -1).any(1)]
-    variance = np.nanvar(known.reshape(len(known), -1), axis=1) / span**2 if len(known) else np.zeros(1)
+    known = values[flat(np.isfinite(values)).any(1)]
+    variance = np.nanvar(flat(known), axis=1) / span**2 if len(known) else np.zeros(1)
     with np.errstate(invalid="ignore"):
         picture, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
     return replace(made, low=low, high=high, mean=float(np.nanmean(known)), sd=float(np.nanstd(known)), shape=values.shape[1:],
@@ -228,29 +230,29 @@ def _blocks(known: Field, column: Column) -> Iterator[Flag]:
         got = column.values.shape[1:] if column.kind == BLOCKS else column.kind
         yield _all(known, column, "shape", f"rows of shape {got}, where {known.shape} was")
         return
-    flat = column.values.reshape(len(column.values), -1)
-    infinite = np.isinf(flat).any(1)
+    cells = flat(column.values)
+    infinite = np.isinf(cells).any(1)
     yield Flag(
         known.name,
         "missing",
-        np.isnan(flat).any(1),
+        np.isnan(cells).any(1),
         known.missing == 0,
         "numbers that are missing, where none was",
     )
     yield Flag(known.name, "infinite", infinite, True, "infinite numbers")
     low, high = known.limits
     with np.errstate(invalid="ignore"):
-        far = ~infinite & ((flat < low) | (flat > high)).any(1)
-        outside = ~infinite & ~far & ((flat < known.low) | (flat > known.high)).any(1)
+        far = ~infinite & ((cells < low) | (cells > high)).any(1)
+        outside = ~infinite & ~far & ((cells < known.low) | (cells > known.high)).any(1)
     yield Flag(known.name, "far outside", far, True, f"numbers beyond {low:.4g} to {high:.4g}")
     yield Flag(known.name, "outside", outside, False, f"numbers beyond {known.low:.4g} to {known.high:.4g}")
     if known.least_variance >= BLANK_VARIANCE:
         words = f"blank rows: a variance below {BLANK_VARIANCE:g} of the range squared"
-        yield Flag(known.name, "blank", is_blank(flat, known.low, known.high), True, words)
+        yield Flag(known.name, "blank", is_blank(cells, known.low, known.high), True, words)
 
 
 def _dates(known: Field, column: Column) -> Iterator[Flag]:
-    if column.kind != DATES and not all(is_gone(cell) for cell in column.values):
+    if column.kind != DATES and not column.missing.all():
         yield _all(known, column, "type", f"{column.kind}, where dates were")
 
 

@@ -13,8 +13,8 @@ from itertools import combinations, permutations
 import numpy as np
 from scipy.stats import chi2
 
-from ..columns import BLOCKS, LABELS, NUMBERS, Column
-from ..drift.tests import ks
+from ..columns import BLOCKS, LABELS, NUMBERS, Column, flat
+from ..drift.tests import distance
 from ..thresholds import (
     AS_GOOD,
     CHANCE,
@@ -104,11 +104,6 @@ def _finite(column: Column) -> np.ndarray:
         return np.zeros(0)
     values, _ = column.as_numbers()
     return values[np.isfinite(values)]
-
-
-def distance(values: np.ndarray, quantiles: np.ndarray) -> float:
-    """Largest gap between the distribution of values and that of evenly spaced quantiles."""
-    return ks(quantiles, values)[0]
 
 
 # -- units -----------------------------------------------------------------------------------------------
@@ -319,7 +314,7 @@ def _images(known: Field, column: Column) -> Iterator[Suspicion]:
                 known.name, "image", 1.0, 0.0, "rows and columns look exchanged", f"pass {known.name}.T"
             )
         return
-    values = column.values[np.isfinite(column.values).reshape(len(column.values), -1).all(1)]
+    values = column.values[flat(np.isfinite(column.values)).all(1)]
     if len(values) < LEAST_SUSPECTED:
         return
     now = _unlike(values, known)

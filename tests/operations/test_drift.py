@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from math import comb
 
 import numpy as np
 import pandas as pd
 import pytest
 from elboroom.operations.columns import frame_of
 from elboroom.operations.drift import distances, tests
+from elboroom.operations.drift.data import data_series
+from elboroom.operations.drift.series import DATA, JOINT, LEVEL, Series, joined, seen_of
 from elboroom.operations.drift.shift import holm
 from scipy import stats
 from scipy.stats import norm
@@ -28,12 +31,10 @@ def test_distance_of_shifted_normals(delta):
     assert distance == pytest.approx(2 * norm.cdf(delta / 2) - 1, abs=2e-4)
 
 
-def test_distance_is_scipys(rng):
-    one, other = rng.normal(size=300), rng.normal(0.2, 1, size=170)
-    distance, p = tests.ks(one, other)
-    found = stats.ks_2samp(one, other, method="exact")
-    assert distance == pytest.approx(found.statistic, abs=1e-12)
-    assert p == pytest.approx(found.pvalue, rel=0.15)
+def test_distance_has_its_exact_p_value():
+    """Of two times twenty that are all apart: two of the ways to deal forty out."""
+    distance, p = tests.ks(np.arange(20.0), np.arange(20.0) + 30)
+    assert distance == 1 and p == pytest.approx(2 / comb(40, 20))
 
 
 def test_discrepancy_has_its_closed_form(rng):
@@ -75,15 +76,27 @@ def test_holm():
         np.random.Generator.standard_normal,
         lambda g, n: g.standard_t(2, n),
         lambda g, n: np.exp(2 * g.normal(size=n)),
+        lambda g, n: np.where(g.uniform(size=n) < 0.97, 0.0, g.exponential(size=n)),
+        lambda g, n: np.full(n, 0.3),
     ],
 )
 def test_spread_and_place_keep_their_level(draw):
-    """Whatever the law: rejections at 5% of 500 sets lie within 4 standard errors."""
-    g = np.random.default_rng(5)
-    found = np.array(
-        [(tests.spread(x := draw(g, 200), y := draw(g, 100))[1], tests.location(x, y)) for _ in range(500)]
-    )
-    assert (found < 0.05).mean(0) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 500))
+    """Whatever the law, also where most numbers are equal: rejections at 5% of 500 sets lie within 4 standard errors."""
+    g, found = np.random.default_rng(5), []
+    for _ in range(500):
+        x, y = draw(g, 400), draw(g, 25)
+        found.append((tests.spread(x, y, g)[1], tests.location(x, y, g)))
+    assert (np.array(found) < 0.05).mean(0) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 500))
+
+
+def test_shares_of_many_rare_levels_keep_their_level():
+    """Levels that the reference lacks count among the rare ones: without them it would have too many of these."""
+    g, names = np.random.default_rng(6), np.arange(1, 400)
+    law, found = 1 / names / (1 / names).sum(), []
+    for _ in range(200):
+        sets = [Series(DATA, "city", LEVEL, g.choice(names, n, p=law).astype(object)) for n in (1500, 600)]
+        found.append(next(tests.level_shares(tests.Pair(*sets, g))).p_value)
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 200))
 
 
 # -- what is named ---------------------------------------------------------------------------------------
@@ -177,11 +190,77 @@ def test_numbers_that_come_as_text_and_columns_that_do_not_come(rng):
     assert "age" not in er.drift(before, {**now, "age": mixed}).moved
 
 
+def test_a_column_that_does_not_come_leaves_the_others_together(rng):
+    """Of three columns of numbers, at once and in two batches."""
+    before, now = rng.normal(size=(500, 3)), rng.normal(size=(90, 3)) + [0, 0, 2]
+    found = er.drift({"x": before}, {"x[0]": now[:, 0], "x[2]": now[:, 2]})
+    assert found.moved == ["x[1]", "x[2]"]
+    whole, lacking = (
+        seen_of(data_series(frame_of(rows), frame_of({"x": before}).kinds))
+        for rows in ({"x": now}, {"x[0]": now[:, 0], "x[2]": now[:, 2]})
+    )
+    assert joined(whole, lacking)[DATA, "all columns", JOINT].values.shape == (180, 3)
+
+
+def test_columns_of_a_matrix_go_by_their_numbers(rng):
+    x = rng.normal(size=(30, 3))
+    frame = frame_of(pd.DataFrame(x[:, [2, 0, 1]], columns=["x[2]", "x[0]", "x[1]"]))
+    np.testing.assert_array_equal(frame.arguments()["x"], x)
+    with pytest.raises(
+        er.DataError, match=r"columns of 'x': expected all columns from \[0\] on, got \[0, 2\]"
+    ):
+        frame.only(["x[2]", "x[0]"]).arguments()
+
+
+def test_what_is_not_compared_is_told(rng):
+    before = {**table(rng, 500), "key": [f"r{i}" for i in range(500)]}
+    few, named = (er.drift(before, {**table(rng, n), "key": [f"q{i}" for i in range(n)]}) for n in (5, 300))
+    assert not few.shifts and {f.verdict for f in few} == {"not assessable"}
+    assert "age, income" in few[0].advice and "20 values on each side" in few[0].advice
+    (told,) = (f for f in named if f.verdict == "not assessable")
+    assert told.quantity == "key" and "name rows" in told.advice
+
+
+def test_written_dates_and_cells_of_several_kinds(rng):
+    """Time goes on, also in text; of cells of several kinds shares are compared."""
+    days = pd.date_range("2026-01-01", periods=700).strftime("%Y-%m-%d").to_list()
+    before = {**table(rng, 500), "day": days[:500], "code": [1, "x"] * 250}
+    assert not er.drift(before, {**table(rng, 200), "day": days[500:], "code": [1, "x"] * 100}).drifted
+    assert er.drift(before, {**table(rng, 200), "day": days[500:], "code": ["x"] * 200}).moved == ["code"]
+
+
+def test_dates_and_durations_are_no_numbers(rng):
+    before = table(rng, 500)
+    for cells in (
+        pd.date_range("2026-01-01", periods=100),
+        np.arange(100).astype("m8[s]"),
+        np.ones(100) * 1j,
+    ):
+        found = er.drift(before, {**table(rng, 100), "age": cells})
+        assert [(s.name, s.test) for s in found.shifts if s.moved] == [("age", "missing values")]
+
+
+@pytest.mark.parametrize(
+    "given", [{"level": 0}, {"level": "1%"}, {"seed": -1}, {"seed": 1.5}, {"posterior": 3}]
+)
+def test_arguments_that_cannot_be_meant(given, rng):
+    with pytest.raises(er.InferenceError, match=f"{next(iter(given))}: expected"):
+        er.drift(table(rng, 30), table(rng, 30), **given)
+
+
 def test_nothing_crashes(rng):
     before = table(rng, 300)
     gone = {name: np.full(50, np.nan) for name in before}
     endless = {**table(rng, 50), "age": np.full(50, np.inf)}
-    for new in (gone, endless, table(rng, 1), {"age": [1.0]}, {"age": np.zeros((30, 3))}):
+    empty = {name: values[:0] for name, values in before.items()}
+    for new in (
+        gone,
+        endless,
+        empty,
+        {"age": [1.0]},
+        {"age": np.zeros((30, 3))},
+        {"age": np.zeros((0, 8, 8))},
+    ):
         er.drift(before, new)
     assert "age" in er.drift(before, endless).moved
 
