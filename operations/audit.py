@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..inference.evidence.finding import Finding
 from ..ppl import files
-from .version import VERSIONS, State, place_of
+from .version import State, place_of
 
 
 def of_log(name: str, lines: list[dict[str, Any]], heads: list[str], head: str | None) -> Iterator[Finding]:
@@ -25,10 +25,16 @@ def of_log(name: str, lines: list[dict[str, Any]], heads: list[str], head: str |
         yield Finding("clock", name, float(len(back)), 0.0, "caution", words)
 
 
-def strangers(name: str, home: Path, state: State) -> Iterator[Finding]:
-    """Folders among the versions that the log does not know."""
-    known = {place_of(home, number).name for number in state.versions}
-    for path in sorted((home / VERSIONS).glob("*")):
+def strangers(there: Iterable[Path], state: State) -> Iterator[Finding]:
+    """Folders among the versions that the log does not know, or no more."""
+    known = {version.folder.name for version in state.versions.values()}
+    gone = {place_of(state.home, number).name for number in state.withdrawn}
+    for path in there:
         if path.name not in known and not files.is_left(path.name):
-            words = f"'{path}' is not in the log: an add that was killed left it, or the log was cut. It is never given out."
-            yield Finding("version", f"{name}/{path.name}", None, None, "caution", words)
+            why = (
+                "it was withdrawn, remove it"
+                if path.name in gone
+                else "an add that was killed left it, or the log was cut"
+            )
+            words = f"'{path}' is no version: {why}. It is never given out."
+            yield Finding("version", f"{state.home.name}/{path.name}", None, None, "caution", words)

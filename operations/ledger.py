@@ -126,9 +126,12 @@ class Ledger:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return [], 0
+        except OSError as error:
+            what, got = f"log '{self.path}'", (error.strerror or str(error)).lower()
+            raise RegistryError(explain(what, "a file that can be read", got, "make it readable")) from error
         whole = content[: content.rfind(b"\n") + 1]
-        if content[len(whole) :] and _is_object(content[len(whole) :]):
-            raise self._changed(content.count(b"\n") + 1, "a line without its end")
+        if _has_more(content[len(whole) :]):
+            raise self._changed(content.count(b"\n") + 1, "one with another end")
         found: list[tuple[dict[str, Any], str]] = []
         for number, text in enumerate(whole.split(b"\n")[:-1], start=1):
             found.append((self._line(number, text, self._head(found)), hashlib.sha256(text).hexdigest()))
@@ -151,13 +154,13 @@ class Ledger:
         return RegistryError(explain(what, expected, got, remedy))
 
 
-def _is_object(text: bytes) -> bool:
-    """Whether a text begins with a whole JSON object."""
+def _has_more(text: bytes) -> bool:
+    """Whether something follows a whole JSON object, which no writer that was killed leaves."""
+    words = text.decode("utf-8", "replace")
     try:
-        json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
-    except ValueError:
+        return json.JSONDecoder().raw_decode(words)[1] < len(words)
+    except (ValueError, RecursionError):
         return False
-    return True
 
 
 def _write_all(handle: int, text: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import narwhals.stable.v1 as nw
 import numpy as np
 
-from ..ppl.errors import DataError, explain
+from ..ppl.errors import DataError, explain, in_short
 from ..ppl.fingerprints import array_bytes
 from .thresholds import GIT_SECONDS
 
@@ -37,7 +37,12 @@ def data_record(data: Any) -> dict[str, Any] | None:
         return None
     if isinstance(data, (str, Path)):
         return _of_file(Path(data).expanduser())
-    columns = dict(_columns(data))
+    try:
+        columns = dict(_columns(data))
+    except (TypeError, ValueError) as error:  # narwhals' own among them
+        expected = "a data frame, a mapping of names to arrays, or the path of a file"
+        got = f"{type(data).__name__} ({in_short(error)})"
+        raise DataError(explain("data", expected, got, "pass what the model was fitted to")) from None
     digest = hashlib.sha256()
     for name in sorted(columns):
         digest.update(f"{name}\n".encode() + hashlib.sha256(array_bytes(columns[name])).digest())
@@ -59,13 +64,7 @@ def _of_file(path: Path) -> dict[str, Any]:
 def _columns(data: Any) -> Iterable[tuple[str, np.ndarray]]:
     if isinstance(data, Mapping):
         return ((str(name), np.asarray(value)) for name, value in data.items())
-    try:
-        frame = nw.from_native(data, eager_only=True)
-    except TypeError:
-        expected = "a data frame, a mapping of names to arrays, or the path of a file"
-        raise DataError(
-            explain("data", expected, type(data).__name__, "pass what the model was fitted to")
-        ) from None
+    frame = nw.from_native(data, eager_only=True)
     return ((name, np.asarray(frame[name].to_numpy())) for name in frame.columns)
 
 
@@ -94,6 +93,6 @@ def lock() -> str:
 def user() -> str:
     """Who runs this, by the operating system."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode("utf-8", "replace").decode()
     except (OSError, KeyError, ImportError):
         return "unknown"

@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..ppl.errors import SignatureError, explain
+from .naming import is_portable
+from .thresholds import ID_DIGITS
 
 MANIFEST, SIGNATURES = "manifest.json", "signatures"
 FORMAT = "elboroom-manifest/1"
+UNLISTED = re.compile(rf"{MANIFEST}|{SIGNATURES}/[0-9a-f]{{{ID_DIGITS}}}\.json")
 
 
 def manifest_of(folder: Path, **subject: Any) -> bytes:
@@ -29,9 +37,17 @@ def manifest_of(folder: Path, **subject: Any) -> bytes:
     -------
     bytes
         JSON, the same for the same content.
+
+    Raises
+    ------
+    SignatureError
+        For a folder with links, or with names that some system has no files of.
     """
-    listed = {name: digest_of(folder / name) for name in sorted(_files(folder))}
-    record = {"format": FORMAT, **subject, "files": listed}
+    names = sorted(_files(folder))
+    odd = [name for name in names if not is_inside(name)]
+    if odd:
+        raise refused(folder, "names that every system has files of", ascii(odd[:3]), "rename them")
+    record = {"format": FORMAT, **subject, "files": {name: digest_of(folder / name) for name in names}}
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -47,8 +63,20 @@ def digest_of(path: Path) -> dict[str, Any]:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
 
 
+def plain_bytes(path: Path) -> bytes:
+    """What a file holds that is no link, no pipe and no device.
+
+    Raises
+    ------
+    OSError
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError("no plain file")
+    return path.read_bytes()
+
+
 def read_manifest(folder: Path, content: bytes) -> dict[str, Any]:
-    """What a manifest says, once its names are those of files within a folder.
+    """What a manifest says of a folder that has the files that it names, and no others.
 
     Raises
     ------
@@ -63,20 +91,48 @@ def read_manifest(folder: Path, content: bytes) -> dict[str, Any]:
         sound = False
     if not sound:
         raise refused(folder, f"a manifest, {FORMAT}", "something else, or names that lead out of the folder")
+    found = set(_files(folder))
+    for what, names in (("without", listed.keys() - found), ("with, beside them,", found - listed.keys())):
+        if names:
+            raise refused(folder, "the files of its manifest", f"a folder {what} {sorted(names)[:3]!a}")
     return record
 
 
-def check_names(folder: Path, record: dict[str, Any]) -> None:
-    """Refuse a folder with other files than its manifest names.
+def check_folder(folder: Path, content: bytes) -> dict[str, Any]:
+    """What a manifest says of a folder that is as it says.
 
     Raises
     ------
     SignatureError
     """
-    found, listed = set(_files(folder)), set(record["files"])
-    for what, names in (("without", listed - found), ("with, beside them,", found - listed)):
-        if names:
-            raise refused(folder, "the files of its manifest", f"a folder {what} {sorted(names)[:3]}")
+    record = read_manifest(folder, content)
+    for name in record["files"]:
+        check_bytes(folder, name, folder / name, record)
+    return record
+
+
+@contextmanager
+def copied(folder: Path, content: bytes, part: str = "") -> Iterator[Path]:
+    """A private copy of a folder, or of a part, that is as its manifest says: nobody changes it between the look and the use.
+
+    Raises
+    ------
+    SignatureError
+    """
+    record = read_manifest(folder, content)
+    with tempfile.TemporaryDirectory(prefix="elboroom-") as place:
+        for name in record["files"]:
+            if name != part and not name.startswith(part and f"{part}/"):
+                continue
+            copy = Path(place, name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(folder / name, copy)
+            except OSError as error:
+                got = f"'{name}' that could not be copied ({error.strerror or error})"
+                raise refused(folder, "files that can be read, and room for them", got) from error
+            check_bytes(folder, name, copy, record)
+        yield Path(place)
 
 
 def check_bytes(folder: Path, name: str, content_of: Path, record: dict[str, Any]) -> None:
@@ -97,7 +153,11 @@ def check_bytes(folder: Path, name: str, content_of: Path, record: dict[str, Any
     ------
     SignatureError
     """
-    if digest_of(content_of) != record["files"][name]:
+    try:
+        same = digest_of(content_of) == record["files"][name]
+    except OSError as error:
+        raise refused(folder, f"'{name}' as it was", error.strerror or str(error)) from error
+    if not same:
         raise refused(folder, f"'{name}' as it was", "another content")
 
 
@@ -113,9 +173,13 @@ def _files(folder: Path) -> Iterator[str]:
     Raises
     ------
     SignatureError
-        For a link, or what is neither file nor folder.
+        For a link, what is neither file nor folder, and a folder that cannot be read.
     """
-    for place, folders, names in os.walk(folder):
+
+    def unread(error: OSError) -> None:
+        raise refused(folder, "folders that can be read", f"{error.strerror}, '{error.filename}'") from error
+
+    for place, folders, names in os.walk(folder, onerror=unread):
         for name in (*folders, *names):
             path = Path(place, name)
             plain = path.is_dir() if name in folders else path.is_file()
@@ -124,7 +188,7 @@ def _files(folder: Path) -> Iterator[str]:
                 raise refused(folder, "files and folders alone", f"{got}, '{path.relative_to(folder)}'")
         for name in names:
             inside = Path(place, name).relative_to(folder).as_posix()
-            if inside != MANIFEST and not inside.startswith(f"{SIGNATURES}/"):
+            if not UNLISTED.fullmatch(inside):
                 yield inside
 
 
@@ -133,14 +197,7 @@ def is_inside(name: str) -> bool:
 
     Examples
     --------
-    >>> is_inside("posterior/posterior.nc"), is_inside("../secret"), is_inside("C:secret")
-    (True, False, False)
+    >>> is_inside("posterior/posterior.nc"), is_inside("../secret"), is_inside("/secret"), is_inside("a//b")
+    (True, False, False, False)
     """
-    path = PurePosixPath(name)
-    return (
-        not path.is_absolute()
-        and ".." not in path.parts
-        and "\\" not in name
-        and ":" not in name
-        and bool(path.parts)
-    )
+    return all(map(is_portable, name.split("/")))

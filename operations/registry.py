@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..inference.evidence.finding import Finding, Findings
 from ..ppl import files
-from ..ppl.errors import ElboroomError, InferenceError, RegistryError, explain
+from ..ppl.errors import InferenceError, RegistryError, explain
 from .audit import of_log, strangers
 from .ledger import Ledger
 from .lineage import user
-from .manifest import MANIFEST, digest_of, manifest_of, read_manifest, refused
+from .manifest import MANIFEST, manifest_of
 from .mirror import Mirror
-from .naming import LATEST, LIVE, check_name, checked_tags, split
-from .signing import Key, Trust, check_folder, put_signature
+from .naming import LIVE, check_alias, check_name, checked_tags, checked_text, split
+from .signing import Key, Trust, checked_key, put_signature
 from .staging import draft_in, filled, posterior_of
-from .version import FORMAT, VERSIONS, State, Version, Versions, added_up, place_of
+from .version import FORMAT, NOTED, VERSIONS, State, Version, Versions, added_up, place_of
 
 LOG, INCOMING = "log.jsonl", ".incoming"
 
@@ -74,10 +76,11 @@ class Registry:
         self.place = files.place(place, "registry")
         self.key, self.trust = key, trust
         self.findings: tuple[Finding, ...] = ()
-        for name, value, kind in (("key", key, Key), ("trust", trust, Trust)):
-            if value is not None and not isinstance(value, kind):
-                expected, got = f"an er.{kind.__name__}, or None", type(value).__name__
-                raise RegistryError(explain(name, expected, got, f"read it with er.{kind.__name__}"))
+        if key is not None:
+            checked_key(key)
+        if trust is not None and not isinstance(trust, Trust):
+            got, remedy = type(trust).__name__, "pass er.Trust('trust.json')"
+            raise RegistryError(explain("trust", "an er.Trust, or None", got, remedy))
         self._mirror = None if mirror is None else Mirror(mirror)
 
     # -- what there is ---------------------------------------------------------------------------------------
@@ -98,9 +101,7 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Which version each alias of a model names."""
-        state = self._state(name)[1]
-        found = {alias: state.named(alias) for alias in sorted(state.history)}
-        return {alias: number for alias, number in found.items() if number is not None}
+        return self._state(name)[1].aliases()
 
     def get(self, name: str, version: Any = None) -> Version:
         """A version, once its files are found to be what they were.
@@ -120,19 +121,18 @@ class Registry:
             Where this registry has a `trust` and no key of it has signed the version.
         """
         name, version = split(name, version)
-        found = self._found(self._state(name)[1], name, version)
-        self._check(found)
+        found = self._state(name)[1].found(version)
+        found.check()
         return found
 
     def lineage(self, name: str, version: Any = None) -> Versions:
         """A version, the one that it came from, and so on."""
         name, version = split(name, version)
         state = self._state(name)[1]
-        line, number = [], self._found(state, name, version).number
-        whole = {v.number: v for v in state.whole()}
-        while number is not None and number in whole:  # a parent is older: this ends
-            line.append(whole[number])
-            number = whole[number].parent
+        line, older = [state.found(version)], {v.number: v for v in state.whole()}
+        older.pop(line[0].number)
+        while (parent := older.pop(line[-1].parent, None)) is not None:
+            line.append(parent)
         return Versions(line)
 
     def log(self, name: str):
@@ -186,8 +186,8 @@ class Registry:
         RegistryError
             If the place cannot be written; nothing is there then that was not there before.
         """
-        check_name("name", name)
-        tags = checked_tags(tags or {})
+        self._check_new(name)
+        tags, because = checked_tags(tags or {}), checked_text("because", because)
         if self.trust is not None and self.key is not None:
             self.trust.may_sign(self.key)
         posterior, home = posterior_of(posterior), self.place / name
@@ -196,7 +196,7 @@ class Registry:
                 record = filled(draft, posterior, data, attached or {})
                 with self._turn(home) as (ledger, state):
                     if parent is not None:
-                        parent = self._found(state, name, parent).number
+                        parent = state.found(parent).number
                     record |= {"model": name, "number": self._next(home, state), "parent": parent}
                     record |= {"who": user(), "because": because, "tags": tags, "log": ledger.head}
                     number = self._settled(draft, home, ledger, record)
@@ -229,19 +229,17 @@ class Registry:
             For an untrusted posterior or a misfit without a reason; the alias names what it did.
         """
         name, version = split(name, version)
-        check_name("alias", alias)
-        if alias == LATEST:
-            got = f"'{LATEST}', which always is the last one added"
-            raise RegistryError(explain("alias", "a name", got, "take another"))
+        check_alias(alias)
+        checked_text("because", because)
 
         def change(ledger: Ledger, state: State) -> int:
-            found = self._found(state, name, version)
-            self._check(found)
+            found = state.found(version)
+            found.check()
             if found.doubt and not because.strip():
                 expected, got = f"one that may be {alias}", f"one that is {found.doubt}"
                 remedy = f"read its report, '{found.folder / 'report.html'}'; to promote it all the same say why: because='…'"
                 raise RegistryError(explain(f"version '{found}'", expected, got, remedy))
-            before = state.named(alias)
+            before = state.aliases().get(alias)
             ledger.append(
                 what="promote", who=user(), alias=alias, version=found.number, was=before, because=because
             )
@@ -261,7 +259,8 @@ class Registry:
         RegistryError
             Where there is nothing to go back to.
         """
-        check_name("alias", alias)
+        check_alias(alias)
+        checked_text("because", because)
 
         def change(ledger: Ledger, state: State) -> int:
             past = state.history.get(alias, [])
@@ -272,7 +271,7 @@ class Registry:
                         f"alias '{name}@{alias}'", "one that named another version before", got, "promote one"
                     )
                 )
-            self._check(self._found(state, name, past[-2]))
+            state.found(past[-2]).check()
             ledger.append(
                 what="rollback", who=user(), alias=alias, version=past[-2], was=past[-1], because=because
             )
@@ -285,9 +284,9 @@ class Registry:
         name, version = split(name, version)
 
         def change(ledger: Ledger, state: State) -> int:
-            found = self._found(state, name, version)
-            kept = {k: v for k, v in {**found.tags, **tags}.items() if v is not None}
-            ledger.append(what="tag", who=user(), version=found.number, tags=checked_tags(kept))
+            found = state.found(version)
+            kept = checked_tags({**found.tags, **tags})
+            ledger.append(what="tag", who=user(), version=found.number, tags=kept)
             return found.number
 
         return self._changed(name, change)
@@ -301,21 +300,23 @@ class Registry:
             For a version that an alias names, or without a reason.
         """
         name, version = split(name, version)
-        if not because.strip():
+        if not checked_text("because", because).strip():
             raise RegistryError(
                 explain("because", "a reason", "none", "say why it goes: its files cannot be had again")
             )
         with self._writing(name) as (ledger, state):
-            found = self._found(state, name, version)
-            named = [alias for alias in state.history if state.named(alias) == found.number]
-            if named:
-                got = f"one that {named} name"
+            found = state.found(version)
+            if found.aliases:
+                got = f"one that {list(found.aliases)} name"
                 raise RegistryError(
                     explain(f"version '{found}'", "one that nothing names", got, "promote another first")
                 )
             ledger.append(what="withdraw", who=user(), version=found.number, because=because)
             files.remove(found.folder)
         self.mirrored(name)
+        if found.folder.exists():
+            got, remedy = f"'{found.folder}', which could not be removed", "remove it by hand"
+            raise RegistryError(explain(f"version '{found}'", "its files to be gone", got, remedy))
 
     def mirrored(self, name: str) -> tuple[Finding, ...]:
         """Bring the mirror, if there is one, to what this registry has of a model; what it did not take, as `findings`."""
@@ -334,14 +335,11 @@ class Registry:
             By default the registry's own.
         """
         name, version = split(name, version)
-        own = self.key if key is None else key
-        if own is None:
-            raise RegistryError(explain("key", "an er.Key", "none", "pass one, here or to er.Registry"))
+        own = checked_key(self.key if key is None else key)
 
         def change(ledger: Ledger, state: State) -> int:
-            found = self._found(state, name, version)
-            content = self._whole(found)
-            put_signature(found.folder, content, own)
+            found = replace(state.found(version), trust=None)  # that nobody may have signed yet
+            put_signature(found.folder, found.check(), own)
             ledger.append(what="sign", who=user(), version=found.number, key=own.id)
             return found.number
 
@@ -364,26 +362,36 @@ class Registry:
         Findings
             One *ok*, or an *untrusted* for each thing that was changed, and a *caution* for a clock that went back.
         """
+        # looked for before the log is read: a folder comes before its line
+        there = sorted((self.place / str(name) / VERSIONS).glob("*"))
         try:
             ledger, state = self._state(name)
             lines, heads = ledger.lines(), ledger.heads()
         except RegistryError as error:
-            return Findings([Finding("log", name, None, None, "untrusted", str(error))])
+            return Findings([Finding("log", str(name), None, None, "untrusted", str(error))])
         found = list(of_log(name, lines, heads, head))
         for version in state.whole():
             try:
-                self._check(version)
-                if version.record["log"] not in heads:
-                    raise refused(version.folder, "the log to which it was added", "another")
-            except ElboroomError as error:
+                version.check()
+            except RegistryError as error:
                 found.append(Finding("version", str(version), None, None, "untrusted", str(error)))
-        found += strangers(name, self.place / name, state)
+        found += strangers(there, state)
         if not found:
             words = f"{len(state.versions)} versions and {len(heads) - 1} lines of the log are as they were written."
             found = [Finding("registry", name, float(len(state.versions)), None, "ok", words)]
         return Findings(found)
 
     # -- within ----------------------------------------------------------------------------------------------
+
+    def _check_new(self, name: Any) -> None:
+        """Refuse what is no name, or on some systems the same as another model's."""
+        check_name("name", name)
+        same = [other for other in self.models() if other != name and other.casefold() == name.casefold()]
+        if same:
+            got, remedy = f"'{name}' beside '{same[0]}'", "take that one, or another name"
+            raise RegistryError(
+                explain("name", "one that differs from others by more than case", got, remedy)
+            )
 
     def _ledger(self, name: str) -> Ledger:
         check_name("name", name)
@@ -398,7 +406,7 @@ class Registry:
 
     def _state(self, name: str) -> tuple[Ledger, State]:
         ledger = self._ledger(name)
-        return ledger, added_up(self.place / name, ledger.lines())
+        return ledger, added_up(self.place / name, ledger.lines(), self.trust)
 
     @contextmanager
     def _turn(self, home: Path) -> Iterator[tuple[Ledger, State]]:
@@ -407,7 +415,7 @@ class Registry:
         with ledger.turn():
             if not ledger.path.exists():
                 ledger.append(what="begin", format=FORMAT, model=home.name)
-            yield ledger, added_up(home, ledger.lines())
+            yield ledger, added_up(home, ledger.lines(), self.trust)
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[tuple[Ledger, State]]:
@@ -427,24 +435,7 @@ class Registry:
     def _told(self, name: str, number: int) -> Version:
         """A version as it is now, once the mirror knows."""
         self.mirrored(name)
-        return self._found(self._state(name)[1], name, number)
-
-    @staticmethod
-    def _found(state: State, name: str, version: Any) -> Version:
-        number: Any = version.number if isinstance(version, Version) else version
-        if isinstance(number, str) and number.isdecimal():
-            number = int(number)
-        if number == LATEST:
-            number = max(state.versions, default=None)
-        elif isinstance(number, str):
-            number = state.named(number)
-        found = None if isinstance(number, bool) else state.versions.get(number)
-        if found is None:
-            gone = number in state.withdrawn
-            known = [*sorted(state.versions)[-5:], *(a for a in state.history if state.named(a)), LATEST]
-            got = "one that was withdrawn" if gone else repr(version)[:80]
-            raise RegistryError(explain(f"version of '{name}'", f"one of {known}", got, "name another"))
-        return next(v for v in state.whole() if v.number == found.number)
+        return self._state(name)[1].found(number)
 
     @staticmethod
     def _next(home: Path, state: State) -> int:
@@ -460,42 +451,14 @@ class Registry:
         files.put(draft / MANIFEST, content)
         if self.key is not None:
             put_signature(draft, content, self.key)
-        kept = ("number", "parent", "verdict", "fits_data", "data_fingerprint", "because", "tags")
-        line = {"version" if k == "number" else k: record[k] for k in kept}
+        line = {k: record[k] for k in (*NOTED, "tags") if k != "log"}
+        line |= {"version": number, "manifest": hashlib.sha256(content).hexdigest()}
         with files.folder(place_of(home, number)) as place:
             for path in draft.iterdir():
                 path.rename(place / path.name)
-        line["manifest"] = digest_of(place_of(home, number) / MANIFEST)["sha256"]
         try:
-            ledger.append(what="add", who=record["who"], **line)
+            ledger.append(what="add", **line)
         except BaseException:
             files.remove(place_of(home, number))
             raise
         return number
-
-    def _check(self, version: Version) -> None:
-        """Refuse a version whose files are not what they were, or that nobody trusted has signed."""
-        self._whole(version)
-        if self.trust is not None:
-            self.trust.verify(version.folder)
-
-    def _whole(self, version: Version) -> bytes:
-        """The manifest of a version whose files are all as they were.
-
-        Raises
-        ------
-        SignatureError
-        """
-        try:
-            content = (version.folder / MANIFEST).read_bytes()
-        except OSError:
-            raise refused(
-                version.folder, f"the files of version '{version}'", "none, or none with a manifest"
-            ) from None
-        if digest_of(version.folder / MANIFEST)["sha256"] != version.manifest:
-            raise refused(version.folder, "the manifest that the log names", "another")
-        record = read_manifest(version.folder, content)
-        if (record.get("model"), record.get("version")) != (version.model, version.number):
-            raise refused(version.folder, f"the files of version '{version}'", "those of another")
-        check_folder(version.folder, record)
-        return content

@@ -10,19 +10,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..ppl import files
-from ..ppl.errors import DataError, SignatureError, explain
+from ..ppl.errors import DataError, SignatureError, explain, in_short
 from .extras import library
 from .ledger import now
-from .manifest import MANIFEST, SIGNATURES, check_bytes, check_names, manifest_of, read_manifest, refused
+from .manifest import MANIFEST, SIGNATURES, check_folder, copied, manifest_of, plain_bytes, refused
+from .naming import checked_text
 from .thresholds import ID_DIGITS
 
 ALGORITHM = "Ed25519"
@@ -30,6 +29,7 @@ CONTEXT = b"elboroom-manifest/1 "
 """Before what is signed: a signature of a manifest is none of anything else."""
 TRUST = "elboroom-trust/1"
 TRUSTED, RETIRED, REVOKED = "trusted", "retired", "revoked"
+SIGN_IT = "sign it with er.sign and a trusted key, if you know where it comes from; else do not use it"
 
 
 class Key:
@@ -47,6 +47,9 @@ class Key:
     """
 
     def __init__(self, private: Any):
+        if not isinstance(private, _ed25519().Ed25519PrivateKey):
+            got, remedy = type(private).__name__, "read it with er.Key.load, or make one with er.Key.new()"
+            raise SignatureError(explain("key", "an Ed25519 private key", got, remedy))
         self._private = private
 
     @classmethod
@@ -63,20 +66,18 @@ class Key:
         SignatureError
             Where it is no such file, or its password is another.
         """
-        path, ed25519 = files.place(path, "key"), _ed25519()
+        path = files.place(path, "key")
+        _ed25519()
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         expected = "an Ed25519 private key in PEM" + ("" if password is None else " that this password opens")
         try:
             found = load_pem_private_key(path.read_bytes(), _bytes(password))
         except (OSError, ValueError, TypeError, _unsupported()) as error:
-            got = (getattr(error, "strerror", None) or str(error)).lower().splitlines()[0]
+            got = (getattr(error, "strerror", None) or in_short(error)).lower()
             raise SignatureError(
                 explain(f"key '{path}'", expected, got, "check the path and the password")
             ) from None
-        if not isinstance(found, ed25519.Ed25519PrivateKey):
-            got = type(found).__name__
-            raise SignatureError(explain(f"key '{path}'", expected, got, "make one with er.Key.new()"))
         return cls(found)
 
     def save(self, path: Any, password: str | None = None) -> Path:
@@ -165,18 +166,14 @@ def sign(folder: Any, key: Key) -> Path:
     True
     """
     folder = files.place(folder, "sign")
-    if not isinstance(key, Key):
-        got = type(key).__name__
-        raise SignatureError(
-            explain("key", "an er.Key", got, "read it with er.Key.load, or make one with er.Key.new()")
-        )
+    checked_key(key)
     if not folder.is_dir():
         raise SignatureError(explain(f"sign '{folder}'", "a folder", "none", "correct the path"))
     path = folder / MANIFEST
     try:
         if path.exists():
-            content = path.read_bytes()
-            check_folder(folder, read_manifest(folder, content))
+            content = plain_bytes(path)
+            check_folder(folder, content)
         else:
             content = manifest_of(folder)
             files.put(path, content)
@@ -193,16 +190,17 @@ def put_signature(folder: Path, content: bytes, key: Key) -> Path:
     return path
 
 
-def check_folder(folder: Path, record: dict[str, Any]) -> None:
-    """Refuse a folder that is not what its manifest says.
+def checked_key(key: Any) -> Key:
+    """A private key.
 
     Raises
     ------
     SignatureError
     """
-    check_names(folder, record)
-    for name in record["files"]:
-        check_bytes(folder, name, folder / name, record)
+    if not isinstance(key, Key):
+        got, remedy = type(key).__name__, "read it with er.Key.load, or make one with er.Key.new()"
+        raise SignatureError(explain("key", "an er.Key", got, remedy))
+    return key
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,8 @@ class Trust:
     Parameters
     ----------
     path : str or path
-        A JSON file, which is made by the first `add`. Whoever can write it decides what is trusted.
+        A JSON file, which is made by the first `add` and read whenever something is checked: what another program has revoked
+        is revoked at once. Whoever can write it decides what is trusted.
 
     Attributes
     ----------
@@ -255,18 +254,31 @@ class Trust:
     'revoked'
     """
 
+    _kept: tuple[Known, ...] = ()  # where there is no file
+
     def __init__(self, path: Any):
         self.path: Path | None = files.place(path, "trust")
-        self.keys: tuple[Known, ...] = self._read() if self.path.exists() else ()
+        _read(self.path)  # a file that is none of ours is told of now
 
     @classmethod
     def of(cls, *keys: Key | str) -> Trust:
         """Trust in some keys, or public keys in PEM, in memory alone."""
         made = cls.__new__(cls)
-        made.path, made.keys = None, ()
+        made.path = None
         for key in keys:
             made.add(key)
         return made
+
+    @property
+    def keys(self) -> tuple[Known, ...]:
+        """All that are known, the first one first.
+
+        Raises
+        ------
+        SignatureError
+            For a file that is none of ours, or was changed.
+        """
+        return self._kept if self.path is None else _read(self.path)
 
     def add(self, key: Key | str, name: str = "") -> Known:
         """Trust a key from now on.
@@ -284,12 +296,15 @@ class Trust:
             If it is no key, or is known already: one that was revoked is never trusted again.
         """
         public = key.public if isinstance(key, Key) else key
-        made = Known(_id_of(public), name, public, TRUSTED, now())
-        if any(known.id == made.id for known in self.keys):
-            raise SignatureError(
-                explain(f"key '{made.id}'", "a new one", "one that is known", "make another key")
-            )
-        self._replace((*self.keys, made))
+        made = Known(_id_of(public), checked_text("name", name), public, TRUSTED, now())
+
+        def change(keys: tuple[Known, ...]) -> tuple[Known, ...]:
+            if any(known.id == made.id for known in keys):
+                got, remedy = "one that is known", "make another key"
+                raise SignatureError(explain(f"key '{made.id}'", "a new one", got, remedy))
+            return (*keys, made)
+
+        self._change(change)
         return made
 
     def retire(self, key: Key | str, because: str) -> None:
@@ -318,12 +333,12 @@ class Trust:
             Where there is none, or any file was changed, added or taken away.
         """
         folder = files.place(folder, "verify")
-        signer, content = self._signer(folder)
-        check_folder(folder, read_manifest(folder, content))
+        content = self._signed(folder)
+        signer = self.signer(folder, content)
+        check_folder(folder, content)
         return signer
 
-    @contextmanager
-    def opened(self, folder: Any) -> Iterator[Path]:
+    def opened(self, folder: Any) -> AbstractContextManager[Path]:
         """A private copy of a verified folder, for a block: nobody can change it between the look and the use.
 
         Raises
@@ -332,16 +347,9 @@ class Trust:
             As `verify` does.
         """
         folder = files.place(folder, "verify")
-        _, content = self._signer(folder)
-        record = read_manifest(folder, content)
-        check_names(folder, record)
-        with tempfile.TemporaryDirectory(prefix="elboroom-") as place:
-            for name in record["files"]:
-                copy = Path(place, name)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / name, copy)
-                check_bytes(folder, name, copy, record)
-            yield Path(place)
+        content = self._signed(folder)
+        self.signer(folder, content)
+        return copied(folder, content)
 
     def may_sign(self, key: Key) -> None:
         """Refuse a key that is not trusted now.
@@ -357,84 +365,104 @@ class Trust:
                 explain(f"key '{key.id}'", "a trusted one", got, "sign with another, or add it to the trust")
             )
 
-    def _signer(self, folder: Path) -> tuple[Known, bytes]:
-        """Whose signature it is, and the manifest that was signed."""
-        remedy = "sign it with er.sign and a trusted key, if you know where it comes from; else do not use it"
-        try:
-            content = (folder / MANIFEST).read_bytes()
-            signatures = sorted((folder / SIGNATURES).glob("*.json"))
-        except OSError:
-            signatures = []
-        if not signatures:
-            raise refused(folder, "a signed folder", "one without a signature", remedy)
-        states = []
+    def signer(self, folder: Path, content: bytes) -> Known:
+        """Whose trusted signature of a manifest stands in its folder; the files are not looked at.
+
+        Raises
+        ------
+        SignatureError
+            Where there is none.
+        """
+        signatures, keys, states = sorted((folder / SIGNATURES).glob("*.json")), self.keys, []
         for path in signatures:
-            known, state = self._checked(path, content)
+            known, state = _checked(path, content, keys)
             if known is not None and state in (TRUSTED, RETIRED):
-                return known, content
+                return known
             states.append(f"{path.stem} ({state})")
-        raise refused(folder, "the signature of a trusted key", f"that of {', '.join(states[:3])}", remedy)
+        expected = "the signature of a trusted key" if states else "a signed folder"
+        got = f"that of {', '.join(states[:3])}" if states else "one without a signature"
+        raise refused(folder, expected, got, SIGN_IT)
 
-    def _checked(self, path: Path, content: bytes) -> tuple[Known | None, str]:
-        """The key of a signature, and its state; or what is wrong with it."""
-        from cryptography.exceptions import InvalidSignature
-
+    @staticmethod
+    def _signed(folder: Path) -> bytes:
+        """The manifest that is to be signed."""
         try:
-            record = json.loads(path.read_bytes())
-            signed, own = base64.b64decode(record["signature"], validate=True), record["key"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None, "no signature"
-        known = next((known for known in self.keys if known.id == own), None)
-        if known is None:
-            return None, "unknown"
-        try:
-            _public(known.public).verify(signed, CONTEXT + content)
-        except InvalidSignature:
-            return None, "of another content"
-        return known, known.state
+            return plain_bytes(folder / MANIFEST)
+        except OSError:
+            raise refused(folder, "a signed folder", "one without a signature", SIGN_IT) from None
 
     def _set(self, key: Key | str, state: str, because: str) -> None:
         own = key.id if isinstance(key, Key) else key
-        found = [known for known in self.keys if known.id == own]
-        if not found:
-            ids = [known.id for known in self.keys]
-            raise SignatureError(explain("key", f"one of {ids}", repr(own)[:80], "correct the id"))
-        if found[0].state == REVOKED:
-            raise SignatureError(
-                explain(f"key '{own}'", "one that is not revoked", "a revoked one", "make another key")
-            )
-        changed = replace(found[0], state=state, since=now(), because=because)
-        self._replace(tuple(changed if known.id == own else known for known in self.keys))
+        checked_text("because", because)
 
-    def _replace(self, keys: tuple[Known, ...]) -> None:
-        if self.path is not None:
-            record = {"format": TRUST, "keys": [asdict(known) for known in keys]}
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                files.write(self.path, files.sealed_json(record))
-            except OSError as error:
-                raise files.unwritable(f"trust '{self.path}'", error, SignatureError) from error
-        self.keys = keys
+        def change(keys: tuple[Known, ...]) -> tuple[Known, ...]:
+            found = next((known for known in keys if known.id == own), None)
+            if found is None:
+                expected = f"one of {[known.id for known in keys]}"
+                raise SignatureError(explain("key", expected, repr(own)[:80], "correct the id"))
+            if found.state == REVOKED:
+                expected = "one that is not revoked"
+                raise SignatureError(explain(f"key '{own}'", expected, "a revoked one", "make another key"))
+            made = replace(found, state=state, since=now(), because=because)
+            return tuple(made if known is found else known for known in keys)
 
-    def _read(self) -> tuple[Known, ...]:
-        assert self.path is not None
-        what, expected = f"trust '{self.path}'", f"a file of trusted keys, {TRUST}"
+        self._change(change)
+
+    def _change(self, change: Callable[[tuple[Known, ...]], tuple[Known, ...]]) -> None:
+        """Change the keys as they are now: nothing that others write meanwhile is lost."""
+        if self.path is None:
+            self._kept = change(self._kept)
+            return
         try:
-            record, sealed = files.unsealed_json(self.path.read_bytes())
-            if record.get("format") != TRUST or not sealed:
-                raise ValueError("other JSON")
-            keys = tuple(Known(**entry) for entry in record["keys"])
-            if any(
-                known.id != _id_of(known.public) or known.state not in (TRUSTED, RETIRED, REVOKED)
-                for known in keys
-            ):
-                raise ValueError("keys that are not what they are called")
-            return keys
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            got = str(getattr(error, "strerror", None) or error).lower()
-            raise SignatureError(
-                explain(what, expected, got, "put back a copy: nothing is trusted by it")
-            ) from None
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with files.alone(self.path.with_name(f"{self.path.name}.lock")):
+                record = {"format": TRUST, "keys": [asdict(known) for known in change(self.keys)]}
+                files.write(self.path, files.sealed_json(record))
+        except OSError as error:
+            raise files.unwritable(f"trust '{self.path}'", error, SignatureError) from error
+
+
+def _read(path: Path) -> tuple[Known, ...]:
+    """The keys of a file, none where there is no file."""
+    what, expected = f"trust '{path}'", f"a file of trusted keys, {TRUST}"
+    try:
+        record, sealed = files.unsealed_json(path.read_bytes())
+        if record.get("format") != TRUST or not sealed:
+            raise ValueError("other JSON")
+        keys = tuple(Known(**entry) for entry in record["keys"])
+        states, ids = {known.state for known in keys}, [known.id for known in keys]
+        if ids != [_id_of(known.public) for known in keys] or len(set(ids)) < len(ids):
+            raise ValueError("keys that are not what they are called, or twice the same")
+        if states - {TRUSTED, RETIRED, REVOKED}:
+            raise ValueError("a state that is none")
+        return keys
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = str(getattr(error, "strerror", None) or error).lower()
+        raise SignatureError(
+            explain(what, expected, got, "put back a copy: nothing is trusted by it")
+        ) from None
+
+
+def _checked(path: Path, content: bytes, keys: tuple[Known, ...]) -> tuple[Known | None, str]:
+    """The key of a signature, and its state; or what is wrong with it."""
+    _ed25519()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        record = json.loads(plain_bytes(path))
+        signed, own = base64.b64decode(record["signature"], validate=True), record["key"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None, "no signature"
+    known = next((known for known in keys if known.id == own), None)
+    if known is None:
+        return None, "unknown"
+    try:
+        _public(known.public).verify(signed, CONTEXT + content)
+    except InvalidSignature:
+        return None, "of another content"
+    return known, known.state
 
 
 def _ed25519() -> Any:

@@ -6,14 +6,14 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ..diagnostics.model_checks import fits_data
 from ..inference.posterior.load import load
 from ..inference.posterior.posterior import Posterior, record_of
 from ..ppl import files
-from ..ppl.errors import DataError, RegistryError, UnsupportedError, explain, in_short
+from ..ppl.errors import DataError, ElboroomError, RegistryError, UnsupportedError, explain, in_short
 from .ledger import now
 from .lineage import commit, data_record, lock
 from .manifest import is_inside
@@ -26,6 +26,7 @@ OWN = (
     "report.html",
     "report.json",
     "report.md",
+    "runbooks",
     "version.json",
     "lock.txt",
     "manifest.json",
@@ -87,12 +88,10 @@ def filled(draft: Path, posterior: Posterior, data: Any, attached: Mapping[str, 
         "data_fingerprint": record_of(posterior).data_fingerprint,
         "commit": commit(),
     }
-    for name, content in attached.items():
-        _attach(draft, name, content)
+    _attach(draft, attached)
     posterior.report(draft)
     posterior.save(draft / "posterior")
-    if posterior.program is not None:
-        notes["schema"] = _schema(draft, posterior)
+    notes["schema"] = _schema(draft, posterior)
     write_runbooks(draft / "runbooks")
     files.put(draft / "lock.txt", lock())
     return {
@@ -104,28 +103,48 @@ def filled(draft: Path, posterior: Posterior, data: Any, attached: Mapping[str, 
 
 
 def _schema(draft: Path, posterior: Posterior) -> str | None:
-    """Write what the training data looked like; why there is nothing to write, else None."""
-    try:
-        schema(posterior).save(draft / SCHEMA)
-    except (DataError, UnsupportedError) as error:
-        return str(error)
+    """Write what the training data looked like, unless that is attached; why there is nothing to write, else None."""
+    path = draft / SCHEMA
+    if path.exists():
+        try:
+            schema(path)
+        except ElboroomError as error:
+            expected, remedy = "what er.schema(…).save writes", "attach that, or nothing of this name"
+            raise RegistryError(explain(f"attached '{SCHEMA}'", expected, in_short(error), remedy)) from None
+    elif posterior.program is not None:
+        try:
+            schema(posterior).save(path)
+        except (DataError, UnsupportedError) as error:
+            return str(error)
     return None
 
 
-def _attach(draft: Path, name: Any, content: Any) -> None:
-    """A file of the user's, within the draft and under no name of ours."""
-    what, parts = f"attached {name!r}", PurePosixPath(str(name)).parts
-    if not is_inside(str(name)) or parts[0] in OWN:
-        remedy = f"name a file within the version, and none of {', '.join(OWN)}"
-        raise RegistryError(explain(what, "a relative path", "another, or a name that is taken", remedy))
+def _attach(draft: Path, attached: Mapping[str, Any]) -> None:
+    """Files of the user's, within the draft and under no name of ours."""
+    if not isinstance(attached, Mapping):
+        got, remedy = type(attached).__name__, "pass attached={'notes.md': Path('notes.md')}"
+        raise RegistryError(explain("attached", "a mapping of names to files", got, remedy))
+    taken = set(OWN)
+    for name, content in attached.items():
+        what, key = f"attached {ascii(name)[:80]}", str(name).casefold()  # some systems have no case
+        if not isinstance(name, str) or not is_inside(name) or {key, key.partition("/")[0]} & taken:
+            remedy = f"name a file within the version, and none of {', '.join(OWN)}"
+            raise RegistryError(explain(what, "a relative path", "another, or a name that is taken", remedy))
+        taken.add(key)
+        path = draft / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.put(path, _content(what, content))
+
+
+def _content(what: str, content: Any) -> bytes | str:
     try:
         if isinstance(content, Path):
-            content = content.read_bytes()
-        elif not isinstance(content, bytes):
-            content = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    except (OSError, TypeError, ValueError) as error:
+            return content.read_bytes()
+        return (
+            content
+            if isinstance(content, bytes)
+            else json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        )
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         expected, got = "a pathlib.Path of a file, bytes, or what JSON takes", in_short(error)
         raise RegistryError(explain(what, expected, got, "pass one of these")) from None
-    path = draft.joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.put(path, content)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from ..inference.posterior.load import load
 from ..inference.posterior.posterior import Posterior
-from ..ppl.errors import RegistryError, explain
+from ..ppl.errors import RegistryError, explain, in_short
+from .manifest import MANIFEST, check_folder, copied, plain_bytes, refused
+from .naming import LATEST
 from .schema.schema import Schema, schema
+from .signing import Trust
 from .thresholds import VERSION_DIGITS
 
 FORMAT = "elboroom-registry/1"
 VERSIONS = "versions"
+DIGITS = re.compile("[0-9]{1,18}")
+NOTED = "who", "because", "parent", "verdict", "fits_data", "data_fingerprint", "log"
+"""What its line in the log says of a version, and its own files too."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,10 @@ class Version:
     folder : pathlib.Path
     manifest : str
         SHA-256 of its manifest, which stands for all of its files.
+    log : str
+        Digest of the log that it was added to.
+    trust : Trust or None
+        Of the registry: one of its keys has to have signed what is read.
     """
 
     model: str
@@ -55,17 +69,26 @@ class Version:
     data_fingerprint: str
     folder: Path
     manifest: str
+    log: str
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    trust: Trust | None = field(default=None, repr=False, compare=False)
 
     def load(self, program: Any = None) -> Posterior:
-        """The posterior, as `elboroom.load` reads it."""
-        return load(self.folder / "posterior", program)
+        """The posterior, as `elboroom.load` reads it.
+
+        Raises
+        ------
+        SignatureError
+            Where the files are not what was added, or nobody trusted has signed them. Of `record` and `schema` too.
+        """
+        with copied(self.folder, self._manifest()) as folder:
+            return load(folder / "posterior", program)
 
     @property
     def record(self) -> dict[str, Any]:
         """What was noted when it was added: data, commit, versions of libraries, and all above."""
-        return json.loads((self.folder / "version.json").read_bytes())
+        return self._noted(self._manifest())
 
     def schema(self) -> Schema:
         """What its training data looked like: the gate of rows that are to be predicted, see `elboroom.schema`.
@@ -75,11 +98,45 @@ class Version:
         RegistryError
             Where the version has none: it was added without its program.
         """
-        path = self.folder / "schema.json"
-        if not path.exists():
-            remedy = "add the posterior with its program, as er.fit gives it"
-            raise RegistryError(explain(f"version '{self}'", "one with a schema", "one without", remedy))
-        return schema(path)
+        with copied(self.folder, self._manifest(), "schema.json") as folder:
+            path = folder / "schema.json"
+            if not path.exists():
+                remedy = "add the posterior with its program, as er.fit gives it, or attach one"
+                raise RegistryError(explain(f"version '{self}'", "one with a schema", "one without", remedy))
+            return schema(path)
+
+    def check(self) -> bytes:
+        """Its manifest, once all of its files are as they were and the log says the same of it.
+
+        Raises
+        ------
+        SignatureError
+        """
+        content = self._manifest()
+        subject, record = check_folder(self.folder, content), self._noted(content)
+        named = subject.get("model"), subject.get("version"), *(record.get(name) for name in NOTED)
+        if named != (self.model, self.number, *(getattr(self, name) for name in NOTED)):
+            raise refused(
+                self.folder, f"the files of version '{self}', as the log has it", "those of another"
+            )
+        return content
+
+    def _noted(self, content: bytes) -> dict[str, Any]:
+        with copied(self.folder, content, "version.json") as folder:
+            return json.loads((folder / "version.json").read_bytes())
+
+    def _manifest(self) -> bytes:
+        """The manifest that the log names, signed where that is asked for."""
+        try:
+            content = plain_bytes(self.folder / MANIFEST)
+        except OSError:
+            got = "none, or none with a manifest"
+            raise refused(self.folder, f"the files of version '{self}'", got) from None
+        if hashlib.sha256(content).hexdigest() != self.manifest:
+            raise refused(self.folder, "the manifest that the log names", "another")
+        if self.trust is not None:
+            self.trust.signer(self.folder, content)
+        return content
 
     @property
     def doubt(self) -> str:
@@ -113,25 +170,58 @@ class Versions(tuple):
 
 @dataclass
 class State:
-    """What a log's lines add up to."""
+    """What a log's lines add up to.
 
+    Attributes
+    ----------
+    home : Path
+        Folder of the model, which is called like it.
+    trust : Trust or None
+        Of the registry.
+    history : dict
+        Of each alias what it named, the last one now.
+    """
+
+    home: Path
+    trust: Trust | None = None
     versions: dict[int, Version] = field(default_factory=dict)
     withdrawn: set[int] = field(default_factory=set)
-    history: dict[str, list[int]] = field(
-        default_factory=dict
-    )  # of each alias: what it named, the last one now
+    history: dict[str, list[int]] = field(default_factory=dict)
 
-    def named(self, alias: str) -> int | None:
-        past = self.history.get(alias)
-        return past[-1] if past else None
+    def aliases(self) -> dict[str, int]:
+        """Which version each alias names."""
+        return {alias: past[-1] for alias, past in sorted(self.history.items()) if past}
 
     def whole(self) -> Versions:
         """All versions, each with the aliases that name it now."""
-        names: dict[int, list[str]] = {}
-        for alias in sorted(self.history):
-            if (number := self.named(alias)) is not None:
-                names.setdefault(number, []).append(alias)
-        return Versions(replace(v, aliases=tuple(names.get(n, ()))) for n, v in sorted(self.versions.items()))
+        names: dict[int, tuple[str, ...]] = {}
+        for alias, number in self.aliases().items():
+            names[number] = (*names.get(number, ()), alias)
+        return Versions(replace(v, aliases=names.get(n, ())) for n, v in sorted(self.versions.items()))
+
+    def found(self, version: Any) -> Version:
+        """The version of a number, an alias, or ``"latest"``.
+
+        Raises
+        ------
+        RegistryError
+            Where there is none.
+        """
+        number = self._number(version)
+        if number in self.versions:
+            return next(v for v in self.whole() if v.number == number)
+        known = [*sorted(self.versions)[-5:], *self.aliases(), LATEST]
+        got = "one that was withdrawn" if number in self.withdrawn else ascii(version)[:80]
+        raise RegistryError(explain(f"version of '{self.home.name}'", f"one of {known}", got, "name another"))
+
+    def _number(self, version: Any) -> int | None:
+        if isinstance(version, Version):
+            return version.number if version.model == self.home.name else None
+        if version == LATEST:
+            return max(self.versions, default=None)
+        if isinstance(version, str):
+            return int(version) if DIGITS.fullmatch(version) else self.aliases().get(version)
+        return int(version) if isinstance(version, Integral) and not isinstance(version, bool) else None
 
 
 def place_of(home: Path, number: int) -> Path:
@@ -139,20 +229,13 @@ def place_of(home: Path, number: int) -> Path:
     return home / VERSIONS / f"{number:0{VERSION_DIGITS}d}"
 
 
-def added_up(home: Path, lines: list[dict[str, Any]]) -> State:
+def added_up(home: Path, lines: list[dict[str, Any]], trust: Trust | None = None) -> State:
     """What the lines of a model's log add up to.
-
-    Parameters
-    ----------
-    home : Path
-        Folder of the model, which is called like it.
-    lines : list of dict
-        In order.
 
     Raises
     ------
     RegistryError
-        For the log of something else.
+        For the log of something else, or lines that nobody of ours wrote.
     """
     first = lines[0] if lines else {}
     if (first.get("format"), first.get("model")) != (FORMAT, home.name):
@@ -160,44 +243,60 @@ def added_up(home: Path, lines: list[dict[str, Any]]) -> State:
         raise RegistryError(
             explain(f"folder '{home}'", expected, got, "put back the log of this model, or upgrade elboroom")
         )
-    state = State()
+    state = State(home, trust)
     for line in lines[1:]:
-        LINES.get(line["what"], _other)(state, line, home)
+        try:
+            if line["what"] in LINES:  # others change neither versions nor aliases
+                LINES[line["what"]](state, line)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            expected, got = f"line {line['at']} of its log as elboroom writes it", in_short(error)
+            remedy = "somebody changed it: put back a copy, and find out what else was changed"
+            raise RegistryError(explain(f"model '{home.name}'", expected, got, remedy)) from None
     return state
 
 
-def _add(state: State, line: dict[str, Any], home: Path) -> None:
-    given = {
-        k: line[k]
-        for k in ("who", "because", "parent", "verdict", "fits_data", "data_fingerprint", "manifest", "tags")
-    }
-    number = line["version"]
-    state.versions[number] = Version(home.name, number, line["time"], folder=place_of(home, number), **given)
+def _add(state: State, line: dict[str, Any]) -> None:
+    number, home = line["version"], state.home
+    if not isinstance(line["parent"], int | None):
+        raise TypeError("a parent that is no number")
+    given = {k: line[k] for k in (*NOTED, "manifest", "tags") if k != "log"}
+    state.versions[number] = Version(
+        home.name,
+        number,
+        line["time"],
+        log=line["before"],
+        folder=place_of(home, number),
+        trust=state.trust,
+        **given,
+    )
 
 
-def _promote(state: State, line: dict[str, Any], _home: Path) -> None:
+def _promote(state: State, line: dict[str, Any]) -> None:
     past = state.history.setdefault(line["alias"], [])
-    if past[-1:] != [line["version"]]:
+    if past[-1:] != [state.versions[line["version"]].number]:
         past.append(line["version"])
 
 
-def _rollback(state: State, line: dict[str, Any], _home: Path) -> None:
+def _rollback(state: State, line: dict[str, Any]) -> None:
     state.history[line["alias"]].pop()
 
 
-def _tag(state: State, line: dict[str, Any], _home: Path) -> None:
+def _tag(state: State, line: dict[str, Any]) -> None:
     state.versions[line["version"]] = replace(state.versions[line["version"]], tags=line["tags"])
 
 
-def _withdraw(state: State, line: dict[str, Any], _home: Path) -> None:
+def _withdraw(state: State, line: dict[str, Any]) -> None:
     del state.versions[line["version"]]
     state.withdrawn.add(line["version"])
     for alias, past in state.history.items():  # nothing goes back to it
-        state.history[alias] = [number for number in past if number != line["version"]]
+        kept = (number for number in past if number != line["version"])
+        state.history[alias] = [number for number, _ in groupby(kept)]
 
 
-def _other(_state: State, _line: dict[str, Any], _home: Path) -> None:
-    """A line that changes neither versions nor aliases."""
-
-
-LINES = {"add": _add, "promote": _promote, "rollback": _rollback, "tag": _tag, "withdraw": _withdraw}
+LINES: dict[str, Callable[[State, dict[str, Any]], None]] = {
+    "add": _add,
+    "promote": _promote,
+    "rollback": _rollback,
+    "tag": _tag,
+    "withdraw": _withdraw,
+}

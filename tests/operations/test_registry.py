@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from elboroom.operations import ledger as ledgers
 from elboroom.operations import registry as registries
@@ -169,8 +170,29 @@ def test_rollback_goes_back_one_at_a_time(registry):
     assert registry.rollback("risk").number == 1
 
 
-def test_the_newest_is_no_alias(registry):
-    refusal(lambda: registry.promote("risk", 1, alias="latest"), "Take another")
+@pytest.mark.parametrize("alias", ["latest", "3"])
+def test_what_names_a_version_already_is_no_alias(registry, alias):
+    refusal(lambda: registry.promote("risk", 1, alias=alias), "Take another")
+
+
+@pytest.mark.parametrize("name", ["con", "Nul", "com1.x", "risk.", "Risk"])
+def test_names_that_some_system_takes_for_another_are_refused(registry, fitted, name):
+    refusal(lambda: registry.add(fitted, name), "name: expected", repr(name))
+
+
+def test_wrong_arguments_are_told(registry, fitted):
+    other = registry.add(fitted, "other")
+    for version in ([1], {}, 2.0, True, "9" * 5000, other):
+        refusal(lambda v=version: registry.get("risk", v), "version of 'risk': expected one of")
+    refusal(lambda: registry.add(fitted, "risk", parent=other), "version of 'risk'")
+    for because in (None, 3, "\udc80"):
+        refusal(lambda b=because: registry.add(fitted, "risk", because=b), "because: expected some text")
+        refusal(lambda b=because: registry.promote("risk", 1, because=b), "because: expected some text")
+        refusal(lambda b=because: registry.rollback("risk", because=b), "because: expected some text")
+        refusal(lambda b=because: registry.withdraw("risk", 1, because=b), "because: expected some text")
+    refusal(lambda: registry.add(fitted, "risk", tags="x"), "tags: expected a mapping")
+    refusal(lambda: registry.sign("risk", 1, key="k"), "key: expected an er.Key")
+    assert len(registry.log("risk")) == 6
 
 
 def test_withdrawn_versions_are_gone_and_nothing_goes_back_to_them(registry):
@@ -182,6 +204,19 @@ def test_withdrawn_versions_are_gone_and_nothing_goes_back_to_them(registry):
     refusal(lambda: registry.get("risk", 2), "withdrawn")
     assert registry.rollback("risk").number == 1
     assert registry.audit("risk")[0].verdict == "ok"
+
+
+def test_nothing_goes_back_to_where_it_is(registry):
+    registry.promote("risk", 1)
+    registry.withdraw("risk", 2, because="personal data")
+    refusal(lambda: registry.rollback("risk"), "got 1 that it has named")
+
+
+def test_files_that_cannot_be_removed_are_told(registry, monkeypatch):
+    registry.promote("risk", 3)
+    monkeypatch.setattr(files, "remove", lambda path: None)
+    refusal(lambda: registry.withdraw("risk", 2, because="personal data"), "could not be removed", "000002")
+    assert ["remove it" in finding.advice for finding in registry.audit("risk")] == [True]
 
 
 def test_tags(registry):
@@ -200,7 +235,7 @@ def test_attached_files_are_part_of_it(whole, fitted, tmp_path):
     )
     assert json.loads((version.folder / "scaling.json").read_text()) == scaling
     assert "docs/note.md" in json.loads((version.folder / "manifest.json").read_text())["files"]
-    for name in ("../out", "/etc/x", "posterior/x", "manifest.json", "C:x", "a\\b", ""):
+    for name in ("../out", "/etc/x", "posterior/x", "manifest.json", "C:x", "a\\b", "", "a\0", "\udc80", "nul.txt", "Report.HTML", "runbooks/x", "./a"):  # fmt: skip
         refusal(
             lambda name=name: whole.add(fitted, "attached", attached={name: b""}),
             "attached",
@@ -208,8 +243,18 @@ def test_attached_files_are_part_of_it(whole, fitted, tmp_path):
         )
     refusal(lambda: whole.add(fitted, "attached", attached={"f": lambda: 0}), "what JSON takes")
     refusal(lambda: whole.add(fitted, "attached", attached={"f": tmp_path / "absent"}), "FileNotFoundError")
+    refusal(lambda: whole.add(fitted, "attached", attached={"a": b"", "A": b""}), "a name that is taken")
+    refusal(lambda: whole.add(fitted, "attached", attached=["f"]), "attached: expected a mapping")
+    refusal(lambda: whole.add(fitted, "attached", attached={"schema.json": {}}), "er.schema")
     refusal(lambda: whole.add(3, "attached"), "got int")
-    assert [v.number for v in whole.versions("attached")] == [1]
+    own = er.schema({"y": np.arange(50.0)})
+    own.save(tmp_path / "schema.json")
+    version = whole.add(fitted, "attached", attached={"schema.json": tmp_path / "schema.json"})
+    assert version.schema().num_rows == 50 != whole.get("risk", 1).schema().num_rows
+    assert [v.number for v in whole.versions("attached")] == [1, 2]
+    for data in ({"y": [[1, 2], [3]]}, pd.DataFrame([[1, 2]], columns=["a", "a"])):
+        with pytest.raises(er.DataError, match="data: expected a data frame"):
+            whole.add(fitted, "attached", data=data)
 
 
 # -- what was changed is found ---------------------------------------------------------------------------
@@ -277,19 +322,9 @@ def test_lines_that_were_cut_off_are_found_by_the_head_that_was_kept(registry):
 
 def test_a_log_written_anew_is_found_by_what_versions_say(registry):
     """Who can write the log can chain other lines, but not change what signed versions say of it."""
-    path, lines = (
-        registry.place / "risk" / "log.jsonl",
-        ledgers.Ledger(registry.place / "risk" / "log.jsonl").lines(),
-    )
-    path.unlink()
-    ledger = ledgers.Ledger(path)
-    for line in lines:
-        ledger.append(
-            **{k: v for k, v in line.items() if k not in ledgers.OWN}
-            | ({"because": "forged"} if line["what"] == "add" else {})
-        )
+    forge(registry, lambda line: line | {"because": "forged"} if line["what"] == "add" else line)
     found = [f.advice for f in registry.audit("risk") if f.verdict == "untrusted"]
-    assert len(found) == 3 and all("the log to which it was added" in words for words in found)
+    assert len(found) == 3 and all("as the log has it" in words for words in found)
 
 
 def test_the_log_of_another_model_is_refused(registry, fitted):
@@ -304,6 +339,62 @@ def test_a_clock_that_goes_back_costs_no_order(registry, fitted, monkeypatch):
     registry.promote("risk", four)
     assert registry.versions("risk")[-1].number == 4 and registry.rollback("risk").number == 2
     assert [(f.name, f.verdict) for f in registry.audit("risk")] == [("clock", "caution")]
+
+
+def forge(registry, changed):
+    """Write the log of "risk" anew, with a chain that holds."""
+    path = registry.place / "risk" / "log.jsonl"
+    lines = ledgers.Ledger(path).lines()
+    path.unlink()
+    for line in lines:
+        ledgers.Ledger(path).append(**changed({k: v for k, v in line.items() if k not in ledgers.OWN}))
+
+
+def test_what_the_log_says_of_a_version_is_what_its_files_say(tmp_path, quick, fitted):
+    """Who can write the log cannot have something untrusted promoted, or given out as trusted."""
+    quick(verdict="untrusted")
+    key = er.Key.new()
+    registry = er.Registry(tmp_path / "models", key=key, trust=er.Trust.of(key))
+    registry.add(fitted, "risk")
+    forge(registry, lambda line: line | {"verdict": "trusted"} if line["what"] == "add" else line)
+    refusal(lambda: registry.promote("risk", 1), "as the log has it")
+    refusal(lambda: registry.get("risk", 1), "as the log has it")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"verdict": None}, {"version": "../x"}, {"version": [1]}, {"parent": [1]}, {"what": None}, {"what": "rollback", "alias": "x"}],
+)  # fmt: skip
+def test_lines_that_nobody_of_ours_wrote_are_refused(registry, change):
+    def changed(line):
+        if (line["what"], line.get("version")) != ("add", 3):
+            return line
+        return {k: v for k, v in (line | change).items() if k not in change or v is not None}
+
+    forge(registry, changed)
+    refusal(lambda: registry.versions("risk"), "line 4 of its log")
+    assert [f.verdict for f in registry.audit("risk")] == ["untrusted"]
+
+
+def test_parents_that_go_round_end(registry):
+    forge(registry, lambda line: line | {"parent": 4 - line["version"]} if line["what"] == "add" else line)
+    assert [v.number for v in registry.lineage("risk", 3)] == [3, 1]
+
+
+def test_whatever_is_read_of_a_version_is_what_was_added(registry):
+    """Also of a version that nobody has looked at, and what was changed since somebody did."""
+    for version in (registry.get("risk", 2), registry.versions("risk")[1]):
+        record = version.folder / "version.json"
+        content = record.read_bytes()
+        assert version.record["number"] == 2 and version.load().verdict == "trusted"
+        record.write_bytes(content.replace(b"trusted", b"TRUSTED"))
+        refusal(lambda v=version: v.record, "'version.json' as it was")
+        record.write_bytes(content)
+        guide = version.folder / "posterior" / "guide.safetensors"
+        kept = guide.read_bytes()
+        guide.write_bytes(kept + b"x")
+        refusal(version.load, "guide.safetensors")
+        guide.write_bytes(kept)
 
 
 # -- kills, faults, and writers at once ------------------------------------------------------------------
@@ -364,6 +455,10 @@ def test_a_line_that_was_not_written_to_its_end_is_none(registry, fitted):
     assert registry.aliases("risk") == {"live": 2}
     registry.promote("risk", 3)
     assert registry.aliases("risk") == {"live": 3} and path.read_bytes().startswith(whole + b'{"at":7,')
+    path.write_bytes(path.read_bytes()[:-1])  # all of it but its end
+    assert registry.aliases("risk") == {"live": 2}
+    registry.promote("risk", 1)
+    assert registry.audit("risk")[0].verdict == "ok"
 
 
 @pytest.mark.parametrize("room", [200, 3000, 20_000])

@@ -83,6 +83,20 @@ def test_every_flipped_byte_is_found(folder, key):
     assert trust.verify(folder).id == key.id
 
 
+@pytest.mark.parametrize("name", ["signatures/evil.py", "signatures/deep/0123456789abcdef.json", "extra"])
+def test_files_beside_what_was_signed_are_found(folder, key, name):
+    sign(folder, key)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("x")
+    refusal(lambda: er.Trust.of(key).verify(folder), name)
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\\b", "nul", "\udc80"])
+def test_names_that_would_not_verify_are_not_signed(tmp_path, key, name):
+    (tmp_path / name).write_text("x")
+    refusal(lambda: sign(tmp_path, key), "Rename them")
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b", "C:x", "a\\b"])
 def test_names_that_lead_out_of_the_folder_are_refused_even_if_signed(folder, key, name):
     content = json.dumps(
@@ -127,6 +141,26 @@ def test_rotated_and_revoked_keys(tmp_path, fitted):
     refusal(lambda: trust.revoke("0" * 16, "x"), "0000")
 
 
+def test_what_another_program_revokes_is_revoked_at_once_and_stays_so(tmp_path, folder, key):
+    one, other = er.Trust(tmp_path / "trust.json"), er.Trust(tmp_path / "trust.json")
+    one.add(key)
+    sign(folder, key)
+    assert other.verify(folder).id == key.id
+    one.revoke(key, "lost")
+    refusal(lambda: other.verify(folder), "(revoked)")
+    new = other.add(er.Key.new())
+    assert [(k.id, k.state) for k in one.keys] == [(key.id, "revoked"), (new.id, "trusted")]
+
+
+def test_no_version_is_loaded_that_nobody_trusted_has_signed(tmp_path, fitted, key):
+    er.Registry(tmp_path).add(fitted, "level")
+    registry = er.Registry(tmp_path, trust=er.Trust.of(key))
+    (version,) = registry.versions("level")
+    for call in (version.load, version.schema, lambda: version.record):
+        refusal(call, "without a signature")
+    assert registry.sign("level", 1, key=key).load().verdict == "trusted"
+
+
 def test_keys_are_kept_for_their_owner(tmp_path, key):
     path = key.save(tmp_path / "plain.pem")
     assert path.stat().st_mode & 0o077 == 0
@@ -155,6 +189,7 @@ def test_only_public_keys_are_written_into_trust(tmp_path, key):
     refusal(lambda: er.Trust(tmp_path / "trust.json"), "changed content", "nothing is trusted")
     refusal(lambda: er.Trust.of("no key"), "public key in PEM")
     refusal(lambda: sign(tmp_path, "no key"), "an er.Key")
+    refusal(lambda: er.Key("key.pem"), "er.Key.load")
     refusal(lambda: sign(tmp_path / "absent", key), "a folder")
 
 
