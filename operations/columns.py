@@ -117,6 +117,10 @@ class Column:
         found = np.array([_number(cell) if one_each else np.nan for cell in self.values], float)
         return found, np.isnan(found) & ~self.missing
 
+    def as_it_came(self) -> np.ndarray:
+        """The values, whole numbers as such."""
+        return self.values.astype(np.int64) if self.whole and not self.missing.any() else self.values
+
     def take(self, rows: Any) -> Column:
         """Some of the rows."""
         return replace(self, values=self.values[rows])
@@ -160,6 +164,15 @@ class Frame:
         """What is known of the columns, as those of the reference."""
         return {name: column.usual for name, column in self.columns.items()}
 
+    def spoilt(self, may_lack: Iterable[str]) -> np.ndarray:
+        """Rows with a number that is infinite, or missing but in columns that may lack some, ``(N,)``."""
+        out, lacking = np.zeros(self.num_rows, bool), set(may_lack)
+        for name, column in self.columns.items():
+            if column.kind in (NUMBERS, BLOCKS):
+                out |= flat(np.isinf(column.values)).any(1)
+                out |= column.missing & (name not in lacking)
+        return out
+
     def take(self, rows: Any) -> Frame:
         """Some of the rows, by position or mask."""
         rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows, int)
@@ -182,10 +195,9 @@ class Frame:
         for name, column in self.columns.items():
             base, _, rest = name.partition("[")
             if rest and rest[:-1].isdigit():
-                parts.setdefault(base, {})[int(rest[:-1])] = column.values
+                parts.setdefault(base, {})[int(rest[:-1])] = column.as_it_came()
             else:
-                whole = column.whole and not np.isnan(column.values).any()
-                found[name] = column.values.astype(np.int64) if whole else column.values
+                found[name] = column.as_it_came()
         for base, own in parts.items():
             if sorted(own) != list(range(len(own))):
                 want, got = "all columns from [0] on", f"{sorted(own)[:8]}"

@@ -9,6 +9,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from typing import Any
 from urllib.error import URLError
 
@@ -97,9 +98,10 @@ class Exposition:
             self._lost(metric, own)
 
     def tell(self, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Exposition:
-        """Samples as `elboroom.metrics` gives them: counts are added, all else is set. Returns this."""
+        """Samples as `elboroom.metrics` gives them: counts are added, all else is set; names of columns and units that are too long for
+        a label are shortened. Returns this."""
         for name, labels, value in samples:
-            own = {k: v for k, v in labels.items() if k not in self._common}
+            own = {k: _short(v) for k, v in labels.items() if k not in self._common}
             (self.add if BY_NAME[name].kind == COUNTER else self.set)(name, value, **own)
         return self
 
@@ -197,6 +199,15 @@ class Exposition:
             else:
                 self._made_of(metric).remove(*key)
         self.add(NOT_FINITE, what=metric.name)
+
+
+def _short(value: str) -> str:
+    """A name in one line, its end a digest of it where it is too long."""
+    text = printable(" ".join(str(value).split()))
+    if len(text) <= MOST_LABEL:
+        return text
+    mark = blake2b(text.encode(), digest_size=4).hexdigest()
+    return f"{text[: MOST_LABEL - len(mark) - 1]}…{mark}"
 
 
 def _label(name: str, value: Any) -> str:

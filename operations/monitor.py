@@ -14,7 +14,8 @@ import numpy as np
 from ..inference.posterior.posterior import record_of
 from ..ppl import files
 from ..ppl.errors import DataError, InferenceError, explain
-from .columns import BLOCKS, NUMBERS, Frame, Kind, flat, frame_of
+from .asked import check_level, check_seed, is_number
+from .columns import Frame, Kind, frame_of
 from .dashboards import write_dashboards
 from .drift import window as windows
 from .drift.drift import Drift
@@ -92,8 +93,14 @@ class Monitor:
         level: float = WINDOW_LEVEL,
         seed: int = 0,
     ):
-        self.posterior, self.strict, self.level, self.seed = posterior, strict, level, seed
-        self.every, self.per_day = _every(every), per_day
+        check_level(level)
+        check_seed(seed)
+        if not is_number(per_day) or not 0 < per_day < np.inf:
+            want, remedy = "a positive number of windows a day", "correct it"
+            raise InferenceError(explain("per_day of a monitor", want, repr(per_day)[:80], remedy))
+        record_of(posterior)
+        self.posterior, self.strict, self.level, self.seed = posterior, bool(strict), level, seed
+        self.every, self.per_day = _every(every), float(per_day)
         self.look, known, self.doubts = Look.of(
             posterior if reference is None else reference, posterior, seed
         )
@@ -173,13 +180,19 @@ class Monitor:
         return frame_of({}, "rows of a monitor") if not columns else _of_columns(columns)
 
     def _count(self, frame: Frame, more: Mapping[str, int]) -> None:
-        lost = np.zeros(frame.num_rows, bool)
-        for column in frame.columns.values():
-            if column.kind in (NUMBERS, BLOCKS):
-                lost |= ~flat(np.isfinite(column.values)).all(1)
-        outcomes = {s.argument for s in record_of(self.posterior).observed.values()}
-        without = 0 if outcomes & set(frame.columns) else frame.num_rows
-        found = {"rows": frame.num_rows, "not finite": int(lost.sum()), "without outcomes": without, **more}
+        arguments = {s.argument for s in record_of(self.posterior).observed.values()}
+        outcomes = [name for name in frame.columns if name.partition("[")[0] in arguments]
+        gaps = [name for name, usual in self.look.like.items() if usual.gaps]
+        lost = frame.spoilt([*outcomes, *gaps])
+        came = np.zeros(frame.num_rows, bool)
+        for name in outcomes:
+            came |= ~frame.columns[name].missing
+        found = {
+            "rows": frame.num_rows,
+            "not finite": int(lost.sum()),
+            "without outcomes": int((~came).sum()),
+            **more,
+        }
         counts = {name: self.state.counts.get(name, 0) + found.get(name, 0) for name in windows.COUNTS}
         self.state = replace(self.state, counts=counts)
 
@@ -204,7 +217,7 @@ class Monitor:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows so far; those with a number that is not finite; without outcomes; that came late."""
+        """Rows so far; those with a number that is infinite, or missing where the reference has all; without outcomes; that came late."""
         return dict(self.state.counts)
 
     def history(self):
@@ -321,6 +334,7 @@ class Monitor:
         """
         place = files.place(path, "state of a monitor")
         what, remedy = f"state of a monitor '{place}'", "correct the path, or begin anew with er.Monitor"
+        record_of(posterior)
         try:
             record, sealed = files.unsealed_json(place.read_bytes())
             if record.get("format") != FORMAT or not sealed:
@@ -376,11 +390,11 @@ def _seconds(at: Any) -> float:
     """Seconds since 1970."""
     if at is None:
         return time.time()
-    if isinstance(at, (int, float, np.integer, np.floating)) and np.isfinite(at):
+    if is_number(at) and np.isfinite(at):
         return float(at)
     if isinstance(at, np.datetime64):
         at = at.astype("datetime64[us]").astype(datetime)
-    if isinstance(at, datetime):
+    if isinstance(at, datetime) and at == at:  # pandas' NaT is one, and none
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     remedy = "pass a datetime, or seconds since 1970"
     raise DataError(explain("at of a monitor", "a time", repr(at)[:80], remedy))

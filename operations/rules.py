@@ -150,8 +150,9 @@ RULES: tuple[Rule, ...] = (
     Rule("Burn", PAGE, f"({_ratio('1h')} > ${{burn}}) and ({_ratio('5m')} > ${{burn}})", "2m",
          "The error budget goes more than four times too fast"),
     Rule("Budget", PAGE, f"{_ratio('6h')} > ${{budget}}", "2m", "More than half of a month's error budget went in six hours"),
-    Rule("Calibration", PAGE, "(${ece_excess} > ${ece_limit}) and (${ece_excess} offset 1h > ${ece_limit})", "5m",
-         "Predicted probabilities are not what comes true, on two windows"),
+    Rule("Calibration", PAGE, " or ".join(f"(${{{one}}} > ${{ece_limit}}) and (${{{one}}} offset 1h > ${{ece_limit}})"
+                                          for one in ("ece_excess", "place_excess")), "5m",
+         "Predicted probabilities, or intervals, are not what comes true, on two windows"),
     Rule("Bound", TICKET, '(${elbo}{data!~"reference|fitted"} + 3 * ${elbo_se}{data!~"reference|fitted"}) < on (model, version) '
          'group_left () (${elbo}{data="reference"} - ${fall} * abs(${elbo}{data="reference"}))', "1h",
          "The bound has fallen below that of the same version's reference"),

@@ -55,6 +55,14 @@ class Scores:
     seen: np.ndarray | None = None
 
 
+def along_rows(record: Any) -> set[str]:
+    """Arguments of a model that have a value for each row, as its outcomes have."""
+    leaves = record.program.leaves
+    outcomes = [leaves[s.argument].value for s in record.observed.values() if s.argument in leaves]
+    lengths = {len(value) for value in outcomes if np.ndim(value)}
+    return {name for name, leaf in leaves.items() if np.ndim(leaf.value) and len(leaf.value) in lengths}
+
+
 class Scorer:
     """A posterior's predictive densities of rows, compiled once for `SCORED_ROWS` of them.
 
@@ -83,15 +91,15 @@ class Scorer:
         Raises
         ------
         DataError
-            Where there is none.
+            Where one is lacking that runs along the rows: in its place would be values of other rows.
         """
         arguments = self.record.program.arguments
         found = [name for name in frame.columns if name.partition("[")[0] in arguments]
-        if not found:
-            remedy = "name the columns as the model's arguments"
-            raise DataError(
-                explain(WHERE, f"columns among {sorted(arguments)}", f"{sorted(frame.columns)[:8]}", remedy)
-            )
+        outcomes = {site.argument for site in self.outcomes.values()}
+        lacking = along_rows(self.record) - outcomes - {name.partition("[")[0] for name in found}
+        if lacking:
+            want, remedy = f"all that runs along the rows, {sorted(lacking)} too", "give these columns"
+            raise DataError(explain(WHERE, want, f"{sorted(frame.columns)[:8]}", remedy))
         return found
 
     def usable(self, frame: Frame) -> np.ndarray:

@@ -12,8 +12,8 @@ import numpy as np
 from ...inference.evidence.finding import Finding, Findings
 from ...ppl.errors import DataError, ElboroomError, explain, in_short
 from ..exposition import Exposition
-from .of_fit import of_cost, of_fit
-from .of_predictions import of_classes, of_density
+from .of_fit import of_cost, of_fit, of_spoilt
+from .of_predictions import of_classes, of_density, of_places
 from .of_rows import of_anomalies, of_codes, of_encoder, of_made_up, of_scores
 from .table import BY_NAME
 from .watched import Watched
@@ -29,9 +29,11 @@ class Sample(NamedTuple):
 
 GROUPS: tuple[Callable[[Watched], Iterator[tuple]], ...] = (
     of_fit,
+    of_spoilt,
     of_cost,
     of_density,
     of_classes,
+    of_places,
     of_scores,
     of_codes,
     of_encoder,
@@ -53,7 +55,7 @@ class Metrics:
     absent : mapping of str to str
         Metrics that could not be measured, and why. What does not apply to such a model is not even here.
     findings : tuple of Finding
-        Of values that are not finite.
+        Of values that are not finite, and of rows that were left out.
     """
 
     model: str
@@ -112,7 +114,8 @@ def metrics(
     posterior : Posterior
         What is measured.
     data : mapping or table, optional
-        Rows: arguments of the model by name, outcomes among them; the fitted ones by default.
+        Rows: arguments of the model by name, outcomes among them; the fitted ones by default. Columns that the model does not take
+        are left out, and so are rows that it cannot take: they are counted, and the others measured.
     version : str
         A label of all metrics.
     name : str, optional
@@ -128,8 +131,10 @@ def metrics(
 
     Raises
     ------
-    DataError
-        For labels of another number of rows.
+    DataError, ShapeError
+        For what are no rows, rows that lack an argument, or labels of another number of rows.
+    InferenceError
+        For what is no posterior.
 
     Examples
     --------
@@ -147,7 +152,7 @@ def metrics(
     watched = Watched.of(posterior, data, name, anomalous)
     samples: list[Sample] = []
     absent: dict[str, str] = {}
-    findings: list[Finding] = []
+    findings: list[Finding] = list(_left_out(watched))
     for group in GROUPS:
         try:
             for one, value, *labels in group(watched):
@@ -156,6 +161,14 @@ def metrics(
         except ElboroomError as error:
             absent[group.__name__.removeprefix("of_")] = in_short(error)
     return Metrics(posterior.name, version, tuple(samples), absent, Findings(findings))
+
+
+def _left_out(watched: Watched) -> Iterator[Finding]:
+    if watched.left_out:
+        share = watched.left_out / watched.given
+        advice = (f"{watched.left_out:,} of {watched.given:,} rows cannot be measured, and are left out: {watched.spoilt:,} have a number that "
+                  "is infinite or missing, others no outcome, or a level that was not fitted. See er.schema.")  # fmt: skip
+        yield Finding("rows left out", "fit", share, 0.0, "caution", advice)
 
 
 def _take(sample: Sample, watched: Watched, samples: list[Sample], findings: list[Finding]) -> None:

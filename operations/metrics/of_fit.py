@@ -49,6 +49,12 @@ def _bound(record) -> Iterator[tuple]:
         yield "elbo_se", lines[-1].elbo_se / count
 
 
+def of_spoilt(watched: Watched) -> Iterator[tuple]:
+    """New rows with numbers that are none."""
+    if watched.data is not None:
+        yield "not_finite_total", watched.spoilt, {"what": "rows"}
+
+
 def of_cost(watched: Watched) -> Iterator[tuple]:
     """Time and memory."""
     cost = watched.record.cost

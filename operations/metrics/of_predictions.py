@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from ...diagnostics.places import PlaceCalibration, places_of
 from ...diagnostics.reliability import reliability
 from ...inference.posterior.classes import MEASURES, bound, classes
 from ...inference.posterior.posterior import record_of
@@ -31,8 +32,13 @@ def of_density(watched: Watched) -> Iterator[tuple]:
     )
     yield "rows_total", len(log_prob)
     yield "nll", -log_prob.mean()
-    if len(log_prob) > 1:
-        yield "nll_se", log_prob.std(ddof=1) / np.sqrt(len(log_prob))
+    yield from standard_error("nll_se", log_prob)
+
+
+def standard_error(name: str, values: np.ndarray) -> Iterator[tuple]:
+    """Of a mean over rows, if there is more than one."""
+    if len(values) > 1:
+        yield name, values.std(ddof=1) / np.sqrt(len(values))
 
 
 def _there(target: Any, name: str, each: np.ndarray) -> np.ndarray:
@@ -44,6 +50,21 @@ def _there(target: Any, name: str, each: np.ndarray) -> np.ndarray:
         if missing.shape[: len(shape)] == shape:
             there = ~missing.reshape(*shape, -1).all(-1)
     return there.ravel()
+
+
+def of_places(watched: Watched) -> Iterator[tuple]:
+    """Where continuous outcomes and counts of new rows fall among their predictions, and the shares within intervals."""
+    sites = [
+        s for s in watched.record.observed.values() if s.argument is not None and s.measure not in MEASURES
+    ]
+    if watched.encodes or watched.data is None or len(sites) != 1:
+        return
+    name, observed, drawn = places_of(watched.posterior, watched.data, sites[0].name)
+    found = PlaceCalibration.of(name, observed, drawn, None, (b"",) * len(observed), 0.0)
+    yield "place_distance", found.distance
+    yield "place_excess", found.excess
+    for level, share in found.coverage()["share"].items():
+        yield "coverage", share, {"level": f"{level:g}"}
 
 
 def _target(watched: Watched):

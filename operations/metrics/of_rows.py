@@ -10,8 +10,8 @@ from scipy.stats import chi2
 
 from ...inference.deep.evidence import log_joint
 from ...inference.thresholds import ACTIVE_VARIANCE, KHAT_TRUSTED
-from ...ppl.errors import DataError, explain
 from ..thresholds import ENCODED_TIMES, GAP_MEASURED, MOST_UNITS, NORM_TAIL, UNIT_QUANTILES
+from .of_predictions import standard_error
 from .watched import Watched
 
 
@@ -31,10 +31,10 @@ def of_scores(watched: Watched) -> Iterator[tuple]:
     log_prob, bound, khat = (found[name].to_numpy() for name in ("log_prob", "bound", "khat"))
     yield "rows_total", len(log_prob)
     yield "nll", -log_prob.mean()
-    yield "nll_se", log_prob.std(ddof=1) / np.sqrt(len(log_prob))
+    yield from standard_error("nll_se", log_prob)
     if watched.data is not None:
         yield "elbo", bound.mean()
-        yield "elbo_se", bound.std(ddof=1) / np.sqrt(len(bound))
+        yield from standard_error("elbo_se", bound)
         yield "khat_share", np.mean(khat >= KHAT_TRUSTED)
     if watched.posterior.latent.setup.encoder.smooth:
         divergence = watched.posterior.latent.divergences(watched.rows).sum(1).mean()
@@ -72,7 +72,7 @@ def _by_unit(units: list[str], values: np.ndarray) -> Iterator[tuple[str, float]
 
 def _standard(latent, watched: Watched) -> bool:
     """Whether the prior of a row's coordinates is standard normal, by its density at some places."""
-    z = np.random.default_rng(0).normal(size=(3, min(watched.num_rows, 2), len(latent.units)))
+    z = np.random.default_rng(0).normal(size=(3, min(len(watched.chosen), 2), len(latent.units)))
     constants = {**latent.compiled.constants, "params": latent.params}
     found = log_joint(latent.compiled, constants, np.arange(z.shape[1]), z, watched.rows, "prior")
     exact = -0.5 * (z**2 + np.log(2 * np.pi)).sum(-1)
@@ -110,10 +110,5 @@ def of_anomalies(watched: Watched) -> Iterator[tuple]:
         return
     flagged = watched.posterior.latent.anomalies(watched.rows)["anomaly"].to_numpy()
     yield "anomaly_share", flagged.mean()
-    if watched.anomalous is None:
-        return
-    if len(watched.anomalous) != len(flagged):
-        want, got = f"{len(flagged)} values, one for each row", f"{len(watched.anomalous)}"
-        raise DataError(explain("anomalous", want, got, "say of each row whether it is one"))
-    if flagged.any():
-        yield "anomaly_precision", watched.anomalous[flagged].mean()
+    if watched.anomalous is not None and flagged.any():
+        yield "anomaly_precision", watched.anomalous[watched.chosen][flagged].mean()

@@ -71,6 +71,9 @@ TABLE: tuple[Metric, ...] = (
     Metric("ece", GAUGE, "", "Expected calibration error, of 15 bins", ("data",), (EXECUTIVE, DEBUG)),
     Metric("ece_excess", GAUGE, "", "That error less the 95% point of what right probabilities have", ("data",), (ON_CALL, DEBUG)),
     Metric("accuracy", GAUGE, "", "Share of rows whose likeliest class came", ("data",), (EXECUTIVE,)),
+    Metric("place_distance", GAUGE, "", "Distance from uniform of the places of outcomes among their predictions (PIT)", ("data",)),
+    Metric("place_excess", GAUGE, "", "That distance less the 95% point of what right predictions have", ("data",), (ON_CALL, DEBUG)),
+    Metric("coverage", GAUGE, "", "Share of outcomes within the central interval of a level of their predictions", ("data", "level")),
     # of encoded rows
     Metric("reconstruction", GAUGE, "nats", "Expected log density of a row given its code", ("data",)),
     Metric("kl", GAUGE, "nats", "Divergence of a row's law from its prior", ("data",)),

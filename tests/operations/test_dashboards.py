@@ -32,6 +32,7 @@ VALUES = {
     "route": "encode",
     "code": "200",
     "kind": "data",
+    "level": "0.9",
 }
 
 

@@ -10,18 +10,23 @@ import textwrap
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from elboroom.operations.exposition import Exposition
-from elboroom.operations.metrics.of_rows import _by_unit
+from elboroom.operations.metrics import watched
+from elboroom.operations.metrics.of_rows import _by_unit, of_anomalies, of_scores
 from elboroom.operations.metrics.table import BY_NAME, TABLE, documented
+from elboroom.operations.metrics.watched import Watched
 from prometheus_client.parser import text_string_to_metric_families
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import kstest, multivariate_normal, norm
 
 import elboroom as er
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 SLOPE = np.array([1.0, -1.0, 2.0])
 
 
@@ -171,9 +176,71 @@ def test_calibration_of_classes():
     assert off["ece_excess"] > 0.05
 
 
-def test_labels_of_anomalies_of_another_number(encoded):
-    found = er.metrics(encoded[0], {"x": rows(50, 3)}, anomalous=[True])
-    assert "expected 50 values" in found.absent["anomalies"] and "anomaly_precision" not in found
+def test_places_and_coverage_are_the_exact_ones(plain):
+    """Of a conjugate model predictions are normal: places of outcomes that vary five times as much are known, and shares within intervals."""
+    precision, rng = 10 + 1 / 100, np.random.default_rng(3)
+    law = norm(45 / precision, np.sqrt(1 + 1 / precision))
+    wide, right = law.mean() + 5 * rng.normal(size=600), law.rvs(600, random_state=4)
+    found, place = er.metrics(plain, {"y": wide}), law.cdf(wide)
+    assert found["place_distance"] == pytest.approx(kstest(place, "uniform").statistic, abs=0.02)
+    within = {s.labels["level"]: s.value for s in found.samples if s.name == "coverage"}
+    assert list(within) == ["0.5", "0.8", "0.9", "0.95"]
+    for level, share in within.items():
+        assert share == pytest.approx((abs(place - 0.5) < float(level) / 2).mean(), abs=0.02)
+    assert found["place_excess"] > 0.05 > er.metrics(plain, {"y": right})["place_excess"]
+
+
+def test_rows_that_cannot_be_measured_are_counted_and_the_others_measured(encoded):
+    """An infinite cell, a missing one, a group that was not fitted, an outcome that has not come; a column that no model takes."""
+    rng = np.random.default_rng(5)
+
+    @er.model
+    def grouped(x, group, y=None):
+        slope = er.sample("slope", er.Normal(0, 5))
+        with er.plate("group", er.levels(group)):
+            own = er.sample("own", er.Normal(0, 1))
+        with er.plate("row", len(x)):
+            er.observe("y", er.Normal(slope * x + own[group], 1), y)
+
+    def made(count):
+        x, group = rng.normal(size=count), rng.choice(["a", "b"], count).astype(object)
+        return {"x": x, "group": group, "y": x + rng.normal(size=count)}
+
+    posterior, new = er.fit(grouped(**made(100)), progress=False), made(60)
+    clean = er.metrics(posterior, {name: values[4:] for name, values in new.items()})
+    new["x"][0], new["y"][1], new["group"][2], new["y"][3] = np.inf, -np.inf, "z", np.nan
+    found = er.metrics(posterior, pd.DataFrame({**new, "number": np.arange(60)}))
+    for name in ("nll", "rows_total", "place_distance"):
+        assert found[name] == clean[name]
+    lost = {s.labels["what"]: s.value for s in found.samples if s.name == "not_finite_total"}
+    assert lost["rows"] == 2 and found.absent == {} and "4 of 60 rows" in found.findings[0].advice
+    with pytest.raises(
+        er.DataError, match=r"all that runs along the rows, \['group', 'x'\] too, got \['y'\]"
+    ):
+        er.metrics(posterior, {"y": made(100)["y"]})  # as many as were fitted, whose x is not theirs
+    spoilt = rows(40, 6)
+    spoilt[3, 1] = np.inf
+    kept = Watched.of(encoded[0], pd.DataFrame(spoilt, columns=["x[0]", "x[1]", "x[2]"]), None, None)
+    np.testing.assert_array_equal(kept.data["x"], np.delete(spoilt, 3, 0))
+    assert (kept.spoilt, kept.left_out, kept.given) == (1, 1, 40)
+
+
+def test_one_row_has_no_standard_error_and_none_no_density(encoded):
+    one, none = (Watched.of(encoded[0], {"x": rows(count, 3)}, None, None) for count in (1, 0))
+    assert "nll_se" not in {name for name, *_ in of_scores(one)}
+    with pytest.raises(er.DataError, match="expected rows that can be measured"):
+        next(of_scores(none))
+
+
+def test_labels_of_anomalies_are_those_of_the_rows_that_are_looked_at(encoded, monkeypatch):
+    monkeypatch.setattr(watched, "METRIC_ROWS", 20)
+    new, marks = rows(60, 3), np.zeros(60, bool)
+    new[::4], marks[::4] = 30 * np.array([1.0, 1, 1]), True
+    found = dict(of_anomalies(Watched.of(encoded[0], {"x": new}, None, marks)))
+    assert found["anomaly_precision"] > 0.7
+    for wrong in ([True], ["yes"] * 50):
+        with pytest.raises(er.DataError, match="anomalous: expected 50 values"):
+            er.metrics(encoded[0], {"x": rows(50, 3)}, anomalous=wrong)
 
 
 def test_metrics_that_are_no_numbers_are_counted(plain):
@@ -222,6 +289,7 @@ def test_the_table_is_sound():
         assert metric.help and metric.boards and (metric.kind == "histogram") == bool(metric.buckets)
         assert not metric.unit or metric.unit in metric.name or metric.unit == "nats"
         assert f"`{metric.full}`" in documented()
+    assert documented() in (ROOT / "docs" / "metrics.md").read_text()
     assert list(BY_NAME["request_seconds"].buckets) == sorted(BY_NAME["request_seconds"].buckets)
 
 
@@ -268,6 +336,10 @@ def test_a_million_labels_are_refused():
     assert len(parsed(shown.text())) == 1000
     with pytest.raises(er.DataError, match="up to 120 letters"):
         shown.set("elbo", 0.0, data="x" * 1000)
+    long = [("drift_effect", {"kind": "data", "what": f"{'column' * 40}\n{i}"}, 1.0) for i in range(2)]
+    assert (
+        len(parsed(Exposition("m", "1").tell(long).text())) == 2
+    )  # what the data name is shortened, and stays apart
 
 
 @pytest.mark.parametrize(

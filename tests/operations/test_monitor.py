@@ -148,8 +148,26 @@ def test_gaps_and_strange_cells_are_counted_and_never_crash(monitor):
         monitor.see(new, at=DAY)
     monitor.see(pd.DataFrame({"x": ["a", None, "3"] * 10, "z": 1}), at=DAY)
     monitor.see({"x": np.full(30, np.nan)}, at=DAY)
-    assert monitor.counts == {"rows": 360, "not finite": 3 * 9 + 30, "without outcomes": 60, "late": 0}
+    assert monitor.counts == {
+        "rows": 360,
+        "not finite": 3 * 5 + 30,
+        "without outcomes": 3 * 4 + 60,
+        "late": 0,
+    }
     monitor.findings()
+
+
+def test_a_batch_without_a_column_does_not_take_it_from_another(posterior):
+    """The outcomes of rows without x would be judged by the x of the rows before; columns that come and go are no crash."""
+    rng = np.random.default_rng(17)
+    reference = {**rows(rng, 600), "region": rng.choice(["n", "s"], 600), "w": rng.normal(size=600)}
+    monitor = er.Monitor(posterior, reference=reference)
+    monitor.see({**rows(rng, 60), "region": rng.choice(["n", "s"], 60), "w": rng.normal(size=60)}, at=DAY)
+    monitor.see({"y": rows(rng, 60)["y"]}, at=DAY)
+    monitor.see(rows(rng, 60), at=DAY)
+    found = monitor.findings()
+    assert next(s for s in found.shifts if s.stream == "concept").num_rows == 120
+    assert {f.verdict for f in found if f.name.startswith(("concept: l", "calibration"))} == {"ok"}
 
 
 def test_outcomes_that_come_later(monitor):
@@ -167,8 +185,18 @@ def test_what_cannot_be_taken_is_refused(monitor, posterior):
         monitor.see({"x": [1.0]}, at="yesterday")
     with pytest.raises(er.DataError, match="as many outcomes as rows"):
         monitor.see({"x": [1.0, 2.0]}, [1.0])
-    with pytest.raises(er.InferenceError, match="every of a monitor"):
-        er.Monitor(posterior, every="week")
+    for given in (
+        {"every": "week"},
+        {"per_day": 0},
+        {"per_day": "2"},
+        {"level": 2.0},
+        {"seed": -1},
+        {"posterior": 3},
+    ):
+        with pytest.raises(er.InferenceError, match=f"{next(iter(given))}.*: expected"):
+            er.Monitor(**{"posterior": posterior, **given})
+    with pytest.raises(er.DataError, match="at of a monitor"):
+        monitor.see({"x": [1.0]}, at=pd.NaT)
 
 
 def test_the_sources_average_five_minutes(posterior):
