@@ -49,11 +49,6 @@ FIELDS: tuple[Field, ...] = (
 NAMES = frozenset(field.name for field in FIELDS)
 
 
-def now() -> str:
-    """The time, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 def line(event: Mapping[str, Any]) -> str:
     """An event as one line of strict JSON, without its end; numbers that are not finite are null, and named.
 
@@ -123,6 +118,11 @@ def json_logs(stream: TextIO | None = None, level: str | int = "INFO") -> loggin
     level : str or int
         ``"INFO"``: the stages of fits. ``"DEBUG"``: how far they are.
 
+    Raises
+    ------
+    DataError
+        For what cannot be written to, or is no level.
+
     Returns
     -------
     logging.Handler
@@ -138,11 +138,19 @@ def json_logs(stream: TextIO | None = None, level: str | int = "INFO") -> loggin
     'fitting the guide'
     >>> logging.getLogger("elboroom").removeHandler(handler)
     """
+    if stream is not None and not hasattr(stream, "write"):
+        got, remedy = type(stream).__name__, "pass an open file, or leave it out"
+        raise DataError(explain("stream", "a file that is open for text", got, remedy))
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(JsonFormatter())
+    try:
+        handler.setLevel(level)
+    except (ValueError, TypeError):
+        raise DataError(
+            explain("level", "a level of logging", repr(level)[:80], "pass 'INFO' or 'DEBUG'")
+        ) from None
     logger = logging.getLogger("elboroom")
     logger.addHandler(handler)
-    handler.setLevel(level)
     if not logger.isEnabledFor(handler.level):
         logger.setLevel(handler.level)
     return handler

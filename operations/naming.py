@@ -29,6 +29,17 @@ def is_portable(name: str) -> bool:
     return PORTABLE.fullmatch(name) is not None
 
 
+def bare(words: str) -> str:
+    """Words without the passwords of addresses among them.
+
+    Examples
+    --------
+    >>> bare("no answer from http://ann:secret@host:5000/api")
+    'no answer from http://host:5000/api'
+    """
+    return re.sub(r"//[^/\s]*@", "//", words)
+
+
 def split(name: Any, version: Any) -> tuple[str, Any]:
     """Model and version of ``"risk@live"`` or ``"risk/7"``, or of two arguments.
 

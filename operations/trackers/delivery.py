@@ -1,14 +1,14 @@
-"""Events on their way to a place: a thread of its own, so that nothing waits for it but the end of a fit, and that not for long."""
+"""Events on their way to a place: in a thread of their own, so that nothing waits for it but the end of a fit, and that not for long."""
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ...ppl.errors import in_short
+from ..naming import bare
 from ..thresholds import TRACKER_EVENTS, TRACKER_PAUSE, TRACKER_TRIES
 
 
@@ -27,13 +27,13 @@ class Mirror(Protocol):
     needs: str
     extra: str
 
-    def write(self, events: Sequence[dict[str, Any]]) -> None:
-        """Keep events, in order. Whatever it raises, it is called again with the same ones, a few times."""
+    def write(self, events: Sequence[dict[str, Any]]) -> int:
+        """Keep the first of some events, all or none of them; how many. Whatever it raises, it is called again, a few times."""
         ...
 
 
 class Delivery:
-    """The way to one place.
+    """The way to one place. Its thread lives while there is something on the way.
 
     Parameters
     ----------
@@ -44,54 +44,61 @@ class Delivery:
 
     def __init__(self, name: str, mirror: Mirror):
         self.name, self._mirror = name, mirror
-        self._events: queue.Queue = queue.Queue(TRACKER_EVENTS)
-        self._changed, self._hurry, self._under_way = threading.Condition(), threading.Event(), 0
+        self._events: list[dict[str, Any]] = []
+        self._changed, self._hurry = threading.Condition(), threading.Event()
+        self._busy, self._gave_up = False, False
         self.lost, self.error = 0, ""
-        threading.Thread(target=self._run, name=f"elboroom {name}", daemon=True).start()
 
     def tell(self, event: dict[str, Any]) -> None:
         """Put an event on its way; never waits."""
         self._hurry.clear()
         with self._changed:
-            self._under_way += 1
+            if self._gave_up or len(self._events) >= TRACKER_EVENTS:
+                self.lost += 1
+                return
+            self._events.append(event)
+            if self._busy:
+                return
+            self._busy = True
         try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            self._done(1, lost=1)
+            threading.Thread(target=self._run, name=f"elboroom {self.name}", daemon=True).start()
+        except RuntimeError as error:  # there are too many
+            self._give_up(error)
 
     def arrived(self, seconds: float) -> bool:
         """Whether nothing is on its way any more, within so many seconds."""
         self._hurry.set()
         with self._changed:
-            return self._changed.wait_for(lambda: not self._under_way, max(seconds, 0.0))
+            return self._changed.wait_for(lambda: not self._busy, max(seconds, 0.0))
 
     def _run(self) -> None:
-        failures, events = 0, self._next()
-        while failures < TRACKER_TRIES:
+        failures = 0
+        while not self._is_done():
+            if self._events[0]["event"] == "step":  # more will follow, which go together
+                self._hurry.wait(TRACKER_PAUSE)
             try:
-                self._mirror.write(events)
+                count = self._mirror.write(self._events)
             except Exception as error:  # of whatever library: it must not reach the fit
-                failures, self.error = failures + 1, in_short(error)
+                failures, self.error = failures + 1, bare(in_short(error))
+                if failures == TRACKER_TRIES:
+                    self._give_up(error)
+                    return
                 time.sleep(TRACKER_PAUSE)
                 continue
             failures, self.error = 0, ""
-            self._done(len(events))
-            events = self._next()
-        while True:  # nothing more is kept of what it is told
-            self._done(len(events), lost=len(events))
-            events = self._next()
+            with self._changed:
+                del self._events[:count]
 
-    def _done(self, count: int, lost: int = 0) -> None:
+    def _is_done(self) -> bool:
         with self._changed:
-            self._under_way -= count
-            self.lost += lost
+            self._busy = bool(self._events)
             self._changed.notify_all()
+            return not self._busy
 
-    def _next(self) -> list[dict[str, Any]]:
-        """What is waiting, together; waits for the first."""
-        found = [self._events.get()]
-        if found[0]["event"] == "step":
-            self._hurry.wait(TRACKER_PAUSE)
-        while not self._events.empty():
-            found.append(self._events.get())
-        return found
+    def _give_up(self, error: Exception) -> None:
+        """Nothing more is kept of what it is told."""
+        with self._changed:
+            self.lost, self.error = self.lost + len(self._events), bare(in_short(error))
+            self._events.clear()
+            self._busy, self._gave_up = False, True
+            self._changed.notify_all()

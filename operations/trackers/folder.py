@@ -27,28 +27,27 @@ class Folder:
 
     def __init__(self, rest: str, run: str):
         self.folder = files.place(rest, "er.Tracker") / run
-        self._file: Any = None
 
-    def write(self, events: Sequence[dict[str, Any]]) -> None:
-        """Keep events."""
-        if self._file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / "events.jsonl").open("ab", buffering=0)
+    def write(self, events: Sequence[dict[str, Any]]) -> int:
+        """Keep all events."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         lines = []
-        for event in events:
+        for event in list(events):
             for name, text in event.get("files", {}).items():
-                (self.folder / name).write_text(text, encoding="utf-8")
+                (self.folder / name).write_text(text, encoding="utf-8", errors="replace")
             shown = {**event, "files": sorted(event["files"])} if "files" in event else event
             lines.append(f"{logs.line(shown)}\n")
-        self._append("".join(lines).encode())
+        self._append("".join(lines).encode("utf-8", "backslashreplace"))
+        return len(lines)
 
     def _append(self, content: bytes) -> None:
         """Lines, all of them or none: half of one on a full disk is taken away again."""
-        whole = os.fstat(self._file.fileno())
-        try:
-            if self._file.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            if stat.S_ISREG(whole.st_mode):
-                self._file.truncate(whole.st_size)
-            raise
+        with (self.folder / "events.jsonl").open("ab", buffering=0) as file:
+            whole = os.fstat(file.fileno())
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                if stat.S_ISREG(whole.st_mode):
+                    file.truncate(whole.st_size)
+                raise

@@ -13,6 +13,9 @@ from urllib.request import urlopen
 
 from ..thresholds import TRACKED_BATCH, TRACKER_PROBE
 
+NUMBERED = "step", "line"
+"""Events of which there are numbers at most."""
+
 
 class Mlflow:
     """``mlflow:URL``, a server's address or ``mlflow:FOLDER``, a store of files.
@@ -31,26 +34,25 @@ class Mlflow:
         self.uri, self.run = rest, run
         self._client: Any = None
         self._id = ""
-        self._sent = 0
 
-    def write(self, events: Sequence[dict[str, Any]]) -> None:
-        """Send events; those that have arrived are not sent again where this is called once more with the same."""
+    def write(self, events: Sequence[dict[str, Any]]) -> int:
+        """Send the first event, or as many steps as one request takes."""
         if self._client is None:
             self._open()
-        steps = [event for event in events if event["event"] == "step"]
-        for event in events:
-            if event["event"] == "begin":
+        event = events[0]
+        match event["event"]:
+            case "begin":
                 self._begin(event)
-        self._log(steps)
-        for event in events:
-            match event["event"]:
-                case "end":
-                    self._end(event)
-                case "fail":
-                    self._client.set_tag(self._id, "error", event["error"])
-                    self._client.set_terminated(self._id, "FAILED")
-                case "rest":
-                    self._client.set_terminated(self._id, "FINISHED")
+            case "end":
+                self._end(event)
+            case "fail":
+                self._client.set_tag(self._id, "error", event["error"])
+                self._client.set_terminated(self._id, "FAILED")
+            case "rest":
+                self._client.set_terminated(self._id, "FINISHED")
+            case _:
+                return self._steps(events)
+        return 1
 
     def _open(self) -> None:
         if self.uri.startswith(("http:", "https:")):  # its client would try for minutes
@@ -70,34 +72,44 @@ class Mlflow:
             self._id = client.create_run(experiment, run_name=self.run, tags=tags).info.run_id
         client.log_batch(self._id, params=[Param(k, str(v)) for k, v in event["settings"].items()])
 
-    def _log(self, steps: Sequence[dict[str, Any]]) -> None:
-        from mlflow.entities import Metric
-
-        found = [
-            Metric(
-                f"{event['stage'].replace(' ', '_')}/{name}",
-                float(value),
-                _milliseconds(event["time"]),
-                event["step"],
-            )
-            for event in steps
-            for name, value in event["values"].items()
-            if math.isfinite(value)
-        ]
-        for start in range(0, len(found), TRACKED_BATCH):
-            self._client.log_batch(self._id, metrics=found[start : start + TRACKED_BATCH])
+    def _steps(self, events: Sequence[dict[str, Any]]) -> int:
+        found: list[Any] = []
+        count = 0
+        for event in events:
+            own = _numbers(event) if event["event"] == "step" else []
+            if event["event"] not in NUMBERED or (count and len(found) + len(own) > TRACKED_BATCH):
+                break
+            found, count = found + own, count + 1
+        if found:
+            self._client.log_batch(self._id, metrics=found)
+        return count
 
     def _end(self, event: dict[str, Any]) -> None:
-        client = self._client
-        client.set_tag(self._id, "verdict", event["verdict"])
-        numbers = {"khat": event["khat"], "seconds": event["seconds"], **event["cost"]}
-        for name, value in numbers.items():
-            if value is not None and math.isfinite(value):
-                client.log_metric(self._id, name, float(value))
+        from mlflow.entities import Metric, RunTag
+
+        client, time = self._client, _milliseconds(event["time"])
         client.log_dict(self._id, {"findings": list(event["findings"])}, "findings.json")
         for name, text in event["files"].items():
             client.log_text(self._id, text, name)
+        numbers = {"khat": event["khat"], "seconds": event["seconds"], **event["cost"]}
+        found = [
+            Metric(name, float(v), time, 0)
+            for name, v in numbers.items()
+            if v is not None and math.isfinite(v)
+        ]
+        client.log_batch(self._id, metrics=found, tags=[RunTag("verdict", event["verdict"])])
         client.set_terminated(self._id, "FINISHED")
+
+
+def _numbers(event: dict[str, Any]) -> list[Any]:
+    from mlflow.entities import Metric
+
+    stage, time = event["stage"].replace(" ", "_"), _milliseconds(event["time"])
+    return [
+        Metric(f"{stage}/{name}", float(value), time, event["step"])
+        for name, value in event["values"].items()
+        if math.isfinite(value)
+    ]
 
 
 def probe(uri: str) -> None:

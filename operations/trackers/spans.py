@@ -27,26 +27,29 @@ class Spans:
         self.run, self._around = run, context.get_current()
         self._trace, self._tracer = trace, trace.get_tracer("elboroom")
         self._root: Any = None
+        self._own: dict[str, Any] = {}
 
-    def write(self, events: Sequence[dict[str, Any]]) -> None:
-        """Make spans of events."""
-        for event in events:
-            time = _nanoseconds(event["time"])
-            match event["event"]:
-                case "begin" if self._root is None:
-                    own = {"run": self.run, "model": event["model"], **event["settings"]}
-                    self._root = self._tracer.start_span(
-                        f"elboroom.{event['kind']}", self._around, start_time=time, attributes=_named(own)
-                    )
-                case "line":
-                    self._line(event["rung"], time)
-                case "end":
-                    told = {name: event[name] for name in ("verdict", "khat", "seconds")}
-                    self._root.set_attributes(_named({**told, **event["cost"]}))
-                    self._root.end(time)
-                case "fail":
-                    self._root.set_status(self._trace.Status(self._trace.StatusCode.ERROR, event["error"]))
-                    self._root.end(time)
+    def write(self, events: Sequence[dict[str, Any]]) -> int:
+        """Make spans of the first event."""
+        event, time = events[0], _nanoseconds(events[0]["time"])
+        if event["event"] == "begin":
+            self._own = {"run": self.run, "kind": event["kind"], "model": event["model"], **event["settings"]}
+        if self._root is None:  # after a rest a fit may go on, in another span
+            self._root = self._tracer.start_span(
+                f"elboroom.{self._own['kind']}", self._around, start_time=time, attributes=_named(self._own)
+            )
+        match event["event"]:
+            case "line":
+                self._line(event["rung"], time)
+            case "end":
+                told = {name: event[name] for name in ("verdict", "khat", "seconds")}
+                self._root.set_attributes(_named({**told, **event["cost"]}))
+            case "fail":
+                self._root.set_status(self._trace.Status(self._trace.StatusCode.ERROR, event["error"]))
+        if event["event"] in {"end", "fail", "rest"}:
+            self._root.end(time)
+            self._root = None
+        return 1
 
     def _line(self, rung: Mapping[str, Any], time: int) -> None:
         """A span that ended now and began as many seconds ago as its line says."""

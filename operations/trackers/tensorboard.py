@@ -28,16 +28,16 @@ class Tensorboard:
         self.folder = files.place(rest, "er.Tracker") / run
         self._writer: Any = None
 
-    def write(self, events: Sequence[dict[str, Any]]) -> None:
-        """Keep events."""
+    def write(self, events: Sequence[dict[str, Any]]) -> int:
+        """Keep the first event."""
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
             self.folder.mkdir(parents=True, exist_ok=True)
             self._writer = SummaryWriter(str(self.folder))
-        for event in events:
-            self._one(event)
+        self._one(events[0])
         self._writer.flush()
+        return 1
 
     def _one(self, event: dict[str, Any]) -> None:
         writer, time = self._writer, datetime.fromisoformat(event["time"]).timestamp()
@@ -57,3 +57,5 @@ class Tensorboard:
             case "fail":
                 writer.add_text("error", event["error"], 0, time)
                 writer.close()
+            case "rest":
+                writer.close()  # another file follows if the fit goes on

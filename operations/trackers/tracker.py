@@ -12,7 +12,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ...inference.evidence.finding import Finding
 from ...inference.posterior.groups import version
@@ -21,8 +20,9 @@ from ...inference.posterior.record import framed
 from ...inference.run.trail import Rung
 from ...ppl import files
 from ...ppl.errors import DataError, explain, in_short
-from .. import logs
 from ..extras import library
+from ..ledger import now
+from ..naming import bare
 from ..thresholds import TRACKED_EACH, TRACKED_NAME, TRACKED_ROWS, TRACKER_SECONDS
 from . import MIRRORS
 from .delivery import Delivery
@@ -73,13 +73,15 @@ class Tracker:
     def __init__(self, *places: Any, report: bool = False):
         if not places:
             raise DataError(explain("er.Tracker", "a place, such as 'runs'", "none", "name a folder"))
-        self._places, self._report = [_place(place) for place in places], report
+        found = [_place(place) for place in places]
+        self._places = {shown: (mirror, rest) for shown, mirror, rest in found}  # each is told once
+        self._report = report
 
     def begun(self, kind: str, name: str, settings: Mapping[str, Any]) -> Told:
         """See `elboroom.inference.run.track.Track`."""
         stem = re.sub(r"[^\w.-]+", "_", name)[:TRACKED_NAME]
         run = f"{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        deliveries = [Delivery(shown, mirror(rest, run)) for shown, mirror, rest in self._places]
+        deliveries = [Delivery(shown, mirror(rest, run)) for shown, (mirror, rest) in self._places.items()]
         told = Told(run, deliveries, self._report)
         told.tell("begin", kind=kind, model=name, settings=dict(settings), version=version())
         return told
@@ -108,7 +110,7 @@ class Told:
         """Put an event on its way to all places."""
         if event != "step":
             self._release()
-        self._send({"time": logs.now(), "event": event, "run": self.run, **values})
+        self._send({"time": now(), "event": event, "run": self.run, **values})
 
     def _send(self, event: dict[str, Any]) -> None:
         for delivery in self._deliveries:
@@ -131,7 +133,7 @@ class Told:
         self._counts[stage] += 1
         own = {name: float(value) for name, value in values.items()}
         event = {
-            "time": logs.now(),
+            "time": now(),
             "event": "step",
             "run": self.run,
             "stage": stage,
@@ -263,16 +265,9 @@ def _place(place: Any) -> tuple[str, Any, str]:
     if mirror.needs:
         library(mirror.needs, mirror.extra, f"er.Tracker '{scheme}:'")  # now, so that no fit waits for it
     if not scheme:
-        files.place(rest, "er.Tracker")
-    return _shown(scheme, str(rest)), mirror, rest
-
-
-def _shown(scheme: str, rest: str) -> str:
-    """A place without the password that its address may hold."""
-    parts = urlsplit(rest) if "://" in rest else None
-    if parts is not None and "@" in parts.netloc:
-        rest = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return f"{scheme}:{rest}" if scheme else rest
+        rest = files.place(rest, "er.Tracker")  # where it is now, whatever folder a program goes to
+    mirror(rest, "")  # refuses what is no place
+    return bare(f"{scheme}:{rest}" if scheme else str(rest)), mirror, rest
 
 
 def _report(record: Any) -> dict[str, str]:

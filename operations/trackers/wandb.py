@@ -26,19 +26,20 @@ class Wandb:
         self.project, self.run = rest, run
         self._run: Any = None
 
-    def write(self, events: Sequence[dict[str, Any]]) -> None:
-        """Send events."""
-        for event in events:
-            match event["event"]:
-                case "begin" if self._run is None:
-                    self._begin(event)
-                case "step":
-                    self._step(event)
-                case "end":
-                    self._end(event)
-                case "fail":
-                    self._run.summary["error"] = event["error"]
-                    self._run.finish(exit_code=1)
+    def write(self, events: Sequence[dict[str, Any]]) -> int:
+        """Send the first event."""
+        event = events[0]
+        match event["event"]:
+            case "begin":
+                self._begin(event)
+            case "step":
+                self._step(event)
+            case "end":
+                self._end(event)
+            case "fail":
+                self._run.summary["error"] = event["error"]
+                self._run.finish(exit_code=1)
+        return 1
 
     def _begin(self, event: dict[str, Any]) -> None:
         import wandb

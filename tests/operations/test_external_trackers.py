@@ -109,6 +109,34 @@ def test_mlflow_has_files_and_no_model(told, tmp_path):
     assert json.loads(Path(report).read_text())["verdict"] == posterior.verdict
 
 
+def test_mlflow_has_each_step_once_where_a_request_fails(server):
+    from elboroom.operations.ledger import now
+    from elboroom.operations.trackers.delivery import Delivery
+    from elboroom.operations.trackers.mlflow import Mlflow
+    from mlflow.tracking import MlflowClient
+
+    class Once(MlflowClient):
+        calls, steps = 0, []
+
+        def log_batch(self, run_id, metrics=(), **others):
+            self.calls += 1
+            if self.calls == 3:  # after the settings and the first steps
+                raise ConnectionError("reset")
+            self.steps.extend(metric.step for metric in metrics)
+            super().log_batch(run_id, metrics=metrics, **others)
+
+    mirror = Mlflow(server[0], "run")
+    mirror._client = Once(server[0])
+    way = Delivery("x", mirror)
+    way.tell({"event": "begin", "kind": "fit", "model": "once", "version": "0", "settings": {}})
+    for step in range(1500):
+        way.tell(
+            {"event": "step", "time": now(), "stage": "a", "step": step, "values": {"bound": 1.0 * step}}
+        )
+    assert way.arrived(30) and way.lost == 0
+    assert Once.steps == list(range(1500))
+
+
 def test_mlflow_that_stops_answering_costs_a_finding(server):
     url, process = server
     alone = er.fit(level(Y), seed=5, progress=False)

@@ -94,8 +94,31 @@ def test_mlflow_has_what_the_registry_has(server, fitted, tmp_path):
     assert er.load(copy, trust=er.Trust.of(registry.key)).summary().equals(version.load().summary())
     names = {entry.path for entry in client.list_artifacts(theirs.run_id, "version")}
     assert not [name for name in names if "MLmodel" in name or name.endswith(".pkl")]
+    registry.tag("level", 1, stage=None, owner="ann")
+    assert client.get_model_version("level", theirs.version).tags.keys() & {"stage", "owner"} == {"owner"}
+    (run,) = (v.run_id for v in client.search_model_versions("name='level'") if v.version != theirs.version)
     registry.withdraw("level", 2, because="a trial")
     assert len(client.search_model_versions("name='level'")) == 1
+    assert client.get_run(run).info.lifecycle_stage == "deleted"
+
+
+@pytest.mark.external
+def test_what_was_sent_twice_or_changed_is_not_there(server, fitted, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    client, registry = (
+        MlflowClient(server, server),
+        er.Registry(tmp_path / "models", mirror=f"mlflow:{server}"),
+    )
+    registry.add(fitted, "twice")
+    (one,) = client.search_model_versions("name='twice'")
+    client.create_model_version("twice", one.source, one.run_id, tags=one.tags)  # of another who pushed
+    registry.promote("twice", 1)
+    assert len(client.search_model_versions("name='twice'")) == 1 and registry.findings == ()
+    version = er.Registry(tmp_path / "models").add(fitted, "twice")
+    (version.folder / "report.md").write_text("changed")
+    (found,) = registry.mirrored("twice")
+    assert "'report.md' as it was" in found.advice and len(client.search_model_versions("name='twice'")) == 1
 
 
 @pytest.mark.external

@@ -56,6 +56,7 @@ class Broken:
     def write(self, events):
         self.calls += 1
         self.how(self.calls)
+        return len(events)
 
 
 class Listed:
@@ -65,7 +66,8 @@ class Listed:
         self.events = []
 
     def write(self, events):
-        self.events += events
+        self.events.append(events[0])
+        return 1
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +195,23 @@ def test_spans_of_a_fit(told):
         assert span.end_time <= fit.end_time
     assert any("elboroom.khat" in span.attributes for span in stages)
     assert sum(span.attributes["elboroom.seconds"] for span in stages) <= fit.attributes["elboroom.seconds"]
+
+
+def test_spans_of_what_goes_on_after_a_rest():
+    """Each part is a span of its own, which has ended."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept = InMemorySpanExporter()
+    trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(kept))
+    told = Tracker("tracing:").begun("svi", "m", {"seed": 1})
+    for step in (1, 2):
+        told.step("ascent", step, {"bound": 1.0})
+        told.rested()
+    spans = kept.get_finished_spans()
+    assert [span.name for span in spans] == ["elboroom.svi"] * 2
+    assert spans[0].end_time <= spans[1].start_time and spans[1].attributes["elboroom.seed"] == 1
 
 
 def test_course_of_chains(tmp_path):
@@ -329,6 +348,8 @@ def test_what_fails_once_is_sent_again():
     usual = mirror.write
 
     def once(events):
+        if len(mirror.events) < 2:
+            return usual(events)
         mirror.write = usual
         raise ConnectionError("reset")
 
@@ -365,31 +386,64 @@ def test_events_that_nobody_takes_are_counted(monkeypatch):
 
 
 def test_half_a_line_is_taken_away_again(tmp_path, monkeypatch):
-    mirror = next(m for m in MIRRORS if not m.scheme)(str(tmp_path), "run")
+    mirror, usual = MIRRORS[0](str(tmp_path), "run"), Path.open
     mirror.write([{"event": "rest"}])
 
-    class Full:
-        def __init__(self, file):
-            self.file = file
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
+    class Full(io.FileIO):
         def write(self, content):
-            return self.file.write(content[:5])
+            return super().write(content[:5])
 
-    usual, mirror._file = mirror._file, Full(mirror._file)
+    monkeypatch.setattr(Path, "open", lambda self, *args, **settings: Full(self, "ab"))
     with pytest.raises(OSError, match="No space"):
         mirror.write([{"event": "rest"}])
-    mirror._file = usual
+    monkeypatch.setattr(Path, "open", usual)
     mirror.write([{"event": "rest"}])
     assert (tmp_path / "run" / "events.jsonl").read_text() == '{"event": "rest"}\n' * 2
+
+
+def test_nothing_stays_open_once_all_is_told(tmp_path):
+    """Thousands of fits of one process leave no threads and no files behind."""
+    before = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.exists("/proc") else 0
+    runs = [Tracker(tmp_path, "tracing:").begun("fit", "m", {}) for _ in range(5)]
+    for told in runs:
+        assert told.rested() == ()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before[0]
+    assert not before[1] or len(os.listdir("/proc/self/fd")) <= before[1]
+
+
+def test_no_thread_to_be_had_costs_a_finding(tmp_path, monkeypatch):
+    def none(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    assert "can't start new thread" in trouble_of([tmp_path]).advice
+
+
+def test_no_password_is_in_a_finding(monkeypatch):
+    def refused(_):
+        raise OSError("no route to http://me:secret@host:5000/api")
+
+    way = Delivery("x", Broken(refused))
+    way.tell({"event": "end"})
+    assert way.arrived(5) and way.lost == 1 and way.error == "OSError: no route to http://host:5000/api"
+
+
+def test_a_place_that_is_named_twice_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tracker = Tracker("runs", tmp_path / "runs")
+    monkeypatch.chdir("/")
+    told = tracker.begun("fit", "m", {})
+    told.rested()
+    assert [e["event"] for e in lines_of(tmp_path / "runs")] == ["begin", "rest"]
 
 
 # -- bad input, rates and logs ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["abacus:x", "", 3])
+@pytest.mark.parametrize("place", ["abacus:x", "", 3, "tensorboard:"])
 def test_places_that_there_are_not(place):
     with pytest.raises(er.ElboroomError, match=r"er.Tracker.*expected"):
         er.Tracker(place)
@@ -452,6 +506,14 @@ def test_logs_as_json():
     assert any(one["message"] == "fitting the guide" for one in found)
     assert found[-1]["error"] == "ValueError: no\nroom" and "\x1b" not in found[-1]["message"]
     assert all(set(one) <= logs.NAMES for one in found)
+
+
+@pytest.mark.parametrize("wrong", [{"stream": "log.txt"}, {"level": "LOUD"}, {"level": 1.5}])
+def test_logs_to_nowhere_are_refused(wrong):
+    before = list(logging.getLogger("elboroom").handlers)
+    with pytest.raises(er.DataError, match=f"{next(iter(wrong))}: expected"):
+        er.json_logs(**wrong)
+    assert logging.getLogger("elboroom").handlers == before
 
 
 def test_a_field_that_nothing_documents():
