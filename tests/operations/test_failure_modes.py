@@ -146,7 +146,7 @@ def weights_that_underflow():
 def drift_that_nobody_sees():
     rng = np.random.default_rng(4)
     monitor = er.Monitor(quick(level(rng.normal(size=100))), reference={"y": rng.normal(size=2000)})
-    monitor.see({"y": np.append(rng.normal(0.6, 1, 500), np.nan)})
+    monitor.see({"y": np.append(rng.normal(0.6, 1, 500), np.inf)})
     found = monitor.findings()
     text = monitor.exposition("7").text()
     shown = 'elboroom_drifted{kind="data",model="level",version="7"} 1.0' in text and 'what="rows"' in text
