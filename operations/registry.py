@@ -336,6 +336,8 @@ class Registry:
         """
         name, version = split(name, version)
         own = checked_key(self.key if key is None else key)
+        if self.trust is not None:
+            self.trust.may_sign(own)
 
         def change(ledger: Ledger, state: State) -> int:
             found = replace(state.found(version), trust=None)  # that nobody may have signed yet

@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +264,9 @@ def alone(path: Path) -> Iterator[None]:
             time.sleep(LOCK_PAUSE)
         yield
     finally:
-        os.close(handle)  # gives the lock back
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that was forked meanwhile holds the handle too
+        os.close(handle)
 
 
 def _claim(handle: int) -> bool | None:
@@ -354,7 +356,8 @@ def remove(draft: Path) -> None:
     if draft.is_dir() and not draft.is_symlink():
         shutil.rmtree(draft, ignore_errors=True)
     else:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _opened(path: Path) -> int | None:

@@ -46,7 +46,7 @@ class Delivery:
         self.name, self._mirror = name, mirror
         self._events: list[dict[str, Any]] = []
         self._changed, self._hurry = threading.Condition(), threading.Event()
-        self._busy, self._gave_up = False, False
+        self._busy, self._gave_up, self._kept, self._in_vain = False, False, 0, -1
         self.lost, self.error = 0, ""
 
     def tell(self, event: dict[str, Any]) -> None:
@@ -66,10 +66,13 @@ class Delivery:
             self._give_up(error)
 
     def arrived(self, seconds: float) -> bool:
-        """Whether nothing is on its way any more, within so many seconds."""
+        """Whether nothing is on its way any more, within so many seconds; where nothing has moved since one waited in vain, at once."""
         self._hurry.set()
         with self._changed:
-            return self._changed.wait_for(lambda: not self._busy, max(seconds, 0.0))
+            seconds = 0.0 if self._in_vain == self._kept else max(seconds, 0.0)
+            there = self._changed.wait_for(lambda: not self._busy, seconds)
+            self._in_vain = -1 if there else self._kept
+            return there
 
     def _run(self) -> None:
         failures = 0
@@ -88,6 +91,7 @@ class Delivery:
             failures, self.error = 0, ""
             with self._changed:
                 del self._events[:count]
+                self._kept += count
 
     def _is_done(self) -> bool:
         with self._changed:

@@ -375,17 +375,24 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-@app.command()
+@app.command(epilog=STATUS)
 def versions(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")],
     registry: RegistryOption = MODELS,
+    trust: TrustOption = None,
+    fail_on: FailOnOption = None,
 ) -> None:
     """List the versions of a model, and say whether anything was changed since."""
+    from .folder import exit_status
+
     with _plainly():
-        place = _registry(registry)
+        place = _registry(registry, trust=trust)
         typer.echo(printable(repr(place.versions(name))))
-        for finding in place.audit(name):
-            typer.echo(printable(str(finding)))
+        found = place.audit(name)
+        typer.echo(printable("\n".join(map(str, found))))
+    worst = next((v for v in ("untrusted", "caution") if v in {finding.verdict for finding in found}), "ok")
+    record = {"verdict": worst, "fits_data": None}
+    raise typer.Exit(exit_status(record, [item.value for item in fail_on or ()]))
 
 
 @app.command()

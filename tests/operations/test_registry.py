@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -520,6 +521,21 @@ def test_two_processes_push_at_once(tmp_path, saved):
     assert len(registry.log("risk")) == 1 + 3 * 10 and len(registry.aliases("risk")) == 1
 
 
+def test_a_lock_ends_with_its_block_whoever_was_forked_meanwhile(tmp_path):
+    with files.alone(tmp_path / "lock"):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+    try:
+        begin = time.perf_counter()
+        with files.alone(tmp_path / "lock"):
+            assert time.perf_counter() - begin < 10
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
 def test_readers_see_the_alias_before_or_after(registry):
     """While one process moves it to and fro."""
     child = os.fork()
@@ -583,4 +599,7 @@ def test_the_command_line(fitted, tmp_path, monkeypatch):
     assert run("promote", "level", "latest", "--because", "a trial").exit_code == 0
     assert run("rollback", "level").output == "level@live is version 1, trusted\n"
     assert "[ok] registry, level: 2 versions" in run("versions", "level").output
+    unsigned = run("versions", "level", "--trust", tmp_path / "trust.json", "--fail-on", "caution")
+    assert unsigned.exit_code == 4 and "[untrusted] version, level/2" in unsigned.output
+    assert run("versions", "level", "--fail-on", "caution").exit_code == 0
     assert "KEY=VALUE" in run("register", tmp_path / "out", "level", "--tag", "bad").output

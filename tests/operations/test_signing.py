@@ -126,6 +126,7 @@ def test_rotated_and_revoked_keys(tmp_path, fitted):
     trust.retire(old, "rotated")
     assert registry.get("level", 1).number == 1
     refusal(lambda: registry.add(fitted, "level"), f"key '{old.id}'", "a retired one")
+    refusal(lambda: registry.sign("level", 1), f"key '{old.id}'", "a retired one")
     unsigned = er.Registry(tmp_path / "models").add(fitted, "level")
     refusal(lambda: registry.promote("level", unsigned), "without a signature")
     trust.revoke(old, "lost")

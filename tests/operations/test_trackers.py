@@ -368,7 +368,14 @@ def test_a_place_that_never_answers_is_waited_for_in_vain():
     begin = time.perf_counter()
     assert not way.arrived(0.2)
     assert time.perf_counter() - begin < 5
+    way.tell({"event": "step"})
+    assert not way.arrived(20)  # nothing has moved: one wait in vain is enough
+    assert time.perf_counter() - begin < 10
     gate.set()
+    deadline = time.monotonic() + 20
+    while not (there := way.arrived(0.1)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert there
 
 
 def test_events_that_nobody_takes_are_counted(monkeypatch):
