@@ -47,11 +47,7 @@ def sign_openssf(folder: Any, private_key: Any, signature: Any = None, password:
     from model_signing import signing
 
     folder, private_key = files.place(folder, "sign"), files.place(private_key, "key")
-    place = (
-        folder.with_name(f"{folder.name}.{BUNDLE}")
-        if signature is None
-        else files.place(signature, "signature")
-    )
+    place = _signature_of(folder, signature)
     try:
         signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=password)
         signer.sign(folder, place)
@@ -86,14 +82,14 @@ def verify_openssf(folder: Any, public_key: Any, signature: Any = None) -> None:
     from model_signing import verifying
 
     folder, public_key = files.place(folder, "verify"), files.place(public_key, "key")
-    place = (
-        folder.with_name(f"{folder.name}.{BUNDLE}")
-        if signature is None
-        else files.place(signature, "signature")
-    )
+    place = _signature_of(folder, signature)
     try:
         verifying.Config().use_elliptic_key_verifier(public_key=public_key).verify(folder, place)
     except Exception as error:
         expected, got = "the files that were signed, by this key", in_short(error)
         remedy = "do not use it: put back a copy, and find out who or what changed it"
         raise SignatureError(explain(f"folder '{folder}'", expected, got, remedy)) from error
+
+
+def _signature_of(folder: Path, given: Any) -> Path:
+    return folder.with_name(f"{folder.name}.{BUNDLE}") if given is None else files.place(given, "signature")

@@ -14,13 +14,15 @@ from ..inference.evidence.finding import Finding, Findings
 from ..ppl import files
 from ..ppl.errors import InferenceError, RegistryError, explain
 from .audit import of_log, strangers
+from .keys import Key, checked_key
 from .ledger import Ledger
 from .lineage import user
 from .manifest import MANIFEST, manifest_of
 from .mirror import Mirror
 from .naming import LIVE, check_alias, check_name, checked_tags, checked_text, split
-from .signing import Key, Trust, checked_key, put_signature
+from .signing import put_signature
 from .staging import draft_in, filled, posterior_of
+from .trust import Trust
 from .version import FORMAT, NOTED, VERSIONS, State, Version, Versions, added_up, place_of
 
 LOG, INCOMING = "log.jsonl", ".incoming"

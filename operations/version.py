@@ -18,8 +18,8 @@ from ..ppl.errors import RegistryError, explain, in_short
 from .manifest import MANIFEST, check_folder, copied, plain_bytes, refused
 from .naming import LATEST
 from .schema.schema import Schema, schema
-from .signing import Trust
 from .thresholds import VERSION_DIGITS
+from .trust import Trust
 
 FORMAT = "elboroom-registry/1"
 VERSIONS = "versions"

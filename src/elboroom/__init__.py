@@ -146,7 +146,9 @@ _NAMES = {
     "operations.trackers.tracker": ("Tracker",),
     "operations.drift.drift": ("drift",),
     "operations.registry": ("Registry",),
-    "operations.signing": ("Key", "Trust", "sign"),
+    "operations.keys": ("Key",),
+    "operations.trust": ("Trust",),
+    "operations.signing": ("sign",),
     "operations.monitor": ("Monitor",),
     "operations.schema.schema": ("schema",),
 }

@@ -334,8 +334,9 @@ MODELS = Path("models")
 
 
 def _registry(place: Path, key: Path | None = None, password: str | None = None, trust: Path | None = None):
+    from .operations.keys import Key
     from .operations.registry import Registry
-    from .operations.signing import Key, Trust
+    from .operations.trust import Trust
 
     own = None if key is None else Key.load(key, password)
     return Registry(place, key=own, trust=None if trust is None else Trust(trust))

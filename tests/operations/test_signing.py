@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from elboroom.operations.signing import CONTEXT, Key, sign
+from elboroom.operations.keys import CONTEXT, Key
+from elboroom.operations.signing import sign
 
 import elboroom as er
 
