@@ -133,6 +133,9 @@ LEAST_SAID = 30
 """Rows from which on a column of two values is one of two values."""
 MOST_LEVELS = 10_000
 """Levels that a schema lists. By memory."""
+OPEN_SHARE, LEAST_SINGLE = 0.01, 5
+"""Share of rows whose level no other row has, and so many of them, from where on levels that were never seen are to come, and are no
+reason to refuse a row. Chosen by hand."""
 QUANTILES = 201
 """Quantiles that stand for the law of a column: distances are known to half a percent."""
 UNLIKE_TRAINING, FAR_APART, LIKE_TRAINING, CHANCE = 0.4, 1.95, 0.4, 1.1

@@ -37,11 +37,8 @@ def _property(field: Field) -> dict[str, Any]:
         return {"enum": [*field.levels, *([None] if gaps else [])]}
     if field.kind == DATES:
         return {"type": "string"}
-    number = {
-        "type": ["number", "null"] if gaps else "number",
-        "minimum": field.limits[0],
-        "maximum": field.limits[1],
-    }
+    ends = dict(zip(("minimum", "maximum"), field.limits, strict=True)) if field.count else {}
+    number = {"type": ["number", "null"] if gaps else "number", **ends}
     if field.kind == BLOCKS:
         return _nested(number, field.shape)
     if field.levels is not None and not field.open:

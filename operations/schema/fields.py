@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,17 @@ import numpy as np
 
 from ..columns import BLOCKS, DATES, LABELS, MIXED, NUMBERS, Column, flat, range_of
 from ..drift.data import is_blank
-from ..thresholds import BLANK_VARIANCE, LEAST_SAID, MOST_LEVELS, MOST_NAMES, QUANTILES, REACH, USUALLY_BLANK
+from ..thresholds import (
+    BLANK_VARIANCE,
+    LEAST_SAID,
+    LEAST_SINGLE,
+    MOST_LEVELS,
+    MOST_NAMES,
+    OPEN_SHARE,
+    QUANTILES,
+    REACH,
+    USUALLY_BLANK,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Field:
         As a `Column` has them.
     whole : bool
         Whether its numbers were whole.
+    count : int
+        Numbers, or rows of a block, that were there.
     low, high : float
         Least and greatest number.
     mean, sd : float
@@ -54,7 +67,7 @@ class Field:
     levels : tuple of str, or None
         Of labels, and of whole numbers of two values; None where they were too many, or names of rows.
     open : bool
-        Whether other levels are told, and not refused.
+        Whether other levels are told, and not refused: `Schema.allow` says so, or many levels were rare, so that others are to come.
     shape : tuple of int
         Of a row of a block.
     least_variance : float
@@ -70,6 +83,7 @@ class Field:
     name: str
     kind: str
     whole: bool = False
+    count: int = 0
     low: float = 0.0
     high: float = 0.0
     mean: float = 0.0
@@ -87,12 +101,18 @@ class Field:
     @property
     def limits(self) -> tuple[float, float]:
         """Numbers beyond which a cell is refused: a range farther than any; below zero where none was, and of positive numbers as many
-        times smaller than the least as the greatest was greater."""
-        reach = REACH * (self.high - self.low)
+        times smaller than the least as the greatest was greater, but for the next whole number. Of few rows ranges are wider, and
+        nothing is said of signs."""
+        if not self.count:
+            return -np.inf, np.inf
+        reach = REACH * (self.high - self.low) * max(1.0, LEAST_SAID / self.count)
         low = self.low - reach
-        if self.low > 0:
+        if self.low < 0 or self.count < LEAST_SAID:
+            return low, self.high + reach
+        if self.low > 0 and self.kind == NUMBERS:  # of a block zero is one of its numbers
             low = max(low, self.low * (self.low / self.high) ** REACH)
-        return (max(low, 0.0) if self.low >= 0 else low), self.high + reach
+            low = min(low, self.low - 1) if self.whole and reach > 0 else low
+        return max(low, 0.0), self.high + reach
 
 
 def field_of(column: Column, num_rows: int, outcome: bool = False) -> Field:
@@ -109,9 +129,9 @@ def field_of(column: Column, num_rows: int, outcome: bool = False) -> Field:
     if column.kind == BLOCKS:
         return _of_block(made, column)
     if column.kind in (LABELS, MIXED):
-        return replace(
-            made, kind=LABELS, levels=None if column.dated else _levels(known.as_labels(), num_rows)
-        )
+        labels = known.as_labels()
+        levels = None if column.dated else _levels(labels, num_rows)
+        return replace(made, kind=LABELS, levels=levels, open=_goes_on(labels))
     values = known.values[np.isfinite(known.values)] if column.kind == NUMBERS else np.zeros(0)
     if not len(values):
         return made
@@ -122,13 +142,19 @@ def field_of(column: Column, num_rows: int, outcome: bool = False) -> Field:
         if two and num_rows >= LEAST_SAID
         else None
     )
-    return replace(made, low=low, high=high, mean=float(values.mean()), sd=float(values.std()), levels=levels,
+    return replace(made, count=len(values), low=low, high=high, mean=float(values.mean()), sd=float(values.std()), levels=levels,
                    whole=bool((values == np.round(values)).all()), quantiles=np.quantile(values, np.linspace(0, 1, QUANTILES)))  # fmt: skip
 
 
 def _levels(labels: np.ndarray, num_rows: int) -> tuple[str, ...] | None:
     levels = sorted(set(labels.tolist()))
     return tuple(levels) if len(levels) <= min(MOST_LEVELS, max(MOST_NAMES * num_rows, 2)) else None
+
+
+def _goes_on(labels: np.ndarray) -> bool:
+    """Whether rows of levels that were never seen are to be expected: as many as there were levels of one row (Good 1953)."""
+    single = sum(often == 1 for often in Counter(labels.tolist()).values())
+    return single >= LEAST_SINGLE and single > OPEN_SHARE * len(labels)
 
 
 def _of_block(made: Field, column: Column) -> Field:
@@ -139,7 +165,7 @@ def _of_block(made: Field, column: Column) -> Field:
     variance = np.nanvar(flat(known), axis=1) / span**2 if len(known) else np.zeros(1)
     with np.errstate(invalid="ignore"):
         picture, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    return replace(made, low=low, high=high, mean=float(np.nanmean(known)), sd=float(np.nanstd(known)), shape=values.shape[1:],
+    return replace(made, count=len(known), low=low, high=high, mean=float(np.nanmean(known)), sd=float(np.nanstd(known)), shape=values.shape[1:],
                    least_variance=float(np.quantile(variance, USUALLY_BLANK)), picture=picture, spread=spread)  # fmt: skip
 
 
@@ -153,9 +179,10 @@ def flags(known: Field, column: Column) -> Iterator[Flag]:
             yield found
 
 
-def _missing(known: Field, column: Column) -> Flag:
-    words = "nothing, where the training data always had something"
-    return Flag(known.name, "missing", column.missing, known.missing == 0 and not known.outcome, words)
+def _missing(known: Field, gone: np.ndarray) -> Flag:
+    """Cells that hold nothing, where none did; an outcome has not come yet."""
+    rows = gone & (known.missing == 0) & (not known.outcome)
+    return Flag(known.name, "missing", rows, True, "nothing, where the training data always had something")
 
 
 def _numbers(known: Field, column: Column) -> Iterator[Flag]:
@@ -168,13 +195,7 @@ def _numbers(known: Field, column: Column) -> Iterator[Flag]:
     values, text = column.as_numbers()
     examples = [str(cell) for cell in column.values[text][:3]]
     yield Flag(known.name, "type", text, True, f"{examples}, where numbers were")
-    yield Flag(
-        known.name,
-        "missing",
-        np.isnan(values) & ~text,
-        known.missing == 0 and not known.outcome,
-        "nothing, where there always was a number",
-    )
+    yield _missing(known, np.isnan(values) & ~text)
     yield Flag(known.name, "infinite", np.isinf(values), True, "infinite numbers")
     there, (low, high) = np.isfinite(values), known.limits
     far = there & ((values < low) | (values > high))
@@ -183,7 +204,7 @@ def _numbers(known: Field, column: Column) -> Iterator[Flag]:
         "far outside",
         far,
         True,
-        f"{_some(values[far])}, where {known.low:.4g} to {known.high:.4g} were",
+        f"{_some(values[far])}, where {_range(known)} were",
     )
     outside = there & ~far & ((values < known.low) | (values > known.high))
     yield Flag(
@@ -191,7 +212,7 @@ def _numbers(known: Field, column: Column) -> Iterator[Flag]:
         "outside",
         outside,
         False,
-        f"{_some(values[outside])}, where {known.low:.4g} to {known.high:.4g} were",
+        f"{_some(values[outside])}, where {_range(known)} were",
     )
     if known.levels is not None:
         other = there & ~far & ~np.isin(values, [float(level) for level in known.levels])
@@ -211,7 +232,7 @@ def _labels(known: Field, column: Column) -> Iterator[Flag]:
     if column.kind in (BLOCKS, DATES):
         yield _all(known, column, "type", f"{column.kind}, where labels were")
         return
-    yield _missing(known, column)
+    yield _missing(known, column.missing)
     if known.levels is not None:
         labels = column.as_labels()
         other = np.array([label is not None and label not in set(known.levels) for label in labels], bool)
@@ -232,32 +253,30 @@ def _blocks(known: Field, column: Column) -> Iterator[Flag]:
         return
     cells = flat(column.values)
     infinite = np.isinf(cells).any(1)
-    yield Flag(
-        known.name,
-        "missing",
-        np.isnan(cells).any(1),
-        known.missing == 0,
-        "numbers that are missing, where none was",
-    )
+    yield _missing(known, column.missing)
     yield Flag(known.name, "infinite", infinite, True, "infinite numbers")
     low, high = known.limits
     with np.errstate(invalid="ignore"):
         far = ~infinite & ((cells < low) | (cells > high)).any(1)
         outside = ~infinite & ~far & ((cells < known.low) | (cells > known.high)).any(1)
     yield Flag(known.name, "far outside", far, True, f"numbers beyond {low:.4g} to {high:.4g}")
-    yield Flag(known.name, "outside", outside, False, f"numbers beyond {known.low:.4g} to {known.high:.4g}")
+    yield Flag(known.name, "outside", outside, False, f"numbers beyond {_range(known)}")
     if known.least_variance >= BLANK_VARIANCE:
         words = f"blank rows: a variance below {BLANK_VARIANCE:g} of the range squared"
         yield Flag(known.name, "blank", is_blank(cells, known.low, known.high), True, words)
 
 
 def _dates(known: Field, column: Column) -> Iterator[Flag]:
-    if column.kind != DATES and not column.missing.all():
+    if not column.dated and not column.missing.all():
         yield _all(known, column, "type", f"{column.kind}, where dates were")
 
 
 def _all(known: Field, column: Column, what: str, words: str) -> Flag:
     return Flag(known.name, what, np.ones(len(column.values), bool), True, words)
+
+
+def _range(known: Field) -> str:
+    return f"{known.low:.4g} to {known.high:.4g}" if known.count else "no numbers"
 
 
 def _some(values: np.ndarray) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from ...inference.evidence.finding import Finding, Findings
 from ...inference.posterior.posterior import Posterior, record_of
 from ...ppl import files
-from ...ppl.columns import rows_of
+from ...ppl.columns import is_instance, rows_of
 from ...ppl.errors import DataError, InferenceError, explain
 from ...ppl.model import Program
 from ..columns import BLOCKS, NUMBERS, Column, Frame, frame_of
@@ -337,6 +337,8 @@ def _kept(data: Any, rows: np.ndarray, count: int) -> Any:
         return {name: _kept(value, rows, count) for name, value in data.items()}
     if hasattr(data, "iloc"):
         return data.iloc[rows]
+    if is_instance(data, "pyarrow", "Table", "Array", "ChunkedArray"):
+        return data.take(rows)
     if isinstance(data, (list, tuple)) and len(data) == count:
         return [data[i] for i in rows]
     return (
@@ -379,6 +381,8 @@ def schema(source: Any) -> Schema:
     elif isinstance(source, Posterior):
         name, outcomes = source.name, {s.argument for s in record_of(source).observed.values()}
     frame = frame_of(source, "data of a schema")
+    if not frame.num_rows:
+        raise DataError(explain("data of a schema", "at least one row", "none", "give data"))
     fields = {
         column: field_of(frame.columns[column], frame.num_rows, column.partition("[")[0] in outcomes)
         for column in frame.columns

@@ -7,7 +7,7 @@ and rows made so could.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -163,10 +163,18 @@ def _limits(count: int) -> tuple[float, float]:
 
 
 def _units(known: Field, values: np.ndarray) -> Iterator[Suspicion]:
-    """Another unit, a logarithm, a sign."""
+    """Another unit, a logarithm, a sign: of all numbers, or, as zero is zero in any unit, of those that are not."""
+    others = replace(known, quantiles=known.quantiles[known.quantiles != 0])
+    found = list(_changed(known, values))
+    yield from found or _changed(others, values[values != 0])
+
+
+def _changed(known: Field, values: np.ndarray) -> Iterator[Suspicion]:
+    if len(values) < LEAST_SUSPECTED or len(known.quantiles) < STUCK_ROWS or known.sd == 0:
+        return
     unlike, like = _limits(len(values))
     now = distance(values, known.quantiles)
-    if now < unlike or known.sd == 0:
+    if now < unlike:
         return
     found = [(_undone(change, values, known), name) for name, change in CHANGES.items()]
     found = [
@@ -185,7 +193,13 @@ def _undone(change: Change, values: np.ndarray, known: Field) -> float:
     """How far values are from the training's once a change is undone."""
     with np.errstate(all="ignore"):
         made = change(values, known)
-    return distance(made, known.quantiles) if np.isfinite(made).all() else 1.0
+    return distance(_plain(made), _plain(known.quantiles)) if np.isfinite(made).all() else 1.0
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """To nine digits: 0.3 / 0.1 is three, as whole numbers are that it is compared with."""
+    size = 10.0 ** (8 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))))
+    return np.round(values * size) / size
 
 
 def _stuck(known: Field, values: np.ndarray) -> Iterator[Suspicion]:
@@ -364,6 +378,8 @@ def _spelling(known: Field, column: Column) -> Iterator[Suspicion]:
             )
     elif known.kind == LABELS and known.levels is not None:
         plain = {level.strip().casefold(): level for level in known.levels}
+        if len(plain) < len(known.levels):  # the training data spelt as it pleased
+            return
         unseen = [
             label
             for label in dict.fromkeys(column.as_labels())

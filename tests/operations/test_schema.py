@@ -100,6 +100,54 @@ def test_unusual_rows_are_told_and_kept(schema):
     assert checked.table().loc[0, ["row", "column", "what"]].tolist() == [3, "score", "outside"]
 
 
+def test_what_has_to_come_is_not_refused(rng):
+    """Zero after a count of one, labels of which many are rare, dates, gaps and images as there were; whatever differs from few rows."""
+
+    def made(count, start=0):
+        gaps = rng.normal(size=count)
+        gaps[::7] = np.nan
+        names = 1 / np.arange(1, 2000)
+        days = pd.date_range("2026-01-01", periods=count) + pd.Timedelta(days=start)
+        return {
+            "count": 1.0 + rng.poisson(9, count) * rng.poisson(3, count), "street": rng.choice(1999, count, p=names / names.sum()).astype(str), "gaps": gaps,
+            "day": days.strftime("%Y-%m-%d").to_list(), "image": rng.uniform(0.01, 1, (count, 8, 8)), "empty": np.full(count, np.nan),
+        }  # fmt: skip
+
+    schema, new = er.schema(made(500)), made(200, 500)
+    new["count"][0], new["image"][1, 2, 3], new["empty"][2] = 0.0, 0.0, 1.0
+    checked = schema.check(new)
+    assert not checked.refused.any() and not checked.suspicions
+    assert {(f.column, f.what) for f in checked.flags} <= {(n, "outside") for n in new} | {
+        ("street", "unseen level")
+    }
+    few = er.schema({"x": rng.normal(1, 1, 5)})
+    assert (
+        not few.check({"x": rng.normal(1, 1, 2000)}).refused.any() and few.check({"x": [1e6]}).refused.all()
+    )
+    assert json.dumps(schema.json_schema(), allow_nan=False)
+
+
+def test_spellings_are_no_sign_where_the_training_data_had_several():
+    schema = er.schema({"city": ["Oslo", "OSLO", "Bergen"] * 50})
+    assert not schema.check({"city": ["BERGEN"] * 20}).suspicions
+
+
+@pytest.mark.parametrize("factor", [10, 0.1, 1000])
+def test_another_unit_of_whole_numbers_and_of_numbers_that_are_mostly_zero(factor, rng):
+    """0.3 / 0.1 is not quite 3, and zero is zero in any unit."""
+
+    def made(count):
+        return {
+            "seats": 2.0 + rng.integers(0, 20, count),
+            "rain": np.where(rng.uniform(size=count) < 0.7, 0, rng.lognormal(2, 1, count)),
+        }
+
+    schema, new = er.schema(made(1000)), made(90)
+    assert not schema.check(new).suspicions
+    for name in new:
+        assert suspected(schema, {**new, name: factor * new[name]}) == {(name, "unit")}
+
+
 def test_other_levels_may_be_allowed(schema):
     rows = people(np.random.default_rng(5), 20)
     rows["city"][0] = "Paris"
@@ -286,7 +334,8 @@ def test_prediction_refuses_by_it():
 
 
 def test_what_is_no_data_set():
-    with pytest.raises(er.DataError, match="data of a schema"):
-        er.schema(3)
+    for nothing in (3, {"x": []}):
+        with pytest.raises(er.DataError, match="data of a schema"):
+            er.schema(nothing)
     with pytest.raises(er.InferenceError, match="expected a file"):
         er.schema("/nowhere/schema.json")
