@@ -6,10 +6,10 @@ What is found is a matter of the model's fit, never of a verdict: a posterior th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from .maps import Isotonic, Levels, Map, Temperature, from_dict
 from .places import PlaceCalibration, places_of
 from .reliability import Reliability, reliability
 from .rolling import windows
-from .seen import check_unseen, fitted_rows
-from .thresholds import ECE_DRAWS, ECE_EXCESS, ROLLING_ROWS, SEEN_BEFORE, TELLING_ROWS
+from .seen import UNKNOWN, check_unseen, few_rows, fitted_rows, rows_given
+from .thresholds import ECE_DRAWS, ECE_EXCESS, ROLLING_ROWS, SEEN_BEFORE, TELLING_COUNT, TELLING_ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Calibration:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What is to be said of it: *misfit* where the error exceeds that of right probabilities by more than 0.05."""
-        found, own = self.reliability, list(fitted_rows(self.name, self.seen))
+        found, own = self.reliability, [*fitted_rows(self.name, self.seen), *few_rows(self.name, self.used)]
         words = f"ECE {found.ece:.3f} ± {found.se:.3f}; {found.null:.3f} is the 95% point were the probabilities right"
         if found.excess > ECE_EXCESS:
             sure = found.confidence.mean() > found.came.mean()
@@ -97,6 +97,11 @@ class Calibration:
             verdict = "misfit"
         elif found.excess > 0:
             advice, verdict = f"Probabilities of '{self.name}' are off by a little: {words}.", "caution"
+        elif len(self.observed) < TELLING_COUNT:
+            advice, verdict = (
+                f"{len(self.observed)} rows say nothing of probabilities of '{self.name}': {words}.",
+                UNKNOWN,
+            )
         else:
             advice, verdict = f"Probabilities of '{self.name}' are what comes true: {words}.", "ok"
         own.append(Finding("calibration of predictions", self.name, found.ece, found.null, verdict, advice))
@@ -157,7 +162,7 @@ class Calibration:
 
 def calibration(
     posterior: Any,
-    data: Mapping[str, Any] | None = None,
+    data: Any = None,
     name: str | None = None,
     temperature: Temperature | None = None,
     map: Any = "kept",
@@ -170,8 +175,9 @@ def calibration(
     ----------
     posterior : Posterior
         Of a model with an outcome that is an argument of it.
-    data : mapping, optional
-        Rows: arguments of the model to replace, the outcome among them. Without, those that were fitted, which says little.
+    data : mapping or table, optional
+        Rows: arguments of the model, the outcome among them; of a table other columns are left out. Without, those that were fitted,
+        which says little.
     name : str, optional
         The outcome; may be left out where there is one alone, or one alone has classes.
     temperature : Temperature, optional
@@ -188,7 +194,7 @@ def calibration(
     Raises
     ------
     DataError
-        If the map was fitted to some of these rows, or they have no outcome.
+        If the map was fitted to some of these rows, or they lack an argument or an outcome.
     InferenceError
         For a posterior without its program, or rows with latent quantities of their own.
 
@@ -220,13 +226,14 @@ def calibration(
     """
     record = record_of(posterior)
     record.needs_program("calibration")
+    data = rows_given(data, record.program, "data of a calibration")
     classed = any(s.measure in MEASURES for s in record.observed.values() if name in (None, s.name))
     used: Any = temperature if temperature is not None else map
     if classed:
-        found = classes(record, name, data or {}, ECE_DRAWS)
+        found = classes(record, name, data, ECE_DRAWS)
         program, outcome, count = found.program, found.name, len(found.observed)
     else:
-        outcome, observed, drawn = places_of(posterior, data or {}, name)
+        outcome, observed, drawn = places_of(posterior, data, name)
         program, count = bound(record, data) if data else record.program, len(observed)
     used = _kept(record, outcome) if isinstance(used, str) and used == "kept" else used
     _check_map(used, outcome, (Temperature, Isotonic) if classed else (Levels,))
@@ -270,17 +277,19 @@ def _digests(program: Any, count: int) -> tuple[bytes, ...]:
     """A digest of each row, by all arguments that run along the rows."""
     values = [np.asarray(leaf.value) for leaf in program.leaves.values()]
     along = [value.reshape(count, -1) for value in values if value.ndim and len(value) == count]
-    table = [
-        np.ascontiguousarray(value, np.float64 if value.dtype.kind in "fiub" else None) for value in along
-    ]
+    with np.errstate(over="ignore"):  # a number is the same in single precision
+        table = [np.ascontiguousarray(v, np.float32 if v.dtype.kind in "fiub" else None) for v in along]
     return tuple(
         blake2b(b"".join(part[i].tobytes() for part in table), digest_size=12).digest() for i in range(count)
     )
 
 
 def _share(rows: tuple[bytes, ...], others: frozenset[bytes]) -> float:
-    """Share of the rows that are among others; of those alone that occur once, as equal rows of few values are no sign."""
-    single = [row for row, often in Counter(rows).items() if often == 1]
-    if len(single) < TELLING_ROWS * len(rows):
+    """Share of the rows that are among others; of those alone that occur once, or as often as all, as equal rows of few values are no
+    sign."""
+    counts = Counter(rows)
+    least = gcd(*counts.values())
+    single = [row for row, often in counts.items() if often == least]
+    if least * len(single) < TELLING_ROWS * len(rows):
         return 0.0
     return float(np.mean([row in others for row in single]))

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..inference.evidence.finding import Finding
 from ..inference.posterior.classes import MEASURES, bound, num_classes, target_of
 from ..inference.posterior.posterior import record_of, requested
 from ..ppl.errors import DataError, InferenceError, explain
-from .thresholds import EFFECT_DRAWS, EFFECT_VALUES, OUTER_INTERVAL
+from .thresholds import EFFECT_DRAWS, EFFECT_VALUES, EXTRAPOLATED, OUTER_INTERVAL, SLIGHTLY_MORE
 
 COLUMN = re.compile(r"(.+)\[(\d+)\]")
 
@@ -38,12 +39,25 @@ class Effects:
         A column for each contrast, a row for each draw of the posterior.
     rows : pandas.DataFrame
         The mean of each row's own contrast over the posterior, in the same columns.
+    outside : dict of str to float
+        Share of rows that a contrast asks at values more than an sd beyond those of the data.
     """
 
     name: str
     outcome: str
     draws: pd.DataFrame = field(repr=False)
     rows: pd.DataFrame = field(repr=False)
+    outside: dict[str, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """*caution* where a contrast is far outside of the data: the model's form says it, and no row."""
+        return tuple(
+            Finding("outside the data", f"{self.name}: {label}", share, EXTRAPOLATED, "caution",
+                    f"{share:.0%} of rows are asked at values of '{self.name}' more than an sd beyond those of the data: what is said there "
+                    "is the model's form. Ask for a smaller change.")
+            for label, share in self.outside.items() if share > EXTRAPOLATED
+        )  # fmt: skip
 
     def summary(self) -> pd.DataFrame:
         """A row for each contrast: ``mean``, ``sd``, ``q5`` and ``q95`` over the posterior, averaged over rows; and ``least`` and
@@ -62,7 +76,8 @@ class Effects:
 
     def __repr__(self) -> str:
         title = f"Change of the expected '{self.outcome}' with '{self.name}', all else as it is"
-        return f"{title}\n{self.summary().to_string(float_format=lambda v: f'{v:.4g}')}"
+        table = self.summary().to_string(float_format=lambda v: f"{v:.4g}")
+        return "\n".join([title, table, *map(str, self.findings)])
 
     def _repr_html_(self) -> str:
         return self.summary().to_html(float_format=lambda v: f"{v:.4g}")
@@ -82,8 +97,8 @@ def effects(
     name : str
         An argument with a value for each row; ``"x[2]"`` for a column of a matrix.
     change : float, pair, or sequence of labels, optional
-        Of numbers: what is added, by default one sd of the data; a pair for all rows at the first against all at the second. Of
-        labels: the level that others are compared with, and these; by default the most frequent one, and all others.
+        Of numbers: what is added, by default one sd of the data; a pair for all rows at the first against all at the second, by
+        default where there are two values. Of labels: the level that others are compared with, and these; by default the most frequent one, and all others.
     outcome : str, optional
         May be left out where there is one alone.
     where : numpy.ndarray of bool, shape (N,), optional
@@ -122,16 +137,17 @@ def effects(
         want, remedy = "a model without an encoder", "compare posterior.latent.decode at two points"
         raise InferenceError(explain("effects", want, "one whose rows have one", remedy))
     site = _outcome(record, outcome)
-    draws, rows = {}, {}
+    draws, rows, outside = {}, {}, {}
     cache: dict[str, dict[str, np.ndarray]] = {}
-    for label, before, after in _contrasts(record, name, change):
+    for label, before, after, far in _contrasts(record, name, change):
         low, high = (_expected(record, site, argument, values, cache) for argument, values in (before, after))
+        count = next(iter(low.values())).shape[1]
+        some = np.ones(count, bool) if where is None else _some(where, count)
+        outside[label] = float((far[some] if len(far) == count else far).mean())
         for part in low:
-            own = high[part] - low[part]
-            own = own if where is None else own[:, _some(where, own.shape[1])]
-            key = f"{label}{part}"
-            draws[key], rows[key] = own.mean(1), own.mean(0)
-    made = Effects(name, site.name, pd.DataFrame(draws), pd.DataFrame(rows))
+            own = (high[part] - low[part])[:, some]
+            draws[f"{label}{part}"], rows[f"{label}{part}"] = own.mean(1), own.mean(0)
+    made = Effects(name, site.name, pd.DataFrame(draws), pd.DataFrame(rows), outside)
     requested(posterior).setdefault("effects", {})[(name, site.name)] = made
     return made
 
@@ -147,11 +163,12 @@ def _outcome(record: Any, name: str | None) -> Any:
 
 
 Side = tuple[str, np.ndarray]
+Contrast = tuple[str, Side, Side, np.ndarray]
 
 
-def _contrasts(record: Any, name: str, change: Any) -> Iterator[tuple[str, Side, Side]]:
-    """Words of each contrast, and the argument with its values before and after."""
-    match = COLUMN.fullmatch(name)
+def _contrasts(record: Any, name: str, change: Any) -> Iterator[Contrast]:
+    """Words of each contrast, the argument with its values before and after, and which of these are far from all of the data."""
+    match = COLUMN.fullmatch(name) if isinstance(name, str) else None
     argument, column = (match[1], int(match[2])) if match else (name, None)
     outcomes = {s.argument for s in record.observed.values()}
     known = [k for k, v in record.program.leaves.items() if np.ndim(v.value) and k not in outcomes]
@@ -173,10 +190,10 @@ def _contrasts(record: Any, name: str, change: Any) -> Iterator[tuple[str, Side,
     if leaf.labels is not None:
         yield from _of_labels(argument, values, leaf.labels, change)
     else:
-        yield from _of_numbers(argument, values.astype(float), column, change)
+        yield from _of_numbers(argument, values, column, change)
 
 
-def _of_labels(name: str, codes: np.ndarray, labels: tuple, change: Any) -> Iterator[tuple[str, Side, Side]]:
+def _of_labels(name: str, codes: np.ndarray, labels: tuple, change: Any) -> Iterator[Contrast]:
     often = labels[int(np.bincount(codes[codes >= 0].ravel(), minlength=len(labels)).argmax())]
     chosen = (
         (often, *(label for label in labels if label != often))
@@ -184,7 +201,7 @@ def _of_labels(name: str, codes: np.ndarray, labels: tuple, change: Any) -> Iter
         else tuple(np.ravel(change).tolist())
     )
     unknown = [label for label in chosen if label not in labels]
-    if unknown or len(chosen) < 2:
+    if unknown or len(set(chosen)) < max(len(chosen), 2):
         remedy = "give the level to compare with, and those that are compared"
         raise DataError(
             explain(
@@ -193,18 +210,19 @@ def _of_labels(name: str, codes: np.ndarray, labels: tuple, change: Any) -> Iter
         )
     base = _all(codes, labels.index(chosen[0]))
     for label in chosen[1:]:
-        yield f"{label} against {chosen[0]}", (name, base), (name, _all(codes, labels.index(label)))
+        sides = (name, base), (name, _all(codes, labels.index(label)))
+        yield f"{label} against {chosen[0]}", *sides, np.zeros(len(codes), bool)
 
 
 def _all(values: np.ndarray, code: Any) -> np.ndarray:
     return np.full_like(values, code)
 
 
-def _of_numbers(
-    name: str, values: np.ndarray, column: int | None, change: Any
-) -> Iterator[tuple[str, Side, Side]]:
-    own = values if column is None else values[:, column]
-    change = float(np.nanstd(own)) if change is None else change
+def _of_numbers(name: str, values: np.ndarray, column: int | None, change: Any) -> Iterator[Contrast]:
+    own = np.asarray(values if column is None else values[:, column], float)
+    known, sd = np.unique(own[np.isfinite(own)]), float(np.nanstd(own))
+    if change is None:
+        change = tuple(known) if len(known) == 2 else sd
     try:
         ends = np.asarray(change, float)
     except (TypeError, ValueError):
@@ -219,13 +237,17 @@ def _of_numbers(
         )
     else:
         sides, words = (own, own + ends), f"{ends:+.4g}"
-    before, after = (side if column is None else _with_column(values, column, side) for side in sides)
-    yield words, (name, before), (name, after)
+    before, after = (_with_column(values, column, side) for side in sides)
+    least, most = known[0] - SLIGHTLY_MORE * sd, known[-1] + SLIGHTLY_MORE * sd
+    far = np.any([(side < least) | (side > most) for side in sides], axis=0)
+    yield words, (name, before), (name, after), far
 
 
-def _with_column(values: np.ndarray, column: int, own: np.ndarray) -> np.ndarray:
-    changed = values.copy()
-    changed[:, column] = own
+def _with_column(values: np.ndarray, column: int | None, own: np.ndarray) -> np.ndarray:
+    """The argument with other numbers, whole ones where it had whole ones: they may be codes."""
+    whole = values.dtype.kind in "iub" and bool((own == np.round(own)).all())
+    changed = values.astype(np.int64 if whole else float)
+    changed[... if column is None else (slice(None), column)] = own
     return changed
 
 

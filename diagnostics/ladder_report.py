@@ -134,12 +134,12 @@ def ladder_report(
     ('mean-field', True)
     """
     known = [family.name for family in FAMILIES if family is not VariationalDropout]
-    names = list(families) if families is not None else [AUTO, *known]
-    unknown = [name for name in names if name not in (*known, AUTO)]
-    if unknown or not names:
-        raise GuideError(
-            explain("families", f"some of {[AUTO, *known]}", repr(unknown)[:80], "correct the names")
-        )
+    names = (
+        [AUTO, *known] if families is None else list(families) if isinstance(families, (list, tuple)) else []
+    )
+    if not names or any(name not in (*known, AUTO) for name in names):
+        want = f"a list with some of {[AUTO, *known]}"
+        raise GuideError(explain("families", want, repr(families)[:80], "correct the names"))
     made, rows = {}, {}
     for name in [*names, *([CHAINS] if chains else [])]:
         guide = None if name == CHAINS else name

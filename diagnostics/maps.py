@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.special import log_softmax
 
+from ..ppl.errors import DataError, explain
 from .thresholds import CURVED, TEMPERATURES
 
 
@@ -65,13 +66,14 @@ class Temperature:
     def fitted(
         cls, name: str, probabilities: np.ndarray, observed: np.ndarray, rows: frozenset[bytes]
     ) -> Temperature:
-        """The temperature at which what came is likeliest."""
+        """The temperature at which what came is likeliest, and one is likely: its logarithm is normal with an sd of one, which few rows
+        heed."""
         with np.errstate(divide="ignore"):
             log_prob = np.maximum(np.log(probabilities), np.log(np.finfo(float).tiny))
         own = np.arange(len(observed))
 
         def loss(u: float) -> float:
-            return -float(log_softmax(log_prob / np.exp(u), axis=1)[own, observed].sum())
+            return 0.5 * u**2 - float(log_softmax(log_prob / np.exp(u), axis=1)[own, observed].sum())
 
         bounds = np.log(TEMPERATURES)
         best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": CURVED**2}).x
@@ -169,8 +171,20 @@ class Levels:
         return np.interp(places, *self.knots)
 
     def quantiles(self, levels: Any) -> np.ndarray:
-        """Levels of the model's own quantiles that are those of these levels: of ``[0.05, 0.95]``, where to cut predictions for 90%."""
-        return np.interp(levels, *self.knots[::-1])
+        """Levels of the model's own quantiles that are those of these levels: of ``[0.05, 0.95]``, where to cut predictions for 90%.
+
+        Raises
+        ------
+        DataError
+            For what are no shares.
+        """
+        try:
+            asked = np.asarray(levels, float)
+        except (TypeError, ValueError):
+            asked = np.array(np.nan)
+        if not ((asked >= 0) & (asked <= 1)).all():
+            raise DataError(explain("levels", "shares between 0 and 1", repr(levels)[:80], "correct them"))
+        return np.interp(asked, *self.knots[::-1])
 
     def as_dict(self) -> dict[str, Any]:
         """As a posterior keeps it."""
@@ -207,11 +221,13 @@ def _hex(rows: frozenset[bytes]) -> list[str]:
 
 
 def _steps(given: np.ndarray, came: np.ndarray) -> np.ndarray:
-    """Knots ``(2, M)`` of the isotonic regression of what came on what was given, from 0 to 1."""
+    """Knots ``(2, M)`` of the isotonic regression of what came on what was given.
+
+    Beyond them, and where none or all rows of a step came, it says what half a row more of either kind would: nothing is impossible that
+    has not come in a few rows.
+    """
     at, group = np.unique(given, return_inverse=True)
     often = np.bincount(group)
     found = isotonic_regression(np.bincount(group, came) / often, weights=often).x
-    inner = (at > 0) & (at < 1)
-    first = found[0] if at[0] == 0 else 0.0
-    last = found[-1] if at[-1] == 1 else 1.0
-    return np.array([[0.0, *at[inner], 1.0], [first, *found[inner], last]])
+    low, high = (0.5 / (often[found == end].sum() + 1) for end in (found[0], found[-1]))
+    return np.array([at, np.clip(found, min(low, 0.5), max(1 - high, 0.5))])

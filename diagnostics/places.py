@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from ..inference.evidence.finding import Finding
-from ..inference.posterior.classes import bound
+from ..inference.posterior.classes import bound, whole_rows
 from ..inference.posterior.posterior import record_of
 from ..ppl.errors import DataError, explain
 from .maps import Levels
 from .rolling import windows
-from .seen import check_unseen, fitted_rows
+from .seen import UNKNOWN, check_unseen, few_rows, fitted_rows
 from .thresholds import (
     COVERAGES,
     ECE_EXCESS,
@@ -32,6 +32,7 @@ from .thresholds import (
     PLACE_BLOCK,
     PLACE_DRAWS,
     ROLLING_ROWS,
+    TELLING_COUNT,
 )
 
 
@@ -129,10 +130,15 @@ class PlaceCalibration:
                 "caution",
                 f"Predictions of '{self.name}' are off by a little, {self._shape()}: {words}.",
             )
+        elif len(self.places) < TELLING_COUNT:
+            verdict, advice = (
+                UNKNOWN,
+                f"{len(self.places)} rows say nothing of predictions of '{self.name}': {words}.",
+            )
         else:
             verdict, advice = "ok", f"Predictions of '{self.name}' are what comes true: {words}."
         own = Finding("calibration of predictions", self.name, self.distance, self.null, verdict, advice)
-        return (*fitted_rows(self.name, self.seen), own)
+        return (*fitted_rows(self.name, self.seen), *few_rows(self.name, self.used), own)
 
     def levels(self) -> Levels:
         """What mends the levels of intervals. Judge it on others: ``er.calibration(posterior, others, map=it)``.
@@ -203,13 +209,7 @@ def places_of(
         got = "none given" if name is None else f"'{name}'"
         raise DataError(explain("outcome of a calibration", want, got, "name it"))
     argument = known[name].argument
-    if data and argument not in data:
-        want, remedy = (
-            f"rows with their outcome, argument '{argument}'",
-            "add it; posterior.predict takes rows without",
-        )
-        raise DataError(explain("calibration", want, f"{sorted(data)} alone", remedy))
-    program = bound(record, data) if data else record.program
+    program = bound(record, whole_rows(record, argument, data)) if data else record.program
     observed = np.asarray(program.leaves[argument].value, float)
     if observed.ndim != 1 or not np.isfinite(observed).all():
         got = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 
 import pandas as pd
 
@@ -34,8 +35,9 @@ def windows(
     {'start': {1: 0, 3: 2}}
     """
     step = size if step is None else step
-    if not 1 <= size <= count or step < 1:
-        got = f"size={size}, step={step}"
+    whole = all(isinstance(one, Integral) and not isinstance(one, bool) for one in (size, step))
+    if not whole or not 1 <= size <= count or step < 1:
+        got = f"size={size!r}, step={step!r}"[:80]
         raise DataError(
             explain("rolling", f"1 to {count} rows of a window, and a step of at least 1", got, "correct it")
         )

@@ -1,13 +1,43 @@
-"""Rows that were fitted, of which predictions say too much."""
+"""Rows that a calibration is asked of: those that were fitted, of which predictions say too much, and too few for what is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..inference.evidence.finding import Finding
+from ..ppl.columns import native
 from ..ppl.errors import DataError, explain
-from .thresholds import SEEN_BEFORE
+from .thresholds import MAP_ROWS, SEEN_BEFORE
+
+UNKNOWN = "not assessable"
+
+
+def rows_given(data: Any, program: Any, where: str) -> dict[str, Any]:
+    """Rows by argument; of a table the columns that a model takes; nothing for the fitted ones.
+
+    Raises
+    ------
+    DataError
+        For what are no rows.
+    """
+    if data is None:
+        return {}
+    if isinstance(data, Mapping):
+        return dict(data)
+    table = native(data)
+    if not hasattr(table, "columns"):
+        got, remedy = type(data).__name__, "name the values of each argument"
+        raise DataError(explain(where, "a mapping from argument to values, or a table", got, remedy))
+    return {str(name): table[name] for name in table.columns if str(name) in program.arguments}
+
+
+def few_rows(name: str, used: Any) -> Iterator[Finding]:
+    """A *caution* where a map was fitted to so few rows that it may spoil more than it mends."""
+    if used is not None and len(used.rows) < MAP_ROWS[used.kind]:
+        least = MAP_ROWS[used.kind]
+        advice = f"What mends it ({used.words}) was fitted to {len(used.rows)} rows: of fewer than {least} it may spoil more."
+        yield Finding("rows of a map", name, float(len(used.rows)), float(least), "caution", advice)
 
 
 def fitted_rows(name: str, seen: float) -> Iterator[Finding]:

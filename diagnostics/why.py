@@ -195,7 +195,7 @@ def _check(record: Any) -> None:
 def _values(posterior: Any, record: Any, quantity: str) -> np.ndarray:
     """Draws of a quantity, in the order of the unconstrained ones."""
     names = posterior.summary().index
-    if quantity not in names:
+    if not isinstance(quantity, str) or quantity not in names:
         known = ", ".join(map(str, names[:5]))
         raise InferenceError(
             explain(

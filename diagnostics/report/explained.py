@@ -18,7 +18,8 @@ def effects_section(posterior) -> str:
     for made in found.values():
         title = f"'{escape(made.name)}', on the expected '{escape(made.outcome)}'"
         table = made.summary().to_html(float_format=lambda v: f"{v:.3g}", border=0)
-        out.append(f"<h3>{title}</h3>{table}")
+        lines = "".join(f"<li>{escape(finding.advice)}</li>" for finding in made.findings)
+        out.append(f"<h3>{title}</h3>{table}" + (f"<ul>{lines}</ul>" if lines else ""))
     return "".join(out)
 
 

@@ -62,18 +62,15 @@ def classes(record: Record, name: str | None, data: Mapping[str, Any], num_draws
     """
     record.needs_program("calibration")
     site = _site(record, name)
-    if data and site.argument not in data:
-        want = f"rows with their outcome, argument '{site.argument}'"
-        raise DataError(
-            explain(
-                "calibration", want, f"{sorted(data)} alone", "add it; posterior.predict takes rows without"
-            )
-        )
-    program = record.program if not data else bound(record, data)
+    program = record.program if not data else bound(record, whole_rows(record, site.argument, data))
     target = target_of(record, program, "calibration")
     chosen = np.unique(np.linspace(0, len(record.z) - 1, min(num_draws, len(record.z))).astype(int))
     z = target.unconstrain({s.name: np.asarray(record.values[s.name])[chosen] for s in target.sites})
     observed = np.asarray(program.leaves[site.argument].value)
+    lost = int(np.isnan(observed).sum()) if observed.dtype.kind == "f" else 0
+    if lost:
+        want, got = "a class for each row", f"{lost} that are missing"
+        raise DataError(explain(f"outcome '{site.name}'", want, got, "leave those rows out"))
     found = [log_mean(target, z, site, np.full_like(observed, k)) for k in range(num_classes(site))]
     return Classes(site.name, np.stack(found, -1), observed.ravel().astype(int), program)
 
@@ -83,6 +80,38 @@ def log_mean(target: Any, z: np.ndarray, site: Any, value: np.ndarray) -> np.nda
     data = {**target.data, site.argument: target.to_device(value)}
     each = target.per_row(z, data=data)[site.name].reshape(len(z), -1)
     return logsumexp(each, axis=0) - np.log(len(z))
+
+
+def along_rows(record: Record) -> set[str]:
+    """Arguments of a model that have a value for each row, as its outcomes have."""
+    leaves = record.program.leaves
+    outcomes = [leaves[s.argument].value for s in record.observed.values() if s.argument in leaves]
+    lengths = {len(value) for value in outcomes if np.ndim(value)}
+    return {name for name, leaf in leaves.items() if np.ndim(leaf.value) and len(leaf.value) in lengths}
+
+
+def whole_rows(record: Record, outcome: Any, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rows as they came, if they have their outcome and all that goes with it.
+
+    Raises
+    ------
+    DataError
+        Where an argument is lacking: in its place would be that of the fitted rows.
+    """
+    if outcome not in data:
+        want, remedy = (
+            f"rows with their outcome, argument '{outcome}'",
+            "add it; posterior.predict takes rows without",
+        )
+        raise DataError(explain("calibration", want, f"{sorted(data)} alone", remedy))
+    others = {site.argument for site in record.observed.values()}
+    lacking = along_rows(record) - others - set(data)
+    if lacking and not record.settings.get("encoder"):
+        want = f"all that runs along the rows, {sorted(lacking)} too"
+        raise DataError(
+            explain("calibration", want, f"{sorted(data)} alone", "add what belongs to these rows")
+        )
+    return data
 
 
 def target_of(record: Record, program: Any, what: str) -> Any:

@@ -20,6 +20,7 @@ from ..evidence.pool import draw_pool
 from ..mcmc.refine import refine
 from ..run.trail import Trail
 from ..thresholds import DRAWS_PER_KEPT, RESPONSIBILITY_BLOCK
+from .classes import MEASURES
 from .derive import derived
 from .groups import lazy_tree
 from .predict import predict
@@ -384,7 +385,12 @@ class Posterior:
             For anything else.
         """
         for one in maps:
-            if not hasattr(one, "as_dict") or getattr(one, "name", "") not in self._record.observed:
+            site = self._record.observed.get(getattr(one, "name", ""))
+            if (
+                site is None
+                or not hasattr(one, "as_dict")
+                or (one.kind == "levels") == (site.measure in MEASURES)
+            ):
                 got, remedy = repr(one)[:80], "make one with er.calibration(posterior, rows).temperature()"
                 raise InferenceError(explain("calibrated", "maps of this model's outcomes", got, remedy))
         kept = {**self._record.maps, **{one.name: one.as_dict() for one in maps}}

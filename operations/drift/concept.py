@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ...diagnostics.checks.loo import leave_one_out
-from ...inference.posterior.classes import MEASURES, bound, log_mean, num_classes, target_of
+from ...inference.posterior.classes import MEASURES, along_rows, bound, log_mean, num_classes, target_of
 from ...inference.posterior.posterior import record_of
 from ...ppl.data import convert
 from ...ppl.errors import DataError, InferenceError, explain
@@ -53,14 +53,6 @@ class Scores:
     place: np.ndarray | None = None
     classes: np.ndarray | None = None
     seen: np.ndarray | None = None
-
-
-def along_rows(record: Any) -> set[str]:
-    """Arguments of a model that have a value for each row, as its outcomes have."""
-    leaves = record.program.leaves
-    outcomes = [leaves[s.argument].value for s in record.observed.values() if s.argument in leaves]
-    lengths = {len(value) for value in outcomes if np.ndim(value)}
-    return {name for name, leaf in leaves.items() if np.ndim(leaf.value) and len(leaf.value) in lengths}
 
 
 class Scorer:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ...inference.posterior.classes import along_rows
 from ...inference.posterior.posterior import record_of
 from ...ppl.errors import DataError, explain
 from ..columns import Frame, frame_of
-from ..drift.concept import Scorer, along_rows
+from ..drift.concept import Scorer
 from ..thresholds import METRIC_ROWS
 
 WHERE = "data of er.metrics"

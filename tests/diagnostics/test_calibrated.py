@@ -124,6 +124,14 @@ def test_rows_that_were_seen_are_told(posterior):
         er.calibration(posterior, held, name="z")
 
 
+def test_a_class_that_is_missing_is_none(posterior):
+    new = rows(30, 4)
+    with pytest.raises(
+        er.DataError, match="outcome 'y': expected a class for each row, got 1 that are missing"
+    ):
+        er.calibration(posterior, {"x": new["x"], "y": np.where(np.arange(30) == 7, np.nan, new["y"])})
+
+
 def test_a_model_that_is_too_sure_is_a_misfit_and_keeps_its_verdict(posterior):
     rng = np.random.default_rng(8)
     new = rows(400, 7)

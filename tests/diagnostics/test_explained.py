@@ -143,6 +143,20 @@ def test_contrasts_are_averages_of_expected_outcomes(binary):
     assert len(er.effects(posterior, "g").summary()) == 2
 
 
+def test_two_values_are_contrasted_and_what_is_far_from_the_data_is_told(posterior, data):
+    x, _ = data
+    near, far = (er.effects(posterior, "x[1]", change) for change in (None, (0.0, 50.0)))
+    assert near.findings == () and far.findings[0].value == 1 and "outside the data" in repr(far)
+    assert "the model's form" in effects_section(posterior).replace("&#x27;", "'")
+    some = er.effects(posterior, "x[1]", 8.0, where=x[:, 1] < 0)
+    beyond = (x[:, 1] + 8 > x[:, 1].max() + x[:, 1].std())[x[:, 1] < 0].mean()
+    assert some.outside["+8"] == pytest.approx(beyond) and 0 < beyond < 1
+    treated = er.fit(line(np.stack([np.ones(40), np.arange(40) % 2], 1), data[1]), progress=False)
+    table = er.effects(treated, "x[1]").summary()
+    assert table.index.tolist() == ["1 against 0"]
+    assert abs(table["mean"].iloc[0] - treated.draws["posterior"]["b"].to_numpy()[0][:, 1].mean()) < 0.05
+
+
 def test_classes_are_contrasted_one_by_one():
     @er.model
     def softmax(x, y):
@@ -183,8 +197,11 @@ def test_what_cannot_be_asked_is_said(binary, posterior):
         (lambda: er.effects(fitted, "x[0]", change="big"), "a number to add"),
         (lambda: er.effects(fitted, "x[0]", where=[1, 2]), "300 of True and False"),
         (lambda: er.effects(fitted, "x[0]", outcome="z"), r"one of \['y'\]"),
+        (lambda: er.effects(fitted, 3), r"of \['x', 'g'\], got 3"),
+        (lambda: er.effects(fitted, "g", change=["low", "low"]), "two or more of"),
     ):
         with pytest.raises(er.DataError, match=words):
             call()
-    with pytest.raises(er.InferenceError, match="correct the name".capitalize()):
-        er.why(posterior, "c")
+    for quantity in ("c", ["b"], None):
+        with pytest.raises(er.InferenceError, match="correct the name".capitalize()):
+            er.why(posterior, quantity)

@@ -59,10 +59,9 @@ def test_the_frontier_is_of_those_that_none_beats_twice():
 
 def test_what_cannot_be_fitted_is_told(found):
     program = found[0].posteriors["chains"].program
-    with pytest.raises(er.GuideError, match="families: expected some of"):
-        er.ladder_report(program, ["mean field"])
-    with pytest.raises(er.GuideError, match="families"):
-        er.ladder_report(program, [])
+    for wrong in (["mean field"], [], "mean-field", 3, [3]):
+        with pytest.raises(er.GuideError, match="families: expected a list with some of"):
+            er.ladder_report(program, wrong)
 
     @er.model
     def two_way(y):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from elboroom.diagnostics.calibrated import Calibration
-from elboroom.diagnostics.maps import Isotonic, Levels
+from elboroom.diagnostics.maps import Isotonic, Levels, Temperature
 from elboroom.diagnostics.places import PlaceCalibration, distances, ranked
 from elboroom.diagnostics.reliability import bins_of, reliability
 from elboroom.diagnostics.report.calibration import calibration_section
@@ -137,7 +138,55 @@ def test_rows_that_were_fitted_and_wrong_rows_are_refused_or_told(posterior):
         er.calibration(posterior, rows(30, 1), map=Isotonic((), frozenset()))
 
 
+def test_rows_come_in_tables_and_whole(posterior):
+    """Of a table other columns are left out; a lacking one is not that of the fitted rows; of few rows nothing is said."""
+    new = rows(400, 11)
+    found = er.calibration(posterior, pd.DataFrame({**new, "number": np.arange(400)}))
+    assert found.distance == er.calibration(posterior, new).distance and found.findings[0].verdict == "ok"
+    with pytest.raises(er.DataError, match=r"all that runs along the rows, \['x'\] too"):
+        er.calibration(posterior, {"y": new["y"]})
+    few = er.calibration(posterior, rows(3, 12))
+    assert [f.verdict for f in few.findings] == ["not assessable"]
+    for wrong in (3, "rows", [1.0], np.zeros(3)):
+        with pytest.raises(er.DataError, match="data of a calibration: expected a mapping"):
+            er.calibration(posterior, wrong)
+    for size in ("ten", 2.5, True):
+        with pytest.raises(er.DataError, match="rolling: expected 1 to 400 rows"):
+            found.rolling(size)
+
+
+def test_rows_are_the_same_in_single_precision_and_twice(posterior):
+    held = rows(100, 13)
+    levels = er.calibration(posterior, held).levels()
+    for same in (
+        {k: v.astype(np.float32) for k, v in held.items()},
+        {k: np.repeat(v, 2) for k, v in held.items()},
+    ):
+        with pytest.raises(er.DataError, match="the levels was not fitted to, got 100%"):
+            er.calibration(posterior, same, map=levels)
+    assert er.calibration(posterior, rows(100, 14), map=levels).findings[0].name == "rows of a map"
+    for wrong in ([-0.1, 0.5], "half"):
+        with pytest.raises(er.DataError, match="levels: expected shares between 0 and 1"):
+            levels.quantiles(wrong)
+    with pytest.raises(er.InferenceError, match="maps of this model's outcomes"):
+        posterior.calibrated(Temperature(1.5, 0.1, frozenset(), "y"))
+
+
 # -- classes ---------------------------------------------------------------------------------------------
+
+
+def test_what_has_not_come_in_a_few_rows_is_not_impossible():
+    """Maps of few rows: their log score of others is finite, and by no more than so much worse."""
+    rng = np.random.default_rng(4)
+    q = rng.uniform(0.02, 0.98, 4000)
+    came, p = (rng.uniform(size=4000) < q) * 1, np.stack([1 - q, q], 1)
+    right = Calibration("y", p, came, None, ()).log_score
+    for count, worse in ((1, 0.5), (5, 0.5), (300, 0.03)):
+        held = Calibration("y", p[:count], came[:count], None, ())
+        for one in (held.isotonic(), held.temperature()):
+            assert right - worse < Calibration("y", one(p), came, one, ()).log_score < right + 0.01
+    never = Calibration("y", p, np.zeros(4000, int), None, ()).isotonic()
+    np.testing.assert_allclose(never(p)[:, 1], 0.5 / 4001)
 
 
 def test_bins_of_equal_mass_hold_equally_many_rows():
