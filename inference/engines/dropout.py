@@ -82,6 +82,7 @@ class Descent:
 
     num_steps: int = 0
     trace: tuple[float, ...] = ()
+    slope: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,8 @@ class DropoutAscent:
         """Some steps."""
         self.ascent.rate = DROPOUT_RATE * (1 - state.num_steps / DROPOUT_STEPS)
         seen = self.ascent.advance(DROPOUT_BLOCK)
-        return Descent(state.num_steps + DROPOUT_BLOCK, (*state.trace, float(seen["elbo"].mean())))
+        bound, slope = float(seen["elbo"].mean()), float(np.median(seen["gradient_norm"]))
+        return Descent(state.num_steps + DROPOUT_BLOCK, (*state.trace, bound), slope)
 
     def fit(self, state: Descent, reason: str) -> Fit:
         """What was reached."""
@@ -149,4 +151,5 @@ class DropoutAscent:
             words,
             reason,
             num_gradients=state.num_steps * DROPOUT_PARTICLES,
+            gradient_norm=state.slope,
         )

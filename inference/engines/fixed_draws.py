@@ -104,7 +104,7 @@ class MeanFieldDraws:
         )
         words = f"{found.num_iterations} quasi-Newton steps on {len(self.eps)} fixed draws"
         elbo = float(np.log(self.start.scale).sum() - found.value[0])
-        return Fit(place, place, elbo, bool(found.converged[0]), (), words, reason)
+        return Fit(place, place, elbo, bool(found.converged[0]), (), words, reason, gradient_norm=found.slope)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,8 @@ class FixedDraws:
         moments = place.moments()
         gaussian = None if moments is None else Affine(moments[0], np.linalg.cholesky(moments[1]))
         words = f"{found.num_iterations} quasi-Newton steps on {len(self.eps)} fixed draws"
-        return Fit(place, gaussian, -float(found.value[0]), bool(found.converged[0]), (), words, reason)
+        elbo, converged = -float(found.value[0]), bool(found.converged[0])
+        return Fit(place, gaussian, elbo, converged, (), words, reason, gradient_norm=found.slope)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +269,8 @@ class Mode:
         found = self.lines.fit(state, reason)
         place = Affine(self.start.mean + self.start.scale * found.x[0], self.start.scale)
         words = "at the mode of the unconstrained density"
-        return Fit(self.guide.near(place), place, np.nan, bool(found.converged[0]), (), words, reason)
+        law, converged = self.guide.near(place), bool(found.converged[0])
+        return Fit(law, place, np.nan, converged, (), words, reason, gradient_norm=found.slope)
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,11 @@ class Minimum:
     num_iterations: int
     converged: np.ndarray
 
+    @property
+    def slope(self) -> float:
+        """Norm of the first one's gradient."""
+        return float(np.linalg.norm(self.grad[0]))
+
 
 @dataclass(frozen=True, eq=False)
 class Lbfgs:

@@ -93,6 +93,8 @@ class Fit:
     findings : tuple of Finding
     num_gradients : int
         Passes over all rows that the target has not counted.
+    gradient_norm : float or None
+        Of the bound's gradient at the last step, in the coordinates that the engine moves in; None where it has none.
     """
 
     transport: Transport
@@ -105,6 +107,7 @@ class Fit:
     steps: Any = None
     findings: tuple = ()
     num_gradients: int = 0
+    gradient_norm: float | None = None
 
 
 def run(

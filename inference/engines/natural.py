@@ -79,6 +79,8 @@ class State:
         The last that was taken, and the one with the highest bound.
     stale : int
         Steps since the bound rose.
+    slope : float or None
+        Norm of the whitened gradient at the last that was taken.
     """
 
     trial: Affine
@@ -90,6 +92,7 @@ class State:
     stale: int = 0
     num_steps: int = 0
     trace: tuple[float, ...] = ()
+    slope: float | None = None
     reason: str | None = None
     found: Affine | None = None
 
@@ -178,7 +181,8 @@ class NaturalGradient:
         eig = np.linalg.eigvalsh(here.curvature)
         if best is None or here.elbo - here.elbo_se > best.elbo - best.elbo_se + BETTER:
             best, stale = here, 0
-        state = replace(state, trace=(*state.trace, here.elbo), best=best, stale=stale)
+        slope = float(np.linalg.norm(here.gradient))
+        state = replace(state, trace=(*state.trace, here.elbo), slope=slope, best=best, stale=stale)
         # small in every direction, and in all together: heavy tails in many dimensions hide a common scale
         small = np.abs(eig - 1).max() < self.hessian_tol and abs(eig.sum() - dim) < TRACE_AT_REST
         if np.abs(here.gradient).max() < self.gradient_tol and small:
@@ -203,7 +207,8 @@ class NaturalGradient:
         if state.best is None:
             return Fit(state.trial, state.trial, -np.inf, False, state.trace, words, reason)
         place = state.best.place if state.found is None else state.found
-        return Fit(place, place, state.best.elbo, reason == "converged", state.trace, words, reason)
+        elbo, converged = state.best.elbo, reason == "converged"
+        return Fit(place, place, elbo, converged, state.trace, words, reason, gradient_norm=state.slope)
 
 
 def whitened_moments(h: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ Chopin (2002), A sequential particle filter method for static models, Biometrika
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,7 +75,10 @@ class Tempered:
     def fit(self, state: State, reason: str) -> Fit:
         """What was reached: a place to go on from, and no bound of all rows."""
         found = self.inner.fit(state, reason)
-        return Fit(found.transport, found.gaussian, found.elbo, words=f"a posterior of {self.size} rows")
+        words = f"a posterior of {self.size} rows"
+        return Fit(
+            found.transport, found.gaussian, found.elbo, words=words, gradient_norm=found.gradient_norm
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +128,7 @@ class AnchoredNatural:
         words = (
             f"{len(found.trace)} passes over all rows, {self.num_batches} batches between two; {found.words}"
         )
-        return Fit(
-            found.transport, found.gaussian, found.elbo, found.converged, found.trace, words, found.reason
-        )
+        return replace(found, words=words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,4 +197,5 @@ class StochasticAscent:
         return Fit(
             place, place, np.nan, found.reason == "settled", trace, words, found.reason, steps, findings,
             num_gradients=int(np.ceil(passes)),
+            gradient_norm=float(found.gradient_norm[-1]) if len(found.gradient_norm) else None,
         )  # fmt: skip

@@ -78,6 +78,8 @@ class State:
         Steps that have been averaged since the fit stood still.
     widened : int
         How often the number of draws was doubled.
+    slope : float or None
+        Norm of the whitened gradient at the last that was taken.
     """
 
     trial: Trial
@@ -93,6 +95,7 @@ class State:
     converged: bool = False
     num_steps: int = 0
     trace: tuple[float, ...] = ()
+    slope: float | None = None
     reason: str | None = None
 
 
@@ -197,6 +200,7 @@ class SparseNewton:
         state = replace(state, trace=(*state.trace, float(here.elbo)), best=best, damping=damping, kept=here)
         precision, curvature = here.at.precision, here.curvature
         a = here.at.factor.whiten(here.gradient[None])[0]
+        state = replace(state, slope=float(np.linalg.norm(a)))
         common = abs((curvature.diagonal() / precision.diagonal() - 1).sum())
         still = bool(
             np.abs(a).max() < GRADIENT_AT_REST
@@ -252,7 +256,7 @@ class SparseNewton:
         else:
             at, elbo, converged = state.trial, -np.inf, False
         place = Rooted(at.mean, at.factor)
-        return Fit(place, place, elbo, converged, state.trace, words, reason)
+        return Fit(place, place, elbo, converged, state.trace, words, reason, gradient_norm=state.slope)
 
 
 def _change(new, old) -> float:

@@ -169,7 +169,7 @@ def _fit(engine, state: State, run: Run, last: bool) -> Fit:
             found = engine.fit(inner, "under way")
             if found.elbo != -np.inf:
                 run.keep(_reached(state, found, last))
-                run.watch.saw({"bound": found.trace[-1] if found.trace else found.elbo})
+                run.watch.saw(_seen(found))
         if arrays is not None:
             run.checkpoint.keep(lambda: arrays(inner))
 
@@ -177,6 +177,13 @@ def _fit(engine, state: State, run: Run, last: bool) -> Fit:
     for value in fit.trace if engine.improves else ():
         run.watch.saw({"bound": value})
     return fit
+
+
+def _seen(found: Fit) -> dict[str, float]:
+    """What an engine knows after a step."""
+    bound = found.trace[-1] if found.trace else None if np.isnan(found.elbo) else found.elbo
+    known = {"bound": bound, "gradient_norm": found.gradient_norm}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _reached(state: State, found: Fit, last: bool) -> State:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from elboroom.guides import Affine, choose
+from elboroom.inference.engines.designs import antithetic
+from elboroom.inference.engines.fixed_draws import MeanFieldDraws, Mode
 from elboroom.inference.engines.loop import fit as run_fit
 from elboroom.inference.engines.natural import NaturalGradient
 from elboroom.inference.engines.polish import Polish
@@ -57,6 +59,27 @@ def test_polish_and_starts():
     better = run_fit(Polish(density, RNG), found.transport)
     assert abs(found.elbo - evidence()) < 0.01 and abs(better.elbo - evidence()) < 0.01
     assert found.elbo == found.trace[-1] and better.elbo == better.trace[-1]
+
+
+def test_the_norm_of_the_gradient_is_of_the_bound_in_sds():
+    """Of a standard normal law, where the mean is m and the sds are s: −s m, and of the logs of the sds 1 − s²."""
+
+    def density(z):
+        return -0.5 * (z**2).sum(1), -z
+
+    m, s = np.array([2.0, -1.0]), np.array([0.5, 0.5])
+    start, of_mean, of_sds = Affine(m, s), np.sum((s * m) ** 2), np.sum((1 - s**2) ** 2)
+    natural = NaturalGradient(density, np.random.default_rng(0))
+    mean_field = MeanFieldDraws(density, start, antithetic(np.random.default_rng(0), 40, 2, unit=True))
+    mode = Mode(density, None, start)
+    dense = Affine(m, np.diag(s))
+    assert natural.fit(natural.init(dense), "").gradient_norm is None
+    found = natural.fit(natural.step(natural.init(dense)), "").gradient_norm
+    assert found == pytest.approx(np.sqrt(of_mean))
+    assert mode.lines.fit(mode.init(start), "").slope == pytest.approx(np.sqrt(of_mean))
+    found = mean_field.fit(mean_field.init(start), "").gradient_norm
+    assert found == pytest.approx(np.sqrt(of_mean + of_sds))
+    assert run_fit(mean_field, start).gradient_norm < 0.05
 
 
 def test_a_fit_that_begins_anew_is_another_line():

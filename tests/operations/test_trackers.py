@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elboroom.inference.thresholds import GRADIENT_AT_REST
 from elboroom.operations import logs
 from elboroom.operations.trackers import MIRRORS
 from elboroom.operations.trackers.delivery import Delivery
@@ -133,6 +134,8 @@ def test_files_of_a_fit(tmp_path):
     (folder,) = tmp_path.iterdir()
     files = {"events.jsonl", "report.html", "report.json", "report.md", "summary.csv", "trail.csv"}
     assert {path.name for path in folder.iterdir()} == files
+    norms = [e["values"]["gradient_norm"] for e in lines_of(tmp_path) if e["event"] == "step"]
+    assert 0 < norms[-1] < GRADIENT_AT_REST
     rows = {row[0]: row for row in csv.reader(io.StringIO((folder / "summary.csv").read_text()))}
     assert float(rows["mu"][1]) == posterior.summary().loc["mu", "mean"]
     assert json.loads((folder / "report.json").read_text())["verdict"] == posterior.verdict
