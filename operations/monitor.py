@@ -18,6 +18,7 @@ from .asked import check_level, check_seed, is_number
 from .columns import Frame, Kind, frame_of
 from .dashboards import write_dashboards
 from .drift import window as windows
+from .drift.compare import not_compared
 from .drift.drift import Drift
 from .drift.look import Look
 from .drift.series import CALIBRATION, CONCEPT
@@ -207,8 +208,9 @@ class Monitor:
             before, rng = self.state, np.random.default_rng([self.seed, 94, self.state.number])
             share = self.level / self.per_day
             self.state, shifts = windows.closed(before, rng, self.strict, share, self.per_day)
-            notes = list(dict.fromkeys([*self.doubts, *before.notes]))
-            self.last = Drift(shifts, notes, before.reference, before.window, self.look.name)
+            silent = () if self.strict else not_compared(before.reference, before.window, shifts)
+            notes = list(dict.fromkeys([*self.doubts, *before.notes, *silent]))
+            self.last = Drift(shifts, notes, before.reference, before.window, self.look.name, self.strict)
         return self.last
 
     def findings(self) -> Drift:

@@ -31,12 +31,15 @@ class Drift(Findings):
         What was compared, for pictures.
     name : str
         Of the model, or ``"data"``.
+    strict : bool
+        Whether these are the rules of the sources.
     """
 
     shifts: tuple[Shift, ...]
     reference: Seen
     new: Seen
     name: str
+    strict: bool
 
     def __new__(
         cls,
@@ -45,10 +48,12 @@ class Drift(Findings):
         reference: Seen | None = None,
         new: Seen | None = None,
         name: str = "data",
+        strict: bool = False,
     ):
         found = sorted([*notes, *(shift.finding for shift in shifts)], key=lambda f: ORDER.index(f.verdict))
         made = super().__new__(cls, found)
-        made.shifts, made.reference, made.new, made.name = tuple(shifts), reference or {}, new or {}, name
+        made.shifts, made.reference, made.new = tuple(shifts), reference or {}, new or {}
+        made.name, made.strict = name, bool(strict)
         return made
 
     @property
@@ -192,4 +197,4 @@ def drift(
         notes.append(Finding("data: rows", "fit", None, None, "ok", words))
     shifts = shifts_of(known, seen, rng, strict, level)
     notes += () if strict else not_compared(known, seen, shifts)
-    return Drift(shifts, list(dict.fromkeys([*doubts, *notes])), known, seen, look.name)
+    return Drift(shifts, list(dict.fromkeys([*doubts, *notes])), known, seen, look.name, strict)

@@ -99,12 +99,12 @@ def _html(found: Any, content: dict[str, Any], history: Sequence[Any]) -> str:
         content=content,
         rows=rows,
         model=model,
-        next_step=NEXT[rows[0] == "caution", model[0] == "misfit"],
+        next_step=NEXT[rows[1] == "Yes.", model[0] == "misfit"],
         odd=[f for f in told if f["verdict"] != "ok"],
         fine=[f for f in told if f["verdict"] == "ok"],
         pictures=[(title, Markup(drawn)) for title, drawn in pictures(found)],
         course=Markup(svg(course(history), "p-values over windows")) if len(history) > 1 else "",
-        promise=PROMISE if all(s.p_value == s.p_value or not s.moved for s in found.shifts) else STRICT,
+        promise=STRICT if found.strict else PROMISE,
     )
 
 
@@ -112,15 +112,17 @@ def _answers(content: dict[str, Any]) -> tuple[tuple[str, str, str], tuple[str, 
     """Whether rows have moved, and whether the model holds: a class, an answer, and which."""
 
     def which(verdict: str) -> str:
-        return ", ".join(dict.fromkeys(f["quantity"] for f in content["findings"] if f["verdict"] == verdict))
+        found = [f["quantity"] for f in content["findings"] if f["verdict"] == verdict]
+        return ", ".join(dict.fromkeys(name for name in found if name in content["moved"]))
 
     moved, broken = which("caution"), which("misfit")
     asked = [s for s in content["shifts"] if s["stream"] not in (DATA, LATENT)]
-    rows = (
-        ("caution", "Yes.", f"What moved: {moved}.")
-        if moved
-        else ("trusted", "No.", "No test sees a change that matters.")
-    )
+    if moved:
+        rows = ("caution", "Yes.", f"What moved: {moved}.")
+    elif len(asked) < len(content["shifts"]):
+        rows = ("trusted", "No.", "No test sees a change that matters.")
+    else:
+        rows = ("caution", "Not known.", "There were too few rows to compare.")
     if broken:
         return rows, ("misfit", "No.", f"What no longer agrees: {broken}.")
     if not asked:

@@ -361,6 +361,11 @@ def test_page_and_command(fitted, tmp_path, monkeypatch):
     assert streams == {"data", "concept", "calibration"}
 
 
+def test_a_page_of_too_few_rows_gives_no_all_clear(rng, tmp_path):
+    page = er.drift(table(rng, 300), table(rng, 5)).report(tmp_path).read_text()
+    assert "Not known." in page and "No test sees a change" not in page
+
+
 def test_figure(fitted):
     found = er.drift(fitted, patients(np.random.default_rng(5), 300, centre=1.0))
     assert found.figure().axes[0].get_xlabel() == "age"

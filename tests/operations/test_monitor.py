@@ -84,6 +84,15 @@ def test_a_slow_change_is_seen_before_a_day_can_tell(monitor):
     assert "y" in {name for one in told[5:] for name in one["moved"]}
 
 
+def test_a_page_of_sums_promises_what_they_keep(monitor, tmp_path):
+    """A sum has no p-value, and is no rule of the sources."""
+    rng = np.random.default_rng(18)
+    for day in range(8):
+        monitor.see(rows(rng, 60, shift=1.5), at=day * DAY)
+    assert any(s.test == "slow change" and s.moved for s in monitor.last.shifts)
+    assert "rules of the sources" not in monitor.report(tmp_path).read_text()
+
+
 # -- windows ---------------------------------------------------------------------------------------------
 
 
