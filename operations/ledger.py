@@ -20,7 +20,6 @@ from ..ppl.errors import RegistryError, explain
 from ..ppl.interrupts import deferred
 
 FIRST = hashlib.sha256(b"elboroom-ledger/1").hexdigest()
-OWN = "at", "time", "before"
 
 
 def now() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,13 +15,12 @@ from .audit import of_log, strangers
 from .keys import Key, checked_key
 from .ledger import Ledger
 from .lineage import user
-from .manifest import MANIFEST, manifest_of
 from .mirror import Mirror
 from .naming import LIVE, check_alias, check_name, checked_tags, checked_text, split
 from .signing import put_signature
-from .staging import draft_in, filled, posterior_of
+from .staging import draft_in, filled, posterior_of, settled
 from .trust import Trust
-from .version import FORMAT, NOTED, VERSIONS, State, Version, Versions, added_up, place_of
+from .version import FORMAT, VERSIONS, State, Version, Versions, added_up
 
 LOG, INCOMING = "log.jsonl", ".incoming"
 
@@ -199,9 +196,8 @@ class Registry:
                 with self._turn(home) as (ledger, state):
                     if parent is not None:
                         parent = state.found(parent).number
-                    record |= {"model": name, "number": self._next(home, state), "parent": parent}
-                    record |= {"who": user(), "because": because, "tags": tags, "log": ledger.head}
-                    number = self._settled(draft, home, ledger, record)
+                    record |= {"who": user(), "because": because, "tags": tags, "parent": parent}
+                    number = settled(draft, state, ledger, record, self.key)
         except (OSError, InferenceError) as found:
             error = found if isinstance(found, OSError) else found.__cause__
             if not isinstance(error, OSError):
@@ -440,29 +436,3 @@ class Registry:
         """A version as it is now, once the mirror knows."""
         self.mirrored(name)
         return self._state(name)[1].found(number)
-
-    @staticmethod
-    def _next(home: Path, state: State) -> int:
-        """The next number; a folder that the log does not know keeps its own."""
-        there = [int(path.name) for path in (home / VERSIONS).glob("*") if path.name.isdecimal()]
-        return 1 + max([0, *state.versions, *state.withdrawn, *there])
-
-    def _settled(self, draft: Path, home: Path, ledger: Ledger, record: dict[str, Any]) -> int:
-        """Move a filled draft to its place, and say so in the log: from then on there is one more version."""
-        number = record["number"]
-        files.put(draft / "version.json", json.dumps(record, indent=1, ensure_ascii=False))
-        content = manifest_of(draft, model=home.name, version=number)
-        files.put(draft / MANIFEST, content)
-        if self.key is not None:
-            put_signature(draft, content, self.key)
-        line = {k: record[k] for k in (*NOTED, "tags") if k != "log"}
-        line |= {"version": number, "manifest": hashlib.sha256(content).hexdigest()}
-        with files.folder(place_of(home, number)) as place:
-            for path in draft.iterdir():
-                path.rename(place / path.name)
-        try:
-            ledger.append(what="add", **line)
-        except BaseException:
-            files.remove(place_of(home, number))
-            raise
-        return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping
@@ -14,11 +15,14 @@ from ..inference.posterior.load import load
 from ..inference.posterior.posterior import Posterior, record_of
 from ..ppl import files
 from ..ppl.errors import DataError, ElboroomError, RegistryError, UnsupportedError, explain, in_short
-from .ledger import now
+from .keys import Key
+from .ledger import Ledger, now
 from .lineage import commit, data_record, lock
-from .manifest import is_inside
+from .manifest import MANIFEST, is_inside, manifest_of
 from .rules import write_runbooks
 from .schema.schema import schema
+from .signing import put_signature
+from .version import NOTED, VERSIONS, State, place_of
 
 SCHEMA = "schema.json"
 OWN = (
@@ -148,3 +152,35 @@ def _content(what: str, content: Any) -> bytes | str:
     except (OSError, TypeError, ValueError, RecursionError) as error:
         expected, got = "a pathlib.Path of a file, bytes, or what JSON takes", in_short(error)
         raise RegistryError(explain(what, expected, got, "pass one of these")) from None
+
+
+def settled(draft: Path, state: State, ledger: Ledger, record: dict[str, Any], key: Key | None) -> int:
+    """Move a filled draft to its place, and say so in the log: from then on there is one more version, of the number that is given.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written; nothing is there then.
+    """
+    home = state.home
+    there = [int(path.name) for path in (home / VERSIONS).glob("*") if path.name.isdecimal()]
+    number = 1 + max(
+        [0, *state.versions, *state.withdrawn, *there]
+    )  # a folder that the log does not know keeps its own
+    record |= {"model": home.name, "number": number, "log": ledger.head}
+    files.put(draft / "version.json", json.dumps(record, indent=1, ensure_ascii=False))
+    content = manifest_of(draft, model=home.name, version=number)
+    files.put(draft / MANIFEST, content)
+    if key is not None:
+        put_signature(draft, content, key)
+    line = {k: record[k] for k in (*NOTED, "tags") if k != "log"}
+    line |= {"version": number, "manifest": hashlib.sha256(content).hexdigest()}
+    with files.folder(place_of(home, number)) as place:
+        for path in draft.iterdir():
+            path.rename(place / path.name)
+    try:
+        ledger.append(what="add", **line)
+    except BaseException:
+        files.remove(place_of(home, number))
+        raise
+    return number

@@ -6,10 +6,7 @@ import json
 import os
 import signal
 import struct
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -26,39 +23,6 @@ def level(y):
     mu = er.sample("mu", er.Normal(0, 10))
     with er.plate("row", len(y)):
         er.observe("y", er.Normal(mu, 1), y)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, free_port):
-    """MLflow's server on this machine."""
-    pytest.importorskip("mlflow.server", reason="MLflow's server is not installed")
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{folder / 'store.db'}", "--artifacts-destination", str(folder / "files")]  # fmt: skip
-    with (folder / "log").open("w") as log:
-        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # jobs take seconds to begin
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=folder, env=env, start_new_session=True
-        )
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
-    try:
-        while not _answers(url):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[
-                -2000:
-            ]
-            time.sleep(0.3)
-        yield url, process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=1) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")

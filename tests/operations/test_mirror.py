@@ -2,83 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from threading import Thread
 
-import numpy as np
 import pytest
 
 import elboroom as er
 
 
-@er.model
-def level(y):
-    mu = er.sample("mu", er.Normal(0, 10))
-    with er.plate("row", len(y)):
-        er.observe("y", er.Normal(mu, 1), y)
-
-
-@pytest.fixture(scope="module")
-def fitted():
-    return er.fit(level(np.random.default_rng(1).normal(3, 1, 40)), progress=False)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """MLflow's own server on this machine."""
-    pytest.importorskip("mlflow.server", reason="MLflow's server is not installed")
-    place, port = tmp_path_factory.mktemp("mlflow"), _free()
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{place}/runs.db",
-        "--artifacts-destination",
-        str(place / "artifacts"),
-    ]
-    process = subprocess.Popen(
-        command, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=1)
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield url
-    os.killpg(process.pid, 15)
-    process.wait(20)
-
-
-def _free() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+@pytest.fixture
+def url(server):
+    return server[0]
 
 
 @pytest.mark.external
-def test_mlflow_has_what_the_registry_has(server, fitted, tmp_path):
+def test_mlflow_has_what_the_registry_has(url, fitted, tmp_path):
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(server, server)
-    registry = er.Registry(tmp_path / "models", key=er.Key.new(), mirror=f"mlflow:{server}")
+    client = MlflowClient(url, url)
+    registry = er.Registry(tmp_path / "models", key=er.Key.new(), mirror=f"mlflow:{url}")
     registry.add(fitted, "level", because="first", tags={"stage": "shadow"})
     registry.add(fitted, "level")
     assert registry.findings == ()
@@ -103,12 +45,12 @@ def test_mlflow_has_what_the_registry_has(server, fitted, tmp_path):
 
 
 @pytest.mark.external
-def test_what_was_sent_twice_or_changed_is_not_there(server, fitted, tmp_path):
+def test_what_was_sent_twice_or_changed_is_not_there(url, fitted, tmp_path):
     from mlflow.tracking import MlflowClient
 
     client, registry = (
-        MlflowClient(server, server),
-        er.Registry(tmp_path / "models", mirror=f"mlflow:{server}"),
+        MlflowClient(url, url),
+        er.Registry(tmp_path / "models", mirror=f"mlflow:{url}"),
     )
     registry.add(fitted, "twice")
     (one,) = client.search_model_versions("name='twice'")
@@ -122,17 +64,17 @@ def test_what_was_sent_twice_or_changed_is_not_there(server, fitted, tmp_path):
 
 
 @pytest.mark.external
-def test_what_was_missed_is_made_up_for(server, fitted, tmp_path):
+def test_what_was_missed_is_made_up_for(url, fitted, tmp_path, free_port):
     from mlflow.tracking import MlflowClient
 
     place = tmp_path / "models"
-    down = er.Registry(place, mirror=f"mlflow:http://127.0.0.1:{_free()}")
+    down = er.Registry(place, mirror=f"mlflow:http://127.0.0.1:{free_port()}")
     down.add(fitted, "later")
     down.promote("later", 1)
     assert [(f.name, f.verdict) for f in down.findings] == [("mirror", "caution")]
-    back = er.Registry(place, mirror=f"mlflow:{server}")
+    back = er.Registry(place, mirror=f"mlflow:{url}")
     assert back.mirrored("later") == ()
-    client = MlflowClient(server, server)
+    client = MlflowClient(url, url)
     assert client.get_model_version_by_alias("later", "live").tags["elboroom.version"] == "1"
 
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 
-import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -14,18 +13,6 @@ from elboroom.operations.keys import CONTEXT, Key
 from elboroom.operations.signing import sign
 
 import elboroom as er
-
-
-@er.model
-def level(y):
-    mu = er.sample("mu", er.Normal(0, 10))
-    with er.plate("row", len(y)):
-        er.observe("y", er.Normal(mu, 1), y)
-
-
-@pytest.fixture(scope="module")
-def fitted():
-    return er.fit(level(np.random.default_rng(1).normal(3, 1, 40)), progress=False)
 
 
 @pytest.fixture
