@@ -16,6 +16,7 @@ from urllib.error import URLError
 from ..ppl.errors import DataError, InferenceError, explain, in_short
 from ..ppl.names import printable
 from ..ppl.thresholds import QUOTED
+from .asked import is_number
 from .extras import library
 from .metrics.table import BY_NAME, COUNTER, GAUGE, HISTOGRAM, Metric
 from .thresholds import MOST_LABEL, MOST_SERIES, PUSH_SECONDS
@@ -59,11 +60,7 @@ class Exposition:
         DataError
             For what the table does not have, and more series than there may be.
         """
-        metric, own = self._of(name, GAUGE, labels)
-        if math.isfinite(value):
-            self._series_of(metric, own).set(float(value))
-        else:
-            self._lost(metric, own)
+        self._tell("set", GAUGE, name, value, labels)
 
     def add(self, name: str, value: float = 1.0, **labels: str) -> None:
         """So many more of a counter.
@@ -73,15 +70,7 @@ class Exposition:
         DataError
             As of `set`, and for less than none.
         """
-        metric, own = self._of(name, COUNTER, labels)
-        if value < 0:
-            raise DataError(
-                explain(f"counter '{name}'", "zero or more", f"{value:g}", "count what is new alone")
-            )
-        if math.isfinite(value):
-            self._series_of(metric, own).inc(float(value))
-        else:
-            self._lost(metric, own)
+        self._tell("inc", COUNTER, name, value, labels)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """One more observation of a histogram.
@@ -91,11 +80,7 @@ class Exposition:
         DataError
             As of `set`.
         """
-        metric, own = self._of(name, HISTOGRAM, labels)
-        if math.isfinite(value):
-            self._series_of(metric, own).observe(float(value))
-        else:
-            self._lost(metric, own)
+        self._tell("observe", HISTOGRAM, name, value, labels)
 
     def tell(self, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Exposition:
         """Samples as `elboroom.metrics` gives them: counts are added, all else is set; names of columns and units that are too long for
@@ -142,6 +127,16 @@ class Exposition:
         return registry
 
     # -- within -------------------------------------------------------------------------------------
+
+    def _tell(self, verb: str, kind: str, name: str, value: float, labels: Mapping[str, str]) -> None:
+        metric, own = self._of(name, kind, labels)
+        if not is_number(value) or (kind == COUNTER and value < 0):
+            want = "a number" + (" of zero or more" if kind == COUNTER else "")
+            raise DataError(explain(f"{kind} '{name}'", want, repr(value)[:QUOTED], "tell what is new alone"))
+        if math.isfinite(value):
+            getattr(self._series_of(metric, own), verb)(float(value))
+        else:
+            self._lost(metric, own)
 
     def _of(self, name: str, kind: str, labels: Mapping[str, str]) -> tuple[Metric, dict[str, str]]:
         metric = BY_NAME.get(name)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..inference.evidence.finding import Finding
 from ..inference.posterior.posterior import record_of
-from ..ppl import files
 from ..ppl.errors import DataError, InferenceError, explain
 from .asked import check_level, check_seed, is_number
 from .columns import Frame, Kind, frame_of
@@ -23,11 +23,12 @@ from .drift.drift import Drift
 from .drift.look import Look
 from .drift.series import CALIBRATION, CONCEPT
 from .exposition import Exposition
+from .kept import read_record, write_record
 from .metrics.of_drift import of_drift
 from .rules import Objectives, write_rules
 from .thresholds import DAY, LEAST_COMPARED, MOST_WINDOW, WINDOW_LEVEL
 
-FORMAT = "elboroom-monitor/1"
+FORMAT, WHAT = "elboroom-monitor/1", "state of a monitor"
 
 
 class Monitor:
@@ -298,7 +299,6 @@ class Monitor:
         InferenceError
             If it cannot be written.
         """
-        place = files.place(path, "state of a monitor")
         record = {
             "format": FORMAT,
             "every": self.every,
@@ -311,12 +311,7 @@ class Monitor:
             "doubts": [doubt.as_dict() for doubt in self.doubts],
             "state": windows.as_record(self.state),
         }
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            files.write(place, files.sealed_json(record))
-        except OSError as error:
-            raise files.unwritable(f"state of a monitor '{place}'", error) from error
-        return place
+        return write_record(path, WHAT, record)
 
     @classmethod
     def load(cls, path: str | Path, posterior: Any) -> Monitor:
@@ -334,25 +329,18 @@ class Monitor:
         InferenceError
             If there is none, or it was changed.
         """
-        place = files.place(path, "state of a monitor")
-        what, remedy = f"state of a monitor '{place}'", "correct the path, or begin anew with er.Monitor"
         record_of(posterior)
-        try:
-            record, sealed = files.unsealed_json(place.read_bytes())
-            if record.get("format") != FORMAT or not sealed:
-                raise ValueError("other JSON, or none with a digest")
-            return cls._from(record, posterior)
-        except OSError as error:
-            raise InferenceError(
-                explain(what, "a file", (error.strerror or str(error)).lower(), remedy)
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise InferenceError(explain(what, "what a monitor saved", str(error), remedy)) from None
+        return read_record(
+            path,
+            WHAT,
+            lambda record: cls._from(record, posterior),
+            "correct the path, or begin anew with er.Monitor",
+        )
 
     @classmethod
     def _from(cls, record: dict[str, Any], posterior: Any) -> Monitor:
-        from ..inference.evidence.finding import Finding
-
+        if record.get("format") != FORMAT:
+            raise ValueError(f"the format {record.get('format')!r}")
         self = cls.__new__(cls)
         self.posterior, self.last = posterior, Drift()
         self.every, self.per_day, self.strict = record["every"], record["per_day"], record["strict"]

@@ -47,33 +47,6 @@ def bandwidth(rows: np.ndarray) -> float:
     return found if found > 0 else 1.0
 
 
-def mmd(one: np.ndarray, other: np.ndarray, scale: float) -> float:
-    """Unbiased estimate of the squared maximum mean discrepancy with the kernel exp(-|x - y|²/(2 scale²)).
-
-    Parameters
-    ----------
-    one, other : numpy.ndarray, shapes (N, d) and (M, d)
-        Rows.
-    scale : float
-        Bandwidth.
-
-    Notes
-    -----
-    Of normal laws with means that are δ apart and covariances s² I and t² I it is
-    (1 + 2s²/h²)^(-d/2) + (1 + 2t²/h²)^(-d/2) - 2 (1 + (s² + t²)/h²)^(-d/2) exp(-|δ|²/(2(h² + s² + t²))).
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> x, y = rng.normal(size=(2000, 1)), 1 + rng.normal(size=(2000, 1))
-    >>> round(mmd(x, y, 1.0), 2), round(2 / 3**0.5 * (1 - float(np.exp(-1 / 6))), 2)
-    (0.18, 0.18)
-    """
-    kernel = _kernel(np.concatenate([one, other]), scale)
-    first = np.arange(len(kernel)) < len(one)
-    return float(_discrepancies(kernel, first[None])[0])
-
-
 def joint_test(
     one: np.ndarray,
     other: np.ndarray,
@@ -93,6 +66,11 @@ def joint_test(
         How often.
     scale : float, optional
         Bandwidth; by default the median distance between rows of both.
+
+    Notes
+    -----
+    The kernel is exp(-|x - y|²/(2 scale²)), the estimate unbiased. Of normal laws with means that are δ apart and covariances s² I and
+    t² I it is (1 + 2s²/h²)^(-d/2) + (1 + 2t²/h²)^(-d/2) - 2 (1 + (s² + t²)/h²)^(-d/2) exp(-|δ|²/(2(h² + s² + t²))).
     """
     whole = np.concatenate([one, other])
     kernel = _kernel(whole, bandwidth(whole) if scale is None else scale)

@@ -20,17 +20,26 @@ BEFORE, NOW = "reference", "new rows"
 
 def figure(found: Any, name: str | None = None):
     """See `Drift.figure`."""
-    keys = [key for key in found.reference if key in found.new and key[2] != JOINT]
-    order = [
-        key for shift in _worst(found) for key in keys if key[:2] == (shift.stream, _series_name(shift, keys))
-    ]
-    chosen = [key for key in keys if key[1] == name] if name is not None else order or keys
+    keys = _drawn(found)
+    chosen = [key for key in keys if key[1] == name] if name is not None else _moved(found) or keys
     if not chosen:
         want = f"one of {sorted({key[1] for key in keys})}"
-        raise InferenceError(explain("figure of a drift", want, repr(name), "name one of them"))
+        raise InferenceError(explain("figure of a drift", want, repr(name)[:80], "name one of them"))
     made, (axis,) = blank()
     draw_series(axis, found.reference[chosen[0]], found.new[chosen[0]])
     return made
+
+
+def _drawn(found: Any) -> list[tuple[str, str, str]]:
+    """Series that both have, vectors left out."""
+    return [key for key in found.reference if key in found.new and key[2] != JOINT]
+
+
+def _moved(found: Any) -> list[tuple[str, str, str]]:
+    """Those that have moved, the clearest first."""
+    keys = _drawn(found)
+    names = [(shift.stream, _series_name(shift, keys)) for shift in _worst(found)]
+    return list(dict.fromkeys(key for name in names for key in keys if key[:2] == name))
 
 
 def _worst(found: Any) -> list[Shift]:
@@ -51,11 +60,7 @@ def pictures(found: Any) -> list[tuple[str, str]]:
     units = {key: one for key, one in found.reference.items() if key[2] == UNIT and key in found.new}
     if len(units) > 1:
         out += units_pictures(found, units)
-    keys = [key for key in found.reference if key in found.new and key[2] != JOINT]
-    seen = dict.fromkeys(
-        key for shift in _worst(found) for key in keys if key[:2] == (shift.stream, _series_name(shift, keys))
-    )
-    for key in list(seen)[:MOST_DRAWN]:
+    for key in _moved(found)[:MOST_DRAWN]:
         words = f"{key[1]}, before and now"
         made, (axis,) = blank()
         draw_series(axis, found.reference[key], found.new[key])

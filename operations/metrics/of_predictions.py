@@ -10,9 +10,8 @@ from scipy.special import logsumexp
 
 from ...diagnostics.places import PlaceCalibration, places_of
 from ...diagnostics.reliability import reliability
-from ...inference.posterior.classes import MEASURES, bound, classes
+from ...inference.posterior.classes import MEASURES, bound, classes, target_of
 from ...inference.posterior.posterior import record_of
-from ...ppl.errors import InferenceError, explain
 from ..thresholds import PREDICTED_DRAWS
 from .watched import Watched
 
@@ -74,15 +73,7 @@ def _target(watched: Watched):
     if watched.data is None and record.target is not None:
         return record.target, record.z[some]
     program = record.program if watched.data is None else bound(record, watched.data)
-    target = program.target(record.backend, record.model.get("dtype"))
-    if {s.name: s.shape for s in target.sites} != {s.name: s.shape for s in record.latents}:
-        want, got = (
-            "rows that share all latent quantities with those that were fitted",
-            "rows with quantities of their own",
-        )
-        raise InferenceError(explain("er.metrics", want, got, "give rows of the groups that were fitted"))
-    if record.weights:
-        target = target.at({k: np.asarray(v, target.dtype) for k, v in record.weights.items()})
+    target = target_of(record, program, "er.metrics")
     z = target.unconstrain({s.name: np.asarray(record.values[s.name])[some] for s in target.sites})
     return target, z
 

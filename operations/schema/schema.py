@@ -11,11 +11,11 @@ import numpy as np
 
 from ...inference.evidence.finding import Finding, Findings
 from ...inference.posterior.posterior import Posterior, record_of
-from ...ppl import files
 from ...ppl.columns import is_instance, rows_of
-from ...ppl.errors import DataError, InferenceError, explain
+from ...ppl.errors import DataError, explain
 from ...ppl.model import Program
 from ..columns import BLOCKS, NUMBERS, Column, Frame, frame_of
+from ..kept import read_record, write_record
 from .exports import as_pandera, json_schema
 from .fields import Field, Flag, field_of, flags
 from .kept import as_record, from_record
@@ -300,13 +300,7 @@ class Schema:
         InferenceError
             If it cannot be written.
         """
-        place = files.place(path, "schema")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            files.write(place, files.sealed_json(self.as_dict()))
-        except OSError as error:
-            raise files.unwritable(f"schema '{place}'", error) from error
-        return place
+        return write_record(path, "schema", self.as_dict())
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Schema:
@@ -374,7 +368,9 @@ def schema(source: Any) -> Schema:
     [('height', 'unit'), ('city', 'spelling')]
     """
     if isinstance(source, (str, Path)):
-        return _read(source)
+        return read_record(
+            source, "schema", Schema.from_dict, "correct the path, or make it again with er.schema(program)"
+        )
     name, outcomes = "data", set()
     if isinstance(source, Program):
         name, outcomes = source.name, {s.argument for s in source.trace().by_role("observed")}
@@ -398,19 +394,3 @@ def _correlations(frame: Frame, order: tuple[str, ...]) -> np.ndarray:
     values = values[np.isfinite(values).all(1)]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.corrcoef(values.T) if len(values) > 2 else np.full((len(order), len(order)), np.nan)
-
-
-def _read(path: str | Path) -> Schema:
-    place = files.place(path, "schema")
-    what, remedy = f"schema '{place}'", "correct the path, or make it again with er.schema(program)"
-    try:
-        record, sealed = files.unsealed_json(place.read_bytes())
-        if not sealed:
-            raise ValueError("JSON without a digest")
-        return Schema.from_dict(record)
-    except OSError as error:
-        raise InferenceError(
-            explain(what, "a file", (error.strerror or str(error)).lower(), remedy)
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InferenceError(explain(what, "what Schema.save wrote", str(error), remedy)) from None

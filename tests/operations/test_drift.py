@@ -42,11 +42,14 @@ def test_discrepancy_has_its_closed_form(rng):
     x, y = rng.normal(size=(n, d)), delta + t * rng.normal(size=(n, d))
     right = (1 + 2 / h**2) ** (-d / 2) + (1 + 2 * t**2 / h**2) ** (-d / 2)
     right -= 2 * (1 + (1 + t**2) / h**2) ** (-d / 2) * np.exp(-(delta @ delta) / (2 * (h**2 + 1 + t**2)))
-    assert distances.mmd(x, y, h) == pytest.approx(right, abs=0.014)  # 4 sds over draws
+    assert distances.joint_test(x, y, rng, 1, h).value == pytest.approx(right, abs=0.014)  # 4 sds over draws
 
 
 def test_discrepancy_is_unbiased(rng):
-    found = [distances.mmd(rng.normal(size=(30, 2)), rng.normal(size=(40, 2)), 1.0) for _ in range(300)]
+    found = [
+        distances.joint_test(rng.normal(size=(30, 2)), rng.normal(size=(40, 2)), rng, 1, 1.0).value
+        for _ in range(300)
+    ]
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(300)
 
 

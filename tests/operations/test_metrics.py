@@ -350,6 +350,8 @@ def test_a_million_labels_are_refused():
         (lambda e: e.set("elbo", 1.0), "labels of 'elbo'"),
         (lambda e: e.set("elbo", 1.0, data="x", user="me"), "labels of 'elbo'"),
         (lambda e: e.add("rows_total", -1.0, data="x"), "zero or more"),
+        (lambda e: e.add("rows_total", "many", data="x"), "zero or more, got 'many'"),
+        (lambda e: e.set("elbo", None, data="x"), "gauge 'elbo': expected a number, got None"),
         (lambda e: e.set("elbo", 1.0, data="a\nb"), "in one line"),
     ],
 )
