@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ppl import files
+from .kept import write_content
 from .metrics.table import BY_NAME, COUNTER, DEBUG, EXECUTIVE, GAUGE, HISTOGRAM, ON_CALL, TABLE, Metric
 from .rules import BY, Objectives
 from .thresholds import DASHBOARD_COLUMNS, DASHBOARD_SCHEMA, PANEL_HEIGHT, PANEL_WIDTH
@@ -64,13 +65,10 @@ def write_dashboards(path, objectives: Objectives | None = None) -> list[Path]:
         What is promised.
     """
     folder = files.place(path, "dashboards")
-    folder.mkdir(parents=True, exist_ok=True)
-    out = []
-    for board in BOARDS:
-        text = json.dumps(dashboard(board, objectives), indent=1)
-        files.write(folder / f"{board}.json", text.encode())
-        out.append(folder / f"{board}.json")
-    return out
+    texts = {board: json.dumps(dashboard(board, objectives), indent=1) for board in BOARDS}
+    return [
+        write_content(folder / f"{board}.json", "dashboard", text.encode()) for board, text in texts.items()
+    ]
 
 
 # -- panels ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A record in one JSON file with a digest, written whole and read back."""
+"""Files that are written whole, and records in one JSON file with a digest, read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from ..ppl.errors import InferenceError, explain
 
 
 def write_record(path: Any, what: str, record: dict[str, Any]) -> Path:
-    """Write a record, its folder too where there is none.
+    """Write a record, see `write_content`."""
+    return write_content(path, what, files.sealed_json(record))
+
+
+def write_content(path: Any, what: str, content: bytes) -> Path:
+    """Write a file, its folder too where there is none.
 
     Raises
     ------
@@ -21,7 +26,7 @@ def write_record(path: Any, what: str, record: dict[str, Any]) -> Path:
     place = files.place(path, what)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        files.write(place, files.sealed_json(record))
+        files.write(place, content)
     except OSError as error:
         raise files.unwritable(f"{what} '{place}'", error) from error
     return place

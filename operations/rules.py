@@ -17,6 +17,7 @@ from string import Template
 from ..ppl import files
 from ..ppl.errors import DataError, explain
 from .asked import is_number
+from .kept import write_content
 from .metrics.table import BY_NAME, COMMON
 from .thresholds import (
     ALERT_BUDGET,
@@ -214,20 +215,17 @@ def write_rules(path, objectives: Objectives | None = None, runbooks: str | None
     pathlib.Path
     """
     place = files.place(path, "rules")
-    place.parent.mkdir(parents=True, exist_ok=True)
     if runbooks is None:
         runbooks = "runbooks"
         write_runbooks(place.parent / runbooks)
-    files.write(place, "".join(_yaml(objectives or Objectives(), runbooks)).encode())
-    return place
+    return write_content(place, "rules", "".join(_yaml(objectives or Objectives(), runbooks)).encode())
 
 
 def write_runbooks(folder) -> Path:
     """Write the runbooks into a folder: what an alert means, where to look and what to do."""
     place = files.place(folder, "runbooks")
-    place.mkdir(parents=True, exist_ok=True)
     for name, text in runbook_texts().items():
-        files.write(place / name, text.encode())
+        write_content(place / name, "runbook", text.encode())
     return place
 
 

@@ -9,6 +9,7 @@ import subprocess
 from string import Template
 
 import pytest
+from elboroom.operations.dashboards import write_dashboards
 from elboroom.operations.metrics.table import BY_NAME, PREFIX
 from elboroom.operations.rules import PAGE, RULES, TICKET, Objectives, runbook_texts, write_rules
 
@@ -186,6 +187,13 @@ def test_what_pages_and_what_is_a_ticket():
 def test_objectives_that_cannot_be_meant(given, words):
     with pytest.raises(er.DataError, match=words):
         Objectives(**given)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for write in (write_rules, write_dashboards):
+        with pytest.raises(er.InferenceError, match="expected a place that can be written"):
+            write(tmp_path / "file" / "rules.yaml")
 
 
 def test_objectives_reach_the_rules(tmp_path):
