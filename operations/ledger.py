@@ -141,7 +141,7 @@ class Ledger:
             line = json.loads(text)
         except (ValueError, RecursionError):
             raise self._changed(number, "one that is no JSON") from None
-        if not isinstance(line, dict) or line.get("at") != number:
+        if not isinstance(line, dict) or line.get("at") != number or not isinstance(line.get("time"), str):
             raise self._changed(number, "another")
         if line.get("before") != before:
             raise self._changed(number, "one that follows another line than the one before it")

@@ -45,7 +45,9 @@ def data_record(data: Any) -> dict[str, Any] | None:
         raise DataError(explain("data", expected, got, "pass what the model was fitted to")) from None
     digest = hashlib.sha256()
     for name in sorted(columns):
-        digest.update(f"{name}\n".encode() + hashlib.sha256(array_bytes(columns[name])).digest())
+        digest.update(
+            f"{name}\n".encode("utf-8", "surrogatepass") + hashlib.sha256(array_bytes(columns[name])).digest()
+        )
     rows = max((len(value) for value in columns.values() if np.ndim(value)), default=0)
     return {"digest": digest.hexdigest(), "rows": rows, "columns": sorted(columns)}
 

@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..ppl import files
 from ..ppl.errors import SignatureError, explain
 from .naming import is_portable
 from .thresholds import ID_DIGITS
 
 MANIFEST, SIGNATURES = "manifest.json", "signatures"
 FORMAT = "elboroom-manifest/1"
+NO_ROOM = "make room for it where TMPDIR says, and its files readable"
 UNLISTED = re.compile(rf"{MANIFEST}|{SIGNATURES}/[0-9a-f]{{{ID_DIGITS}}}\.json")
 
 
@@ -120,7 +122,11 @@ def copied(folder: Path, content: bytes, part: str = "") -> Iterator[Path]:
     SignatureError
     """
     record = read_manifest(folder, content)
-    with tempfile.TemporaryDirectory(prefix="elboroom-") as place:
+    try:
+        room = tempfile.TemporaryDirectory(prefix="elboroom-")
+    except OSError as error:
+        raise files.unwritable("a private copy", error, SignatureError, NO_ROOM) from error
+    with room as place:
         for name in record["files"]:
             if name != part and not name.startswith(part and f"{part}/"):
                 continue
@@ -129,8 +135,9 @@ def copied(folder: Path, content: bytes, part: str = "") -> Iterator[Path]:
             try:
                 shutil.copyfile(folder / name, copy)
             except OSError as error:
-                got = f"'{name}' that could not be copied ({error.strerror or error})"
-                raise refused(folder, "files that can be read, and room for them", got) from error
+                raise files.unwritable(
+                    f"a private copy of '{name}'", error, SignatureError, NO_ROOM
+                ) from error
             check_bytes(folder, name, copy, record)
         yield Path(place)
 

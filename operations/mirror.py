@@ -19,7 +19,7 @@ NUMBER = "elboroom.version"
 
 
 class Mirror:
-    """A server, or a store of files, that is told what the registry holds.
+    """A server, or a database, that is told what the registry holds.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from .manifest import MANIFEST, is_inside, manifest_of
 from .rules import write_runbooks
 from .schema.schema import schema
 from .signing import put_signature
-from .version import NOTED, VERSIONS, State, place_of
+from .version import NOTED, NOTES, VERSIONS, State, place_of
 
 SCHEMA = "schema.json"
 OWN = (
@@ -168,7 +168,7 @@ def settled(draft: Path, state: State, ledger: Ledger, record: dict[str, Any], k
         [0, *state.versions, *state.withdrawn, *there]
     )  # a folder that the log does not know keeps its own
     record |= {"model": home.name, "number": number, "log": ledger.head}
-    files.put(draft / "version.json", json.dumps(record, indent=1, ensure_ascii=False))
+    files.put(draft / NOTES, json.dumps(record, indent=1, ensure_ascii=False))
     content = manifest_of(draft, model=home.name, version=number)
     files.put(draft / MANIFEST, content)
     if key is not None:

@@ -22,7 +22,7 @@ from .thresholds import VERSION_DIGITS
 from .trust import Trust
 
 FORMAT = "elboroom-registry/1"
-VERSIONS = "versions"
+VERSIONS, NOTES = "versions", "version.json"
 DIGITS = re.compile("[0-9]{1,18}")
 NOTED = "who", "because", "parent", "verdict", "fits_data", "data_fingerprint", "log"
 """What its line in the log says of a version, and its own files too."""
@@ -122,8 +122,11 @@ class Version:
         return content
 
     def _noted(self, content: bytes) -> dict[str, Any]:
-        with copied(self.folder, content, "version.json") as folder:
-            return json.loads((folder / "version.json").read_bytes())
+        with copied(self.folder, content, NOTES) as folder:
+            try:
+                return dict(json.loads((folder / NOTES).read_bytes()))
+            except (OSError, ValueError, TypeError, RecursionError):
+                raise refused(self.folder, f"a '{NOTES}'", "none, or one that is no record") from None
 
     def _manifest(self) -> bytes:
         """The manifest that the log names, signed where that is asked for."""
@@ -209,7 +212,8 @@ class State:
         """
         number = self._number(version)
         if number in self.versions:
-            return next(v for v in self.whole() if v.number == number)
+            names = tuple(alias for alias, named in self.aliases().items() if named == number)
+            return replace(self.versions[number], aliases=names)
         known = [*sorted(self.versions)[-5:], *self.aliases(), LATEST]
         got = "one that was withdrawn" if number in self.withdrawn else ascii(version)[:80]
         raise RegistryError(explain(f"version of '{self.home.name}'", f"one of {known}", got, "name another"))

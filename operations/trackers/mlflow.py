@@ -18,7 +18,7 @@ NUMBERED = "step", "line"
 
 
 class Mlflow:
-    """``mlflow:URL``, a server's address or ``mlflow:FOLDER``, a store of files.
+    """``mlflow:URL``, a server's address or that of a database, ``mlflow:sqlite:///runs.db``.
 
     Parameters
     ----------

@@ -57,5 +57,3 @@ class Tensorboard:
             case "fail":
                 writer.add_text("error", event["error"], 0, time)
                 writer.close()
-            case "rest":
-                writer.close()  # another file follows if the fit goes on

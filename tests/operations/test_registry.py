@@ -385,6 +385,11 @@ def test_whatever_is_read_of_a_version_is_what_was_added(registry):
         guide.write_bytes(kept)
 
 
+def test_no_room_for_a_private_copy_is_told(registry, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/absent")
+    refusal(registry.versions("risk")[0].load, "a private copy", "TMPDIR")
+
+
 # -- kills, faults, and writers at once ------------------------------------------------------------------
 
 CALLS = ("replace", "rename", "write", "fsync", "mkdir", "ftruncate", "open")

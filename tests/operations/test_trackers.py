@@ -228,10 +228,12 @@ def test_course_of_chains(tmp_path):
 
 
 def test_course_of_own_loops(tmp_path):
-    svi = er.SVI(level(Y), seed=1, track=er.Tracker(tmp_path))
+    svi = er.SVI(level(Y), seed=1, track=er.Tracker(tmp_path, f"tensorboard:{tmp_path / 'board'}"))
     elbos = np.concatenate([svi.run(1000, progress=False), svi.run(500, progress=False)])
     events = lines_of(tmp_path)
     steps = [e for e in events if e["event"] == "step"]
+    (board,) = (tmp_path / "board").glob("*/events.out.*")
+    assert sum(b"ascent/bound" in one for one in records(board.read_bytes())) == len(steps)
     assert steps[-1]["step"] == 1500 and svi.findings == ()
     each = steps[0]["step"]
     assert steps[0]["values"]["bound"] == pytest.approx(elbos[:each].mean())
