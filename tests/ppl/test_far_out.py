@@ -9,6 +9,7 @@ import torch
 from elboroom.ppl import distributions as er
 from elboroom.ppl.backends.jax import lowering as on_jax
 from elboroom.ppl.backends.torch import lowering as on_torch
+from quick import quickly
 from scipy import special, stats
 
 FAR = np.array([1e-300, 1e-12, 1.0, 1e6, 1e100, 1e150])
@@ -100,7 +101,7 @@ def both(declared, values):
         found = here(*params)
         return jax.numpy.where(jax.numpy.isfinite(found), found, 0.0).sum()
 
-    yield np.asarray(here(*given)), jax.grad(total, tuple(range(len(given))))(*given)
+    yield np.asarray(quickly(here)(*given)), quickly(jax.grad(total, tuple(range(len(given)))))(*given)
     leaves = [torch.tensor(g, requires_grad=True) for g in given]
     law = on_torch.lower(type(declared)(**dict(zip(names, leaves, strict=True))))
     found = law.log_prob(torch.as_tensor(values))
