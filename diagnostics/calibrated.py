@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from ..inference.evidence.finding import Finding
 from ..inference.posterior.classes import MEASURES, bound, classes
@@ -44,6 +45,8 @@ class Calibration:
         A digest of each row.
     seen : float
         Share of them that were fitted.
+    draws : numpy.ndarray, shape (S, N), or None
+        Probability of each row's likeliest class by draws of the posterior, mended alike.
     """
 
     name: str
@@ -52,11 +55,12 @@ class Calibration:
     used: Temperature | Isotonic | None
     rows: tuple[bytes, ...] = field(repr=False)
     seen: float = 0.0
+    draws: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def reliability(self) -> Reliability:
         """Confidence in the likeliest class against the share of rows where it came, see `Reliability`."""
-        return reliability(self.probabilities, self.observed, "mass")
+        return reliability(self.probabilities, self.observed, "mass", self.draws)
 
     @property
     def ece(self) -> float:
@@ -142,7 +146,8 @@ class Calibration:
         """
 
         def told(rows: slice) -> dict[str, float]:
-            own = Calibration(self.name, self.probabilities[rows], self.observed[rows], None, ())
+            draws = None if self.draws is None else self.draws[:, rows]
+            own = Calibration(self.name, self.probabilities[rows], self.observed[rows], None, (), 0.0, draws)
             names = ("ece", "se", "excess", "accuracy", "log_score")
             return {"null": own.reliability.null, **{name: getattr(own, name) for name in names}}
 
@@ -202,7 +207,8 @@ def calibration(
     -----
     Probabilities of classes are means over draws of the posterior of the law's own, not frequencies of drawn outcomes. The
     expected calibration error is Σ_b n_b/n |accuracy_b − confidence_b| over 15 bins, of equally many rows, of confidence in the
-    likeliest class. It is biased upwards, so that it is compared with simulations of right probabilities.
+    likeliest class. It is biased upwards, so that it is compared with simulations: a whole set of outcomes by each draw of the
+    posterior, so that what rows share is no misfit.
 
     A continuous outcome's place is its value of the predictive distribution function, ranked among draws of its prediction, ties
     broken at random: were the predictions right, places would be uniform. How far they would be, and the intervals' shares of
@@ -246,11 +252,21 @@ def calibration(
     if classed:
         probabilities = np.exp(found.log_prob)
         mended = probabilities if used is None else used(probabilities)
-        made = Calibration(outcome, mended, found.observed, used, rows, seen)
+        draws = _mended(found.draws, probabilities.max(1), mended.max(1))
+        made = Calibration(outcome, mended, found.observed, used, rows, seen, draws)
     else:
         made = PlaceCalibration.of(outcome, observed, drawn, used, rows, seen)
     requested(posterior)["calibration"] = made
     return made
+
+
+def _mended(draws: np.ndarray, raw: np.ndarray, mended: np.ndarray) -> np.ndarray:
+    """Probabilities by draws, moved as their mean was, on the scale of log odds."""
+    if np.array_equal(raw, mended):
+        return draws
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = expit(logit(draws) + logit(mended) - logit(raw))
+    return np.where(np.isfinite(moved), moved, mended)
 
 
 def _kept(record: Any, outcome: str) -> Map | None:

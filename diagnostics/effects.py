@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..inference.evidence.finding import Finding
-from ..inference.posterior.classes import MEASURES, bound, num_classes, target_of
+from ..inference.posterior.classes import MEASURES, bound, log_probs, num_classes, target_of
 from ..inference.posterior.posterior import record_of, requested
 from ..ppl.errors import DataError, InferenceError, explain
 from .thresholds import EFFECT_DRAWS, EFFECT_VALUES, EXTRAPOLATED, OUTER_INTERVAL, SLIGHTLY_MORE
@@ -281,9 +281,7 @@ def _means(record: Any, target: Any, site: Any) -> dict[str, np.ndarray]:
 
 
 def _probability(target: Any, z: np.ndarray, site: Any, k: int) -> np.ndarray:
-    value = np.full(site.shape, k)
-    data = {**target.data, site.argument: target.to_device(value)}
-    return np.exp(target.per_row(z, data=data)[site.name].reshape(len(z), -1))
+    return np.exp(log_probs(target, z, site, np.full(site.shape, k)))
 
 
 def _some(where: Any, count: int) -> np.ndarray:

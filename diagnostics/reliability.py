@@ -36,6 +36,8 @@ class Reliability:
         Mean and 95% point of it, were the probabilities right: with finitely many rows it is never zero.
     p : float
         How often it would be as large then.
+    draws : numpy.ndarray, shape (S, N), or None
+        Confidences by draws of a posterior, each of which may be the right one.
     """
 
     confidence: np.ndarray
@@ -46,6 +48,7 @@ class Reliability:
     usual: float
     null: float
     p: float
+    draws: np.ndarray | None = None
 
     @property
     def excess(self) -> float:
@@ -55,7 +58,7 @@ class Reliability:
     def table(self) -> pd.DataFrame:
         """A row for each bin that has rows: ``confidence``, ``share`` that came, ``low`` and ``high`` ends of 90% of what it
         would be were the probabilities right, and ``rows``."""
-        simulated = simulations(self.confidence, np.random.default_rng(1))
+        simulated = simulations(self.confidence, np.random.default_rng(1), self.draws)
         found = []
         for b in np.unique(self.bins):
             own = self.bins == b
@@ -64,7 +67,9 @@ class Reliability:
         return pd.DataFrame(found, columns=["confidence", "share", "low", "high", "rows"])
 
 
-def reliability(probabilities: np.ndarray, observed: np.ndarray, bins: str = "width") -> Reliability:
+def reliability(
+    probabilities: np.ndarray, observed: np.ndarray, bins: str = "width", draws: np.ndarray | None = None
+) -> Reliability:
     """The expected calibration error of rows.
 
     Parameters
@@ -75,6 +80,9 @@ def reliability(probabilities: np.ndarray, observed: np.ndarray, bins: str = "wi
         The class that came.
     bins : {"width", "mass"}
         15 of equal width in the confidence, or of equally many rows.
+    draws : numpy.ndarray, shape (S, N), optional
+        Probability of each row's likeliest class by draws of the posterior: were the model right, outcomes would be those of one of
+        them, and what rows share is no misfit.
 
     Returns
     -------
@@ -93,11 +101,13 @@ def reliability(probabilities: np.ndarray, observed: np.ndarray, bins: str = "wi
     came = (likeliest == observed) * 1.0
     rng, own = np.random.default_rng(0), bins_of(confidence, bins)
     value = float(errors(confidence, came[None], own)[0])
-    under = errors(confidence, simulations(confidence, rng), own)
+    under = errors(confidence, simulations(confidence, rng, draws), own)
     again = _resampled(confidence, came, own, rng)
     p = (1 + (under >= value).sum()) / (1 + len(under))
     null = float(np.quantile(under, 1 - ECE_LEVEL))
-    return Reliability(confidence, came, own, value, float(again.std()), float(under.mean()), null, float(p))
+    return Reliability(
+        confidence, came, own, value, float(again.std()), float(under.mean()), null, float(p), draws
+    )
 
 
 def bins_of(confidence: np.ndarray, bins: str = "width") -> np.ndarray:
@@ -114,10 +124,17 @@ def errors(confidence: np.ndarray, came: np.ndarray, bins: np.ndarray | None = N
     return np.abs((came - confidence) @ own).sum(1) / len(confidence)
 
 
-def simulations(confidence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Outcomes of rows whose probabilities are right, shape ``(S, N)``."""
+def simulations(
+    confidence: np.ndarray, rng: np.random.Generator, draws: np.ndarray | None = None
+) -> np.ndarray:
+    """Outcomes of rows whose probabilities are right, or those of a draw, shape ``(S, N)``."""
     count = max(ECE_RESAMPLES, min(ECE_SIMULATIONS, ECE_VALUES // len(confidence)))
-    return (rng.uniform(size=(count, len(confidence))) < confidence) * 1.0
+    chances = rng.uniform(size=(count, len(confidence)))
+    if draws is None:
+        return (chances < confidence) * 1.0
+    for row, own in zip(chances, rng.integers(len(draws), size=count), strict=True):
+        row[:] = row < draws[own]
+    return chances
 
 
 def _resampled(

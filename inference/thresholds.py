@@ -774,3 +774,8 @@ DROPOUT_RATE, DROPOUT_STEPS, DROPOUT_BLOCK = 0.05, 4000, 100
 told or dropped. Chosen by hand; ``benchmarks/bayesian_nets.py``."""
 RATE_NEAR = 1e-6
 """Share of a weight's variance that is added to its square where the divergence's slope is divided by it: at zero it has none."""
+
+# -- classes ---------------------------------------------------------------------------------------------
+
+SHARED_DRAWS = 200
+"""Draws of a posterior by which it is told what the outcomes of rows share. By memory: a number for each row and draw."""

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ...ppl.errors import DataError, InferenceError, explain
+from ..thresholds import SHARED_DRAWS
 from .predict import fitted_counts, fitted_labels
 from .record import Record
 
@@ -31,12 +32,15 @@ class Classes:
         The class that came.
     program : Program
         The model with these rows.
+    draws : numpy.ndarray, shape (S, N)
+        Probability of each row's likeliest class by some draws of the posterior: what rows share is the same in all of one.
     """
 
     name: str
     log_prob: np.ndarray
     observed: np.ndarray
     program: Any
+    draws: np.ndarray
 
 
 def classes(record: Record, name: str | None, data: Mapping[str, Any], num_draws: int) -> Classes:
@@ -72,14 +76,22 @@ def classes(record: Record, name: str | None, data: Mapping[str, Any], num_draws
         want, got = "a class for each row", f"{lost} that are missing"
         raise DataError(explain(f"outcome '{site.name}'", want, got, "leave those rows out"))
     found = [log_mean(target, z, site, np.full_like(observed, k)) for k in range(num_classes(site))]
-    return Classes(site.name, np.stack(found, -1), observed.ravel().astype(int), program)
+    log_prob = np.stack(found, -1)
+    likeliest = log_prob.argmax(-1).reshape(observed.shape).astype(observed.dtype)
+    some = z[np.unique(np.linspace(0, len(z) - 1, min(SHARED_DRAWS, len(z))).astype(int))]
+    draws = np.exp(log_probs(target, some, site, likeliest))
+    return Classes(site.name, log_prob, observed.ravel().astype(int), program, draws)
 
 
 def log_mean(target: Any, z: np.ndarray, site: Any, value: np.ndarray) -> np.ndarray:
-    """Log of the mean probability that all rows are of one class, shape ``(N,)``."""
+    """Log of the mean probability that rows are of their classes, shape ``(N,)``."""
+    return logsumexp(log_probs(target, z, site, value), axis=0) - np.log(len(z))
+
+
+def log_probs(target: Any, z: np.ndarray, site: Any, value: np.ndarray) -> np.ndarray:
+    """Log probabilities that rows are of their classes by each draw, shape ``(S, N)``."""
     data = {**target.data, site.argument: target.to_device(value)}
-    each = target.per_row(z, data=data)[site.name].reshape(len(z), -1)
-    return logsumexp(each, axis=0) - np.log(len(z))
+    return target.per_row(z, data=data)[site.name].reshape(len(z), -1)
 
 
 def along_rows(record: Record) -> set[str]:

@@ -404,15 +404,19 @@ def groups(pair: Pair) -> Iterator[Shift]:
 
 
 def calibrated(pair: Pair) -> Iterator[Shift]:
-    """Whether predicted probabilities of classes come true."""
-    values, seen = pair.after.values, pair.after.seen
-    if len(values) >= LEAST_COMPARED and seen is not None:
-        found = reliability(values, seen.astype(int))
-        words = f"expected calibration error {found.ece:.3f}; {found.null:.3f} is the 95% point were probabilities right"
-        beyond = found.excess > ECE_EXCESS
-        yield pair.told(
-            "probabilities", found.excess, ECE_EXCESS, beyond, _tail_of(found), words, advice=OUTCOMES
+    """Whether predicted probabilities of classes come true as nearly as they did: of few fitted rows they are never right."""
+    one, other = pair.before, pair.after
+    if one.seen is not None and other.seen is not None and _enough(one.values, other.values):
+        before, found = (
+            reliability(values, seen.astype(int))
+            for values, seen in ((one.values, one.seen), (other.values, other.seen))
         )
+        worse = found.ece - found.usual - max(before.ece - before.usual, 0.0)
+        p = max(_tail_of(found), float(stats.norm.sf(worse / max(np.hypot(before.se, found.se), 1e-12))))
+        words = (f"expected calibration error {before.ece:.3f} → {found.ece:.3f}; {before.usual:.3f} and {found.usual:.3f} are usual were "
+                 "probabilities right")  # fmt: skip
+        beyond = min(worse, found.excess) > ECE_EXCESS
+        yield pair.told("probabilities", worse, ECE_EXCESS, beyond, p, words, advice=OUTCOMES)
 
 
 def _tail_of(found) -> float:

@@ -85,7 +85,7 @@ def of_classes(watched: Watched) -> Iterator[tuple]:
     if watched.encodes or len(sites) != 1:
         return
     found = classes(record, None, watched.data or {}, PREDICTED_DRAWS)
-    known = reliability(np.exp(found.log_prob), found.observed)
+    known = reliability(np.exp(found.log_prob), found.observed, draws=found.draws)
     yield "ece", known.ece
     yield "ece_excess", known.excess
     yield "accuracy", known.came.mean()

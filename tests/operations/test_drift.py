@@ -8,6 +8,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
+from elboroom.diagnostics.reliability import reliability
 from elboroom.operations.columns import frame_of
 from elboroom.operations.drift import distances, tests
 from elboroom.operations.drift.data import data_series
@@ -320,6 +321,33 @@ def test_the_group_whose_outcomes_moved_is_named(fitted):
     assert "spent, group = c" in found.moved
     assert not {"spent, group = a", "spent, group = b", "spent, group = d"} & set(found.moved)
     assert next(f for f in found if f.quantity == "spent, group = c").verdict == "misfit"
+
+
+def test_classes_that_few_rows_were_fitted_to_have_not_drifted():
+    """Of thirty rows probabilities are never right; they are as wrong as they were until outcomes change."""
+
+    @er.model
+    def logistic(x, y):
+        slope = er.sample("slope", er.Normal(0, 2))
+        level = er.sample("level", er.Normal(0, 5))
+        with er.plate("row", len(x)):
+            er.observe("y", er.Bernoulli(logits=level + slope * x), y)
+
+    def made(count, seed):
+        g = np.random.default_rng(seed)
+        x = g.normal(size=count)
+        return {"x": x, "y": (g.uniform(size=count) < 1 / (1 + np.exp(-x))) * 1}
+
+    posterior = er.fit(logistic(**made(30, 4)), guide="laplace", refine=False, progress=False)
+    new = made(2000, 5)
+    assert reliability(*seen_by(posterior, new)).excess > 0.05
+    assert er.drift(posterior, new).moved == []
+    assert "y" in er.drift(posterior, {"x": new["x"], "y": 1 - new["y"]}).moved
+
+
+def seen_by(posterior, rows):
+    found = er.calibration(posterior, rows)
+    return found.probabilities, found.observed
 
 
 def test_rows_without_outcomes_and_of_unknown_groups(fitted):
