@@ -44,6 +44,7 @@ from ..thresholds import (
 from .distances import frechet_test, joint_test
 from .series import (
     CLASSES,
+    DATA,
     ERROR,
     FLAG,
     JOINT,
@@ -330,6 +331,20 @@ def joint(pair: Pair) -> Iterator[Shift]:
     )
 
 
+def repeated(pair: Pair) -> Iterator[Shift]:
+    """Whether as many rows, of as many, are copies of others: with copies all p-values are too small."""
+    if pair.before.stream != DATA:
+        return
+    sets = [s.values[np.isfinite(s.values).all(1)] for s in (pair.before, pair.after)]
+    count, marks = min(map(len, sets)), []
+    for rows in sets:
+        some = rows[pair.rng.choice(len(rows), count, replace=False)]
+        mark = np.ones(count, bool)
+        mark[np.unique(some, axis=0, return_index=True)[1]] = False
+        marks.append(mark)
+    yield from _more(pair, "repeated rows", marks, "rows that repeat another")
+
+
 def gaussians(pair: Pair) -> Iterator[Shift]:
     """How far the Gaussians of latent units are apart, with equally many rows: told beside its standard error, and decides nothing."""
     one, other = (s.values[np.isfinite(s.values).all(1)] for s in (pair.before, pair.after))
@@ -431,7 +446,7 @@ TESTS: dict[str, tuple[Test, ...]] = {
     LEVEL: (level_shares, missing),
     FLAG: (flagged,),
     UNIT: (shape, centre, scale),
-    JOINT: (joint, gaussians),
+    JOINT: (joint, repeated, gaussians),
     NORM: (far,),
     ERROR: (shape, great),
     SURPRISE: (worse, great),

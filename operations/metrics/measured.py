@@ -101,11 +101,7 @@ class Metrics:
 
 @np.errstate(all="ignore")  # what is not finite is counted
 def metrics(
-    posterior: Any,
-    data: Any = None,
-    version: str = "",
-    name: str | None = None,
-    anomalous: Any = None,
+    posterior: Any, data: Any = None, version: str = "", name: str | None = None, anomalous: Any = None
 ) -> Metrics:
     """Measure what a deployed posterior is watched by.
 

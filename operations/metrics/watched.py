@@ -64,7 +64,7 @@ class Watched:
         if record.program is None:
             return cls(posterior, dict(data), name or "new")
         axes = posterior.latent.setup.rows.along if encodes(record) else dict.fromkeys(along_rows(record), 0)
-        frame, settings = _rows(data, axes, record.program.arguments)
+        frame, settings = _rows(data, axes, axes if encodes(record) else record.program.arguments)
         fine, spoilt = _usable(posterior, frame)
         marks = None if anomalous is None else _marks(anomalous, frame.num_rows)[fine]
         made = {k: np.moveaxis(v, 0, axes[k]) for k, v in frame.take(fine).arguments().items()}

@@ -199,21 +199,9 @@ def _numbers(known: Field, column: Column) -> Iterator[Flag]:
     yield Flag(known.name, "infinite", np.isinf(values), True, "infinite numbers")
     there, (low, high) = np.isfinite(values), known.limits
     far = there & ((values < low) | (values > high))
-    yield Flag(
-        known.name,
-        "far outside",
-        far,
-        True,
-        f"{_some(values[far])}, where {_range(known)} were",
-    )
+    yield Flag(known.name, "far outside", far, True, f"{_some(values[far])}, where {_range(known)} were")
     outside = there & ~far & ((values < known.low) | (values > known.high))
-    yield Flag(
-        known.name,
-        "outside",
-        outside,
-        False,
-        f"{_some(values[outside])}, where {_range(known)} were",
-    )
+    yield Flag(known.name, "outside", outside, False, f"{_some(values[outside])}, where {_range(known)} were")
     if known.levels is not None:
         other = there & ~far & ~np.isin(values, [float(level) for level in known.levels])
         yield Flag(

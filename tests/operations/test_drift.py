@@ -206,6 +206,15 @@ def test_a_column_that_does_not_come_leaves_the_others_together(rng):
     assert joined(whole, lacking)[DATA, "all columns", JOINT].values.shape == (180, 3)
 
 
+def test_rows_that_come_twice_are_told(rng):
+    before, now = {"x": rng.normal(size=(600, 2))}, rng.normal(size=(150, 2))
+    (told,) = (s for s in er.drift(before, {"x": np.repeat(now, 2, 0)}).shifts if s.test == "repeated rows")
+    assert told.moved and told.effect == 0.5 and "50.0% rows that repeat another" in told.words
+    rounded = {"x": rng.integers(0, 30, (600, 2)) / 7}, {"x": rng.integers(0, 30, (300, 2)) / 7}
+    (fine,) = (s for s in er.drift(*rounded).shifts if s.test == "repeated rows")
+    assert not fine.moved and abs(fine.effect) < 0.05 < fine.p_value
+
+
 def test_columns_of_a_matrix_go_by_their_numbers(rng):
     x = rng.normal(size=(30, 3))
     frame = frame_of(pd.DataFrame(x[:, [2, 0, 1]], columns=["x[2]", "x[0]", "x[1]"]))
