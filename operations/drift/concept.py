@@ -259,7 +259,8 @@ def outcome_series(
         )
     rows = scorer.usable(frame)
     if not len(rows):
-        return
+        want, remedy = "rows that lack nothing that the model takes", "see which column is missing"
+        raise InferenceError(explain(WHERE, want, "none", remedy))
     frame = frame.take(rows)
     levels = _levels(frame, like, arguments)
     left_out = leave_one_out(scorer.posterior) if fitted else {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...inference.posterior.posterior import Posterior, record_of
-from ...ppl.errors import ElboroomError, in_short
+from ...ppl.errors import ElboroomError, InferenceError, explain, in_short
 from ..columns import BLOCKS, NUMBERS, Frame, Kind, flat, frame_of
 from ..thresholds import MOST_REFERENCE
 from .concept import Scorer, outcome_series
@@ -96,6 +96,9 @@ class Look:
         for name, usual in self.like.items():
             if name in frame.columns and usual.kind in (NUMBERS, BLOCKS) and not usual.gaps:
                 fine &= flat(np.isfinite(frame.columns[name].values)).all(1)
+        if not fine.any():
+            want, remedy = "rows with all that the reference always has", "see which column is missing"
+            raise InferenceError(explain("encoded rows", want, "none", remedy))
         found = frame.take(fine).arguments()
         return {k: np.moveaxis(v, 0, along[k]) for k, v in found.items() if k in along}
 
@@ -103,8 +106,10 @@ class Look:
         outcomes = set()
         if self.posterior is not None:
             outcomes = {site.argument for site in record_of(self.posterior).observed.values()}
+        came = {name.partition("[")[0] for name in frame.columns}
         for name in self.like:
-            if name not in frame.columns and name.partition("[")[0] not in outcomes:
+            base = name.partition("[")[0]
+            if name not in frame.columns and (base not in outcomes or base in came):
                 words = f"The rows have no column '{name}', which the reference has: nothing is known of it."
                 yield Finding("data: column absent", name, None, None, "caution", words)
 

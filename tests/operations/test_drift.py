@@ -332,6 +332,14 @@ def test_the_group_whose_outcomes_moved_is_named(fitted):
     assert next(f for f in found if f.quantity == "spent, group = c").verdict == "misfit"
 
 
+def test_rows_that_all_lack_something_are_told(fitted):
+    new = patients(np.random.default_rng(7), 100)
+    new["age"][:] = np.nan
+    found = er.drift(fitted, new)
+    (told,) = (f for f in found if f.name == "concept: not known")
+    assert "lack nothing that the model takes, got none" in told.advice and found.moved == ["age"]
+
+
 def test_classes_that_few_rows_were_fitted_to_have_not_drifted():
     """Of thirty rows probabilities are never right; they are as wrong as they were until outcomes change."""
 

@@ -58,6 +58,14 @@ def incident(posterior, count, seed, mean=0.0, variance=1.0, error=1.0, black=0)
 # -- rows that have not moved, and rows that have -----------------------------------------------------------
 
 
+def test_rows_that_lack_a_column_of_what_is_made_again_are_told(posterior):
+    new = made(100, 3)
+    lacking, empty = {**new, "x": new["x"][:, :3]}, {**new, "x": new["x"] * [np.nan, 1, 1, 1]}
+    assert "x[3]" in er.drift(posterior, lacking).moved
+    (told,) = (f for f in er.drift(posterior, empty) if f.name == "latent: not known")
+    assert "all that the reference always has, got none" in told.advice
+
+
 def test_rows_of_the_training_s_law_say_nothing(posterior):
     found = er.drift(posterior, made(400, 1))
     assert {s.stream for s in found.shifts} == {"data", "latent", "reconstruction", "concept"}
