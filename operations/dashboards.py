@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ppl import files
+from ..ppl.errors import DataError, explain
 from .kept import write_content
 from .metrics.table import BY_NAME, COUNTER, DEBUG, EXECUTIVE, GAUGE, HISTOGRAM, ON_CALL, TABLE, Metric
 from .rules import BY, Objectives
@@ -36,6 +37,8 @@ def dashboard(board: str, objectives: Objectives | None = None) -> dict[str, Any
     >>> dashboard("executive")["title"]
     'elboroom: executive'
     """
+    if board not in BOARDS:
+        raise DataError(explain("board", f"one of {BOARDS}", repr(board)[:80], "choose one"))
     own = objectives or Objectives()
     panels = [*_made(board, own), *(_panel(m.help, m.unit, _queries(m)) for m in TABLE if board in m.boards)]
     return {

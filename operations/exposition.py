@@ -87,7 +87,8 @@ class Exposition:
         a label are shortened. Returns this."""
         for name, labels, value in samples:
             own = {k: _short(v) for k, v in labels.items() if k not in self._common}
-            (self.add if BY_NAME[name].kind == COUNTER else self.set)(name, value, **own)
+            counts = name in BY_NAME and BY_NAME[name].kind == COUNTER
+            (self.add if counts else self.set)(name, value, **own)
         return self
 
     # -- what is shown ------------------------------------------------------------------------------
@@ -97,8 +98,18 @@ class Exposition:
         return self._client.generate_latest(self._whole()).decode()
 
     def serve(self, port: int, host: str = "127.0.0.1") -> Any:
-        """Answer ``GET /metrics`` in a thread; ``[0].shutdown()`` of what is returned ends it."""
-        return self._client.start_http_server(port, host, self._whole())
+        """Answer ``GET /metrics`` in a thread; ``[0].shutdown()`` of what is returned ends it.
+
+        Raises
+        ------
+        InferenceError
+            For a place that nobody can listen at.
+        """
+        try:
+            return self._client.start_http_server(port, host, self._whole())
+        except (OSError, OverflowError, TypeError) as error:
+            where, remedy = f"port {port!r} of '{host}'", "choose another one, or 0 for any"
+            raise InferenceError(explain(where, "a port that is free", in_short(error), remedy)) from error
 
     def push(self, url: str, job: str = "elboroom") -> None:
         """Send all to a Pushgateway, in place of what this model and version sent before.
@@ -111,7 +122,7 @@ class Exposition:
         grouping = {key: value for key, value in self._common.items() if value}
         try:
             self._client.push_to_gateway(url, job, self._whole(), grouping, timeout=PUSH_SECONDS)
-        except (URLError, OSError, ValueError) as error:
+        except (URLError, OSError, ValueError, AttributeError) as error:
             raise InferenceError(
                 explain(f"push to '{url}'", "a Pushgateway that takes metrics", in_short(error), "check the address, or scrape instead")
             ) from error  # fmt: skip
@@ -123,7 +134,11 @@ class Exposition:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         registry = self._client.CollectorRegistry()
-        MultiProcessCollector(registry, folder)
+        try:
+            MultiProcessCollector(registry, folder)
+        except ValueError:
+            where, remedy = "PROMETHEUS_MULTIPROC_DIR", "make it before any process starts"
+            raise InferenceError(explain(where, "a folder", f"'{folder}'", remedy)) from None
         return registry
 
     # -- within -------------------------------------------------------------------------------------

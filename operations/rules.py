@@ -72,7 +72,7 @@ class Objectives:
             if not good:
                 want = "a share between 0 and 1" if name == "availability" else "a positive number"
                 raise DataError(explain(f"{name} of an objective", want, repr(value), "correct it"))
-        if not self.job or set(self.job) & set('"\\\n'):
+        if not isinstance(self.job, str) or not self.job or set(self.job) & set('"\\\n'):
             raise DataError(explain("job of an objective", "a name without quotes", repr(self.job), "name it as Prometheus does"))  # fmt: skip
 
 

@@ -253,3 +253,8 @@ def test_objectives_reach_the_dashboards(tmp_path):
     paths = write_dashboards(tmp_path, Objectives(job="risk", availability=0.99))
     text = paths[1].read_text()
     assert 'up{job=\\"risk\\"}' in text and "/ 0.01" in text
+
+
+def test_a_board_that_there_is_not():
+    with pytest.raises(er.DataError, match="board: expected one of"):
+        dashboard("night")

@@ -346,6 +346,7 @@ def test_a_million_labels_are_refused():
     "call, words",
     [
         (lambda e: e.set("abacus", 1.0), "metric, a gauge"),
+        (lambda e: e.tell([("abacus", {}, 1.0)]), "metric, a gauge"),
         (lambda e: e.set("rows_total", 1.0, data="x"), "a counter"),
         (lambda e: e.set("elbo", 1.0), "labels of 'elbo'"),
         (lambda e: e.set("elbo", 1.0, data="x", user="me"), "labels of 'elbo'"),
@@ -387,8 +388,13 @@ def test_push_and_pull(plain):
     assert parsed(text) == parsed(shown.text())
     with pytest.raises(er.InferenceError, match=r"push to 'http://127.0.0.1:9'.*refused.*scrape"):
         shown.push("http://127.0.0.1:9")
+    with pytest.raises(er.InferenceError, match=r"push to '3'"):
+        shown.push(3)
     scraped, _ = shown.serve(0)
     try:
+        for port in (scraped.server_port, "a", 10**6):
+            with pytest.raises(er.InferenceError, match=r"expected a port that is free"):
+                shown.serve(port)
         with urllib.request.urlopen(f"http://127.0.0.1:{scraped.server_port}/metrics", timeout=5) as answer:
             assert parsed(answer.read().decode()) == parsed(shown.text())
     finally:

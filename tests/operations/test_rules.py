@@ -182,6 +182,7 @@ def test_what_pages_and_what_is_a_ticket():
         ({"availability": "0.99"}, "a share between 0 and 1"),
         ({"compute": float("nan")}, "a positive number"),
         ({"job": 'a"b'}, "without quotes"),
+        ({"job": 3}, "without quotes"),
     ],
 )
 def test_objectives_that_cannot_be_meant(given, words):
