@@ -12,7 +12,7 @@ LOCKED ?=
 PINS = $(if $(LOCKED),-c locked.txt)
 TORCH = torch==2.13.0
 
-.PHONY: setup demo test check types notebooks bench wheel lock sbom
+.PHONY: setup demo test test-all test-slow check types notebooks bench wheel lock sbom
 
 setup: $(STAMP)
 
@@ -26,7 +26,15 @@ demo: setup
 	$(BIN)/elboroom demo
 
 test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The slow ones alone; those that have not begun within so many seconds are skipped, and named.
+WITHIN ?= inf
+test-slow: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow -rs --within $(WITHIN)
 
 check: setup types
 	$(BIN)/ruff format --check $(ROOMS)

@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import gc
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,26 @@ os.environ.setdefault(
     "ELBOROOM_CACHE", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiled")
 )
 
+BEGUN = time.monotonic()
 MANY_MAPPINGS = 10_000
 """Of memory, from which on a module's compiled programs are let go after its tests."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--within", type=float, default=float("inf"), help="seconds from which on slow tests are skipped"
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "slow: takes seconds, so that `make test` leaves it to `make test-all`"
+    )
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("slow") and time.monotonic() - BEGUN > item.config.getoption("--within"):
+        pytest.skip("no time is left for slow tests: `make test-all` runs them all")
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ def families(group, y):
         er.observe("y", er.Normal(a[group], s), y)
 
 
+@pytest.mark.slow
 def test_rows_that_their_own_predictions_have_taken_in_are_no_misfit():
     from elboroom.diagnostics.checks.predictions import outcomes
 

@@ -159,6 +159,7 @@ def test_a_model_that_is_too_sure_is_a_misfit_and_keeps_its_verdict(posterior):
     assert "Reliability diagram of y" in shown and "too sure" in shown and f"{found.ece:.3f}" in shown
 
 
+@pytest.mark.slow
 def test_the_other_backend_says_the_same(posterior):
     new = rows(50, 9)
     other = er.fit(softmax(**rows(60, 0)), guide="laplace", backend="torch", refine=False, progress=False)
@@ -166,6 +167,7 @@ def test_the_other_backend_says_the_same(posterior):
     np.testing.assert_allclose(one.log_score, same.log_score, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_written_digits_are_calibrated_after_a_temperature():
     """A point of weights knows few digits by heart, and is too sure of others."""
     from sklearn.datasets import load_digits

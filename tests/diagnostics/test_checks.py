@@ -124,6 +124,7 @@ def test_the_band_has_its_level(num_rows):
     assert abs(outside - LEVEL) < 0.01  # 3 standard errors of both simulations
 
 
+@pytest.mark.slow
 def test_many_rows_and_few_draws_raise_no_alarm():
     alarms = 0
     for seed in range(8):
@@ -139,6 +140,7 @@ def test_many_rows_and_few_draws_raise_no_alarm():
     assert fits_data(posterior(y, replicated, False, "Normal")) is True
 
 
+@pytest.mark.slow
 def test_counts_that_are_zero_and_one_are_counts():
     rng = np.random.default_rng(0)
     y = (rng.uniform(size=200) < 0.5).astype(float)  # less dispersed than any Poisson
@@ -159,6 +161,7 @@ def bell(y):
         er.observe("y", er.Normal(m, s), y)
 
 
+@pytest.mark.slow
 def test_statistics_are_judged_as_after_a_fit():
     """A statistic that a fit takes in, here the skew, varies less over data that the model was fitted to."""
     values, raw = [], []

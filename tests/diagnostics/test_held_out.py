@@ -49,6 +49,7 @@ def altered(posterior, **arrays):
     return Posterior(replace(record, fit_record={**record.fit_record, **arrays}))
 
 
+@pytest.mark.slow
 def test_they_are_compared_by_rows_held_out():
     held = fits()["1 units"].latent.held_out
     each = {name: exact(posterior, data()[held]) for name, posterior in fits().items()}
@@ -64,6 +65,7 @@ def test_they_are_compared_by_rows_held_out():
     assert table["influential"].tolist() == [0, 0] and "40 rows held out" in comparison().sentence
 
 
+@pytest.mark.slow
 def test_its_report_says_by_which_rows(tmp_path):
     page = comparison().report(tmp_path)
     assert "the 40 that training held out" in page.read_text() and "leave-one-out" not in page.read_text()

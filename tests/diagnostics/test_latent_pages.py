@@ -61,6 +61,7 @@ def drawn(plots, visual, name="x"):
     return plots.viz[visual][name]
 
 
+@pytest.mark.slow
 def test_bounds_are_those_of_the_fit():
     seen = posterior().draws["fit"]["bounds"].to_numpy()
     lines = drawn(er.plots.bounds(posterior()), "bounds", "bound")
@@ -119,6 +120,7 @@ def test_squares_are_images():
     assert image_shape((), (64,)) is None and image_shape((4, 16), (64,)) == (4, 16)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_is_known_of_the_rows():
     content = as_json(posterior())
     jsonschema.validate(content, json.loads(SCHEMA.read_text()))

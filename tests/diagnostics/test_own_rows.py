@@ -82,6 +82,7 @@ def fitted():
 # -- right models --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_of_a_right_model_fit():
     found = [fitted(), *(of_plane(rows(seed)) for seed in range(1, 8))]
     alarms = [blame(one, affordable=0).verdict != "fits" for one in found]
@@ -91,6 +92,7 @@ def test_rows_of_a_right_model_fit():
     assert np.mean(np.array(values) < 0.02) < 0.13  # seven of 48 at 2% have probability 5e-5
 
 
+@pytest.mark.slow
 def test_counts_with_effects_by_row_fit():
     found = [model_checks.tested(of_counts(seed)) for seed in range(3)]
     assert all({"PIT-ECDF", "coverage", "dispersion"} <= {f.name for f in one} for one in found)
@@ -145,6 +147,7 @@ def test_rows_of_a_wrong_model_do_not(what):
     assert {blame(one, affordable=0).verdict for one in found} == {"model"}
 
 
+@pytest.mark.slow
 def test_counts_whose_effects_are_a_series_do_not_fit():
     posterior = of_counts(0, lambda rng, num: series(rng, num)[:, 0], 200)
     assert "dependence on the rows before" in misfits(posterior)
@@ -226,6 +229,7 @@ def test_own_quantities_are_those_that_a_row_alone_tells_of(kind, backend):
     assert set(own_sites(like)) == names
 
 
+@pytest.mark.slow
 def test_own_quantities_of_a_mixture_come_from_all_its_parts():
     rng = np.random.default_rng(1)
     y = np.where(rng.uniform(size=60) < 0.5, 3, -3) + np.sqrt(1.25) * rng.normal(size=60)

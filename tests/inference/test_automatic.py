@@ -1,6 +1,7 @@
 """Batches by themselves: where a gradient over all rows would take too much memory, and nowhere else."""
 
 import numpy as np
+import pytest
 from elboroom.inference.batches import minibatch as room
 
 import elboroom as er
@@ -39,6 +40,7 @@ def test_only_where_memory_is_short(monkeypatch):
     )  # rows that know of each other cannot be taken apart
 
 
+@pytest.mark.slow
 def test_the_answer_is_that_of_all_rows(monkeypatch):
     small(monkeypatch)
     posterior = er.fit(regression(X, Y), progress=False)

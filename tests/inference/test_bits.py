@@ -96,6 +96,7 @@ def exact(made, x, weights, num):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "num"), [(Discrete("score", 3), 1), (Discrete("vimco", 3), 3)], ids=["score", "vimco"]
 )
@@ -113,6 +114,7 @@ def test_gradients_are_those_of_the_enumerated_bound(objective, num):
         assert abs(each.mean() - wanted) < 4 * each.std() / np.sqrt(len(each))
 
 
+@pytest.mark.slow
 def test_the_bound_of_relaxed_bits_is_that_of_hard_ones():
     _, bounds, made, x = course(Discrete("concrete", 1), 150)
     wanted = exact(made, x, {k: np.asarray(v, float) for k, v in made.begin.items()}, 1)
@@ -125,6 +127,7 @@ def fitted():
     return x, er.fit(sums(x), progress=False, seed=0, num_draws=500)
 
 
+@pytest.mark.slow
 def test_few_bits_are_summed_over_exactly(fitted):
     x, posterior = fitted
     assert posterior.verdict == "trusted"
@@ -150,6 +153,7 @@ def test_draws_are_bits_and_simulated_rows_have_their_shares(fitted):
     assert posterior.latent.traverse(0).sizes["row"] == 2
 
 
+@pytest.mark.slow
 def test_more_bits_than_can_be_summed_over_are_never_trusted():
     x = rows(60, 14, 6)
     posterior = er.fit(sums(x, 14), progress=False, seed=0, num_draws=200, max_seconds=4)

@@ -75,6 +75,7 @@ def exact():
     return mean, np.sqrt(p @ (grid - mean) ** 2), *np.interp([0.05, 0.95], np.cumsum(p), grid)
 
 
+@pytest.mark.slow
 def test_a_funnel_is_explored_to_its_neck():
     mean, sd, low, high = exact()
     for seed in range(3):
@@ -139,6 +140,7 @@ def test_saved_and_loaded(tmp_path):
         er.load(tmp_path / "kept").log_prob(values)
 
 
+@pytest.mark.slow
 def test_a_structured_guide_is_saved_with_its_layout(tmp_path):
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(40), 5)

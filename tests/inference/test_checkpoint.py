@@ -51,6 +51,7 @@ def fit(folder=None, **options):
     return er.fit(groups(Y, GROUP), checkpoint=folder, refine=False, progress=False, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["starts", "fit"])
 def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
     whole = fit()
@@ -66,6 +67,7 @@ def test_a_broken_fit_goes_on_to_the_same_result(tmp_path, monkeypatch, stage):
     assert [r.name for r in resumed.trail] == [r.name for r in whole.trail]
 
 
+@pytest.mark.slow
 def test_a_broken_fit_of_a_flow_goes_on_to_the_same_result(tmp_path, monkeypatch):
     def brief(cls, problem):
         return cls(problem.density, problem.target, problem.guide, problem.rng, most_steps=600)
@@ -79,6 +81,7 @@ def test_a_broken_fit_of_a_flow_goes_on_to_the_same_result(tmp_path, monkeypatch
     assert np.array_equal(fit(tmp_path, guide="flow").z, whole.z)
 
 
+@pytest.mark.slow
 def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(stochastic, "MOST_ASCENT_STEPS", 1500)
@@ -93,6 +96,7 @@ def test_stochastic_steps_go_on_from_where_they_were(tmp_path, monkeypatch):
     assert np.array_equal(resumed.z, whole.z) and resumed.summary().equals(whole.summary())
 
 
+@pytest.mark.slow
 def test_draws_so_far_are_on_disk(tmp_path, monkeypatch):
     posterior = fit()
     monkeypatch.setattr(room, "CHECKPOINT_SECONDS", 0.0)
@@ -179,6 +183,7 @@ def test_a_damaged_one_is_refused_by_name(tmp_path):
         fit(3)
 
 
+@pytest.mark.slow
 def test_without_room_the_fit_goes_on_and_says_so(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")

@@ -60,6 +60,7 @@ def rescued():
     return fit(late(on_a_line()))
 
 
+@pytest.mark.slow
 def test_a_start_that_collapsed_where_rows_have_structure_is_made_good():
     posterior, x = rescued(), on_a_line()
     lines = [rung.reason for rung in posterior.trail if rung.name == "training"]
@@ -108,6 +109,7 @@ class Watched(Training):
         return state, seen
 
 
+@pytest.mark.slow
 def test_a_causal_decoder_that_collapses_is_caught_at_once_and_restarted():
     wrong, rng = 0.12, np.random.default_rng(0)
     x = rng.integers(0, 2, (1000, 2 * PAIRS))
@@ -135,6 +137,7 @@ def test_a_causal_decoder_that_collapses_is_caught_at_once_and_restarted():
     assert found.verdict == "ok" and "free_bits" in found.advice
 
 
+@pytest.mark.slow
 def test_it_goes_on_in_a_second_start_to_the_same_result(tmp_path, monkeypatch):
     from elboroom.inference.run import checkpoint
 
@@ -162,6 +165,7 @@ def test_it_goes_on_in_a_second_start_to_the_same_result(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.learned["gain"], rescued().learned["gain"])
 
 
+@pytest.mark.slow
 def test_a_collapse_that_is_right_stays_and_is_said():
     @er.model
     def loose(x):
@@ -208,6 +212,7 @@ def stepped(backend):
     return x, fit(plane(x), guide=er.Amortized(narrow, iterations=300), backend=backend, validation=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_rows_that_take_steps_of_their_own_have_the_best_laws_of_their_kind(backend):
     x, posterior = stepped(backend)
@@ -226,6 +231,7 @@ def test_rows_that_take_steps_of_their_own_have_the_best_laws_of_their_kind(back
     assert "300 steps of each row" in posterior.trail[0].reason
 
 
+@pytest.mark.slow
 def test_gaps_are_told_apart():
     """Of independent normals for a Gaussian: half the log of the product of its precisions' diagonal and its determinant."""
     x, posterior = stepped("jax")
@@ -240,6 +246,7 @@ def test_gaps_are_told_apart():
     np.testing.assert_allclose(alone["gap"], alone["amortization"] + alone["approximation"])
 
 
+@pytest.mark.slow
 def test_rows_that_are_known_by_heart_are_said_to_be(caplog):
     @er.model
     def bent(x):

@@ -129,6 +129,7 @@ def test_draws_of_a_chain_have_its_density():
     assert np.abs(np.corrcoef(root)[0, 1:]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_states_of_series_are_those_of_the_smoother():
     z, whole = series(80, 1)
     x, guide = cut(whole, 2), er.Amortized("encode", within="chain")

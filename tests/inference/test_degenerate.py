@@ -129,6 +129,7 @@ def told(posterior):
     return [finding for finding in posterior.findings if finding.name == "degenerate"]
 
 
+@pytest.mark.slow
 def test_the_learned_scale_of_a_constant_column_is_named_and_no_row_is_trusted():
     x = rows_of_three()
     x[:, 1] = 1.7
@@ -140,6 +141,7 @@ def test_the_learned_scale_of_a_constant_column_is_named_and_no_row_is_trusted()
     assert "x[1] shrinks" in posterior.summary()["reason"].iloc[0]
 
 
+@pytest.mark.slow
 def test_one_scale_for_all_columns_is_held_by_the_others():
     x = rows_of_three()
     x[:, 1] = 1.7

@@ -68,6 +68,7 @@ def clean_given(posterior, data, sd):
     return mean, np.sqrt(np.diag(whole[:4, :4] - gain @ whole[:, :4]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.3, 1.5, np.array([0.2, 3.0, 0.5, 1.0])])
 def test_normal_noise_is_taken_out_as_the_gaussian_says(sd):
     new, rng = made(60, 1), np.random.default_rng(2)
@@ -84,6 +85,7 @@ def test_normal_noise_is_taken_out_as_the_gaussian_says(sd):
     assert error(found["x"].to_numpy()) < error(noisy["x"])
 
 
+@pytest.mark.slow
 def test_it_is_the_same_on_torch():
     pytest.importorskip("torch")
     new, rng = made(20, 1), np.random.default_rng(2)
@@ -106,6 +108,7 @@ def test_lost_entries_are_those_of_infinite_noise():
     assert (np.abs(found["x"].to_numpy() - mean) / right)[fine].max() < 0.2
 
 
+@pytest.mark.slow
 def test_flipped_bits_are_set_right_as_a_grid_says():
     learned = fitted_bits().learned
     weight, level = (np.asarray(learned[k], float) for k in ("weight", "level"))
@@ -168,6 +171,7 @@ def causal(x):
         er.observe("x", er.Normal(z * own + 0.5 * before, 0.5).to_event(1), x)
 
 
+@pytest.mark.slow
 def test_entries_that_see_each_other_are_refused():
     x = made(200, 0)["x"]
     posterior = er.fit(causal(x), guide=er.Amortized(), progress=False)

@@ -46,6 +46,7 @@ def dear_after_the_first_draws(monkeypatch):
     monkeypatch.setattr(drawing.Drawing, "_look", lambda self: False)
 
 
+@pytest.mark.slow
 def test_a_metric_that_misleads_is_left_for_that_of_the_draws(fitted, monkeypatch):
     dear_after_the_first_draws(monkeypatch)
     found = []
@@ -112,6 +113,7 @@ def test_draws_are_kept_where_there_is_no_time_for_others(fitted, monkeypatch):
     assert run.chains.z is kept
 
 
+@pytest.mark.slow
 def test_pilots_do_not_make_chains_in_modes_of_their_own_trusted(monkeypatch):
     @er.model
     def modes():

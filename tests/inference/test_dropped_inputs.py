@@ -52,6 +52,7 @@ def exact(x, c=None):
     return moved @ covariance, covariance
 
 
+@pytest.mark.slow
 def test_without_an_outcome_the_law_is_the_posterior_without_it(tmp_path):
     guide = er.Amortized(within="full-rank", dropout={"c": 0.3})
     posterior = er.fit(seen_twice(**rows()), guide=guide, progress=False, num_draws=100)
@@ -97,6 +98,7 @@ def test_an_outcome_is_taken_out_of_the_density_and_a_covariate_is_not(model, ba
     np.testing.assert_allclose(found, joint, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_covariate_the_encoder_answers_alone():
     data = rows(60)
     data["c"] = data["c"][:, 0]

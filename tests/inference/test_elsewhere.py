@@ -27,6 +27,7 @@ def known(num, seed=0):
     return x, z[:, 1:] + 0.5 * rng.normal(size=(num, UNITS - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_place_that_no_draw_of_a_row_met_is_found(backend):
     x, y = known(120)
@@ -49,6 +50,7 @@ def test_a_place_that_no_draw_of_a_row_met_is_found(backend):
             assert abs(row["mean"]) < 0.15 * row["sd"], name  # by symmetry it is zero
 
 
+@pytest.mark.slow
 def test_no_place_is_found_where_there_is_one():
     _, y = known(60)
 

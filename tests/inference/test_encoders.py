@@ -75,6 +75,7 @@ def fitted(backend="jax", within="mean-field", seed=0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_linear_model_is_probabilistic_pca(backend):
     posterior, x = fitted(backend), rows()
@@ -103,6 +104,7 @@ def test_the_posterior_of_each_row_is_the_exact_one_at_the_fitted_arrays(backend
     assert "given the fitted arrays" in table["reason"].iloc[0]
 
 
+@pytest.mark.slow
 def test_draws_have_the_law_of_the_rows():
     posterior, x = fitted(), rows()
     mean, covariance, _ = exact(posterior.weights, x)
@@ -113,6 +115,7 @@ def test_draws_have_the_law_of_the_rows():
     np.testing.assert_allclose(second, np.eye(2), atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_dense_law_of_rows_has_no_gap():
     posterior, x = fitted(within="full-rank"), rows()
     record = posterior.draws["fit"].to_dataset()
@@ -203,6 +206,7 @@ def test_a_law_of_rows_is_the_inverse_of_its_density():
         np.testing.assert_allclose(np.exp(law.marginals.log_sd[:, unit]), wide)
 
 
+@pytest.mark.slow
 def test_an_encoder_that_was_not_trained_is_not_trusted():
     class Lazy(Watch):
         def stop(self):
@@ -218,6 +222,7 @@ def test_an_encoder_that_was_not_trained_is_not_trusted():
     assert posterior.verdict != "trusted"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_one_another():
     first = fitted()
     again = er.fit(plane(rows()), guide=Amortized(), validation=0, progress=False)
@@ -236,6 +241,7 @@ def test_it_is_saved_and_loaded_with_what_was_fitted(tmp_path):
     np.testing.assert_allclose(loaded.summary()["mean"], posterior.summary()["mean"])
 
 
+@pytest.mark.slow
 def test_missing_entries_are_left_out_and_the_rest_of_their_row_speaks():
     x = rows()
     lost = np.random.default_rng(1).uniform(size=x.shape) < 0.2
@@ -256,6 +262,7 @@ def test_missing_entries_are_left_out_and_the_rest_of_their_row_speaks():
     assert (found["verdict"] == "trusted").mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_broken_off_goes_on_to_the_same_result(tmp_path, monkeypatch):
     from elboroom.inference.run import checkpoint
 
@@ -340,6 +347,7 @@ def scaled(x):
         er.observe("x", er.Normal(slope(z), noise).to_event(1), x)
 
 
+@pytest.mark.slow
 def test_what_rows_share_is_no_better_than_caution_by_an_encoder_and_the_ladder_goes_on():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 1)) * [1.0, -1, 2, 0.5, 1] + 0.4 * rng.normal(size=(60, 5))

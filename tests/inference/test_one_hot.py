@@ -96,6 +96,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_bounds_are_of_hard_draws_and_gradients_of_the_enumerated_bound(name):
     objective, num = OBJECTIVES[name]
@@ -122,6 +123,7 @@ def fitted():
     return x, er.fit(sums(x, 3, 4), progress=False, seed=0, num_draws=200)
 
 
+@pytest.mark.slow
 def test_few_states_are_summed_over_exactly(fitted):
     x, posterior = fitted
     assert posterior.verdict == "trusted"
@@ -146,6 +148,7 @@ def test_draws_are_one_hot_and_simulated_rows_have_their_shares(fitted):
     assert np.all(np.abs(drawn.mean(0) - share) < 4.5 * np.sqrt(share * (1 - share) / 3000))
 
 
+@pytest.mark.slow
 def test_more_states_than_can_be_summed_over_are_never_trusted():
     x = rows(12, 4, 9, 6)
 

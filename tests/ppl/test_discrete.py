@@ -145,6 +145,7 @@ def test_zero_inflation_by_hand_and_in_a_factor():
     check(factored)
 
 
+@pytest.mark.slow
 def test_a_fit_recovers_the_groups():
     rng = np.random.default_rng(0)
     truth = np.repeat([0, 1], [60, 40])

@@ -43,6 +43,7 @@ def test_a_program_that_was_looked_at_before_the_change_sees_it(language):
     assert after == right.numbers()[0] != before
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_fingerprints():
     env = {**os.environ, "PYTHONHASHSEED": "7"}
     found = subprocess.run([sys.executable, changing.__file__], env=env, check=True, capture_output=True)

@@ -89,6 +89,7 @@ def test_a_change_point(backend):
     assert disasters(year, y).target(backend).log_joint(values) == pytest.approx(exact, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_fit_and_latent_counts():
     posterior = er.fit(abundance(LAWS["Poisson"][0])(SEEN), progress=False)
     rate, p = (g.ravel() for g in np.meshgrid(np.linspace(2, 40, 75), np.linspace(0.05, 0.95, 120)))

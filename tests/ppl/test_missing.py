@@ -73,6 +73,7 @@ def test_a_missing_covariate_is_imputed_as_its_conditional():
     assert program.log_density(values) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_fit_predicts_missing_outcomes_and_imputes_covariates():
     x, y = holed(X, [3, 4]), holed(Y)
     posterior = er.fit(both(x, y), progress=False)

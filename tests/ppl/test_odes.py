@@ -47,6 +47,7 @@ def test_a_linear_system_has_the_values_and_derivatives_of_its_matrix_exponentia
     np.testing.assert_allclose(gradients, [slope(exact, row) for row in z], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_second_derivatives_and_paths_of_their_own_steps(backend):
     @er.model
@@ -129,6 +130,7 @@ def elimination(times, y, dose):
     er.observe("y", er.Normal(path[:, :, 1], 0.1), y)
 
 
+@pytest.mark.slow
 def test_systems_are_solved_apart_alike_on_both_backends():
     dose, times = np.array([1.0, 2.0, 4.0]), np.linspace(0, 3, 5)
     program = elimination(times, np.ones((5, 3)), dose)
@@ -171,6 +173,7 @@ def test_outside_a_model_it_is_that_of_scipy():
     np.testing.assert_allclose(path, [expm(MATRIX * t) @ [1.0, 0.5] for t in times], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_words_that_draw_follow_the_solution():
     program = elimination(np.linspace(0, 3, 5), np.ones((5, 3)), np.ones(3))
     fixed = program.condition(rate=np.full(3, 0.5), scale=0.25)
@@ -255,6 +258,7 @@ def test_a_latent_from_around_the_field_is_followed_on_jax_and_refused_on_torch(
         around([0.5]).target(backend="torch").value_and_grad(z)
 
 
+@pytest.mark.slow
 def test_a_numpyro_model_that_solves_with_jax_has_its_density_and_an_end():
     import jax.numpy as jnp
     import numpyro

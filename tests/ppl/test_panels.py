@@ -176,6 +176,7 @@ def test_survival_of_individuals_that_enter_at_their_own_time(backend):
         assert target.log_joint(value) == pytest.approx(_multinomial(value["phi"], value["p"]), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_the_dippers_survive_as_is_published():
     first, seen = _dippers()
     posterior = er.fit(survival(first, seen), progress=False, num_draws=1000)

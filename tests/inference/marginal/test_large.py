@@ -341,6 +341,7 @@ def test_crossed_effects_are_read_by_one_move_for_each_of_the_fewer_and_one_for_
 # -- which groups ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_link_that_a_centred_covariate_hides_is_kept():
     """With a covariate of mean 0 in each group no Hessian shows that its intercept and its slope are linked."""
     rng = np.random.default_rng(8)

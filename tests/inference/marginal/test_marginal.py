@@ -637,6 +637,7 @@ def test_a_funnel_is_found(angle, rng):
     assert after.size > 1.1 * sample.size
 
 
+@pytest.mark.slow
 def test_calibrated_weights_have_less_noise_and_it_is_known(rng):
     """Errors of means and probabilities over many samples, against the errors that are stated."""
     law = Kernels(Warp.none(4), np.zeros(4), np.eye(4) + 0.4 * np.tri(4, 4, -1), np.zeros((0, 4)))
@@ -774,6 +775,7 @@ def test_as_many_draws_are_made_as_are_kept():
     assert len(law.z) >= 1.5 * 16_000
 
 
+@pytest.mark.slow
 def test_fresh_draws_are_of_what_was_judged_and_not_of_the_guide(tmp_path):
     """Animals caught on five days, most never: the joint weights fail, and the guide's sd of `spread` is a fifth too small."""
     y = np.repeat([0, 1, 2, 3, 4, 5], [104, 27, 26, 16, 3, 1])
