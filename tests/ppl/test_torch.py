@@ -67,7 +67,7 @@ PROGRAMS = {
         Y + np.repeat(np.arange(5), 8), RNG.normal(size=40), np.repeat(list("abcde"), 8)
     ),
     "mixed": lambda: mixed(3 * Y, RNG.integers(0, 3, 40)),
-    "hidden": lambda: hidden(Y + np.repeat([0, 3, 0, 3], 10)),
+    "hidden": lambda: hidden(Y[:12] + np.repeat([0, 3, 0, 3], 3)),
     "gaps": lambda: schools(np.where(np.arange(8) == 3, np.nan, 5.0), np.full(8, 3.0)),
 }
 

@@ -88,6 +88,18 @@ def test_a_model_that_cannot_be_mapped_is_looped_and_says_so():
     assert any(f.name == "draw by draw" for f in posterior.findings)
 
 
+def test_copies_that_fill_up_a_block_are_not_looped_over():
+    calls = []
+
+    def square(z):
+        calls.append(float(z))
+        return z * abs(float(z))
+
+    function = arrays.Function(square, (0,), np.float64, {"compile": 0.0, "count": 0})
+    np.testing.assert_array_equal(function(np.array([2.0, 3.0, 2.0, -1.0, 2.0])), [4.0, 9.0, 4.0, -1.0, 4.0])
+    assert function.looped and calls == [2.0, 3.0, -1.0]
+
+
 PRECISE = {  # PyTorch by itself makes single precision of each
     "a condition": lambda k: (k > 1) * 0.1,
     "a multiple": lambda k: 0.1 * k,
