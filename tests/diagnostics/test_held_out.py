@@ -72,6 +72,7 @@ def test_its_report_says_by_which_rows(tmp_path):
     assert json.loads((tmp_path / "comparison.json").read_text())["held_out"] == 40
 
 
+@pytest.mark.slow
 def test_rows_whose_density_is_not_established_are_counted():
     one, two = fits().values()
     rows = np.array(one.latent.held_out)

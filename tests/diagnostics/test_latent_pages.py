@@ -70,6 +70,7 @@ def test_bounds_are_those_of_the_fit():
         np.testing.assert_allclose(line.get_xydata(), seen[:, [0, column]])
 
 
+@pytest.mark.slow
 def test_the_map_has_the_encoder_s_means_and_sds():
     latent = posterior().latent
     law = latent.encode(weigh=False)
@@ -140,6 +141,7 @@ def test_the_report_says_what_is_known_of_the_rows():
     assert "2 of 2 units are active" in html and "<script" not in html and "nearest fitted" in html
 
 
+@pytest.mark.slow
 def test_the_first_page_names_rows_and_fitted_arrays(tmp_path):
     page = posterior().report(tmp_path).read_text()
     first = page[page.index("<h2>The answer") : page.index("<h2>Predictions against the data")]

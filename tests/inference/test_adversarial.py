@@ -98,6 +98,7 @@ def test_rows_lie_together_where_the_prior_is(fitted):
     assert np.abs(np.cov(made.T) - np.cov(new.T)).max() < 0.8
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_trusted_nor_has_a_density(fitted, tmp_path):
     assert fitted.verdict == "untrusted"
     assert fitted.summary()["reason"].str.contains("no posterior is approximated").all()

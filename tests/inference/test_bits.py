@@ -143,6 +143,7 @@ def test_few_bits_are_summed_over_exactly(fitted):
     assert set(found["verdict"].to_numpy()) == {"trusted"}
 
 
+@pytest.mark.slow
 def test_draws_are_bits_and_simulated_rows_have_their_shares(fitted):
     x, posterior = fitted
     drawn = posterior.latent.simulate(4000, seed=1)["bits"].to_numpy()
@@ -162,6 +163,7 @@ def test_more_bits_than_can_be_summed_over_are_never_trusted():
     assert posterior.latent.best == "caution"  # however good the weights
 
 
+@pytest.mark.slow
 def test_what_bits_cannot_have_is_refused(fitted):
     with pytest.raises(er.InferenceError, match="latent quantities that have densities"):
         fitted[1].refine(num_chains=2, num_draws=10)

@@ -149,6 +149,7 @@ def test_one_scale_for_all_columns_is_held_by_the_others():
     assert not told(posterior) and posterior.verdict == "trusted"
 
 
+@pytest.mark.slow
 def test_a_scale_that_the_rows_do_not_hold_is_named_though_it_is_on_its_way():
     """As many units as the columns have: the second and third are the first, so that decoders leave no noise."""
     x = rows_of_three()[:, :1] * np.array([1.0, 2.0, -1.0])

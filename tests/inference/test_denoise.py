@@ -95,6 +95,7 @@ def test_it_is_the_same_on_torch():
     assert (np.abs(found["x"].to_numpy() - mean) / right).max() < 0.25
 
 
+@pytest.mark.slow
 def test_lost_entries_are_those_of_infinite_noise():
     new = made(40, 3)
     noisy = {**new, "x": new["x"].copy()}
@@ -199,6 +200,7 @@ def test_other_noise_is_refused_by_name(noise, words):
         fitted().latent.denoise(made(3, 0), **noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.7, np.inf])
 def test_a_probability_of_a_flip_is_one_below_a_half(share):
     with pytest.raises(er.DataError, match="below 1/2"):

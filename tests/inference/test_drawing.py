@@ -63,6 +63,7 @@ def test_a_metric_that_misleads_is_left_for_that_of_the_draws(fitted, monkeypatc
     assert np.all(np.abs(found[0].std(0) / sd - 1) < 4 / np.sqrt(2 * size))
 
 
+@pytest.mark.slow
 def test_the_coordinates_are_those_of_the_least_cost(fitted, monkeypatch):
     dear_after_the_first_draws(monkeypatch)
     covariance = np.diag(SD**2)
