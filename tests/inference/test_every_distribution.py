@@ -174,6 +174,7 @@ def test_every_law_is_here():
     assert known | NOT_OUTCOMES == set(distributions.__all__) and not known & NOT_OUTCOMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", LAWS)
 def test_outcomes(group, tmp_path):
     model, names = model_of(group), set(LAWS[group])
@@ -194,6 +195,7 @@ def test_outcomes(group, tmp_path):
     assert not [f for f in loaded.findings if f.name == "foreign program"]
 
 
+@pytest.mark.slow
 def test_checks_of_vectors():
     model = model_of("vectors", CHECKED)
     data = {name: values_of(name) for name in CHECKED}
@@ -211,6 +213,7 @@ def test_traits_are_the_same_on_both_backends(group):
         assert traits == (b.event_dim, b.joint, b.measure, b.censored, b.is_discrete), name
 
 
+@pytest.mark.slow
 def test_elements_of_every_law_of_one_number_can_be_new():
     """Latent vectors whose elements are independent grow; those that one law draws together do not."""
     single = {

@@ -112,6 +112,7 @@ def plane(x):
         er.observe("x", er.Normal(z @ weight, 0.3).to_event(1), x)
 
 
+@pytest.mark.slow
 def test_a_posterior_says_so_of_its_own_units():
     """Two units of a linear model with equal noise may be turned: another start has others."""
     rng = np.random.default_rng(0)

@@ -70,6 +70,7 @@ def test_the_bound_of_batches_is_that_of_all_rows():
         assert abs(found.mean() - exact.mean()) < 4 * error
 
 
+@pytest.mark.slow
 def test_an_outcome_on_which_another_depends_is_given_and_not_taken_from_the_first_row():
     rng = np.random.default_rng(0)
     side = rng.integers(0, 2, 120)

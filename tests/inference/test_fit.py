@@ -165,6 +165,7 @@ def narrow_mode(separation):
     er.factor("f", er.math.logaddexp(-0.5 * (x**2).sum(), other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separation", [4.0, 12.0])
 def test_a_narrow_mode_is_looked_for_from_afar_and_among_the_draws(separation):
     for seed in range(2):
@@ -354,6 +355,7 @@ def test_gamma_posterior():
     assert not wrong(row, (exact.mean(), exact.std(), *exact.ppf([0.05, 0.95])))
 
 
+@pytest.mark.slow
 def test_more_than_a_thousand_dimensions():
     """Intercepts and slopes of 550 groups, against block elimination by hand."""
     rng = np.random.default_rng(5)
@@ -450,6 +452,7 @@ def test_separated_outcomes_are_named():
     assert "b" in found["flat direction"].advice and "separates" in found["flat direction"].advice
 
 
+@pytest.mark.slow
 def test_a_mode_far_along_one_of_a_thousand_coordinates_is_seen():
     @er.model
     def two(y):
@@ -471,6 +474,7 @@ def common_cause(load, y):
     er.observe("y", er.Normal((load * x).sum() + shift, 0.5), y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [450, 1100])
 def test_a_large_dense_posterior_gets_directions_of_its_own(size):
     load = np.random.default_rng(3).normal(size=size)

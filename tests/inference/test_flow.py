@@ -96,6 +96,7 @@ def gradients_per_draw(chains, start, num_draws, seed=0):
     return spent / (len(law.z) / inefficiency.max()), law.z, inefficiency
 
 
+@pytest.mark.slow
 def test_chains_run_in_the_base_coordinates_of_a_flow(posterior):
     refined, again = (posterior.refine(num_draws=400, progress=False) for _ in range(2))
     assert "base coordinates" in refined.trail[-1].reason and np.array_equal(refined.z, again.z)
@@ -194,6 +195,7 @@ def quantile(p):
     return brentq(lambda x: below(x) - p, -1e4, 1e4)
 
 
+@pytest.mark.slow
 def test_ladder_bends_for_the_funnel():
     posterior = er.fit(funnel(10), refine=False, progress=False)
     assert posterior.guide.family.name == "flow" and "flow" in [rung.name for rung in posterior.trail]
@@ -207,11 +209,13 @@ def test_ladder_bends_for_the_funnel():
     assert not [f for f in posterior.findings if f.name == "divergences"]
 
 
+@pytest.mark.slow
 def test_heavy_tails_are_not_trusted():
     posterior = er.fit(cauchy(4), guide="flow", progress=False)
     assert posterior.khat > 0.5 and "trusted" not in posterior.table["verdict"]
 
 
+@pytest.mark.slow
 def test_mass_that_chains_saw_is_missed():
     target = two_modes(20.0).target()
     guide = Flow(num_layers=2).bind(target)

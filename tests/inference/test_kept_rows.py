@@ -8,6 +8,8 @@ from elboroom.inference.deep import kept, training
 
 import elboroom as er
 
+pytestmark = pytest.mark.slow  # each trains encoders
+
 SLOPE = np.array([1.0, -1.0, 2.0])
 
 

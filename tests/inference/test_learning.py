@@ -11,6 +11,8 @@ from scipy.stats import norm
 
 import elboroom as er
 
+pytestmark = pytest.mark.slow  # each trains encoders
+
 GROUPS = np.repeat(np.arange(20), 6)
 
 

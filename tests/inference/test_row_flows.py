@@ -13,6 +13,8 @@ from scipy.stats import norm
 
 import elboroom as er
 
+pytestmark = pytest.mark.slow  # each trains encoders
+
 
 def some_law(units, rng, rows=3):
     """One that bends a lot."""

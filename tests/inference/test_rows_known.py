@@ -15,6 +15,8 @@ from scipy.stats import multivariate_normal, norm
 
 import elboroom as er
 
+pytestmark = pytest.mark.slow  # each trains encoders
+
 BACKENDS = ("jax", "torch")
 
 

@@ -141,6 +141,7 @@ def test_rungs_have_their_exact_laws_and_say_more_of_rows_than_one(num, backend)
     assert wanted > 0.3 and abs(more.mean() - wanted) < 4 * more.std() / np.sqrt(count)
 
 
+@pytest.mark.slow
 def test_rows_have_the_divergence_that_they_are_drawn_to():
     x = doses(80, 2)["x"]
 

@@ -75,6 +75,7 @@ def test_the_product_of_what_views_say_is_the_law_of_a_row(backend):
     np.testing.assert_allclose(root @ root.transpose(0, 2, 1), covariance, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "within"), [("jax", "full-rank"), ("torch", "mean-field")])
 def test_views_are_learned_and_judged(backend, within, tmp_path):
     x, y = rows(600 if within == "full-rank" else 250)

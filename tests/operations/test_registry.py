@@ -420,6 +420,7 @@ def killed_at(number, work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["add", "promote"])
 def test_a_kill_at_any_write_leaves_the_state_before_or_the_one_after(registry, fitted, what):
     work = {"add": lambda: registry.add(fitted, "risk"), "promote": lambda: registry.promote("risk", 3)}[what]
