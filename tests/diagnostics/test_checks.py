@@ -1,5 +1,6 @@
 """Each check sees the misfit that it is for and is quiet on a right model."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,14 +11,22 @@ from elboroom.diagnostics.checks import pit, residuals
 from elboroom.diagnostics.checks.judge import LEVEL, Test, judged, probabilities, surprise
 from elboroom.diagnostics.checks.outcome import Outcome
 from elboroom.diagnostics.checks.predictions import outcomes
+from elboroom.inference.posterior.posterior import Posterior
 from elboroom.ppl.distributions import measure_of
 from elboroom.ppl.sites import Site
 
 import elboroom as er
 
 
+@dataclass(frozen=True, eq=False)
+class Stated(Posterior):
+    """A posterior whose draws are stated rather than made."""
+
+    draws: dict[str, xr.Dataset] = None
+
+
 def posterior(observed, replicated, discrete, distribution, seed=0, **data):
-    """The part of a Posterior that the checks use."""
+    """One of replicates that are given."""
     site = Site(
         "y", "observed", distribution, is_discrete=discrete, measure=measure_of(distribution, discrete)
     )
@@ -35,8 +44,9 @@ def posterior(observed, replicated, discrete, distribution, seed=0, **data):
         latents=[],
         settings={},
         reported={},
+        program=None,
     )
-    return SimpleNamespace(_record=parts, _requested={}, draws=draws, program=None)
+    return Stated(parts, draws)
 
 
 def normal(rng, y):
