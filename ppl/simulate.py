@@ -9,7 +9,7 @@ import numpy as np
 
 from .ancestral import check_order
 from .errors import InferenceError, explain
-from .thresholds import LARGEST_BLOCK, LARGEST_DRAWN, PRIOR_DRAWS, PRIOR_STREAM
+from .thresholds import LARGEST_BLOCK, PRIOR_DRAWS, PRIOR_STREAM
 from .tree import dataset, tree
 
 LATENT = ("latent", "deterministic")
@@ -58,10 +58,10 @@ def _take(batched, rows):
     return batched[rows]
 
 
-def block_size(trace) -> int:
+def block_size(target) -> int:
     """Rows per call such that one call's output stays within `LARGEST_BLOCK` numbers."""
-    size = sum(int(np.prod(s.shape, dtype=int)) for s in trace.by_role(*LATENT, *OUTCOME))
-    return int(np.clip(LARGEST_BLOCK // max(size, 1), 1, LARGEST_DRAWN))
+    size = sum(int(np.prod(s.shape, dtype=int)) for s in target.trace.by_role(*LATENT, *OUTCOME))
+    return int(np.clip(LARGEST_BLOCK // max(size, 1), 1, target.density.largest_drawn))
 
 
 def seeds(seed: int, num_draws: int, stream: int = 0) -> np.ndarray:
@@ -122,7 +122,7 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
     def draw(block):
         return target.density.prior(block, target.data, target.weights)
 
-    return in_blocks(draw, seeds(seed, num_draws, PRIOR_STREAM), num_draws, block_size(target.trace))
+    return in_blocks(draw, seeds(seed, num_draws, PRIOR_STREAM), num_draws, block_size(target))
 
 
 def prior_groups(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict:

@@ -58,9 +58,11 @@ LARGEST_CONSTRAINED = 1024
 """Rows of such a call at most. Chosen by hand: a call's own cost is then small beside its work."""
 LARGEST_BLOCK = 2**22
 """Numbers of one call that draws from the prior or predicts: 32 MB in double precision, by memory."""
-LARGEST_DRAWN = 200
-"""Draws of such a call at most: as many as the least that a check asks for, so that one compiled function serves all; compiling
-another takes one to three seconds, and a call a few thousandths of one."""
+LARGEST_DRAWN = 1000
+"""Draws of such a call at most. Chosen by hand: a call's own cost is then small beside its work."""
+LARGEST_COMPILED = 200
+"""The same where each number of draws is compiled: as many as the least that a check asks for, so that one compiled function serves
+all. Compiling another takes one to three seconds, and a call a few thousandths of one."""
 READ_BLOCK = 2**22
 """Values of a memory map that are read at once: 32 MB in double precision, by memory."""
 SPOOL_BLOCK = 2**25

@@ -114,4 +114,4 @@ def replicates(
     if anew:
         shared = [site.name for site in record.latents if site.name not in anew]
         given = {name: record.values[name][rows].astype(target.dtype) for name in shared}
-    return in_blocks(draw, (given, key), len(rows), block_size(target.trace))
+    return in_blocks(draw, (given, key), len(rows), block_size(target))

@@ -69,7 +69,7 @@ def predict(record: Record, new_groups, var_names, num_draws, do, seed, new_data
         return {name: found[name] for name in names}
 
     batched = (_cast(values, target.dtype), seeds(seed, len(rows), 51))
-    made = in_blocks(draw, batched, len(rows), block_size(trace))
+    made = in_blocks(draw, batched, len(rows), block_size(target))
     dims = {s.name: s.dims for s in trace.sites}
     group = dataset({k: v[None] for k, v in made.items()}, dims, trace.coords)
     attrs = {"law": record.law, "seed": int(seed), "backend": record.backend}

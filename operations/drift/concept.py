@@ -159,7 +159,7 @@ class Scorer:
             return {name: found[name] for name in names if name in found}
 
         key = seeds(self.record.seed + start, len(self.chosen), 51)
-        return in_blocks(draw, (cast, key), len(self.chosen), block_size(target.trace))
+        return in_blocks(draw, (cast, key), len(self.chosen), block_size(target))
 
     def _of_classes(self, placed, z, site, seen: np.ndarray, count: int) -> Scores:
         target = _Placed(self.target, placed)

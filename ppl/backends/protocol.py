@@ -63,6 +63,8 @@ class Density(Protocol):
         Numbers that the model holds itself, beside its data.
     large_batch : float
         Number of rows from which they are taken so many at a time; infinite where one batch size is all that is compiled.
+    largest_drawn : int
+        Draws of one call that draws from the prior or predicts, at most.
     value : Function
         Log density, shape (B,).
     value_and_grad : Function
@@ -112,6 +114,7 @@ class Density(Protocol):
     fingerprint: str | None
     captured: int
     large_batch: float
+    largest_drawn: int
     value: Any
     value_and_grad: Any
     scaled_value_and_grad: Any

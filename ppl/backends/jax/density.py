@@ -11,6 +11,7 @@ import numpy as np
 
 from ...fingerprints import shared, verify
 from ...model import structure_key
+from ...thresholds import LARGEST_COMPILED
 from ..functions import Functions
 from . import library
 from .arrays import Function, precision, to_device
@@ -32,6 +33,7 @@ class Density:
     """
 
     large_batch = np.inf  # each size of a batch is compiled once: only one is used
+    largest_drawn = LARGEST_COMPILED
     looped = False  # whatever JAX can trace it can map
 
     def __init__(self, program, trace, dtype):

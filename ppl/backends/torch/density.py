@@ -12,7 +12,7 @@ import torch
 
 from ...fingerprints import shared, verify
 from ...model import structure_key
-from ...thresholds import CACHED, LARGEST_SLOPE
+from ...thresholds import CACHED, LARGEST_DRAWN, LARGEST_SLOPE
 from ...turns import running
 from ..functions import Functions
 from . import library
@@ -33,6 +33,8 @@ class Density:
     dtype : numpy.dtype
         Precision in which everything is computed.
     """
+
+    largest_drawn = LARGEST_DRAWN
 
     def __init__(self, program, trace, dtype):
         self._trace, self.dtype, self._program = trace, np.dtype(dtype), program
