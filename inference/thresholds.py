@@ -779,3 +779,20 @@ RATE_NEAR = 1e-6
 
 SHARED_DRAWS = 200
 """Draws of a posterior by which it is told what the outcomes of rows share. By memory: a number for each row and draw."""
+
+# -- streams ---------------------------------------------------------------------------------------------
+EXACT_LIKELIHOOD, ROUNDED = 1e-9, 1e-13
+"""Nats by which a carried log likelihood may miss another that it is said to be exactly, and the same as a share of the
+largest one: rounding of double precision."""
+MOST_CARRIED = 60
+"""Coordinates of shared parameters that are carried on: a quadratic function of them has 1,891 terms."""
+FEWEST_FOR_EACH = 2
+"""Draws for each term of a carried log likelihood. By hand: what is fitted is without noise."""
+LEAST_EIGENVALUE = 1e-12
+"""Share of the largest variance from which on a direction counts as one."""
+AUDIT_EVERY = 10
+"""Updates after which rows that are kept are fitted together (operations.md, section 8)."""
+RESERVOIR = 10_000
+"""Rows that a stream keeps for that."""
+SEEN_BEFORE = 0.0
+"""Share of the rows of a batch whose contents may have come before. By hand: none, where no two rows of a batch are alike."""

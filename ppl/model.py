@@ -231,6 +231,9 @@ class Program:
         Whether the data are checked.
     resized : bool
         Whether its axes may have other sizes than those that the model states labels for: they go unnamed then.
+    carried : object or None
+        What earlier rows have said, where that stands beside the prior; its ``limit`` is the best verdict that a posterior may
+        have, and why.
 
     Examples
     --------
@@ -272,6 +275,7 @@ class Program:
         self.masks: Masks | None = None
         self.analyses: dict[Any, Any] = {}
         self.checked, self.resized = check, resized
+        self.carried: Any = None
         self.precision: np.dtype = np.dtype(np.float64)
         if check:
             check_order(self.leaves)
@@ -412,7 +416,7 @@ class Program:
             level_counts=self.level_counts,
         )
         program = Program(self.model, **{**settings, **changes})
-        program.dims, program.coords = self.dims, self.coords
+        program.dims, program.coords, program.carried = self.dims, self.coords, self.carried
         return program
 
     def bind(self, **data: Any) -> Program:

@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("ppl", "guides", "inference", "diagnostics", "operations")
 LIBRARIES = {"jax", "jaxlib", "numpyro", "optax", "flowjax", "torch", "pyro", "zuko"}
 BACKENDS = ("ppl/backends/jax", "ppl/backends/torch")
-# The one window upward: `Posterior.check` and `Posterior.report`, imported where they are called.
+# The windows upward, imported where they are called: `Posterior.check` and `Posterior.report`, and `Posterior.update`, which fits.
 WINDOW = {("inference/posterior/posterior.py", "diagnostics")}
+FITS = {("inference/posterior/posterior.py", "inference/stream/update.py")}
 
 FILES = sorted(path for room in (*ROOMS, "src") for path in (ROOT / room).rglob("*.py"))
 
@@ -152,7 +153,7 @@ def needed(name: str, source: str) -> Iterator[str]:
             options = (base / f"{alias.name}.py", base / alias.name / "__init__.py")
             options = (*options, base.with_suffix(".py"), base / "__init__.py")
             found = next((o.relative_to(ROOT).as_posix() for o in options if o.exists()), None)
-            if found is not None and (name, found.split("/")[0]) not in WINDOW:
+            if found is not None and (name, found.split("/")[0]) not in WINDOW and (name, found) not in FITS:
                 yield found
 
 

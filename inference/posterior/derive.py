@@ -13,6 +13,7 @@ from ..evidence.estimates import Estimates, estimate
 from ..evidence.judging import verdicts_of
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import Verdicts
+from .make import carried
 from .record import Record, columns, split
 
 
@@ -29,6 +30,7 @@ def derived(record: Record, fn: Callable[[Mapping[str, np.ndarray]], Any]):
         mirrored = outcome.mirrored(lambda z: _values(fn, split(*quantity_values(target, z)))[1], values)
         rng = np.random.default_rng([record.seed, 11])
         estimates, verdicts = verdicts_of(outcome, values, rng, mirrored=mirrored)
+    verdicts = carried(record.program, verdicts)
     return pd.DataFrame(columns(estimates, verdicts), index=pd.Index(labels))
 
 

@@ -75,6 +75,7 @@ def conclude(
         verdicts = _given(target, [*findings, *outcome.findings], verdicts)
     else:
         (estimates, verdicts), mirrored = judged(target, values, layout), np.zeros((0, 1))
+    verdicts = carried(program, verdicts)
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)
     chosen, chains = law.shown(min(settings["num_draws"], most), rng)
     seen = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
@@ -149,6 +150,13 @@ def _given(target: Any, findings: Iterable[Finding], verdicts: Verdicts) -> Verd
     if any(finding.name == UNSETTLED and finding.verdict == "untrusted" for finding in findings):
         return verdicts.at_most("caution", "learning of the arrays it is given was broken off")
     return verdicts
+
+
+def carried(program: Program | None, verdicts: Verdicts) -> Verdicts:
+    """Verdicts of quantities whose prior is what earlier rows have said: none better than that allows."""
+    return (
+        verdicts if program is None or program.carried is None else verdicts.at_most(*program.carried.limit)
+    )
 
 
 def _of_program(program: Program, target: Any, z: np.ndarray) -> dict[str, Any]:

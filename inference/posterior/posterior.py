@@ -454,7 +454,92 @@ class Posterior:
         16. Margossian et al. (2024), Nested R̂, Bayesian Analysis.
         """
         given = num_chains, num_draws, max_seconds, seed, progress, checkpoint, kernel
-        return Posterior(refine(self._record, *given, track=track))
+        return Posterior(replace(refine(self._record, *given, track=track), stream=self._record.stream))
+
+    def as_prior(self, forget: float = 1.0):
+        """What the rows so far have said, for rows that come next.
+
+        Parameters
+        ----------
+        forget : float
+            What each row so far counts for, above 0 and up to 1.
+
+        Returns
+        -------
+        Prior
+            ``prior.onto(model(rows))`` is a program whose posterior is that of these rows and all before.
+
+        Raises
+        ------
+        InferenceError
+            For a posterior without its program and data.
+        UnsupportedError
+            For models whose likelihood is not carried on: with learned arrays, say.
+
+        Notes
+        -----
+        The declared prior stays, and beside it stands the log likelihood of the rows so far, replaced by the nearest quadratic
+        function of the unconstrained parameters on the posterior's own draws: to first order no mean and no
+        covariance moves. Where it is quadratic, or of a one-parameter family such as Bernoulli or Poisson, it is carried
+        exactly.
+
+        References
+        ----------
+        Opper & Winther (1999), A Bayesian approach to on-line learning. Broderick et al. (2013), Streaming variational
+        Bayes, NeurIPS. Ibrahim & Chen (2000), Power prior distributions, Statistical Science 15.
+        """
+        from ..stream.prior import prior_of
+
+        return prior_of(self._record, forget)
+
+    def update(self, program, forget: float = 1.0, keys=None, when=None, keep: int | None = None, **options):
+        """The posterior of all rows so far and those of a program.
+
+        Parameters
+        ----------
+        program : Program
+            The same model with rows that have not been counted: a batch that has come before as a whole is refused.
+        forget : float
+            What each row so far counts for, above 0 and up to 1; with `when` for each unit of time that has passed.
+        keys : array_like, optional
+            What names each row: rows that have been counted are refused, see `Prior.seen`.
+        when : float, optional
+            Time of the rows. Where rows are forgotten, older ones than the last are refused; else their order does not matter.
+        keep : int, optional
+            Rows that are kept, to be fitted together every tenth update and where the chain of updates may have moved a
+            mean by 0.15 sd; 10,000 by default, 0 for none.
+        **options
+            Of `elboroom.fit`: ``seed``, ``num_draws``, ``guide`` and others.
+
+        Returns
+        -------
+        Posterior
+            None of its quantities has a better verdict than the chain of updates allows: a finding called *stream* says
+            what that may have cost.
+
+        Raises
+        ------
+        DataError
+            For rows that have been counted, or older rows where rows are forgotten.
+        InferenceError, UnsupportedError
+            See `as_prior`; also for another model.
+
+        Examples
+        --------
+        >>> import elboroom as er
+        >>> @er.model
+        ... def level(y):
+        ...     mu = er.sample("mu", er.Normal(0, 10))
+        ...     with er.plate("row", len(y)):
+        ...         er.observe("y", er.Normal(mu, 1), y)
+        >>> posterior = er.fit(level([1.0, 2.0, 3.0]), progress=False)
+        >>> posterior = posterior.update(level([4.0, 5.0]))
+        >>> bool(abs(posterior.summary().loc["mu", "mean"] - 15 / 5.01) < 0.02), posterior.verdict
+        (True, 'trusted')
+        """
+        from ..stream.update import updated
+
+        return updated(self._record, program, forget, keys, when, keep, options)
 
     @property
     def guide_errors(self):

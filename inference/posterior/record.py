@@ -118,6 +118,8 @@ class Record:
         What a report had found before it was saved: ``checks``, the findings about the model, and ``latent``, of encoded rows.
     maps : mapping of mapping
         What mends predicted probabilities, by outcome, as plain values.
+    stream : Stream or None
+        Where the stream stands that it is the last posterior of; None where it is of none, or was loaded.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Record:
     blame: Mapping[str, Any] | None = None
     reported: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stream: Any = None
 
     @property
     def seed(self) -> int:
