@@ -8,7 +8,7 @@ distributions, Biometrika 96.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -158,8 +158,12 @@ def standardised(law: Law, z: Any) -> tuple[Any, Any]:
     return eps, density
 
 
-def log_prob(law: Law, z: Any) -> Any:
-    """Log density of coordinates ``(..., n, u)`` under the laws of rows, shape ``(..., n)``; of points the log of their mass, nought."""
+def log_prob(law: Law, z: Any, known: Callable[[Any], Any] = lambda eps: eps) -> Any:
+    """Log density of coordinates ``(..., n, u)`` under the laws of rows, shape ``(..., n)``; of points the log of their mass, nought.
+
+    `known` gives the draws that the coordinates were made of, where these are at hand, for what they seem to have been made of: a
+    triangle with great entries magnifies the rounding of coordinates in single precision until a density has no digit left.
+    """
     if law.point:
         return 0.0 * m.sum(z, axis=-1)
     if law.height is not None:
@@ -167,10 +171,12 @@ def log_prob(law: Law, z: Any) -> Any:
     if law.choice is not None:
         return of_choices(law.choice, z)
     eps, density = standardised(law, z)
-    return density + log_normal(eps)
+    return density + log_normal(known(eps))
 
 
-def log_prob_wider(law: Law, z: Any, wide: float) -> tuple[Any, Any]:
+def log_prob_wider(
+    law: Law, z: Any, wide: float, known: Callable[[Any], Any] = lambda eps: eps
+) -> tuple[Any, Any]:
     """`log_prob`, and that of half such draws and half of standard normal ones `wide` times as far out."""
     if law.point:
         return log_prob(law, z), log_prob(law, z)
@@ -182,6 +188,7 @@ def log_prob_wider(law: Law, z: Any, wide: float) -> tuple[Any, Any]:
         far_out = m.log_softmax(law.choice / wide)
         return own, own if wide == 1 else m.logaddexp(own, of_choices(far_out, z)) - np.log(2.0)
     eps, density = standardised(law, z)
+    eps = known(eps)
     own = density + log_normal(eps)
     if wide == 1:
         return own, own

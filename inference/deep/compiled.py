@@ -216,7 +216,9 @@ class Compiled:
             z = self._tempered(z, placed(still, eps_own), still, shared, data, frozen, noise)
         terms = self.terms(z, shared, data, live, noise)
         # far from the posterior the law's own score takes noise away, near it the other way round (Roeder et al. 2017)
-        log_q = log_prob(still if doubly else law.between(still, given["stuck"]), z)
+        log_q = log_prob(
+            still if doubly else law.between(still, given["stuck"]), z, partial(self._exact, eps_own)
+        )
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
         likelihood = terms["likelihood"] + terms["other"]
         outside = m.mean(terms["outside"] - log_shared) / rows.total
@@ -235,6 +237,10 @@ class Compiled:
         value = m.mean(likelihood) - divergence + outside
         shown = {"bound": m.mean(likelihood - kl) + outside, "kl": m.mean(kl)}
         return value, shown
+
+    def _exact(self, eps, found):
+        """The draws that coordinates were made of, with the gradients of what is `found` from them."""
+        return eps + (found - self._loops.still(found))
 
     def _penalised(self, objective: Elbo, kl, terms, law, z, given):
         """What the divergence of rows costs."""
@@ -348,8 +354,9 @@ class Compiled:
             shared, _ = self.shared(params, 0.0 * given["eps"][:, rows.size * rows.num_units :])
             half = num_draws // 2 if wide > 1 else num_draws
             far = np.where(np.arange(num_draws) < half, 1.0, wide)[:, None, None]
-            z = placed(law, eps, m.like(far, eps))
-            log_own, log_q = log_prob_wider(law, z, wide)
+            far = m.like(far, eps)
+            z = placed(law, eps, far)
+            log_own, log_q = log_prob_wider(law, z, wide, lambda _: far * eps)
             terms = self.terms(z, shared, data, params)
             prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
             likelihood = terms["likelihood"] + terms["other"]
@@ -386,7 +393,12 @@ class Compiled:
                 z = placed(begin.moved(free), eps)
                 terms = self.terms(z, shared, data, params)
                 prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
-                ratio = terms["likelihood"] + terms["other"] + prior - log_prob(still, z)
+                ratio = (
+                    terms["likelihood"]
+                    + terms["other"]
+                    + prior
+                    - log_prob(still, z, partial(self._exact, eps))
+                )
                 return -m.sum(m.mean(ratio, axis=0)), {}
 
             grads, _ = self._loops.slope(loss)(state["moved"])

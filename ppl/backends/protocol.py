@@ -324,6 +324,10 @@ class Loops(Protocol):
         """A function of one tree of arrays over their leading axis, to be used inside a loop."""
         ...
 
+    def still(self, x: Any) -> Any:
+        """An array that has no gradient, to be used inside a loop."""
+        ...
+
     def copy(self, tree: Any) -> Any:
         """The same arrays again, in memory of their own."""
         ...

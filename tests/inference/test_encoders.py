@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -204,6 +205,34 @@ def test_a_law_of_rows_is_the_inverse_of_its_density():
         ]
         wide = np.sqrt([one[unit, unit] for one in covariance])
         np.testing.assert_allclose(np.exp(law.marginals.log_sd[:, unit]), wide)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rounding_is_no_evidence(backend):
+    """In single precision draws of a dense law with great entries cannot be told from where they lie: once worth 1e20 nats a row."""
+    x, units = rows(), 8
+    below, log_sd = (
+        np.full(units * (units - 1) // 2, 30.0),
+        np.full(units, -4.0),
+    )  # the inverse has entries of 1e10
+    sums = {}
+    for dtype in (np.float32, np.float64):
+        target = plane(x, units).target(backend, dtype)
+        setup = set_up(Amortized(within="full-rank"), "row", target, 50, 0)
+        compiled = Compiled(setup.rows, setup.encoder, {})
+        last = max(k for k in setup.begin if setup.encoder.owns(k) and k.endswith("weight"))
+        made = {
+            last: 0 * setup.begin[last],
+            last.replace("weight", "bias"): np.concatenate([0 * log_sd, log_sd, below]),
+        }
+        setup = replace(setup, begin={**setup.begin, **made})
+        training = Training(setup, compiled, er.objectives.Elbo(), 0.0, 0, Watch(None, False))
+        state = training.begun()
+        kept = training.bounds(state["params"], np.tile(np.arange(400), 5))[1]
+        seen = training.advance(state, 0, np.zeros(40))[1]["kl"]
+        sums[dtype] = [(one.mean(), one.std() / np.sqrt(len(one))) for one in (kept, seen)]
+    for (found, error), (exact, other) in zip(*sums.values(), strict=True):
+        assert abs(found - exact) < 4 * np.hypot(error, other)
 
 
 @pytest.mark.slow

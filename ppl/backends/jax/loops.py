@@ -18,6 +18,7 @@ __all__ = [
     "optimiser",
     "put",
     "slope",
+    "still",
     "to_host",
 ]
 
@@ -95,6 +96,11 @@ def slope(fn):
 def mapped(fn):
     """A function of one tree of arrays over their leading axis."""
     return jax.vmap(fn)
+
+
+def still(x):
+    """An array that has no gradient."""
+    return jax.lax.stop_gradient(x)
 
 
 def copy(tree):

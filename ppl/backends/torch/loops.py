@@ -22,6 +22,7 @@ __all__ = [
     "optimiser",
     "put",
     "slope",
+    "still",
     "to_host",
 ]
 
@@ -167,6 +168,11 @@ def slope(fn):
 def mapped(fn):
     """A function of one tree of arrays over their leading axis."""
     return torch.func.vmap(fn)
+
+
+def still(x):
+    """A tensor that has no gradient."""
+    return x.detach()
 
 
 def copy(tree):
