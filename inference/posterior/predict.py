@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +18,48 @@ from .groups import kept
 from .record import Record
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What predictions of some rows are drawn of.
+
+    Attributes
+    ----------
+    target : Target
+        Of the new rows.
+    names : list of str
+        Sites to predict.
+    values : mapping
+        Draws of latent sites on the new axes, see `Density.predict_values`.
+    seeds : numpy.ndarray of int, shape (S,)
+    weights : mapping
+        Fitted arrays of the model.
+    """
+
+    target: Any
+    names: list[str]
+    values: Mapping[str, Any]
+    seeds: np.ndarray
+    weights: Mapping[str, np.ndarray]
+
+
 def predict(record: Record, new_groups, var_names, num_draws, do, seed, new_data):
     """See `Posterior.predict`."""
+    ready = prepared(record, new_groups, var_names, num_draws, do, seed, new_data)
+    target = ready.target
+
+    def draw(block):
+        found = target.density.predict_values(*block, target.data, ready.weights)
+        return {name: found[name] for name in ready.names}
+
+    made = in_blocks(draw, (ready.values, ready.seeds), len(ready.seeds), block_size(target))
+    dims = {s.name: s.dims for s in target.trace.sites}
+    group = dataset({k: v[None] for k, v in made.items()}, dims, target.trace.coords)
+    attrs = {"law": record.law, "seed": int(seed), "backend": record.backend}
+    return tree({"posterior_predictive": group}, attrs)
+
+
+def prepared(record: Record, new_groups, var_names, num_draws, do, seed, new_data) -> Prepared:
+    """What `predict` draws of: the model with new rows, and draws of what is known of its latent sites."""
     if record.target is not None:
         record.target.density.verify()
     program = _rebind(record, new_data)
@@ -63,17 +105,7 @@ def predict(record: Record, new_groups, var_names, num_draws, do, seed, new_data
     target = program.target(record.backend, dtype)
     weights = {**target.weights, **{k: np.asarray(v, target.dtype) for k, v in record.weights.items()}}
     check_order(target)
-
-    def draw(block):
-        found = target.density.predict_values(*block, target.data, weights)
-        return {name: found[name] for name in names}
-
-    batched = (_cast(values, target.dtype), seeds(seed, len(rows), 51))
-    made = in_blocks(draw, batched, len(rows), block_size(target))
-    dims = {s.name: s.dims for s in trace.sites}
-    group = dataset({k: v[None] for k, v in made.items()}, dims, trace.coords)
-    attrs = {"law": record.law, "seed": int(seed), "backend": record.backend}
-    return tree({"posterior_predictive": group}, attrs)
+    return Prepared(target, names, _cast(values, target.dtype), seeds(seed, len(rows), 51), weights)
 
 
 def _cast(values, dtype):

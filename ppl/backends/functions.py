@@ -445,6 +445,25 @@ class Functions:
         record = self._made(run, seed, data)
         return {**self._values(record, KEPT), **self._values(record, {"observed", "predicted"})}
 
+    def predict_each(self, values, seed, rows, data, weights) -> dict:
+        """Outcomes and deterministic sites by `predict_values` of a program of one row, for each of several rows, with the same random
+        numbers: what a row gets is the same whatever others there are."""
+        latents = {site.name for site in self._trace.latents}
+
+        def one(row):
+            found = self.predict_values(values, seed, {**data, **row}, weights)
+            return {name: value for name, value in found.items() if name not in latents}
+
+        return self._library.vmap(one)(rows)
+
+    def means_each(self, z, rows, data, weights) -> dict:
+        """`means` of a program of one row, for each of several rows."""
+        return self._library.vmap(lambda row: self.means(z, {**data, **row}, weights))(rows)
+
+    def per_row_each(self, z, rows, data, weights) -> dict:
+        """`per_row` of a program of one row, for each of several rows."""
+        return self._library.vmap(lambda row: self.per_row(z, {**data, **row}, weights))(rows)
+
     def complete(self, z, seed, data, weights) -> dict:
         """Outcomes, and values of discrete sites, which are drawn given all that is known: for what is missing among the data."""
         latent, counts = self._latent_from(z, weights), dict.fromkeys(self._trace.counts, True)

@@ -90,6 +90,10 @@ class Density(Protocol):
     predict_values : Function
         The same given constrained values by site, or pairs of a value and which of its elements are known; sites without
         are drawn from their prior.
+    predict_each, expected_each, per_row_each : Function
+        Of a program of one row: ``predict_each(values, seeds, rows, data, weights)``, ``expected_each(z, rows, data, weights)`` and
+        ``per_row_each(z, rows, data, weights)`` are the above for each of the rows, whose data have them on a new first axis: shapes
+        (B, rows, …). What a row gets does not depend on the others.
     complete : Function
         ``complete(z, seeds, data, weights)``: outcomes and values of discrete sites, drawn given all that is known.
     simulate : Function
@@ -128,6 +132,9 @@ class Density(Protocol):
     observed: Any
     predict: Any
     predict_values: Any
+    predict_each: Any
+    expected_each: Any
+    per_row_each: Any
     complete: Any
     simulate: Any
     prior: Any

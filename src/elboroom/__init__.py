@@ -151,6 +151,9 @@ _NAMES = {
     "operations.signing": ("sign",),
     "operations.monitor": ("Monitor",),
     "operations.schema.schema": ("schema",),
+    "operations.serving.app": ("app",),
+    "operations.serving.server": ("serve",),
+    "operations.serving.tokens": ("Tokens",),
 }
 _MODULES = {
     "guides": "guides",

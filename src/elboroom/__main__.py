@@ -1,4 +1,4 @@
-"""Command line: ``elboroom demo | fit | check | report | compare | drift | monitor | cache``, and of a registry ``register | versions | promote | rollback``."""
+"""Command line: ``elboroom demo | fit | check | report | compare | drift | monitor | cache``, and of a registry ``register | versions | promote | rollback | serve | token``."""
 
 from __future__ import annotations
 
@@ -202,8 +202,9 @@ def fit(  # noqa: PLR0913, PLR0917  each is an option of the command line
 
     with _signals() as signals:
         with staged(out) as folder:
-            from .arguments import bind, find_model, parse_settings, read_table
+            from .arguments import bind, parse_settings, read_table
             from .inference.fit import fit as fit_program
+            from .ppl.found import find_model
 
             given = {"separator": separator, "decimal": decimal, "encoding": encoding}
             layout = {name: value for name, value in given.items() if value is not None}
@@ -285,9 +286,10 @@ def drift(
 ) -> None:
     """Compare new rows with those that were fitted; write drift.html into the fit's folder."""
     with _signals():
-        from .arguments import find_model, read_table
+        from .arguments import read_table
         from .folder import DRIFT, read_posterior
         from .operations.drift.folder import of_folder
+        from .ppl.found import find_model
 
         posterior = read_posterior(folder)
         rows, before = read_table(data), None if reference is None else read_table(reference)
@@ -423,6 +425,74 @@ def rollback(
     with _plainly():
         found = _registry(registry, trust=trust).rollback(name, alias=alias, because=because)
         typer.echo(f"{name}@{alias} is version {found.number}, {found.verdict}")
+
+
+@app.command()
+def serve(  # noqa: PLR0913, PLR0917  each is an option of the command line
+    name: Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="What is served: risk@live, or risk/7.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODULE:MODEL", help="The model: a registry holds no code."),
+    ] = None,
+    registry: RegistryOption = MODELS,
+    trust: TrustOption = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who may ask for what: without, this machine alone may."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 for any.")] = 8000,
+    health_port: Annotated[
+        int | None, typer.Option(help="Port where a thread of its own tells of health; -1 for any.")
+    ] = None,
+    cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate in PEM, for TLS.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="FILE", help="Its private key in PEM.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; one that dies is started again.")] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another setting; may be repeated."),
+    ] = None,
+) -> None:
+    """Answer over HTTP for the version that an alias names, until told to end."""
+    with _plainly():
+        import logging
+
+        from .arguments import parse_settings
+        from .operations.serving.server import serve as run
+        from .operations.trust import Trust
+
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        listening = {"host": host, "port": port, "health_port": health_port, "cert": cert, "key": key}
+        trusted = None if trust is None else Trust(trust)
+        given = {**listening, "workers": workers, **parse_settings(settings or ())}
+        run(registry, name, model=model, tokens=tokens, trust=trusted, **given)
+
+
+@app.command()
+def token(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The file of tokens; the first makes it.")],
+    name: Annotated[str, typer.Option(help="Whose it is.")] = "",
+    scope: Annotated[list[str] | None, typer.Option(help="What it is for; may be repeated.")] = None,
+    days: Annotated[float, typer.Option(help="How long it holds.")] = 90.0,
+    rotate: Annotated[str | None, typer.Option(metavar="ID", help="Replace this one.")] = None,
+    revoke: Annotated[str | None, typer.Option(metavar="ID", help="Refuse this one from now on.")] = None,
+    because: BecauseOption = "",
+) -> None:
+    """Make a token for a service, replace or revoke one; without a name, list them."""
+    with _plainly():
+        from .operations.serving.tokens import SCOPES, Tokens
+
+        tokens = Tokens(path)
+        if revoke is not None:
+            tokens.revoke(revoke, because)
+        elif rotate is not None:
+            typer.echo(tokens.rotate(rotate, days=days))
+        elif name:
+            typer.echo(tokens.new(name, scope or SCOPES, days))
+        else:
+            for one in tokens.all():
+                state = f"revoked: {one.because}" if one.revoked else f"until {one.expires[:16]}"
+                typer.echo(printable(f"{one.id}  {one.name}  {', '.join(one.scopes)}  {state}"))
 
 
 @app.command()

@@ -43,6 +43,7 @@ class Density:
         self.clock = {"compile": 0.0, "count": 0}
         self.ascents: dict = {}  # compiled loops of steps, by what else they depend on
         one, two, scaled = (0, None, None), (0, 0, None, None), (0, None, None, None)
+        drawn = (*two, None)
         self.value_and_grad = self._mapped(jax.value_and_grad(fns.total), one)
         self.scaled_value_and_grad = self._mapped(jax.value_and_grad(fns.scaled_total), scaled)
         self.value = self._mapped(fns.total, one)
@@ -58,6 +59,9 @@ class Density:
         self.observed = self._mapped(fns.observed, one)
         self.predict = self._mapped(fns.predict, two)
         self.predict_values = self._mapped(fns.predict_values, two)
+        self.predict_each = self._mapped(fns.predict_each, drawn)
+        self.expected_each = self._mapped(fns.means_each, scaled)
+        self.per_row_each = self._mapped(fns.per_row_each, scaled)
         self.complete = self._mapped(fns.complete, two)
         self.simulate = self._mapped(fns.simulate, two)
         self.prior = self._mapped(fns.prior, one)

@@ -60,6 +60,9 @@ class Density:
         self.observed = self._function(fns.observed, one)
         self.predict = self._function(fns.predict, two, True)
         self.predict_values = self._function(fns.predict_values, two, True)
+        self.predict_each = self._each
+        self.expected_each = self._function(fns.means_each, scaled)
+        self.per_row_each = self._function(fns.per_row_each, scaled)
         self.complete = self._function(fns.complete, two, True)
         self.simulate = self._function(fns.simulate, two, True)
         self.prior = self._function(fns.prior, one, True)
@@ -139,6 +142,16 @@ class Density:
     def variances(self, z, data, weights) -> dict:
         """Variances of outcomes at one draw, see `Functions.variances`."""
         return self._functions.variances(z, data, weights)
+
+    def _each(self, values, seeds, rows, data, weights) -> dict:
+        """See the protocol. Row by row: PyTorch maps no laws over rows with the same random numbers."""
+        latents = {site.name for site in self._trace.latents}
+        count = len(next(iter(rows.values())))
+        found = [
+            self.predict_values(values, seeds, {**data, **{k: v[i] for k, v in rows.items()}}, weights)
+            for i in range(count)
+        ]
+        return {name: np.stack([row[name] for row in found], 1) for name in found[0] if name not in latents}
 
     def joint(self, values, data, weights) -> dict:
         """Log density of each site, or of sites together where a discrete one is summed out."""

@@ -1,0 +1,1 @@
+"""Versions of a registry that answer over HTTP."""

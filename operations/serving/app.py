@@ -1,0 +1,348 @@
+"""``er.app``: an ASGI application that answers for a version of a registry. uvicorn runs it, and other frameworks mount it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...ppl.errors import InferenceError, RegistryError, explain
+from ...ppl.found import find_model
+from ..registry import Registry
+from . import bodies
+from .batches import Batcher
+from .columns import read_rows
+from .health import State
+from .live import Live
+from .refusals import Refused
+from .served import Served
+from .settings import Settings, parted
+from .shown import text_of
+from .thresholds import LONGEST_ID, MOST_HEADER_BYTES, MOST_HEADERS
+from .tokens import Token, Tokens
+
+LOG = logging.getLogger("elboroom.serving")
+ID = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % LONGEST_ID)
+ONCE = (b"authorization", b"content-length", b"content-type", b"host", b"transfer-encoding", b"x-request-id")
+JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "/v1/"
+
+
+@dataclass(eq=False)
+class Asked:
+    """A request, while it is answered.
+
+    Attributes
+    ----------
+    id, route, method : str
+    headers : mapping of bytes to bytes
+    receive : callable
+    token : Token or None
+    rows : int
+    verdicts : mapping of str to int
+        How many rows were given which.
+    version : int or None
+        That answered.
+    """
+
+    id: str
+    route: str
+    method: str
+    headers: Mapping[bytes, bytes]
+    receive: Any
+    token: Token | None = None
+    rows: int = 0
+    verdicts: Mapping[str, int] | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """What answers a path.
+
+    Attributes
+    ----------
+    method : str
+    scope : str
+        That a token needs; empty where none is needed.
+    answer : callable
+        Takes an `Asked`; gives the type of the content and the content.
+    """
+
+    method: str
+    scope: str
+    answer: Callable[[Asked], Awaitable[tuple[bytes, bytes]]]
+
+
+class Service:
+    """An ASGI application. Made by `app`."""
+
+    def __init__(self, live: Live, settings: Settings, tokens: Tokens | None):
+        self.live, self.settings, self.tokens = live, settings, tokens
+        self.batcher = Batcher(settings.most_batched, settings.wait, settings.most_waiting, settings.batching)
+        self.state = State(live, self.batcher)
+        self.routes: dict[str, Route] = {
+            "/healthz/live": Route("GET", "", self._alive),
+            "/healthz/ready": Route("GET", "", self._ready),
+            "/metrics": Route("GET", "metrics", self._metrics),
+            "/v1/model": Route("GET", "verdict", self._model),
+            "/v1/verdict": Route("GET", "verdict", self._verdict),
+            **{f"{PREFIX}{use}": Route("POST", use, self._use) for use in ("predict", "encode", "score")},
+        }
+        live.start()
+
+    def close(self) -> None:
+        """Answer what has come, and end."""
+        self.state.ending = True
+        self.live.close()
+        self.batcher.close(self.settings.seconds)
+
+    # -- ASGI --------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.shutdown":
+                await asyncio.to_thread(self.close)
+            await send({"type": f"{event['type']}.complete"})
+            if event["type"] == "lifespan.shutdown":
+                return
+
+    async def _http(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        begin = time.perf_counter()
+        path = scope["path"][len(scope.get("root_path", "")) :] or "/"
+        route = path if path in self.routes else "other"
+        asked = Asked(secrets.token_hex(8), route, scope["method"], dict(scope["headers"]), receive)
+        more: Mapping[str, str] = {}
+        try:
+            self._check_head(asked, scope)
+            status, (kind, content) = 200, await self._answered(asked, path)
+        except Refused as refused:
+            status, more = refused.status, refused.headers
+            kind, content = JSON, _dumped({"error": refused.as_dict(), "id": asked.id})
+        except Exception:
+            LOG.exception("request %s failed", asked.id)
+            status, kind = 500, JSON
+            words = "the service failed: its log says why, under the id of this request."
+            content = _dumped({"error": Refused(500, "internal", words).as_dict(), "id": asked.id})
+        self._note(asked, status, time.perf_counter() - begin)
+        headers = [
+            (b"content-type", kind),
+            (b"content-length", str(len(content)).encode()),
+            (b"x-request-id", asked.id.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            *((name.lower().encode(), value.encode()) for name, value in more.items()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if asked.method == "HEAD" else content})
+
+    def _check_head(self, asked: Asked, scope: Mapping[str, Any]) -> None:
+        headers = scope["headers"]
+        size = sum(len(name) + len(value) for name, value in headers) + len(scope.get("raw_path") or b"")
+        if len(headers) > MOST_HEADERS or size + len(scope["query_string"]) > MOST_HEADER_BYTES:
+            raise Refused(
+                431,
+                "headers",
+                f"expected at most {MOST_HEADERS} headers, {MOST_HEADER_BYTES} bytes.",
+                bodies.CLOSE,
+            )
+        if len(asked.headers) < len(headers):
+            twice = [
+                n for n, often in Counter(name for name, _ in headers).items() if often > 1 and n in ONCE
+            ]
+            if twice:
+                raise Refused(400, "headers", f"'{twice[0].decode()}' came more than once.", bodies.CLOSE)
+        given = asked.headers.get(b"x-request-id")
+        if given is not None and ID.fullmatch(given):
+            asked.id = given.decode()
+
+    async def _answered(self, asked: Asked, path: str) -> tuple[bytes, bytes]:
+        route = self.routes.get(path)
+        if route is None:
+            raise Refused(404, "path", f"expected one of {sorted(self.routes)}.")
+        if asked.method != route.method and not (asked.method == "HEAD" and route.method == "GET"):
+            raise Refused(405, "method", f"expected {route.method}.", {"Allow": route.method})
+        self._admit(asked, route.scope)
+        return await route.answer(asked)
+
+    def _admit(self, asked: Asked, scope: str) -> None:
+        """Refuse who has no token for a scope."""
+        if self.tokens is None or not scope:
+            return
+        kind, _, secret = asked.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        asked.token = self.tokens.found(secret.strip() if kind.lower() == "bearer" else "")
+        if asked.token is None:
+            words = "expected 'Authorization: Bearer TOKEN' with a token that holds."
+            raise Refused(401, "token", words, {"WWW-Authenticate": "Bearer"})
+        if scope not in asked.token.scopes:
+            raise Refused(403, "scope", f"this token is not for '{scope}'.")
+
+    def _note(self, asked: Asked, status: int, seconds: float) -> None:
+        """Count an answer."""
+        served = self.live.current
+        if served is not None:
+            served.shown.add("requests_total", route=asked.route, code=str(status))
+            served.shown.observe("request_seconds", seconds, route=asked.route)
+            for verdict, count in (asked.verdicts or {}).items():
+                served.shown.add("verdict_total", count, verdict=verdict)
+
+    # -- what is answered --------------------------------------------------------------------------
+
+    def _served(self) -> Served:
+        served = self.live.current
+        if served is None:
+            words = f"no version answers yet. {self.live.problem}".strip()
+            raise Refused(503, "not ready", words, {"Retry-After": "1"})
+        return served
+
+    async def _use(self, asked: Asked) -> tuple[bytes, bytes]:
+        """Predict, encode or score the rows of a body."""
+        name, settings = asked.route.removeprefix(PREFIX), self.settings
+        kind = asked.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if kind != JSON or asked.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Refused(415, "content type", "expected application/json, not encoded.", bodies.CLOSE)
+        body = await bodies.read(asked.receive, asked.headers, settings.most_bytes, settings.seconds)
+        served = self._served()
+        use = served.uses.get(name)
+        if use is None:
+            raise Refused(501, "use", served.absent.get(name, "no model of this kind does this."))
+        rows = read_rows(bodies.parsed(body), use.wanted, settings.gate, settings.most_rows)
+        asked.rows, asked.version = rows.count, served.version.number
+        keys = rows.keys() if settings.cached else []
+        answers = served.kept.found(name, keys) if settings.cached else None
+        if answers is None:
+            answers = await self._computed(served.calls[name], rows)
+            if settings.cached:
+                served.kept.keep(name, keys, answers)
+        verdicts, reasons = use.verdicts.at(rows)
+        asked.verdicts = Counter(verdicts)
+        inside = rows.inside.tolist()
+        told = [
+            {**answer, "verdict": verdict, "reason": reason, "in_range": within}
+            for answer, verdict, reason, within in zip(answers, verdicts, reasons, inside, strict=True)
+        ]
+        head = {"id": asked.id, "model": served.version.model, "version": served.version.number}
+        return JSON, _dumped({**head, "rows": told})
+
+    async def _computed(self, call: Any, rows: Any) -> Any:
+        future = self.batcher.submit(call, rows)
+        try:
+            async with asyncio.timeout(self.settings.seconds):
+                return await future
+        except TimeoutError:
+            words = f"no answer within {self.settings.seconds:g} s."
+            raise Refused(504, "too slow", words, {"Retry-After": "1"}) from None
+
+    async def _model(self, asked: Asked) -> tuple[bytes, bytes]:
+        served = self._served()
+        version = served.version
+        uses = {
+            name: [
+                {"name": c.name, "shape": list(c.shape), "labels": c.codes is not None} for c in use.wanted
+            ]
+            for name, use in served.uses.items()
+        }
+        return JSON, _dumped(
+            {"id": asked.id, "model": version.model, "version": version.number, "created": version.created,
+             "verdict": served.posterior.verdict, "fits_data": version.fits_data, "uses": uses,
+             "absent": served.absent, "problem": self.live.problem}
+        )  # fmt: skip
+
+    async def _verdict(self, asked: Asked) -> tuple[bytes, bytes]:
+        served = self._served()
+        posterior = served.posterior
+        quantities = [
+            {"name": name, "verdict": verdict, "reason": reason}
+            for name, verdict, reason in posterior.summary()[["verdict", "reason"]].itertuples()
+        ]
+        return JSON, _dumped(
+            {"id": asked.id, "model": served.version.model, "version": served.version.number,
+             "verdict": posterior.verdict, "fits_data": served.version.fits_data, "quantities": quantities,
+             "findings": [finding.as_dict() for finding in posterior.findings]}
+        )  # fmt: skip
+
+    async def _metrics(self, _: Asked) -> tuple[bytes, bytes]:
+        return TEXT, text_of(self.live, self.batcher).encode()
+
+    async def _alive(self, _: Asked) -> tuple[bytes, bytes]:
+        return _health(*self.state.alive())
+
+    async def _ready(self, _: Asked) -> tuple[bytes, bytes]:
+        return _health(*self.state.ready())
+
+
+def _health(well: bool, words: str) -> tuple[bytes, bytes]:
+    if not well:
+        raise Refused(503, "health", words, {"Retry-After": "1"})
+    return JSON, _dumped({"status": words})
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def app(
+    registry: Any, name: str, model: Any = None, tokens: Any = None, trust: Any = None, **settings: Any
+) -> Service:
+    """An ASGI application that answers for what an alias of a registry names.
+
+    Parameters
+    ----------
+    registry : Registry or path
+        Where the versions are.
+    name : str
+        ``"risk@live"``: another version takes over once the alias names it and it is ready. ``"risk/7"`` stays.
+    model : Model, Program or str
+        What was fitted, or ``"module:name"`` of it: a registry holds no code.
+    tokens : Tokens or path, optional
+        Who may ask for what. Without, everybody may.
+    trust : Trust, optional
+        With it, versions that none of its keys has signed are refused.
+    **settings
+        See `elboroom.operations.serving.settings.Settings`.
+
+    Returns
+    -------
+    Service
+        For uvicorn, or to mount in another application; it begins to load at once. `close` ends it.
+
+    Raises
+    ------
+    InferenceError, RegistryError
+        For settings that are none, or a model that the registry does not have.
+
+    Examples
+    --------
+    >>> import elboroom as er
+    >>> er.app("models", "risk@live", wait=-1)
+    Traceback (most recent call last):
+    ...
+    elboroom.ppl.errors.InferenceError: wait: expected seconds, or 0, got -1. Correct it.
+    """
+    (own,) = parted(settings, Settings)
+    if not isinstance(registry, Registry):
+        registry = Registry(registry, trust=trust)
+    elif trust is not None:
+        remedy = "give the trust to the registry: er.Registry(place, trust=trust)"
+        raise InferenceError(explain("trust", "none beside an er.Registry", "one", remedy))
+    live = Live(registry, name, find_model(model) if isinstance(model, str) else model, own)
+    if live.name not in registry.models():
+        raise RegistryError(explain(f"model '{live.name}'", f"one of {list(registry.models())[:10]}", "none of these", "add a version of it first"))  # fmt: skip
+    known = tokens if tokens is None or isinstance(tokens, Tokens) else Tokens(tokens)
+    return Service(live, own, known)

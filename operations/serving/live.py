@@ -1,0 +1,104 @@
+"""The version that an alias names, always loaded: another one takes its place once it is ready."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from ...ppl.errors import ElboroomError, RegistryError, in_short
+from ..naming import LATEST, split
+from ..registry import LOG as LOG_FILE
+from ..registry import Registry
+from .served import Served
+from .settings import Settings
+
+LOG = logging.getLogger("elboroom.serving")
+
+
+class Live:
+    """A thread that loads what an alias names, and looks whether it names another version.
+
+    Parameters
+    ----------
+    registry : Registry
+        With a `trust` it gives out signed versions alone.
+    name : str
+        ``"risk@live"``, or ``"risk/7"``, which stays.
+    model : Model or Program
+        Of all versions.
+    settings : Settings
+
+    Attributes
+    ----------
+    current : Served or None
+        None until the first one is ready.
+    problem : str
+        Why the version that the alias names is not the one that answers, or answers are not to be had; empty where all is well.
+    """
+
+    def __init__(self, registry: Registry, name: str, model: Any, settings: Settings):
+        self.registry, self.model, self.settings = registry, model, settings
+        self.name, self.wanted = split(name, None)
+        self.current: Served | None = None
+        self.before: Served | None = None
+        self.problem = ""
+        self._refused: int | None = None
+        self._mark: Any = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="elboroom-versions", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load, in a thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.look()
+            except Exception as error:  # whatever a model's own code raises
+                self._told(in_short(error))
+            self._ended.wait(self.settings.look)
+
+    def look(self) -> None:
+        """Load the version that is named now, if it is another than the one that answers."""
+        state = (self.registry.place / self.name / LOG_FILE).stat()
+        mark = state.st_mtime_ns, state.st_size, state.st_ino
+        if mark == self._mark and self.current is not None:
+            return
+        number = self._number()
+        if self.current is not None and number == self.current.version.number:
+            self.problem, self._mark = "", mark
+            return
+        if number != self._refused or self.current is None:
+            self._take(number)
+        self._mark = mark
+
+    def _number(self) -> int:
+        versions = self.registry.versions(self.name)
+        if self.wanted == LATEST:
+            return max(version.number for version in versions)
+        for version in versions:
+            if self.wanted in version.aliases or str(self.wanted) == str(version.number):
+                return version.number
+        raise RegistryError(f"'{self.name}' has no version '{self.wanted}'.")
+
+    def _take(self, number: int) -> None:
+        try:
+            made = Served.of(self.registry.get(self.name, number), self.model, self.settings)
+        except ElboroomError as error:
+            self._refused = number
+            self._told(f"version {number}: {error}")
+            return
+        self.before, self.current = self.current, made
+        self.problem, self._refused = "", None
+        LOG.info("%s answers", made.version)
+
+    def _told(self, words: str) -> None:
+        if words != self.problem:
+            LOG.warning("%s@%s: %s", self.name, self.wanted, words)
+        self.problem = words

@@ -1,0 +1,41 @@
+"""The metrics of a service as Prometheus reads them: those of the version that answers, and of the one before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ..extras import library
+from .batches import Batcher
+from .live import Live
+
+
+class _Together:
+    """Metrics of several registries, each name once."""
+
+    def __init__(self, *registries: Any):
+        self._registries = registries
+
+    def collect(self) -> Iterator[Any]:
+        metrics: dict[str, Any] = {}
+        for registry in self._registries:
+            for metric in registry.collect():
+                if metric.name in metrics:
+                    metrics[metric.name].samples += metric.samples
+                else:
+                    metrics[metric.name] = metric
+        yield from metrics.values()
+
+
+def text_of(live: Live, batcher: Batcher) -> str:
+    """The exposition."""
+    served = live.current
+    if served is None:
+        return ""
+    served.shown.set("queue_rows", float(batcher.waiting))
+    served.shown.set("degraded", float(bool(live.problem)))
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") or live.before is None:
+        return served.shown.text()
+    client = library("prometheus_client", "serve", "metrics")
+    return client.generate_latest(_Together(served.shown.registry, live.before.shown.registry)).decode()

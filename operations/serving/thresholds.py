@@ -1,0 +1,87 @@
+"""Every number that serving decides with: what it means, and where it comes from."""
+
+from __future__ import annotations
+
+# -- what an answer is made of ---------------------------------------------------------------------------
+
+SERVED_DRAWS = 2000
+"""Draws of the posterior that an answer is made of: *trusted* asks of a 95% quantile of a Gaussian 1,150."""
+CLASS_DRAWS = 500
+"""Draws that probabilities of classes are means over: these are means of smooth functions, and cost one call a class."""
+INTERVAL = (0.05, 0.5, 0.95)
+"""Quantiles of an answer: those of a summary."""
+DIGITS = 9
+"""Significant digits of the numbers of an answer: far more than Monte Carlo error leaves, and so few that batches of other sizes, which
+are compiled otherwise, give the same."""
+CACHED_ROWS = 4096
+"""Answers of rows that are kept for when the same row comes again. By memory: some kilobytes each at most."""
+
+# -- batches ---------------------------------------------------------------------------------------------
+
+MOST_BATCHED = 64
+"""Rows of one call at the most: each power of two up to it is compiled before the service is ready. By time: a call takes milliseconds."""
+LONGEST_WAIT = 0.005
+"""Seconds that a request waits for others at the most: a twentieth of the promise of a recommender."""
+MOST_WAITING = 4096
+"""Rows that wait at the most; more are refused (429): at 2,000 rows a second two seconds."""
+STUCK_SECONDS = 120.0
+"""Seconds of one call after which the process is said to be dead. Chosen by hand: calls take milliseconds, compilations seconds."""
+
+# -- limits ----------------------------------------------------------------------------------------------
+
+MOST_BYTES = 2**20
+"""Bytes of a request's body: 64 rows of 1,000 numbers are half of it."""
+MOST_ROWS = 1024
+"""Rows of a request."""
+MOST_DEPTH = 8
+"""Lists and objects within each other: rows of columns of arrays of up to four axes are six."""
+MOST_HEADERS, MOST_HEADER_BYTES = 64, 16 * 1024
+"""Headers of a request, and their bytes, its target among them: what common servers take."""
+REQUEST_SECONDS = 10.0
+"""Seconds within which a request has to be answered, and its body to have come."""
+HEAD_SECONDS = 10.0
+"""Seconds within which the head of a request has to have come: connections that send nothing are closed."""
+IDLE_SECONDS = 30.0
+"""Seconds that a connection is kept between two requests."""
+MOST_CONNECTIONS = 2048
+"""Connections at once; more are closed as they come."""
+DRAIN_SECONDS = 30.0
+"""Seconds that requests have to end in once the process is told to: what Kubernetes waits."""
+LONGEST_ID = 64
+"""Letters of a request's id."""
+
+# -- the service -----------------------------------------------------------------------------------------
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at what the alias names."""
+HEALTH_TIMEOUT = 2.0
+"""Seconds that a connection to the health thread may take."""
+MOST_PORT = 65535
+"""The greatest port."""
+
+# -- tokens ----------------------------------------------------------------------------------------------
+
+TOKEN_BYTES, TOKEN_ID_BYTES = 32, 6
+"""Random bytes of a token, and of the id by which it is found: nobody guesses 256 bits, so that a plain digest of them may be kept."""
+TOKEN_DAYS = 90.0
+"""Days that a token holds."""
+GRACE_HOURS = 24.0
+"""Hours that a token holds after another has taken its place."""
+LONGEST_TOKEN = 200
+"""Letters of what is given for a token; more are none."""
+
+# -- the audit trail -------------------------------------------------------------------------------------
+
+AUDIT_SECONDS = 0.5
+"""Seconds between two writes of the trail: what a power cut may lose."""
+AUDIT_BYTES = 64 * 2**20
+"""Bytes of a file of the trail, then another one follows: some 250,000 requests."""
+AUDIT_WAITING = 100_000
+"""Lines that wait to be written; where the disk takes no more, further requests are refused."""
+
+# -- columns ---------------------------------------------------------------------------------------------
+
+FAR = 10**6
+"""So much further than any whole number of the training data a column is tried with, to see whether it is an index."""
+MOST_SCALE = 300.0
+"""Powers of ten by which numbers are multiplied to be rounded: what a double holds."""

@@ -1,0 +1,327 @@
+"""Answers over HTTP are those of the posterior, whatever else is asked at the time; what is malformed is refused."""
+
+import asyncio
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from elboroom.operations import registry as registries
+from elboroom.operations.ledger import now
+from elboroom.ppl import files
+
+import elboroom as er
+
+GROUPS = ("north", "south", "west")
+RNG = np.random.default_rng(0)
+PLACE = RNG.choice(GROUPS, 60)
+X = np.round(RNG.normal(size=60), 3)
+Y = np.array([{"north": 1.0, "south": -1.0, "west": 0.0}[place] for place in PLACE]) + X + RNG.normal(size=60)
+ROW = {"place": "north", "x": 0.25}
+
+
+@er.model
+def lines(place, x, y=None):
+    """A slope, and a level of each place."""
+    slope = er.sample("slope", er.Normal(0, 2))
+    with er.plate("place", er.levels(place)):
+        level = er.sample("level", er.Normal(0, 2))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(level[place] + slope * x, 1.0), y)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return er.fit(lines(PLACE, X, Y), progress=False)
+
+
+@pytest.fixture(scope="module")
+def registry(posterior, tmp_path_factory):
+    """A registry whose versions have no report: that takes its time."""
+    place = tmp_path_factory.mktemp("served")
+    saved = posterior.save(place / "saved")
+
+    def filled(draft, posterior, data, attached):
+        (draft / "posterior").mkdir()
+        for path in saved.iterdir():
+            files.put(draft / "posterior" / path.name, path.read_bytes())
+        return {"verdict": "trusted", "fits_data": True, "data_fingerprint": "d", "created": now()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registries, "filled", filled)
+        made = er.Registry(place / "models")
+        made.promote("lines", made.add(posterior, "lines"))
+        yield made
+
+
+def started(registry, name="lines@live", model=lines, **settings):
+    """An application that is ready."""
+    settings = {"most_batched": 4, "look": 0.05, **settings}
+    made = er.app(registry, name, model, **settings)
+    deadline = time.monotonic() + 120
+    while not made.state.ready()[0] and time.monotonic() < deadline and not made.live.problem:
+        time.sleep(0.02)
+    return made
+
+
+@pytest.fixture(scope="module")
+def service(registry):
+    made = started(registry)
+    yield made
+    made.close()
+
+
+async def answer(service, path, body=None, headers=(), method=None, parts=None):
+    """Status, headers and content of an answer, by ASGI."""
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    pieces = [content] if parts is None else parts
+    sent = [
+        {"type": "http.request", "body": piece, "more_body": i + 1 < len(pieces)}
+        for i, piece in enumerate(pieces)
+    ]
+    got = []
+
+    async def receive():
+        return sent.pop(0) if sent else await asyncio.sleep(60)
+
+    async def send(event):
+        got.append(event)
+
+    given = body is not None or parts is not None
+    usual = [(b"content-type", b"application/json")] if given else []
+    scope = {"type": "http", "method": method or ("GET" if not usual else "POST"), "path": path,
+             "raw_path": path.encode(), "query_string": b"", "headers": [*usual, *headers]}  # fmt: skip
+    await service(scope, receive, send)
+    kind = dict(got[0]["headers"])[b"content-type"]
+    content = got[1]["body"]
+    return (
+        got[0]["status"],
+        dict(got[0]["headers"]),
+        json.loads(content) if b"json" in kind else content.decode(),
+    )
+
+
+def ask(service, path, body=None, **how):
+    return asyncio.run(answer(service, path, body, **how))
+
+
+def predicted(service, *rows):
+    status, _, found = ask(service, "/v1/predict", {"rows": list(rows)})
+    assert status == 200, found
+    return found["rows"]
+
+
+def test_answers_are_those_of_the_posterior(posterior, service):
+    drawn = posterior.predict(place=["north"], x=[0.25], num_draws=2000, seed=0)["posterior_predictive"]["y"]
+    own = predicted(service, ROW)[0]["y"]
+    assert own["mean"] == pytest.approx(float(drawn.mean()), rel=1e-8)
+    assert own["sd"] == pytest.approx(float(drawn.std()), rel=1e-8)
+    for name, level in (("q5", 0.05), ("median", 0.5), ("q95", 0.95)):
+        assert own[name] == pytest.approx(float(np.quantile(drawn, level)), rel=1e-8)
+
+
+def test_answers_are_near_the_exact_ones(service):
+    found = predicted(service, *({"place": group, "x": 0.5} for group in GROUPS))
+    own = {group: answers["y"] for group, answers in zip(GROUPS, found, strict=True)}
+    design = np.column_stack([X, *(PLACE == g for g in GROUPS)]).astype(float)
+    cov = np.linalg.inv(design.T @ design + np.eye(4) / 4)
+    mean = cov @ design.T @ Y
+    for i, group in enumerate(GROUPS):
+        row = np.array([0.5, *np.eye(3)[i]])
+        sd = np.sqrt(row @ cov @ row + 1)
+        assert own[group]["mean"] == pytest.approx(row @ mean, abs=4 * sd / np.sqrt(2000))
+        assert own[group]["q95"] == pytest.approx(row @ mean + 1.645 * sd, abs=4 * sd * 2.1 / np.sqrt(2000))
+
+
+def test_a_row_is_answered_alike_whatever_comes_with_it(registry):
+    """Alone, within others, in a batch that is cut in parts, and without a cache."""
+    plain = started(registry, cached=0)
+    try:
+        alone = predicted(plain, ROW)[0]
+        others = [{"place": GROUPS[i % 3], "x": i / 10} for i in range(6)]
+        for rows in ([ROW, *others[:2]], [*others, ROW, *others]):
+            assert predicted(plain, *rows)[rows.index(ROW)] == alone
+    finally:
+        plain.close()
+
+
+def test_requests_that_come_together_share_calls(registry):
+    made = started(registry, cached=0, most_batched=8, wait=0.05)
+    served, sizes = made.live.current, []
+    call = served.calls["predict"]
+
+    def counted(rows):
+        sizes.append(rows.count)
+        time.sleep(0.02)
+        return call(rows)
+
+    served.calls["predict"] = counted
+    rows = [{"place": GROUPS[i % 3], "x": i / 100} for i in range(24)]
+
+    async def all_at_once():
+        return await asyncio.gather(*(answer(made, "/v1/predict", {"rows": [row]}) for row in rows))
+
+    try:
+        found = asyncio.run(all_at_once())
+        together = [answers["rows"][0] for _, _, answers in found]
+        assert sum(sizes) == 24 and max(sizes) == 8 and len(sizes) <= 6
+        served.calls["predict"] = call
+        assert together == predicted(made, *rows)
+    finally:
+        made.close()
+
+
+def test_rows_out_of_range_are_told_and_far_ones_refused(service):
+    inside, outside = predicted(service, ROW, {"place": "north", "x": float(X.max()) + 0.1})
+    assert (inside["in_range"], inside["verdict"]) == (True, "trusted")
+    assert (outside["in_range"], outside["verdict"]) == (False, "caution")
+    status, _, found = ask(service, "/v1/predict", {"rows": [ROW, {"place": "north", "x": 100.0}]})
+    assert (status, found["error"]["column"], found["error"]["row"]) == (422, "x", 1)
+
+
+@pytest.mark.parametrize(
+    "body, status, what",
+    [
+        (b"{", 400, "json"),
+        (b'{"rows": [{"place": "north", "x": NaN}]}', 400, "json"),
+        (b'{"rows": [{"place": "north", "x": 1e999}]}', 422, "not finite"),
+        (b'{"rows": [{"place": "north", "x": ' + b"1" * 5000 + b"}]}", 400, "json"),
+        ('{"rows": [{"place": "north", "x": 1}]}'.encode("utf-16"), 400, "encoding"),
+        (b"[" * 100_000, 400, "too deep"),
+        (b"[" * 20 + b"]" * 20, 400, "too deep"),
+        ({"rows": []}, 422, "body"),
+        ({"rows": [ROW], "more": 1}, 422, "body"),
+        ({"rows": [{"x": 1.0}]}, 422, "columns"),
+        ({"rows": [{**ROW, "y": 1.0}]}, 422, "columns"),
+        ({"rows": [{"place": "nowhere", "x": 1.0}]}, 422, "unseen level"),
+        ({"rows": [{"place": None, "x": 1.0}]}, 422, "type"),
+        ({"rows": [{"place": "north", "x": "1"}]}, 422, "type"),
+        ({"rows": [{"place": "north", "x": True}]}, 422, "type"),
+        ({"rows": [{"place": "north", "x": None}]}, 422, "type"),
+        ({"rows": [{"place": "north", "x": [1.0]}]}, 422, "type"),
+        ({"columns": {"place": ["north"], "x": [1.0, 2.0]}}, 422, "body"),
+        ({"rows": [ROW] * 1025}, 413, "too many rows"),
+        (b" " * (2**20 + 1), 413, "too large"),
+    ],
+)
+def test_what_is_no_row_is_refused(service, body, status, what):
+    found = ask(service, "/v1/predict", body)
+    assert (found[0], found[2]["error"]["what"]) == (status, what)
+    assert len(found[2]["error"]["words"]) < 1000
+
+
+@pytest.mark.parametrize(
+    "path, how, status",
+    [
+        ("/v1/../../etc/passwd", {}, 404),
+        ("/v1/predict", {}, 405),
+        ("/metrics", {"body": {}}, 405),
+        ("/v1/predict", {"body": b"{}", "headers": [(b"content-encoding", b"gzip")]}, 415),
+        ("/v1/predict", {"body": b"{}", "headers": [(b"content-type", b"text/plain")]}, 400),
+        ("/v1/predict", {"body": b"{}", "headers": [(b"content-length", b"1073741824")]}, 413),
+        ("/v1/predict", {"body": b"{}", "headers": [(b"content-length", b"-1")]}, 400),
+        ("/v1/predict", {"body": b"{}", "headers": [(b"x", b"y" * 20_000)]}, 431),
+        ("/v1/predict", {"body": b"{}", "headers": [(b"x%d" % i, b"") for i in range(100)]}, 431),
+        ("/v1/encode", {"body": {"rows": [ROW]}}, 501),
+    ],
+)
+def test_tricks_are_refused(service, path, how, status):
+    assert ask(service, path, **how)[0] == status
+
+
+def test_a_body_that_never_ends_is_cut_off(service):
+    status, headers, found = ask(service, "/v1/predict", parts=[b" " * 2**19] * 8)
+    assert (status, found["error"]["what"], headers[b"connection"]) == (413, "too large", b"close")
+
+
+def test_ids_come_back_and_tricks_in_them_do_not(service):
+    body = {"rows": [ROW]}
+    assert (
+        ask(service, "/v1/predict", body, headers=[(b"x-request-id", b"a-1")])[1][b"x-request-id"] == b"a-1"
+    )
+    odd = ask(service, "/v1/predict", body, headers=[(b"x-request-id", b"a\r\nset-cookie: b")])
+    assert b"\r" not in odd[1][b"x-request-id"] and len(odd[1][b"x-request-id"]) == 16
+
+
+def test_tokens_have_scopes_and_end(registry, tmp_path):
+    tokens = er.Tokens(tmp_path / "tokens.json")
+    predict, metrics = tokens.new("a", ["predict"]), tokens.new("b", ["metrics"])
+    made = started(registry, tokens=tokens.path)
+
+    def status(secret, path="/v1/predict", body=None):
+        body = {"rows": [ROW]} if path == "/v1/predict" else body
+        return ask(made, path, body, headers=[(b"authorization", f"Bearer {secret}".encode())])[0]
+
+    try:
+        assert predict not in tokens.path.read_text()
+        assert ask(made, "/v1/predict", {"rows": [ROW]})[0] == 401
+        assert ask(made, "/healthz/ready")[0] == 200
+        assert [status(predict), status(metrics), status(metrics, "/metrics")] == [200, 403, 200]
+        assert [status(s) for s in ("", predict[:-1], predict + "a", "er_x_y", "x" * 100_000)] == [
+            401
+        ] * 4 + [431]
+        new = tokens.rotate(tokens.all()[0].id, hours=1)
+        assert [status(predict), status(new)] == [200, 200]
+        tokens.revoke(tokens.all()[0].id, "lost")
+        assert [status(predict), status(new)] == [401, 200]
+        tokens.rotate(tokens.all()[2].id, hours=0)
+        assert status(new) == 401
+    finally:
+        made.close()
+
+
+def test_another_version_takes_over_and_no_request_is_lost(posterior, registry):
+    made = started(registry, cached=0)
+    try:
+        first = made.live.current.version.number
+        other = registry.add(posterior, "lines").number
+        seen, stop = [], time.monotonic() + 60
+
+        def client():
+            while time.monotonic() < stop and (not seen or seen[-1][1] == first):
+                status, _, found = ask(made, "/v1/predict", {"rows": [ROW]})
+                seen.append((status, found.get("version")))
+
+        with ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(client) for _ in range(2)]
+            registry.promote("lines", other, because="a test")
+            for one in running:
+                one.result()
+        assert {status for status, _ in seen} == {200}
+        assert {version for _, version in seen} == {first, other}
+    finally:
+        made.close()
+        registry.rollback("lines")
+
+
+def test_what_waits_too_long_a_line_is_told_to_come_again(registry):
+    made = started(registry, cached=0, most_batched=2, most_waiting=2, seconds=0.2)
+    served = made.live.current
+    served.calls["predict"] = lambda rows: [time.sleep(0.5)] * rows.count
+
+    async def many():
+        return await asyncio.gather(*(answer(made, "/v1/predict", {"rows": [ROW]}) for _ in range(8)))
+
+    try:
+        found = asyncio.run(many())
+        statuses = [status for status, _, _ in found]
+        assert set(statuses) == {429, 504} and statuses.count(429) >= 4
+        assert all(int(headers[b"retry-after"]) >= 1 for _, headers, _ in found)
+    finally:
+        made.close()
+
+
+def test_metrics_count_what_was_answered(registry):
+    made = started(registry)
+    try:
+        predicted(made, ROW, ROW)
+        ask(made, "/v1/predict", b"{")
+        text = ask(made, "/metrics")[2]
+        number = made.live.current.version.number
+        labels = f'model="lines",route="/v1/predict",version="{number}"'
+        assert f'elboroom_requests_total{{code="200",{labels}}} 1.0' in text
+        assert f'elboroom_requests_total{{code="400",{labels}}} 1.0' in text
+        assert "elboroom_verdict_total{" in text and 'verdict="trusted"' in text
+    finally:
+        made.close()
