@@ -267,3 +267,16 @@ PREDICTED_DRAWS = 500
 """Draws of the posterior that predictive densities are means over."""
 ENCODED_TIMES = 5
 """Times that one row is encoded to measure how long it takes."""
+
+# -- files that run without elboroom ---------------------------------------------------------------------
+
+EXPORT_ROWS = (1, 7, 33)
+"""Rows of the batches in which a file has to give the posterior's own numbers: one, and two that are no powers of two."""
+EXPORT_RELATIVE = 1e-5
+"""How far off a file's numbers may be, relative to themselves or to their usual size: a hundred roundings of single precision."""
+EXPORT_DRAWS = 1200
+"""Draws in a file unless others are asked for: of as many a 5% quantile's Monte Carlo error is a quarter of what *trusted* promises."""
+CARD_QUANTITIES, CARD_SHOWN, CARD_LABELS = 200, 40, 500
+"""Quantities that a model card lists for a program and for a person, and labels of a group: what can be leafed through."""
+EXPORT_SHARE = 0.25
+"""Share of a promise that rounding may use up before a file's verdict is *caution*: as of Monte Carlo errors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,7 @@ def shrunk(
     lengths: Mapping[str, int],
     into: Mapping[str, str],
     labels: Mapping[str, tuple] | None = None,
+    dtype: Any = None,
 ):
     """The target of the same model with other data and fewer elements of some plates.
 
@@ -100,6 +102,8 @@ def shrunk(
         Argument to the plate that its codes point into.
     labels : mapping of str to tuple, optional
         Of arguments that are labels: none by default, as codes have none.
+    dtype : dtype, optional
+        Precision, by default that of the target.
 
     Returns
     -------
@@ -122,7 +126,7 @@ def shrunk(
     counts |= {label: lengths.get(plate, sizes[plate]) for label, plate in into.items()}
     small = type(program)(program.model, arguments, program.fixed, program.intervened, labels, counts)
     small.sizes = dict(lengths)
-    made = type(target).of(small, target.backend, target.dtype, target.device)
+    made = type(target).of(small, target.backend, target.dtype if dtype is None else dtype, target.device)
     return made.at(_learned(target, made)) if target.fitted else made
 
 

@@ -223,3 +223,5 @@ LOOKED_AT, ALIKE = 64, 1e-4
 one and its size a mean may then be another, by rounding of single precision."""
 AFRESH = 1 << 30
 """Where the keys of runs that draw afresh begin: beyond those of any model's sites."""
+EXAMPLE_ROWS = 3
+"""Rows of the example that a function is traced with before it is written to a file, where any number is to go in."""

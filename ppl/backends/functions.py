@@ -29,6 +29,7 @@ from ..enumeration import (
 from ..errors import UnsupportedError, explain
 from ..running import Record, check_value, is_chain, weighed
 from .library import Draws, Library
+from .placing import placed
 from .wrappers import elements
 
 KEPT = frozenset({"latent", "deterministic"})
@@ -311,22 +312,12 @@ class Functions:
         """Mean of each outcome given everything else, of the laws that know theirs; on average over a discrete site that was summed
         out, given the outcomes where they are `known`."""
         roles = DENSITIES if known else BEFORE_DATA
-        found = self._moments("mean", z, data, weights)
+        found = _moments("mean", self._at(z, data, weights))
         return {name: self._averaged(value, name, z, data, weights, roles) for name, value in found.items()}
 
     def variances(self, z, data, weights) -> dict:
         """Variance of each outcome, element by element, given everything else, of the laws that know theirs."""
-        return self._moments("variance", z, data, weights)
-
-    def _moments(self, which: str, z, data, weights) -> dict:
-        record, out = self._at(z, data, weights), {}
-        for node in record.nodes.values():
-            if node.role in {"observed", "predicted"}:
-                try:
-                    out[node.name] = getattr(node.fn, which)
-                except (NotImplementedError, AttributeError):
-                    continue
-        return out
+        return _moments("variance", self._at(z, data, weights))
 
     def _averaged(self, value, name: str, z, data, weights, roles):
         """An array of an outcome at each value of a discrete site, on average over these.
@@ -496,6 +487,43 @@ class Functions:
         """All sites, drawn from the prior."""
         return self.simulate({}, seed, data, weights)
 
+    def carried(self, values, noise, data, weights, wanted) -> dict:
+        """What one draw makes of data with no random numbers but those that are given.
+
+        Parameters
+        ----------
+        values : mapping
+            Constrained values by site, or pairs as `predict_values` takes them.
+        noise : mapping
+            Standard normal numbers by site, of its shape: for what has no value, and for outcomes.
+        data, weights : mapping
+            As all functions of a draw take them.
+        wanted : collection of str
+            Any of the keys below: what is left out is not computed.
+
+        Returns
+        -------
+        dict of dict
+            By site, ``value`` of what is no outcome; ``mean`` of outcomes whose laws know theirs; ``draw``, what the noise makes
+            of an outcome; ``log_prob`` of outcomes, by row.
+        """
+
+        def drawing(name, fn, at=None):
+            return placed(name, fn, _element(noise[name], at))
+
+        record = self._record(_given(values, drawing, self._library.cast), data, weights)
+        outcomes = [n for n in record.nodes.values() if n.role in {"observed", "predicted"}]
+        found: dict = {}
+        if "value" in wanted:
+            found["value"] = self._values(record, KEPT)
+        if "mean" in wanted:
+            found["mean"] = _moments("mean", record)
+        if "draw" in wanted:
+            found["draw"] = {n.name: placed(n.name, n.fn, noise[n.name]) for n in outcomes}
+        if "log_prob" in wanted:
+            found["log_prob"] = {n.name: n.log_prob for n in outcomes}
+        return found
+
     # -- discrete sites ---------------------------------------------------------------------------------
 
     def _tilts(self) -> dict:
@@ -550,6 +578,18 @@ class Functions:
 
 def _element(value, at):
     return value if at is None else value[at]
+
+
+def _moments(which: str, record: Record) -> dict:
+    """Means or variances of outcomes, of the laws that know theirs."""
+    out = {}
+    for node in record.nodes.values():
+        if node.role in {"observed", "predicted"}:
+            try:
+                out[node.name] = getattr(node.fn, which)
+            except (NotImplementedError, AttributeError):
+                continue
+    return out
 
 
 def _axis_of(node, plate: str) -> int | None:

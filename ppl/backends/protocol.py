@@ -13,6 +13,7 @@ import numpy as np
 
 from ..graph import AccessTable, IndexProblem, ModelGraph
 from ..sites import ModelTrace, Site
+from .portable import Input, Made
 
 Arrays = Mapping[str, Any]
 """Arrays by name, on the host or on a device."""
@@ -171,6 +172,13 @@ class Density(Protocol):
 
     def variances(self, z: Any, data: Arrays, weights: Arrays) -> dict[str, Any]:
         """Variances of outcomes at one draw, element by element, for use inside the backend's own compiled functions."""
+        ...
+
+    def carried(
+        self, values: Arrays, noise: Arrays, data: Arrays, weights: Arrays, wanted: Iterable[str]
+    ) -> dict[str, dict[str, Any]]:
+        """What one draw makes of data with no random numbers but those that are given, see `functions.Functions.carried`; for use
+        inside the backend's own compiled functions."""
         ...
 
     def device(self, program: Any) -> dict[str, Any]:
@@ -410,6 +418,41 @@ class Flows(Protocol):
         ...
 
 
+class Portable(Protocol):
+    """Functions written to files that run without elboroom.
+
+    Attributes
+    ----------
+    SUFFIXES : tuple of str
+        Of the files that it writes.
+    """
+
+    @property
+    def SUFFIXES(self) -> tuple[str, ...]: ...
+
+    def written(self, fn: Made, constants: Arrays, inputs: Sequence[Input], dtype: Any, suffix: str) -> bytes:
+        """A function with its constants as the content of a file.
+
+        Parameters
+        ----------
+        fn : callable
+            See `portable.Made`.
+        constants : mapping of numpy.ndarray
+            Which the file holds.
+        inputs : sequence of Input
+            Each with an axis of rows in front, as many as there are when it runs.
+        dtype : numpy.dtype
+            Precision in which it computes.
+        suffix : str
+            What kind of file.
+        """
+        ...
+
+    def read(self, content: bytes) -> Callable[[Arrays], dict[str, np.ndarray]]:
+        """A file of the backend's own kind, the first of the suffixes, as a function of arrays by name."""
+        ...
+
+
 class Backend(Protocol):
     """A backend: the package ``elboroom.ppl.backends.jax``, say.
 
@@ -419,6 +462,7 @@ class Backend(Protocol):
         Whether chains of `sampler` advance together, in one compiled call.
     flows : Flows
     loops : Loops
+    portable : Portable
     """
 
     @property
@@ -429,6 +473,9 @@ class Backend(Protocol):
 
     @property
     def loops(self) -> Loops: ...
+
+    @property
+    def portable(self) -> Portable: ...
 
     def resolve_device(self, device: str) -> str:
         """``"cpu"`` or ``"gpu"``, as ``"auto"``, ``"cpu"`` or ``"gpu"`` mean here.

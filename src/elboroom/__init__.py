@@ -154,6 +154,7 @@ _NAMES = {
     "operations.serving.app": ("app",),
     "operations.serving.server": ("serve",),
     "operations.serving.tokens": ("Tokens",),
+    "operations.export.export": ("export",),
 }
 _MODULES = {
     "guides": "guides",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..dependencies import Dependencies
 from ..devices import default_dtype
-from . import flows, loops
+from . import flows, loops, portable
 from .arrays import memory, out_of_memory, resolve_device, to_device
 from .density import density_of
 from .dependencies import analyse_program
@@ -28,6 +28,7 @@ __all__ = [
     "memory",
     "network",
     "out_of_memory",
+    "portable",
     "resolve_device",
     "sampler",
     "to_device",

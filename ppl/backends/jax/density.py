@@ -133,6 +133,10 @@ class Density:
         """Variances of outcomes at one draw, see `Functions.variances`."""
         return self._functions.variances(z, data, weights)
 
+    def carried(self, values, noise, data, weights, wanted) -> dict:
+        """What one draw makes of data with given noise, see `Functions.carried`."""
+        return self._functions.carried(values, noise, data, weights, wanted)
+
 
 def _static(program) -> dict:
     """Arguments that are not traced."""

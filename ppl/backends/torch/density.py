@@ -153,6 +153,10 @@ class Density:
         ]
         return {name: np.stack([row[name] for row in found], 1) for name in found[0] if name not in latents}
 
+    def carried(self, values, noise, data, weights, wanted) -> dict:
+        """What one draw makes of data with given noise, see `Functions.carried`."""
+        return self._functions.carried(values, noise, data, weights, wanted)
+
     def joint(self, values, data, weights) -> dict:
         """Log density of each site, or of sites together where a discrete one is summed out."""
         with torch.no_grad():

@@ -1,0 +1,1 @@
+"""Posteriors as files that run without elboroom."""

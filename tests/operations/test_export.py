@@ -1,0 +1,234 @@
+"""Posteriors as files: the same numbers as the posterior, without it; here those of JAX; ONNX and PyTorch in ``.ci/export``."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from elboroom.ppl.errors import InferenceError, MissingBackendError, UnsupportedError
+from scipy.special import expit, ndtr
+
+import elboroom as er
+
+NAMES = list("abcdef")
+
+
+@er.model
+def logistic(x, group, y=None):
+    """Who answers?"""
+    level = er.sample("level", er.Normal(0, 2))
+    slope = er.sample("slope", er.Normal(np.zeros(2), 1.0).to_event(1))
+    spread = er.sample("spread", er.HalfNormal(1))
+    with er.plate("group", er.levels(group)):
+        own = er.sample("own", er.Normal(0, spread))
+    with er.plate("row", len(x)):
+        odds = er.deterministic("odds", level + (x * slope).sum(-1) + own[group])
+        er.observe("y", er.Bernoulli(logits=odds), y)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x, group = rng.normal(size=(120, 2)), rng.integers(0, 6, 120)
+    own = rng.normal(size=6)
+    y = (rng.random(120) < 1 / (1 + np.exp(-(x @ [1.0, -0.5] + own[group])))).astype(int)
+    return {"x": x, "group": np.array(NAMES)[group], "y": y}
+
+
+@pytest.fixture(scope="module")
+def posterior(data):
+    return er.fit(logistic(**data), progress=False, refine=False, num_draws=1500)
+
+
+@pytest.fixture(scope="module")
+def risk(posterior, tmp_path_factory):
+    """Predictions in a file, and the draws that it holds."""
+    return er.export(posterior, tmp_path_factory.mktemp("risk") / "risk.jax", draws=50), drawn(posterior, 50)
+
+
+def drawn(posterior, count):
+    """Draws that a file of so many holds, by site."""
+    sites = posterior.draws["posterior"]
+    at = np.unique(np.linspace(0, sites.sizes["draw"] - 1, count).astype(int))
+    return {name: sites[name].to_numpy()[0][at] for name in sites.data_vars}
+
+
+def ran(made, given):
+    """Outputs of a file of JAX."""
+    import jax.export
+
+    found = jax.export.deserialize(bytearray(made.path.read_bytes())).call(**given)
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def rows(count, draws, seed=3):
+    rng = np.random.default_rng(seed)
+    return {
+        "x": rng.normal(size=(count, 2)).astype(np.float32),
+        "group": rng.integers(0, 6, count).astype(np.int32),
+        "eps_y": rng.normal(size=(count, draws)).astype(np.float32),
+    }
+
+
+def test_predictions_are_those_of_the_formula(risk):
+    made, held = risk
+    given = rows(5, 50)
+    found = ran(made, given)
+    odds = (held["level"][:, None] + held["slope"] @ given["x"].T + held["own"][:, given["group"]]).T
+    np.testing.assert_allclose(found["odds"], odds, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["y_mean"], expit(odds), rtol=1e-4)
+    assert ((ndtr(given["eps_y"]) < expit(odds)) == found["y"]).mean() > 0.99
+    one = ran(made, {k: v[2:3] for k, v in given.items()})
+    np.testing.assert_array_equal(found["y_mean"][2:3], one["y_mean"])  # no row sees another
+
+
+def test_what_cannot_be_answered_is_no_number(risk):
+    given = rows(4, 50)
+    given["group"][1], given["group"][2], given["x"][3, 0] = 6, -1, np.nan
+    found = ran(risk[0], given)
+    for name in ("y_mean", "odds", "y"):
+        assert np.isfinite(found[name][0]).all() and np.isnan(found[name][1:]).all()
+
+
+def test_a_file_runs_where_there_is_no_elboroom(risk, tmp_path):
+    given = rows(3, 50)
+    np.savez(tmp_path / "given.npz", **given)
+    code = """
+import sys
+sys.modules["elboroom"] = None
+import jax.export
+import numpy as np
+path, inputs, outputs = sys.argv[1:]
+file = jax.export.deserialize(bytearray(open(path, "rb").read()))
+np.savez(outputs, **file.call(**np.load(inputs)))
+"""
+    paths = risk[0].path, tmp_path / "given.npz", tmp_path / "found.npz"
+    subprocess.run([sys.executable, "-c", code, *paths], check=True, timeout=120)
+    found, here = np.load(paths[2]), ran(risk[0], given)
+    assert set(found) == set(here)
+    for name, value in here.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_a_score_is_that_of_the_formula(posterior, tmp_path):
+    made = er.export(posterior, tmp_path / "risk.jax", what="score", draws=20)
+    given = {k: v for k, v in rows(4, 20).items() if k != "eps_y"} | {"y": np.array([0, 1, 1, 0], np.int32)}
+    held = drawn(posterior, 20)
+    odds = (held["level"][:, None] + held["slope"] @ given["x"].T + held["own"][:, given["group"]]).T
+    chance = np.where(given["y"][:, None] == 1, expit(odds), expit(-odds))
+    np.testing.assert_allclose(ran(made, given)["y_log_prob"], np.log(chance), rtol=1e-4, atol=1e-5)
+
+
+def test_new_groups_come_from_their_prior(posterior, tmp_path):
+    made = er.export(posterior, tmp_path / "risk.jax", draws=30, new_groups="group", noise=False)
+    held = drawn(posterior, 30)
+    eps = np.random.default_rng(0).normal(size=(2, 30, 1)).astype(np.float32)
+    given = {"x": np.zeros((2, 2), np.float32), "group": np.array([6, 2], np.int32), "eps_own": eps}
+    found = ran(made, given)["odds"]
+    new = held["level"] + held["spread"] * eps[0, :, 0]
+    np.testing.assert_allclose(found[0], new, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], held["level"] + held["own"][:, 2], rtol=1e-4, atol=1e-5)
+
+
+def test_the_card_says_what_there_is(risk, data):
+    made, place = risk[0], risk[0].path
+    card = json.loads(place.with_name("risk.jax.json").read_text())
+    assert card["draws"] == 50 and card["data"]["rows"] == 120 and card["bytes"] == place.stat().st_size
+    group, x = ({one["name"]: one for one in card["inputs"]}[name] for name in ("group", "x"))
+    assert group["labels"] == NAMES and group["shape"] == ["batch"]
+    np.testing.assert_allclose(x["range"], [data["x"].min(), data["x"].max()])
+    text = place.with_name("risk.jax.md").read_text()
+    assert "Who answers?" in text and "| level |" in text and "NaN" in text
+    assert made.verdict == card["verdict"]
+
+
+def test_few_draws_are_not_trusted(risk, posterior):
+    assert posterior.verdict == "trusted" and risk[0].verdict == "caution"
+    assert "50 draws" in str(risk[0].findings[0])
+
+
+@er.model
+def line(x, y=None):
+    slope = er.sample("slope", er.Normal(0, 1))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(slope * (x - 1e6), 1.0), y)
+
+
+def test_a_file_that_does_not_agree_is_not_written(tmp_path):
+    """In single precision a million and a bit is a million."""
+    x = np.linspace(-1, 1, 40)
+    posterior = er.fit(line(1e6 + x, 3 * x), progress=False)
+    (tmp_path / "line.jax").write_text("before")
+    with pytest.raises(InferenceError, match="Nothing was written; .* dtype='float64'"):
+        er.export(posterior, tmp_path / "line.jax", draws=20)
+    assert [path.name for path in tmp_path.iterdir()] == ["line.jax"]
+    assert (tmp_path / "line.jax").read_text() == "before"
+    assert er.export(posterior, tmp_path / "line.jax", draws=20, dtype="float64").path.stat().st_size > 1000
+
+
+def test_rows_that_see_each_other_are_refused(tmp_path):
+    @er.model
+    def centred(x, y=None):
+        slope = er.sample("slope", er.Normal(0, 1))
+        with er.plate("row", len(x)):
+            er.observe("y", er.Normal(slope * (x - er.math.mean(x)), 1.0), y)
+
+    x = np.linspace(0, 3, 20)
+    posterior = er.fit(centred(x, x), progress=False)
+    with pytest.raises(
+        UnsupportedError, match="rows of 'row': expected a model that runs on any number of rows"
+    ):
+        er.export(posterior, tmp_path / "line.jax", draws=20)
+
+
+@pytest.mark.parametrize(
+    "changed, kind, words",
+    [
+        ({"path": "risk.pickle"}, UnsupportedError, r"\.jax \(jax\), \.pt2 \(torch\), \.onnx"),
+        ({"what": "dream"}, InferenceError, "what: expected one of"),
+        ({"draws": 0}, InferenceError, "draws: expected a whole number from 1"),
+        ({"draws": 10**6}, InferenceError, "draws: expected"),
+        ({"dtype": "float16"}, InferenceError, "dtype: expected"),
+        ({"quantize": "int4"}, InferenceError, "quantize: expected"),
+        ({"new_groups": "county"}, InferenceError, "new_groups: expected"),
+        ({"new_groups": 3}, InferenceError, "new_groups: expected"),
+        ({"rows": "county"}, InferenceError, "rows: expected a plate of an outcome"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said(posterior, tmp_path, changed, kind, words):
+    asked = {"path": "risk.jax", **changed}
+    with pytest.raises(kind, match=words):
+        er.export(posterior, tmp_path / asked.pop("path"), **asked)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_library_is_named(posterior, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises((MissingBackendError, ValueError), match=re.escape("elboroom[onnx]")):
+        er.export(posterior, tmp_path / "risk.onnx")
+
+
+def test_quantities_of_rows_ask_for_new_ones(tmp_path):
+    @er.model
+    def schools(error, y=None):
+        mu, tau = er.sample("mu", er.Normal(0, 5)), er.sample("tau", er.HalfNormal(5))
+        with er.plate("school", len(error)):
+            theta = er.sample("theta", er.Normal(mu, tau))
+            er.observe("y", er.Normal(theta, error), y)
+
+    effect, error = [28.0, 8, -3, 7, -1, 1, 18, 12], [15.0, 10, 16, 11, 9, 11, 10, 18]
+    posterior = er.fit(schools(error, effect), progress=False, refine=False, num_draws=1200)
+    with pytest.raises(UnsupportedError, match="site 'theta': expected a quantity that rows share"):
+        er.export(posterior, tmp_path / "schools.jax")
+    made = er.export(posterior, tmp_path / "schools.jax", draws=200, new_groups="school")
+    eps = np.random.default_rng(1).normal(size=(2, 3, 200)).astype(np.float32)
+    given = {"error": np.array([1.0, 10.0, 20.0], np.float32), "eps_theta": eps[0], "eps_y": eps[1]}
+    found = ran(made, given)
+    mu, tau = (drawn(posterior, 200)[name] for name in ("mu", "tau"))
+    theta = mu + tau * eps[0]
+    np.testing.assert_allclose(found["y_mean"], theta, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["y"], theta + given["error"][:, None] * eps[1], rtol=1e-4, atol=1e-4)
