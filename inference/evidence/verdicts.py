@@ -77,6 +77,8 @@ def worst(verdicts) -> str:
 
 NOISE, HEAVY = "Monte Carlo error", "its tails are too heavy for moments"
 """How a reason begins that more draws would mend, and one that no draws would."""
+EARLIER = "of earlier rows"
+"""How a reason begins that lies in what is carried on of earlier rows."""
 
 
 def monte_carlo(estimates: Estimates) -> np.ndarray:

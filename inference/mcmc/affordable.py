@@ -9,7 +9,7 @@ import numpy as np
 from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
 from ..evidence.quantities import free_of, quantity_values
-from ..evidence.verdicts import HEAVY, NOISE, ORDER
+from ..evidence.verdicts import EARLIER, HEAVY, NOISE, ORDER
 from ..posterior.make import with_line
 from ..posterior.record import Record
 from ..run.trail import Trail
@@ -76,6 +76,7 @@ def _hopeless(record: Record) -> str | None:
             f"not run: {len(short)} of {len(record.judged)} quantities fall short, but for what others tell"
         )
     vain, pool = {"symmetric under": "chains would show one of the equal modes"}, outcome.pool
+    vain[EARLIER] = "chains would see what earlier rows are carried on as, not these rows"
     weighed = outcome.law.kind == "psis" and outcome.khat < KHAT_TRUSTED
     if weighed:
         vain[HEAVY] = "tails that are too heavy for moments are so for chains too"

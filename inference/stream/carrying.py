@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import update_wrapper
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ...ppl.errors import UnsupportedError, explain
 from ...ppl.interpreter import interpreting
 from ...ppl.model import Model, Program
-from ...ppl.primitives import factor, interpreter_of
-from .told import Carried, said
+from ...ppl.primitives import factor, interpreter_of, plate
 
 ARGUMENT = "carried"
 """What the carried log likelihood is called, as an argument and as a site."""
@@ -43,14 +43,13 @@ class Carrying:
     ----------
     model : Model
         The user's own.
-    sites : tuple of Carried
-    dim : int
-        Coordinates of the sites.
+    form : Form
+        How the log likelihood is read from the numbers.
     """
 
-    def __init__(self, model: Model, sites: Sequence[Carried], dim: int):
+    def __init__(self, model: Model, form: Form):
         update_wrapper(self, model.fn)
-        self.model, self.sites, self.dim = model, tuple(sites), dim
+        self.model, self.form = model, form
         parameters = list(model.signature.parameters.values())
         last = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
         own = inspect.Parameter(ARGUMENT, inspect.Parameter.KEYWORD_ONLY)
@@ -62,16 +61,34 @@ class Carrying:
         listening = Listening(interpreter_of("sample"))
         with interpreting(listening):
             self.model.fn(*args, **kwargs)
-        factor(ARGUMENT, said(self.sites, self.dim, listening.values, packed))
+        value, groups = self.form.said(listening.values, packed), self.form.rows
+        with nullcontext() if groups is None else plate(groups, int(np.shape(value)[0])):
+            factor(ARGUMENT, value)
 
 
-def carrying(model: Model, sites: Sequence[Carried], dim: int) -> Model:
+class Form(Protocol):
+    """How a carried log likelihood is read from its numbers.
+
+    Attributes
+    ----------
+    rows : str or None
+        Plate whose elements it has a term for each of.
+    """
+
+    @property
+    def rows(self) -> str | None: ...
+
+    def said(self, values: Mapping[str, Any], packed: Any) -> Any:
+        """In nats, at values of the sites within a model."""
+
+
+def carrying(model: Model, form: Form) -> Model:
     """A model with a carried log likelihood.
 
     Raises
     ------
     UnsupportedError
-        For models in the words of NumPyro or Pyro, and where an argument or a site has the name already.
+        For models in the words of NumPyro or Pyro, and where an argument has the name already.
     """
     if model.language != "elboroom":
         want = "a model in the words of elboroom"
@@ -81,7 +98,7 @@ def carrying(model: Model, sites: Sequence[Carried], dim: int) -> Model:
     if ARGUMENT in model.signature.parameters:
         want = f"a model without an argument '{ARGUMENT}', the name of what is carried on"
         raise UnsupportedError(explain(f"model '{model.name}'", want, "one with it", "rename it"))
-    return Model(Carrying(model, sites, dim), dims=model.dims, coords=model.coords)
+    return Model(Carrying(model, form), dims=model.dims, coords=model.coords)
 
 
 def plain(program: Program) -> Program:

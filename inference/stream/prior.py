@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ...ppl.errors import InferenceError, UnsupportedError, explain
+from ...ppl.errors import DataError, InferenceError, UnsupportedError, explain
 from ...ppl.model import Program
+from ...ppl.rows import sizes_of
+from ..evidence.verdicts import EARLIER
 from ..posterior.predict import fitted_counts, fitted_labels
 from ..posterior.record import Record
-from ..thresholds import RESERVOIR
+from ..thresholds import LARGEST_BLOCK, RESERVOIR
 from .carrying import ARGUMENT, beside, carrying, plain
-from .coordinates import carried
+from .grouped import Grouped, Plate, drift
+from .parameters import Parameters
 from .rows import Kept, Seen, along_rows, fingerprints, hashed
 from .state import Stream
-from .told import Carried, Told
+from .told import Told
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,6 +38,8 @@ class Prior:
         Labels that have codes already.
     counts : mapping of str to int
         Numbers of groups of codes without labels.
+    shapes : mapping of str to tuple of int
+        Of the parameters that all rows share.
 
     Examples
     --------
@@ -53,11 +58,12 @@ class Prior:
     stream: Stream
     labels: Mapping[str, tuple]
     counts: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
 
     @property
     def limit(self) -> tuple[str, str]:
         """The best verdict that a posterior with this prior may have, and why."""
-        return self.stream.allowed, f"after {self.stream.num_updates} updates, {self.stream.words}"
+        return self.stream.allowed, f"{EARLIER}: {self.stream.words}"
 
     def onto(self, program: Program) -> Program:
         """A program whose posterior is that of its own rows and all rows before.
@@ -87,9 +93,39 @@ class Prior:
         counts = {**own.level_counts}
         for label, count in self.counts.items():
             counts[label] = max(counts.get(label, 0), count)
-        made = beside(self.stream.model, own, self.stream.told.packed(), self.labels, counts)
+        known = own.altered(labels=self.labels, level_counts=counts)
+        told = self._padded(known)
+        made = beside(self.stream.model, own, told.packed(), self.labels, counts)
         made.carried = self
         return made
+
+    def _padded(self, program: Program) -> Told | Grouped:
+        """What has been said, of as many groups as a program has.
+
+        Raises
+        ------
+        UnsupportedError, DataError
+            Where shared parameters have another shape, or there are fewer groups.
+        """
+        trace, told = program.trace(), self.stream.told
+        for name, shape in self.shapes.items():
+            if trace[name].shape != shape:
+                want = f"'{name}' of the shape that it had, {shape}"
+                remedy = "fit all rows at once, or give groups codes: er.plate('group', er.levels(group))"
+                raise UnsupportedError(explain("update", want, f"{trace[name].shape}", remedy))
+        if self.plate is None:
+            return told
+        count, before = sizes_of(trace)[self.plate.name], len(told.linear)
+        if count < before:
+            want = f"the {before} groups of '{self.plate.name}' so far, and new ones after them"
+            remedy = "give their codes or labels as before; groups may have no rows"
+            raise DataError(explain("update", want, f"{count}", remedy))
+        return told.padded(count)
+
+    @property
+    def plate(self) -> Plate | None:
+        """Groups of rows."""
+        return getattr(self.stream.told, "plate", None)
 
     def seen(self, keys: Any) -> np.ndarray:
         """Which keys are those of rows that have been counted, shape ``(N,)``."""
@@ -98,7 +134,7 @@ class Prior:
     def __repr__(self) -> str:
         stream = self.stream
         rows = f"{stream.kept.count:,} rows" if stream.kept.count else "all rows so far"
-        return f"<prior of {', '.join(s.name for s in stream.told.sites)} after {rows}: {stream.words}>"
+        return f"<prior of {', '.join(self.shapes)} after {rows}: {stream.words}>"
 
 
 def prior_of(record: Record, forget: float = 1.0) -> Prior:
@@ -108,22 +144,28 @@ def prior_of(record: Record, forget: float = 1.0) -> Prior:
             explain("forget", "a number above 0, up to 1", repr(forget), "1 forgets nothing")
         )
     stream = stream_of(record).faded_by(float(forget))
-    return Prior(stream, fitted_labels(record), fitted_counts(record))
+    plate = getattr(stream.told, "plate", None)
+    local = set() if plate is None else {site.name for site in plate.sites}
+    shapes = {s.name: s.shape for s in record.latents if s.name not in local}
+    counts = {**record.program.level_counts, **fitted_counts(record)}
+    return Prior(stream, fitted_labels(record), counts, shapes)
 
 
 def stream_of(record: Record) -> Stream:
     """Where the stream of a posterior stands: that of its updates, or one that begins with it."""
     if record.stream is not None:
         return record.stream
-    record.needs_program("as_prior")
     _check(record)
     before = record.program.carried
     if before is not None:
         return added(before.stream, record, None, None)
-    values = latent_values(record)
-    sites = tuple(Carried(s.name, s.constraint) for s in record.latents)
-    told = Told.nothing(sites, values)
-    model = carrying(record.program.model, sites, told.dim)
+    found, values = Parameters.of(record.program, record.backend), latent_values(record)
+    told: Told | Grouped
+    if found.plate is None:
+        told = Told.nothing(found.shared, values)
+    else:
+        told = Grouped.nothing(found.plate, values)
+    model = carrying(record.program.model, told.form())
     return added(Stream(told, model, Kept(RESERVOIR), Seen(), num_updates=-1), record, None, None)
 
 
@@ -131,11 +173,11 @@ def added(stream: Stream, record: Record, keys: Any, when: float | None) -> Stre
     """A stream with the rows of a posterior that was fitted with it as its prior."""
     _check(record)
     program, backend = record.program, record.backend
-    told, left = stream.told.heard(latent_values(record), log_likelihood(record))
+    told, moved = _heard(stream.told, record)
     labels, count = along_rows(program, backend)
     own = None if keys is None else hashed(keys, count or None)
     rows = fingerprints(program, labels, count) if labels else np.zeros(0, np.uint64)
-    found = stream.heard(told, left, record.judgement)
+    found = stream.heard(told, moved, record.judgement)
     return replace(
         found,
         kept=stream.kept.with_rows(program, labels, count),
@@ -145,6 +187,17 @@ def added(stream: Stream, record: Record, keys: Any, when: float | None) -> Stre
     )
 
 
+def _heard(told: Told | Grouped, record: Record) -> tuple[Told | Grouped, float]:
+    """What has been said with a posterior's own rows, and how far what was left over of them may move a mean."""
+    values = latent_values(record)
+    if isinstance(told, Told):
+        found, left = told.heard(values, log_likelihood(record))
+        return found, float(left.std())
+    some, sums = by_group(record, told.plate.argument)
+    more, rest = told.heard(values, sums, some)
+    return more, drift(rest)
+
+
 def latent_values(record: Record) -> dict[str, np.ndarray]:
     """Draws of the latent sites, in double precision."""
     return {s.name: np.asarray(record.values[s.name], np.float64) for s in record.latents}
@@ -152,14 +205,42 @@ def latent_values(record: Record) -> dict[str, np.ndarray]:
 
 def log_likelihood(record: Record) -> np.ndarray:
     """Of the rows of a posterior's own program, at its draws, shape ``(S,)``: outcomes, and factors that read data."""
-    target = record.target
-    found = target.log_density(record.z)["log_likelihood"]
-    factors = [s.name for s in target.trace.by_role("factor") if s.name != ARGUMENT]
-    reading = [name for name in factors if _reads(record.program, record.backend, name)]
+    found = record.target.log_density(record.z)["log_likelihood"]
+    reading = _reading(record)
     if reading:
-        terms = target.terms(record.z)
+        terms = record.target.terms(record.z)
         found = found + sum(terms[name].sum(1) for name in reading)
     return found
+
+
+def by_group(record: Record, argument: str) -> tuple[list[int], np.ndarray]:
+    """Groups with rows, and the log likelihood of the rows of each at the draws, shape ``(S, groups)``.
+
+    Raises
+    ------
+    UnsupportedError
+        For models with factors that read data: which group one is of is not known.
+    """
+    reading = _reading(record)
+    if reading:
+        want, remedy = "a model of groups whose data are all outcomes", "declare them with er.observe"
+        raise UnsupportedError(explain("as_prior", want, f"er.factor {reading}", remedy))
+    codes = np.asarray(record.program.leaves[argument].value)
+    some, place = np.unique(codes, return_inverse=True)
+    chosen = np.zeros((len(codes), len(some)))
+    chosen[np.arange(len(codes)), place] = 1.0
+    step, parts = max(1, LARGEST_BLOCK // len(codes)), []
+    for start in range(0, len(record.z), step):
+        rows = record.target.per_row(record.z[start : start + step])
+        own = [v.reshape(len(v), len(codes), -1).sum(2) for k, v in rows.items() if k in record.observed]
+        parts.append(sum(own) @ chosen)
+    return some.tolist(), np.concatenate(parts)
+
+
+def _reading(record: Record) -> list[str]:
+    """Factors that read data, but for what is carried on."""
+    names = [s.name for s in record.target.trace.by_role("factor") if s.name != ARGUMENT]
+    return [name for name in names if _reads(record.program, record.backend, name)]
 
 
 def _reads(program: Program, backend: str, name: str) -> bool:
@@ -168,12 +249,13 @@ def _reads(program: Program, backend: str, name: str) -> bool:
 
 
 def _check(record: Record) -> None:
-    """Refuse posteriors whose likelihood is not carried on.
+    """Refuse posteriors without their program and data.
 
     Raises
     ------
-    InferenceError, UnsupportedError
+    InferenceError
     """
+    record.needs_program("as_prior")
     if record.target is None:
         want = "a posterior with its program and the data that were fitted"
         raise InferenceError(
@@ -181,18 +263,3 @@ def _check(record: Record) -> None:
                 "as_prior", want, "one without the data", "load it with er.load(path, program=model(data))"
             )
         )
-    trace = record.target.trace
-    local = set(record.settings.get("local", ()))
-    hurdles = (
-        (sorted(trace.weights), "a model without learned arrays", "give them priors"),
-        (sorted(local), "a model whose parameters are shared by all rows", "fit all rows at once"),
-        (sorted(trace.missing), "outcomes without missing values", "drop those rows"),
-        (
-            [s.name for s in record.latents if not carried(s.constraint)],
-            "supports with fixed bounds, and no whole matrices",
-            "fit all rows at once",
-        ),
-    )
-    for names, want, remedy in hurdles:
-        if names:
-            raise UnsupportedError(explain("as_prior", want, f"{names}", remedy))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ..evidence.verdicts import worst
-from ..thresholds import AUDIT_EVERY, CAUTION, MEAN
+from ..thresholds import AUDIT_EVERY, CAUTION, GROWN, MEAN
+from .grouped import Grouped
 from .rows import Kept, Seen
 from .told import Told
 
@@ -19,7 +18,7 @@ class Stream:
 
     Attributes
     ----------
-    told : Told
+    told : Told or Grouped
         What all rows so far have said.
     model : Model
         Which carries it.
@@ -31,6 +30,8 @@ class Stream:
         Batches whose likelihood has been carried since all rows were last fitted together.
     drift : float
         Bound, to first order, on how far what was left over since then may have moved any mean, in posterior sds.
+    fitted : int
+        Rows that were last fitted together.
     agreed : bool
         Whether the last fit of all rows agreed with the chain of updates.
     faded : bool
@@ -41,13 +42,14 @@ class Stream:
         The worst verdict of a fit that the chain rests on.
     """
 
-    told: Told
+    told: Told | Grouped
     model: Any
     kept: Kept
     seen: Seen
     num_updates: int = 0
     since: int = 0
     drift: float = 0.0
+    fitted: int = 0
     agreed: bool = False
     faded: bool = False
     when: float | None = None
@@ -66,10 +68,10 @@ class Stream:
         good = self.exact or (self.agreed and self.drift <= MEAN)
         return worst(["trusted" if good else "caution", self.worst])
 
-    @property
-    def due(self) -> bool:
-        """Whether all rows are to be fitted together."""
-        return not self.exact and (self.drift > MEAN or self.since >= AUDIT_EVERY)
+    def due(self, count: int) -> bool:
+        """Whether all rows, as many as that with the next batch, are to be fitted together."""
+        grown = self.drift > MEAN and count >= GROWN * self.fitted
+        return not self.exact and (grown or self.since >= AUDIT_EVERY)
 
     @property
     def words(self) -> str:
@@ -88,12 +90,12 @@ class Stream:
             return self
         return replace(self, told=self.told.faded(forget), drift=forget * self.drift, faded=True)
 
-    def heard(self, told: Told, left: np.ndarray, verdict: str) -> Stream:
+    def heard(self, told: Told | Grouped, drift: float, verdict: str) -> Stream:
         """With one more batch's likelihood carried, on the draws of a fit of that verdict."""
         return replace(
             self,
             told=told,
             since=self.since + 1,
-            drift=self.drift + float(left.std()),
+            drift=self.drift + drift,
             worst=worst([self.worst, verdict]),
         )

@@ -109,6 +109,14 @@ class Told:
         """Number of coordinates."""
         return len(self.centre)
 
+    def form(self) -> Shared:
+        """How it is read from its numbers."""
+        return Shared(self.sites, self.dim)
+
+    def padded(self, _count: int) -> Told:
+        """Itself: there are no groups."""
+        return self
+
     def packed(self) -> np.ndarray:
         """All numbers as one vector, see `said`."""
         parts = self.centre, self.scale, self.linear, self.quadratic.ravel(), self.natural
@@ -169,6 +177,20 @@ def said(sites: Sequence[Carried], dim: int, values: Mapping[str, Any], packed: 
     x = (line - centre) / scale
     total = m.sum(x * (linear - 0.5 * m.matmul(x, quadratic)), axis=-1)
     return total if own is None else total + m.sum(own * packed[3 * dim + dim * dim :], axis=-1)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A log likelihood of parameters that all rows share."""
+
+    sites: tuple[Carried, ...]
+    dim: int
+
+    rows = None  # one term
+
+    def said(self, values: Mapping[str, Any], packed: Any) -> Any:
+        """In nats, at values of the sites within a model."""
+        return said(self.sites, self.dim, values, packed)
 
 
 # -- regressions -----------------------------------------------------------------------------------------

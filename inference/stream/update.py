@@ -40,7 +40,7 @@ def updated(
     asked = {"backend": record.backend, "progress": False, **options}
     found = record_of(fit(bound, start=_start(record, bound), **asked))
     stream = added(prior.stream, found, keys, when)
-    if prior.stream.due and not stream.faded:
+    if prior.stream.due(stream.kept.count) and not stream.faded:
         return _audited(stream, found, findings, asked)
     findings.append(_told(prior))
     return Posterior(replace(found, stream=stream, findings=Findings([*found.findings, *findings])))
@@ -68,6 +68,7 @@ def _audited(stream: Stream, found: Record, findings: list[Finding], asked: Mapp
         drift=anew.drift,
         worst=anew.worst,
         agreed=agreed,
+        fitted=anew.kept.count,
     )
     words = (
         f"All {stream.kept.count:,} rows were fitted together, which is this posterior: the chain of updates was off by at "
@@ -93,7 +94,7 @@ def distance(one: Record, other: Record) -> float:
 
 
 def _told(prior: Prior) -> Finding:
-    verdict, words = prior.limit
+    verdict, words = prior.limit[0], prior.stream.words
     words = words[0].upper() + words[1:] + "."
     if prior.stream.faded:
         words += " Earlier rows count less: the posterior is that of weighted rows."

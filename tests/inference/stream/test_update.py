@@ -148,10 +148,11 @@ def test_a_bent_chain_is_trusted_only_after_a_fit_of_all_rows_has_agreed():
     assert replace(stream, drift=0.2, agreed=True).allowed == "caution"
     assert replace(stream, drift=0.6, agreed=True).allowed == "untrusted"
     assert replace(stream, worst="untrusted").allowed == "untrusted"
-    assert not replace(stream, since=50).due
-    assert replace(stream, since=10, drift=0.01).due
-    assert replace(stream, since=1, drift=0.2).due
-    assert not replace(stream, since=9, drift=0.1, agreed=True).due
+    assert not replace(stream, since=50).due(9)
+    assert replace(stream, since=10, drift=0.01).due(9)
+    assert replace(stream, since=1, drift=0.2, fitted=8).due(10)
+    assert not replace(stream, since=1, drift=0.2, fitted=8).due(9)
+    assert not replace(stream, since=9, drift=0.1, agreed=True).due(9)
 
 
 @pytest.fixture(scope="module")
