@@ -792,7 +792,7 @@ LEAST_EIGENVALUE = 1e-12
 """Share of the largest variance from which on a direction counts as one."""
 AUDIT_EVERY = 10
 """Updates after which rows that are kept are fitted together (operations.md, section 8)."""
-GROWN = 1.25
+MORE_ROWS = 1.25
 """Times as many rows as were last fitted together, from which on they are again where a mean may have moved by `MEAN`. By hand: the
 number of fits grows with the logarithm of that of rows."""
 RESERVOIR = 10_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..evidence.verdicts import worst
-from ..thresholds import AUDIT_EVERY, CAUTION, GROWN, MEAN
+from ..thresholds import AUDIT_EVERY, CAUTION, MEAN, MORE_ROWS
 from .grouped import Grouped
 from .rows import Kept, Seen
 from .told import Told
@@ -70,7 +70,7 @@ class Stream:
 
     def due(self, count: int) -> bool:
         """Whether all rows, as many as that with the next batch, are to be fitted together."""
-        grown = self.drift > MEAN and count >= GROWN * self.fitted
+        grown = self.drift > MEAN and count >= MORE_ROWS * self.fitted
         return not self.exact and (grown or self.since >= AUDIT_EVERY)
 
     @property
