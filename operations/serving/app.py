@@ -23,10 +23,11 @@ from .health import State
 from .live import Live
 from .refusals import Refused
 from .served import Served
-from .settings import Settings, parted
+from .settings import Listening, Settings, parted
 from .shown import text_of
 from .thresholds import LONGEST_ID, MOST_HEADER_BYTES, MOST_HEADERS
 from .tokens import Token, Tokens
+from .verdicts import told
 
 LOG = logging.getLogger("elboroom.serving")
 ID = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % LONGEST_ID)
@@ -84,8 +85,10 @@ class Route:
 class Service:
     """An ASGI application. Made by `app`."""
 
-    def __init__(self, live: Live, settings: Settings, tokens: Tokens | None):
-        self.live, self.settings, self.tokens = live, settings, tokens
+    def __init__(self, live: Live, settings: Settings, tokens: Tokens | None, listening: Listening):
+        self.live, self.settings, self.tokens, self.listening = live, settings, tokens, listening
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.waiting: dict[Any, None] = {}  # connections without a head
         self.batcher = Batcher(settings.most_batched, settings.wait, settings.most_waiting, settings.batching)
         self.state = State(live, self.batcher)
         self.routes: dict[str, Route] = {
@@ -117,6 +120,7 @@ class Service:
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while True:
             event = await receive()
+            self.loop = asyncio.get_running_loop()
             if event["type"] == "lifespan.shutdown":
                 await asyncio.to_thread(self.close)
             await send({"type": f"{event['type']}.complete"})
@@ -141,6 +145,8 @@ class Service:
             words = "the service failed: its log says why, under the id of this request."
             content = _dumped({"error": Refused(500, "internal", words).as_dict(), "id": asked.id})
         self._note(asked, status, time.perf_counter() - begin)
+        if self.state.ending:
+            more = {**more, **bodies.CLOSE}
         headers = [
             (b"content-type", kind),
             (b"content-length", str(len(content)).encode()),
@@ -228,17 +234,14 @@ class Service:
         answers = served.kept.found(name, keys) if settings.cached else None
         if answers is None:
             answers = await self._computed(served.calls[name], rows)
-            if settings.cached:
+            if settings.cached and not any("degraded" in answer for answer in answers):
                 served.kept.keep(name, keys, answers)
         verdicts, reasons = use.verdicts.at(rows)
-        asked.verdicts = Counter(verdicts)
-        inside = rows.inside.tolist()
-        told = [
-            {**answer, "verdict": verdict, "reason": reason, "in_range": within}
-            for answer, verdict, reason, within in zip(answers, verdicts, reasons, inside, strict=True)
-        ]
+        every = zip(answers, verdicts, reasons, rows.inside.tolist(), strict=True)
+        rows_told = [told(*one) for one in every]
+        asked.verdicts = Counter(str(one["verdict"]) for one in rows_told)
         head = {"id": asked.id, "model": served.version.model, "version": served.version.number}
-        return JSON, _dumped({**head, "rows": told})
+        return JSON, _dumped({**head, "rows": rows_told})
 
     async def _computed(self, call: Any, rows: Any) -> Any:
         future = self.batcher.submit(call, rows)
@@ -335,7 +338,7 @@ def app(
     ...
     elboroom.ppl.errors.InferenceError: wait: expected seconds, or 0, got -1. Correct it.
     """
-    (own,) = parted(settings, Settings)
+    own, listening = parted(settings, Settings, Listening)
     if not isinstance(registry, Registry):
         registry = Registry(registry, trust=trust)
     elif trust is not None:
@@ -345,4 +348,4 @@ def app(
     if live.name not in registry.models():
         raise RegistryError(explain(f"model '{live.name}'", f"one of {list(registry.models())[:10]}", "none of these", "add a version of it first"))  # fmt: skip
     known = tokens if tokens is None or isinstance(tokens, Tokens) else Tokens(tokens)
-    return Service(live, own, known)
+    return Service(live, own, known, listening)

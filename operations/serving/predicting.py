@@ -1,4 +1,4 @@
-"""Predictions of rows: what the model expects of outcomes, with intervals and what may be trusted of each row."""
+"""Predictions of rows: what the model expects of outcomes, with intervals, each row as if it came alone."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ...inference.posterior.classes import along_rows
+from ...inference.posterior.classes import MEASURES, num_classes
 from ...inference.posterior.posterior import Posterior, record_of
 from ...inference.posterior.predict import Prepared, fitted_labels, prepared
 from ...ppl.errors import ElboroomError, UnsupportedError, explain, in_short
 from ..schema.schema import Schema
 from .columns import Rows, Wanted
-from .thresholds import DIGITS, FAR, INTERVAL, MOST_SCALE
+from .densities import Densities
+from .numbers import by_row
+from .rowwise import checked, first_row, inputs_of
+from .settings import Settings
+from .thresholds import INTERVAL
 from .verdicts import RowVerdicts
 
 NEW = "elboroom: a group that was not fitted"
@@ -23,27 +27,34 @@ NEW = "elboroom: a group that was not fitted"
 
 @dataclass(frozen=True, eq=False)
 class Predicting:
-    """Predicts rows of any number, each as if it came alone.
+    """Predicts rows.
 
     Attributes
     ----------
     wanted : tuple of Wanted
     ready : Prepared
         Of one row.
-    classes : mapping of str to int
-        Outcomes that are one of so many classes.
+    classes : mapping of str to tuple of str
+        Names of the classes of outcomes that are one of a few.
+    densities : Densities or None
+        By which these have probabilities; without, they are shares of draws.
     verdicts : RowVerdicts
     """
 
     wanted: tuple[Wanted, ...]
     ready: Prepared
-    classes: Mapping[str, tuple[Any, Any, np.ndarray, int]]
+    classes: Mapping[str, tuple[str, ...]]
+    densities: Densities | None
     verdicts: RowVerdicts
 
     name = "predict"
+    alone = False
+    run_plain = None
 
     @classmethod
-    def of(cls, posterior: Posterior, known: Schema | None, settings: Any, fits: bool | None) -> Predicting:
+    def of(
+        cls, posterior: Posterior, known: Schema | None, settings: Settings, fits: bool | None
+    ) -> Predicting:
         """Of a posterior with its program.
 
         Raises
@@ -52,30 +63,26 @@ class Predicting:
             Where its rows cannot be predicted one by one.
         """
         record = record_of(posterior)
+        what = f"predict of '{posterior.name}'"
         if record.settings.get("encoder"):
-            what, remedy = f"predict of '{posterior.name}'", "ask for encode and score"
+            remedy = "ask for encode and score"
             raise UnsupportedError(explain(what, "a model without an encoder", "one with", remedy))
-        columns = columns_of(posterior, known, settings.new_groups)
-        first = _first_row(record, columns)
-        groups = [c.name for c in columns if c.unseen is not None]
-        unseen = {name: np.array([NEW], object) for name in groups}
+        columns = inputs_of(posterior, known, settings.new_groups)
+        if not columns:
+            got, remedy = "one whose rows have no columns", "ask for its verdict"
+            raise UnsupportedError(explain(what, "a model of rows", got, remedy))
+        first = first_row(record, columns)
+        unseen = {c.name: np.array([NEW], object) for c in columns if c.unseen is not None}
         try:
-            ready = prepared(
-                record,
-                True if groups else None,
-                None,
-                settings.draws,
-                None,
-                settings.seed,
-                {**first, **unseen},
-            )
-            columns = tuple(_checked(record, column, first) for column in columns)
+            given = {**first, **unseen}
+            ready = prepared(record, bool(unseen) or None, None, settings.draws, None, settings.seed, given)
+            columns = tuple(checked(record, column, first) for column in columns)
         except ElboroomError as error:
-            what, want = f"predict of '{posterior.name}'", "a model whose rows can be predicted one by one"
-            raise UnsupportedError(
-                explain(what, want, in_short(error), "predict all rows at once")
-            ) from error
-        return cls(columns, _on_device(ready), {}, RowVerdicts.of(posterior, fits))
+            want, remedy = "a model whose rows can be predicted one by one", "predict all rows at once"
+            raise UnsupportedError(explain(what, want, in_short(error), remedy)) from error
+        classes = _classes(record)
+        densities = Densities.of(posterior, columns, settings) if classes and not unseen else None
+        return cls(columns, _on_device(ready), classes, densities, RowVerdicts.of(posterior, fits))
 
     def run(self, rows: Rows) -> list[dict[str, Any]]:
         """Answers of rows, in order."""
@@ -84,84 +91,61 @@ class Predicting:
         found = target.density.predict_each(ready.values, ready.seeds, arrays, target.data, ready.weights)
         answers: list[dict[str, Any]] = [{} for _ in range(rows.count)]
         for name in ready.names:
-            for answer, own in zip(answers, summaries(np.asarray(found[name])), strict=True):
-                answer[name] = own
+            drawn = np.asarray(found[name])
+            own = self._of_classes(name, drawn, rows) if name in self.classes else summaries(drawn)
+            for answer, one in zip(answers, own, strict=True):
+                answer[name] = {k: v for k, v in one.items() if k not in ("verdict", "reason")}
+                answer.update({k: v for k, v in one.items() if k in ("verdict", "reason")})
         return answers
+
+    def _of_classes(self, name: str, drawn: np.ndarray, rows: Rows) -> list[dict[str, Any]]:
+        """Probabilities of classes, means of probabilities where there are densities, with the interval that what is not known of the
+        model leaves them."""
+        labels = self.classes[name]
+        if self.densities is None:
+            shares = np.stack(
+                [(drawn.reshape(*drawn.shape[:2]) == k).mean(0) for k in range(len(labels))], -1
+            )
+            return [{"probabilities": dict(zip(labels, row, strict=True))} for row in shares.tolist()]
+        each = self.densities.of_classes(name, rows, len(labels))
+        parts = {"mean": each.mean(0), **_quantiles(np.sort(each, 0))}
+        return [
+            {
+                "probabilities": dict(zip(labels, row["mean"], strict=True)),
+                **{q: dict(zip(labels, row[q], strict=True)) for q in ("q5", "q95")},
+                **{k: row[k] for k in ("verdict", "reason") if k in row},
+            }
+            for row in by_row(parts)
+        ]
 
 
 def summaries(drawn: np.ndarray) -> list[dict[str, Any]]:
     """Mean, sd and quantiles of draws ``(S, N, …)``, for each of N rows."""
-    draws = np.moveaxis(drawn, 0, -1).astype(float, copy=False)
-    ordered = np.sort(draws, -1)
-    last = draws.shape[-1] - 1
-    parts = {"mean": draws.mean(-1), "sd": draws.std(-1)}
+    draws = drawn[:, :, 0] if drawn.ndim > 2 and drawn.shape[2] == 1 else drawn
+    draws = np.ascontiguousarray(np.moveaxis(draws, 0, -1), float)
+    ordered = np.moveaxis(np.sort(draws, -1), -1, 0)
+    return by_row({"mean": draws.mean(-1), "sd": draws.std(-1), **_quantiles(ordered)})
+
+
+def _quantiles(ordered: np.ndarray) -> dict[str, np.ndarray]:
+    """Quantiles of what is in order along its first axis, between neighbours by their distance."""
+    last, out = len(ordered) - 1, {}
     for name, level in zip(("q5", "median", "q95"), INTERVAL, strict=True):
         below = int(level * last)
         share = level * last - below
-        above = min(below + 1, last)
-        parts[name] = ordered[..., below] * (1 - share) + ordered[..., above] * share
-    plain = {name: rounded(_squeezed(value)).tolist() for name, value in parts.items()}
-    return [{name: values[row] for name, values in plain.items()} for row in range(len(draws))]
+        out[name] = ordered[below] * (1 - share) + ordered[min(below + 1, last)] * share
+    return out
 
 
-def rounded(values: np.ndarray) -> np.ndarray:
-    """Numbers to `DIGITS` significant ones."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.floor(np.log10(np.abs(values)))
-    scale = 10.0 ** np.clip(DIGITS - 1 - np.where(np.isfinite(size), size, 0.0), -MOST_SCALE, MOST_SCALE)
-    return np.round(values * scale) / scale
-
-
-def _squeezed(value: np.ndarray) -> np.ndarray:
-    """Without the axis of the one row that the program has."""
-    return value[:, 0] if value.ndim > 1 and value.shape[1] == 1 else value
-
-
-def columns_of(posterior: Posterior, known: Schema | None, new_groups: bool = False) -> tuple[Wanted, ...]:
-    """Columns that a row has: arguments that run along the rows, outcomes left out."""
-    record = record_of(posterior)
-    outcomes = {site.argument for site in record.observed.values()}
-    labels, fields = fitted_labels(record), known.fields if known is not None else {}
-    out = []
-    for name in sorted(along_rows(record) - outcomes):
-        leaf = record.program.leaves[name]
-        value, codes = np.asarray(leaf.value), None
-        if name in labels:
-            codes = {str(label): code for code, label in enumerate(labels[name])}
-        unseen = len(codes) if codes is not None and new_groups else None
-        out.append(Wanted(name, value.shape[1:], value.dtype, codes, unseen, field=fields.get(name)))
-    return tuple(out)
-
-
-def _first_row(record: Any, columns: tuple[Wanted, ...]) -> dict[str, Any]:
-    labels, leaves = fitted_labels(record), record.program.leaves
-    first: dict[str, Any] = {}
-    for column in columns:
-        value = np.asarray(leaves[column.name].value)[:1]
-        first[column.name] = (
-            np.asarray(labels[column.name], object)[value] if column.codes is not None else value
-        )
-    count = max((len(np.asarray(leaves[c.name].value)) for c in columns), default=0)
-    for name, leaf in leaves.items():
-        if not leaf.traced and isinstance(leaf.value, int) and leaf.value == count and count > 1:
-            first[name] = 1  # the number of rows, given as an argument
-    return first
-
-
-def _checked(record: Any, column: Wanted, first: Mapping[str, Any]) -> Wanted:
-    """A column of whole numbers with the limits that it has as an index: beyond them another element would be read."""
-    value = np.asarray(record.program.leaves[column.name].value)
-    whole = value.dtype.kind in "iu" or (value.dtype.kind == "f" and bool((value == np.round(value)).all()))
-    if column.codes is not None or not whole:
-        return column
-    low, high = float(value.min()), float(value.max())
-    for far in (high + FAR, low - FAR):
-        tried = np.full_like(np.asarray(first[column.name]), far)
-        try:
-            prepared(record, None, None, 1, None, 0, {**first, column.name: tried})
-        except ElboroomError:
-            return replace(column, low=min(low, 0.0) if low < 0 else 0.0, high=high)
-    return column
+def _classes(record: Any) -> dict[str, tuple[str, ...]]:
+    labels = fitted_labels(record)
+    out = {}
+    for name, site in record.observed.items():
+        if site.measure in MEASURES and site.constraint is not None and site.argument is not None:
+            count = num_classes(site)
+            named = labels.get(site.argument, ())
+            out[name] = tuple(map(str, named)) if len(named) == count else tuple(map(str, range(count)))
+    return out
 
 
 def _on_device(ready: Prepared) -> Prepared:

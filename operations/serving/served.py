@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...inference.posterior.posterior import Posterior
+from ...inference.posterior.posterior import Posterior, record_of
 from ...ppl.errors import ElboroomError, in_short
 from ..exposition import Exposition
 from ..schema.schema import Schema, schema
@@ -20,6 +21,7 @@ from ..version import Version
 from .columns import Rows, Wanted
 from .programs import program_of
 from .settings import Settings
+from .thresholds import PATIENCE
 from .uses import USES, Use
 
 LOG = logging.getLogger("elboroom.serving")
@@ -76,7 +78,7 @@ class Served:
     settings: Settings
     shown: Exposition
     kept: Kept
-    calls: dict[str, Any] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
 
     @classmethod
     def of(cls, version: Version, model: Any, settings: Settings) -> Served:
@@ -95,31 +97,59 @@ class Served:
                 uses[use.name] = use.of(posterior, known, settings, version.fits_data)
             except ElboroomError as error:
                 absent[use.name] = in_short(error)
-        made = cls(version, posterior, uses, absent, known, settings,
-                   Exposition(version.model, str(version.number)), Kept(settings.cached))  # fmt: skip
-        made.calls.update({name: _call_of(use, settings.most_batched) for name, use in uses.items()})
-        made.warm()
+        shown = Exposition(version.model, str(version.number))
+        made = cls(version, posterior, uses, absent, known, settings, shown, Kept(settings.cached))
+        for name, use in uses.items():
+            made.calls[name] = Call.of(use, _first(posterior, use.wanted), settings)
         return made
 
-    def warm(self) -> None:
-        """Compute one batch of each size that there will be."""
-        for use in self.uses.values():
-            for size in sizes(self.settings.most_batched):
-                use.run(_blank(use.wanted, size))
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What answers rows of any number, compiled for each that there will be.
 
-def _call_of(use: Use, most: int) -> Callable[[Rows], list[dict[str, Any]]]:
-    """What answers rows of any number: filled up to a size that is compiled, some at a time."""
+    Attributes
+    ----------
+    use : Use
+    most : int
+        Rows of one call; those of others are filled up to a power of two.
+    most_alone : float
+        Rows that there is time for, where each is computed by itself; more of them are answered without their evidence.
+    """
 
-    def call(rows: Rows) -> list[dict[str, Any]]:
+    use: Use
+    most: int
+    most_alone: float = math.inf
+
+    @classmethod
+    def of(cls, use: Use, first: Rows, settings: Settings) -> Call:
+        """Of a use, which is tried with each number of rows."""
+        every = list(sizes(settings.most_batched))
+        for count in every[:1] if use.alone else every:
+            use.run(first.some(np.zeros(count, int)))
+        if use.run_plain is None:
+            return cls(use, settings.most_batched)
+        for count in every:
+            use.run_plain(first.some(np.zeros(count, int)))
+        begin = time.perf_counter()
+        use.run(first)
+        each = time.perf_counter() - begin
+        return cls(use, settings.most_batched, PATIENCE * settings.seconds / each)
+
+    def __call__(self, rows: Rows) -> list[dict[str, Any]]:
+        if self.use.run_plain is not None and rows.count > self.most_alone:
+            return self._filled(self.use.run_plain, rows)
+        if self.use.alone:
+            return list(self.use.run(rows))
+        return self._filled(self.use.run, rows)
+
+    def _filled(self, run: Callable[[Rows], Sequence[Any]], rows: Rows) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
-        for start in range(0, rows.count, most):
-            count = min(most, rows.count - start)
+        for start in range(0, rows.count, self.most):
+            count = min(self.most, rows.count - start)
             chosen = np.resize(np.arange(start, start + count), size_of(count))
-            answers += list(use.run(rows.some(chosen)))[:count]
+            answers += list(run(rows.some(chosen)))[:count]
         return answers
-
-    return call
 
 
 def size_of(count: int) -> int:
@@ -132,12 +162,11 @@ def sizes(most: int) -> Iterator[int]:
     yield from (2**power for power in range(int(math.log2(size_of(most))) + 1))
 
 
-def _blank(wanted: Sequence[Wanted], count: int) -> Rows:
-    arrays = {column.name: np.zeros((count, *column.shape), column.dtype) for column in wanted}
-    for column in wanted:
-        if column.codes is not None:
-            arrays[column.name] = np.zeros(count, np.int64)
-    return Rows(arrays, np.ones(count, bool), count)
+def _first(posterior: Posterior, wanted: Sequence[Wanted]) -> Rows:
+    """The first of the rows that were fitted."""
+    leaves = record_of(posterior).program.leaves
+    arrays = {column.name: np.asarray(leaves[column.name].value)[:1] for column in wanted}
+    return Rows(arrays, np.ones(1, bool), 1)
 
 
 def _schema(version: Version, posterior: Posterior) -> Schema | None:

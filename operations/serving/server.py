@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import ssl
+import tempfile
+from contextlib import contextmanager
 from typing import Any
 
 from ...ppl.errors import InferenceError, explain
 from ..extras import library
+from ..registry import Registry
+from ..trust import Trust
 from .app import Service, app
 from .health import serve_health
 from .settings import Listening, Settings, parted
+from .thresholds import HEALTHCHECK_SECONDS
+from .tokens import Tokens
 
 LOG = logging.getLogger("elboroom.serving")
 LOCAL = ("127.0.0.1", "::1", "localhost")
+TOLD = "ELBOROOM_SERVE"
+"""The environment variable by which workers are told what they serve."""
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(
@@ -23,12 +34,12 @@ def serve(
 
     Parameters
     ----------
-    registry : path
+    registry : Registry or path
         Where the versions are.
     name : str
         ``"risk@live"``: another version takes over once the alias names it and it is ready. ``"risk/7"`` stays.
     model : Model, Program or str
-        What was fitted, or ``"module:name"`` of it: a registry holds no code.
+        What was fitted, or ``"module:name"`` of it: a registry holds no code. Several workers need its name.
     tokens : Tokens or path, optional
         Who may ask for what. Without, the service listens to this machine alone.
     trust : Trust, optional
@@ -49,40 +60,115 @@ def serve(
     ...
     elboroom.ppl.errors.InferenceError: host: expected this machine's own, 127.0.0.1, where there are no tokens, got '0.0.0.0'. Pass tokens=er.Tokens('tokens.json').
     """
-    listening, own = parted(settings, Listening, Settings)
+    listening, _ = parted(settings, Listening, Settings)
     if tokens is None and listening.host not in LOCAL:
-        want, remedy = (
-            f"this machine's own, {LOCAL[0]}, where there are no tokens",
-            "pass tokens=er.Tokens('tokens.json')",
-        )
+        want = f"this machine's own, {LOCAL[0]}, where there are no tokens"
+        remedy = "pass tokens=er.Tokens('tokens.json')"
         raise InferenceError(explain("host", want, repr(listening.host), remedy))
     uvicorn = library("uvicorn", "serve", "er.serve")
-    service = app(registry, name, model, tokens, trust, **vars(own))
-    health = None
-    if listening.health_port is not None:
-        health = serve_health(service.state, listening.host, listening.health_port)
-        LOG.info("health at port %d", health.server_address[1])
+    if listening.workers == 1:
+        with _with_health(app(registry, name, model, tokens, trust, **settings)) as service:
+            _server(uvicorn, service, listening).run()
+        return
+    told = _plain(registry, name, model, tokens, trust, settings)
+    with tempfile.TemporaryDirectory() as shared:
+        os.environ[TOLD] = json.dumps(told)
+        os.environ.setdefault(SHARED, shared)  # metrics of all workers add up
+        uvicorn.run(f"{__name__}:worker", factory=True, workers=listening.workers, **_options(listening))
+
+
+def worker() -> Service:
+    """The application of one of several processes, as `serve` has told it."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    told = json.loads(os.environ[TOLD])
+    trust = Trust(told["trust"]) if told["trust"] else None
+    made = app(told["registry"], told["name"], told["model"], told["tokens"], trust, **told["settings"])
+    _begin_health(made)
+    return made
+
+
+@contextmanager
+def _with_health(service: Service):
+    """A service with the thread that tells of its health, for a block."""
+    health = _begin_health(service)
     try:
-        uvicorn.Server(_config(uvicorn, service, listening)).run()
+        yield service
     finally:
         service.close()
         if health is not None:
             health.shutdown()
 
 
-def _config(uvicorn: Any, service: Service, listening: Listening) -> Any:
-    return uvicorn.Config(
-        service,
-        host=listening.host,
-        port=listening.port,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_keep_alive=listening.idle_seconds,
-        timeout_graceful_shutdown=int(listening.drain),
-        backlog=listening.connections,
-        ssl_certfile=listening.cert,
-        ssl_keyfile=listening.key,
-        ssl_keyfile_password=listening.key_password,
-        ssl_version=ssl.PROTOCOL_TLS_SERVER,
-    )
+def _begin_health(service: Service) -> Any:
+    listening = service.listening
+    if listening.health_port is None:
+        return None
+    health = serve_health(service.state, listening.host, listening.health_port)
+    LOG.info("health at port %d", health.server_address[1])
+    return health
+
+
+def _plain(registry: Any, name: str, model: Any, tokens: Any, trust: Any, settings: dict) -> dict[str, Any]:
+    """What workers are told, as plain values.
+
+    Raises
+    ------
+    InferenceError
+        For what other processes cannot be told.
+    """
+    if not isinstance(model, str):
+        remedy = "pass model='module:name'"
+        raise InferenceError(explain("model", "its name, for several workers", type(model).__name__, remedy))
+    if isinstance(registry, Registry):
+        registry, trust = registry.place, registry.trust if trust is None else trust
+    if trust is not None and trust.path is None:
+        remedy = "pass er.Trust('trust.json')"
+        raise InferenceError(explain("trust", "one in a file, for several workers", "one in memory", remedy))
+    tokens = tokens.path if isinstance(tokens, Tokens) else tokens
+    return {
+        "registry": str(registry),
+        "name": name,
+        "model": model,
+        "tokens": None if tokens is None else str(tokens),
+        "trust": None if trust is None else str(trust.path),
+        "settings": settings,
+    }
+
+
+def _server(uvicorn: Any, service: Service, listening: Listening) -> Any:
+    """uvicorn's server, which tells that it is not ready any more before it ends."""
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig, frame):
+            first, service.state.ending = not service.state.ending, True
+            if first and listening.linger and service.loop is not None:
+                later = service.loop.call_later, listening.linger, super().handle_exit, sig, frame
+                service.loop.call_soon_threadsafe(*later)
+            else:
+                super().handle_exit(sig, frame)
+
+    return Server(uvicorn.Config(service, **_options(listening)))
+
+
+def _options(listening: Listening) -> dict[str, Any]:
+    """What uvicorn is told."""
+    return {
+        "host": listening.host,
+        "port": listening.port,
+        "http": f"{__package__}.connections:Connection",
+        "ws": "none",
+        "interface": "asgi3",
+        "lifespan": "on",
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "log_config": None,
+        "timeout_keep_alive": listening.idle_seconds,
+        "timeout_graceful_shutdown": int(listening.drain),
+        "timeout_worker_healthcheck": HEALTHCHECK_SECONDS,
+        "backlog": listening.connections,
+        "ssl_certfile": listening.cert,
+        "ssl_keyfile": listening.key,
+        "ssl_keyfile_password": listening.key_password,
+        "ssl_version": ssl.PROTOCOL_TLS_SERVER,
+    }

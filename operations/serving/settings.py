@@ -13,6 +13,7 @@ from .columns import GATES, REFUSE
 from .thresholds import (
     CACHED_ROWS,
     DRAIN_SECONDS,
+    ENCODED_DRAWS,
     HEAD_SECONDS,
     IDLE_SECONDS,
     LONGEST_WAIT,
@@ -36,6 +37,10 @@ class Settings:
     ----------
     draws : int
         Draws of the posterior that a prediction is made of.
+    encoded_draws : int
+        Weighted draws of an encoded row: more of them are trusted more often, and take longer.
+    anomalies : bool
+        Whether scores of encoded rows come with their rank among the rows that training held out, which takes longer.
     seed : int
         Same seed, same answers.
     new_groups : bool
@@ -61,6 +66,8 @@ class Settings:
     """
 
     draws: int = SERVED_DRAWS
+    encoded_draws: int = ENCODED_DRAWS
+    anomalies: bool = True
     seed: int = 0
     new_groups: bool = False
     gate: str = REFUSE
@@ -75,7 +82,7 @@ class Settings:
     look: float = LOOK_SECONDS
 
     def __post_init__(self):
-        for name in ("draws", "most_batched", "most_waiting", "most_rows", "most_bytes"):
+        for name in ("draws", "encoded_draws", "most_batched", "most_waiting", "most_rows", "most_bytes"):
             _check(name, getattr(self, name), "an integer above 0", lambda v: isinstance(v, int) and v > 0)
         for name in ("seconds", "look"):
             _check(name, getattr(self, name), "a number above 0", lambda v: is_number(v) and v > 0)

@@ -55,6 +55,11 @@ class RowVerdicts:
             shared, reason = "caution", MISFIT
         return cls(shared, reason, groups)
 
+    @classmethod
+    def of_encoded(cls, fits: bool | None) -> RowVerdicts:
+        """Of rows that each have evidence of their own."""
+        return cls("caution", MISFIT) if fits is False else cls("trusted", "")
+
     def at(self, rows: Rows) -> tuple[list[str], list[str]]:
         """Verdict and reason of each row."""
         base = ORDER.index(self.shared)
@@ -69,6 +74,14 @@ class RowVerdicts:
             if verdicts[row] == "trusted":
                 verdicts[row], reasons[row] = "caution", OUTSIDE
         return verdicts, reasons
+
+
+def told(answer: dict[str, Any], verdict: str, reason: str, inside: bool) -> dict[str, Any]:
+    """An answer with the worse of its own verdict and that of its row."""
+    own = answer.get("verdict", verdict)
+    if own is None or ORDER.index(own) >= ORDER.index(verdict):
+        verdict, reason = own, answer.get("reason", reason)
+    return {**answer, "verdict": verdict, "reason": reason, "in_range": inside}
 
 
 def _named_groups(record: Any) -> dict[str, str]:

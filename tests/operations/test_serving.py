@@ -4,12 +4,12 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from elboroom.operations import registry as registries
 from elboroom.operations.ledger import now
-from elboroom.ppl import files
 
 import elboroom as er
 
@@ -36,16 +36,31 @@ def posterior():
     return er.fit(lines(PLACE, X, Y), progress=False)
 
 
+@er.model
+def chances(x, y=None):
+    """A logistic regression."""
+    level = er.sample("level", er.Normal(0, 2))
+    slope = er.sample("slope", er.Normal(0, 2))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Bernoulli(logits=level + slope * x), y)
+
+
+@er.model
+def lengths(x):
+    """Rows of three numbers that one latent quantity tells."""
+    slope = er.param("slope", np.ones(3))
+    with er.plate("row", len(x)):
+        z = er.sample("z", er.Normal(0, 1))
+        er.observe("x", er.Normal(z[:, None] * slope, 0.5).to_event(1), x)
+
+
 @pytest.fixture(scope="module")
 def registry(posterior, tmp_path_factory):
     """A registry whose versions have no report: that takes its time."""
     place = tmp_path_factory.mktemp("served")
-    saved = posterior.save(place / "saved")
 
     def filled(draft, posterior, data, attached):
-        (draft / "posterior").mkdir()
-        for path in saved.iterdir():
-            files.put(draft / "posterior" / path.name, path.read_bytes())
+        posterior.save(draft / "posterior")
         return {"verdict": "trusted", "fits_data": True, "data_fingerprint": "d", "created": now()}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -323,5 +338,63 @@ def test_metrics_count_what_was_answered(registry):
         assert f'elboroom_requests_total{{code="200",{labels}}} 1.0' in text
         assert f'elboroom_requests_total{{code="400",{labels}}} 1.0' in text
         assert "elboroom_verdict_total{" in text and 'verdict="trusted"' in text
+    finally:
+        made.close()
+
+
+def test_probabilities_are_means_of_probabilities(registry):
+    """A logistic regression: by the formula, over the draws that are taken."""
+    y = (X + RNG.logistic(size=60) > 0).astype(int)
+    fitted = er.fit(chances(X, y), progress=False)
+    registry.promote("chances", registry.add(fitted, "chances"))
+    made = started(registry, "chances@live", chances)
+    try:
+        own = predicted(made, {"x": 0.5}, {"x": -1.0})
+        draws = fitted.draws["posterior"]
+        level, slope = (draws[name].to_numpy().ravel() for name in ("level", "slope"))
+        some = np.unique(np.linspace(0, len(level) - 1, 500).astype(int))
+        for row, x in zip(own, (0.5, -1.0), strict=True):
+            each = 1 / (1 + np.exp(-(level[some] + slope[some] * x)))
+            assert row["y"]["probabilities"]["1"] == pytest.approx(each.mean(), rel=1e-7)
+            assert row["y"]["probabilities"]["0"] == pytest.approx(1 - each.mean(), rel=1e-7)
+            assert row["y"]["q95"]["1"] == pytest.approx(np.quantile(each, 0.95), rel=1e-7)
+        status, _, scored = ask(made, "/v1/score", {"rows": [{"x": 0.5, "y": 1}, {"x": 0.5, "y": 0}]})
+        assert status == 200
+        each = 1 / (1 + np.exp(-(level[some] + slope[some] * 0.5)))
+        assert scored["rows"][0]["log_prob"] == pytest.approx(np.log(each.mean()), rel=1e-7)
+        assert scored["rows"][1]["log_prob"] == pytest.approx(np.log(1 - each.mean()), rel=1e-7)
+        assert ask(made, "/v1/score", {"rows": [{"x": 0.5, "y": 2}]})[0] == 422
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+def test_encoded_rows_have_their_exact_law_and_evidence_where_there_is_time(registry):
+    """z given x is normal; with too many rows for the time, the encoder's own law, without a verdict, is what comes."""
+    rng = np.random.default_rng(3)
+    x = np.round(rng.normal(size=(200, 1)) * np.array([1.0, -1.0, 2.0]) + 0.5 * rng.normal(size=(200, 3)), 3)
+    fitted = er.fit(lengths(x), guide=er.Amortized(), progress=False)
+    registry.promote("lengths", registry.add(fitted, "lengths"))
+    made = started(registry, "lengths@live", lengths, encoded_draws=4000, seconds=30.0, cached=0)
+    try:
+        slope = np.asarray(fitted.learned["slope"], float)
+        precision = 1 + (slope**2).sum() / 0.25
+        mean = x[:3] @ slope / 0.25 / precision
+        status, _, found = ask(made, "/v1/encode", {"columns": {"x": x[:3].tolist()}})
+        assert status == 200
+        for row, exact in zip(found["rows"], mean, strict=True):
+            assert row["verdict"] == "trusted"
+            assert row["mean"][0] == pytest.approx(exact, abs=5 * precision**-0.5 / np.sqrt(2000))
+            assert row["sd"][0] == pytest.approx(precision**-0.5, rel=0.1)
+        assert ask(made, "/v1/encode", {"columns": {"x": x[1:2].tolist()}})[2]["rows"] == found["rows"][1:2]
+        cov = np.outer(slope, slope) + 0.25 * np.eye(3)
+        exact = -0.5 * (x[0] @ np.linalg.solve(cov, x[0]) + np.linalg.slogdet(2 * np.pi * cov)[1])
+        scored = ask(made, "/v1/score", {"columns": {"x": x[:1].tolist()}})[2]["rows"][0]
+        assert scored["log_prob"] == pytest.approx(exact, abs=5 * scored["se"] + 1e-6)
+        served = made.live.current
+        served.calls["encode"] = replace(served.calls["encode"], most_alone=2)
+        hurried = ask(made, "/v1/encode", {"columns": {"x": x[:3].tolist()}})[2]["rows"][0]
+        assert (hurried["verdict"], hurried["degraded"]) == (None, True)
+        assert hurried["mean"][0] == pytest.approx(mean[0], abs=0.5 * precision**-0.5)
     finally:
         made.close()
