@@ -8,6 +8,7 @@ import os
 import ssl
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ...ppl.errors import InferenceError, explain
@@ -142,8 +143,8 @@ def _server(uvicorn: Any, service: Service, listening: Listening) -> Any:
         def handle_exit(self, sig, frame):
             first, service.state.ending = not service.state.ending, True
             if first and listening.linger and service.loop is not None:
-                later = service.loop.call_later, listening.linger, super().handle_exit, sig, frame
-                service.loop.call_soon_threadsafe(*later)
+                end = partial(super().handle_exit, sig, frame)
+                service.loop.call_soon_threadsafe(service.loop.call_later, listening.linger, end)
             else:
                 super().handle_exit(sig, frame)
 
