@@ -276,6 +276,8 @@ EXPORT_RELATIVE = 1e-5
 """How far off a file's numbers may be, relative to themselves or to their usual size: a hundred roundings of single precision."""
 EXPORT_DRAWS = 1200
 """Draws in a file unless others are asked for: of as many a 5% quantile's Monte Carlo error is a quarter of what *trusted* promises."""
+EXPORT_ROW_DRAWS = 2000
+"""Draws of each row that a file weighs unless others are asked for: a trusted row has 1,143 effective ones."""
 CARD_QUANTITIES, CARD_SHOWN, CARD_LABELS = 200, 40, 500
 """Quantities that a model card lists for a program and for a person, and labels of a group: what can be leafed through."""
 EXPORT_SHARE = 0.25

@@ -223,5 +223,7 @@ LOOKED_AT, ALIKE = 64, 1e-4
 one and its size a mean may then be another, by rounding of single precision."""
 AFRESH = 1 << 30
 """Where the keys of runs that draw afresh begin: beyond those of any model's sites."""
-EXAMPLE_ROWS = 3
-"""Rows of the example that a function is traced with before it is written to a file, where any number is to go in."""
+EXAMPLE_ROWS = (61, 67, 71, 73, 79, 83, 89, 97)
+"""Rows of the example that a function is recorded with before it is written to a file: primes, the first of which no size is a multiple."""
+FEW_ROWS = 2
+"""Rows of the example that such a file keeps: the fewest that PyTorch takes for any number."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...inference.posterior.record import Record
 from ...ppl.errors import InferenceError, explain
-from ..thresholds import EXPORT_DRAWS
+from ..thresholds import EXPORT_DRAWS, EXPORT_ROW_DRAWS
 
 DTYPES = ("float32", "float64")
 QUANTIZED = (None, "float16", "int8")
@@ -27,8 +27,8 @@ class Asked:
     target : Target
         Of the fitted data, on the backend that writes.
     what : str
-    picked : numpy.ndarray of int
-        Draws of the posterior.
+    draws : int or None
+        How many were asked for.
     dtype : numpy.dtype
     noise : bool
         Whether outcomes are drawn.
@@ -41,31 +41,38 @@ class Asked:
     record: Record
     target: Any
     what: str
-    picked: np.ndarray
+    draws: int | None
     dtype: np.dtype
     noise: bool
     rows: str | None
     new_groups: tuple[str, ...]
 
+    def __post_init__(self):
+        whole = isinstance(self.draws, (int, np.integer)) and not isinstance(self.draws, bool)
+        if self.draws is not None and (not whole or self.draws < 1):
+            got = repr(self.draws)[:80]
+            raise InferenceError(explain("draws", "a whole number from 1 on", got, "correct it"))
 
-def picked(record: Record, draws: Any) -> np.ndarray:
-    """Draws that go into a file, evenly among all of them.
+    @property
+    def picked(self) -> np.ndarray:
+        """Draws of the posterior that go into a file, evenly among all of them.
 
-    Raises
-    ------
-    InferenceError
-    """
-    count = len(record.z)
-    if draws is None:
-        draws = min(EXPORT_DRAWS, count)
-    whole = isinstance(draws, (int, np.integer)) and not isinstance(draws, bool)
-    if not whole or not 1 <= draws <= count:
-        raise InferenceError(
-            explain(
-                "draws", f"a whole number from 1 to the {count} there are", repr(draws)[:80], "correct it"
-            )
-        )
-    return np.unique(np.linspace(0, count - 1, draws).astype(int))
+        Raises
+        ------
+        InferenceError
+            Where there are not as many.
+        """
+        count = len(self.record.z)
+        draws = min(EXPORT_DRAWS, count) if self.draws is None else self.draws
+        if draws > count:
+            words = f"a whole number from 1 to the {count} there are"
+            raise InferenceError(explain("draws", words, repr(draws)[:80], "correct it"))
+        return np.unique(np.linspace(0, count - 1, draws).astype(int))
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of each row that an encoder has a law of."""
+        return EXPORT_ROW_DRAWS if self.draws is None else self.draws
 
 
 def names_of(new_groups: Any) -> tuple[str, ...]:

@@ -15,14 +15,15 @@ from ...inference.posterior.record import Record
 from ...ppl import files
 from ...ppl.backends import load
 from ...ppl.errors import InferenceError, UnsupportedError, explain, in_short
-from .asked import DTYPES, QUANTIZED, Asked, names_of, picked
+from .asked import DTYPES, QUANTIZED, Asked, names_of
 from .card import as_json, as_markdown, card_of
+from .encode import encode
 from .formats import Format, backend_for, format_of
 from .gate import gate
 from .judged import judged
 from .predict import predict, score
 
-WHATS = {"predict": predict, "score": score}
+WHATS = {"encode": encode, "predict": predict, "score": score}
 """What a file can compute, by name."""
 JSON, MARKDOWN = ".json", ".md"
 """What the names of the cards end in, after that of the file."""
@@ -76,11 +77,13 @@ def export(  # noqa: PLR0913, PLR0917  each is a word of the interface
         With its program.
     path : str or path
         The file: ``.jax`` is read by ``jax.export.deserialize``, ``.pt2`` by ``torch.export.load``, ``.onnx`` by onnxruntime.
-    what : {"predict", "score"}
-        Expected outcomes, deterministic sites and drawn outcomes of new rows, or log densities of outcomes; each under
-        each draw.
+    what : {"predict", "encode", "score"}
+        Expected outcomes, deterministic sites and drawn outcomes of new rows under each draw of the posterior; laws of the latent
+        quantities of rows that have an encoder, with draws and their log weights, by which k̂ is computed where the file runs; or
+        log densities, of outcomes under each draw, of encoded rows by weights.
     draws : int, optional
-        Draws of the posterior that it holds, 1,200 by default; with fewer it is no more than *caution*.
+        Draws of the posterior that it holds, 1,200 by default; with fewer it is no more than *caution*. Of encoded rows those of
+        each, 2,000 by default.
     dtype : {"float32", "float64"}
         Precision in which it computes.
     quantize : {None, "float16", "int8"}
@@ -136,9 +139,7 @@ def export(  # noqa: PLR0913, PLR0917  each is a word of the interface
     backend = backend_for(kind, record.backend, record.program.model.language)
     kind.check(backend)
     target = _target(record, backend)
-    asked = Asked(
-        record, target, what, picked(record, draws), np.dtype(dtype), noise, rows, names_of(new_groups)
-    )
+    asked = Asked(record, target, what, draws, np.dtype(dtype), noise, rows, names_of(new_groups))
     graph = WHATS[what](asked)
     content = _written(kind, backend, graph, graph.rounded(dtype), dtype)
     _, want = gate(kind.read(content), graph, place.name)

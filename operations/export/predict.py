@@ -7,6 +7,7 @@ from functools import partial
 from ...ppl.errors import UnsupportedError, explain
 from . import source
 from .asked import Asked
+from .encode import score as score_encoded
 from .graph import NOISE, Graph
 from .predicting import NAMES, Predicting
 from .rows import Rows, plate_of
@@ -26,7 +27,9 @@ def predict(asked: Asked) -> Graph:
 
 
 def score(asked: Asked) -> Graph:
-    """The graph of log densities of outcomes."""
+    """The graph of log densities of outcomes: of encoded rows by their weights, else under each draw."""
+    if asked.record.settings.get("encoder"):
+        return score_encoded(asked)
     return graph_of(asked, ("log_prob",))
 
 
@@ -39,8 +42,9 @@ def graph_of(asked: Asked, wanted: tuple[str, ...]) -> Graph:
         raise UnsupportedError(
             explain(f"site '{discrete[0]}'", "continuous latent quantities", "a discrete one", remedy)
         )
+    drawn = asked.picked
     rows = Rows.of(target, plate_of(target.trace, asked.rows), asked.new_groups)
-    made = Predicting(asked.record, rows, asked.picked, asked.dtype, wanted)
+    made = Predicting(asked.record, rows, drawn, asked.dtype, wanted)
     if not made.inputs:
         raise UnsupportedError(
             explain(
@@ -57,7 +61,7 @@ def graph_of(asked: Asked, wanted: tuple[str, ...]) -> Graph:
         made.arguments,
         {k: v for k, v in target.program.labels.items() if k in made.arguments},
         frozenset(NAMES["draw"].format(s.name) for s in made.outcomes if s.is_discrete and "draw" in wanted),
-        len(asked.picked),
+        len(drawn),
         len(next(iter(rows.data.values()))),
         _limits(made),
     )

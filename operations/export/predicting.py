@@ -42,6 +42,9 @@ class Predicting:
     dtype: np.dtype
     wanted: tuple[str, ...]
 
+    def __post_init__(self):
+        self.small.data  # noqa: B018  what is looked at within a trace would be no numbers
+
     @cached_property
     def small(self) -> Any:
         """The target of one row."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from elboroom.ppl.errors import InferenceError, MissingBackendError, UnsupportedError
 from scipy.special import expit, ndtr
+from scipy.stats import multivariate_normal, norm
 
 import elboroom as er
 
@@ -190,7 +191,7 @@ def test_rows_that_see_each_other_are_refused(tmp_path):
     [
         ({"path": "risk.pickle"}, UnsupportedError, r"\.jax \(jax\), \.pt2 \(torch\), \.onnx"),
         ({"what": "dream"}, InferenceError, "what: expected one of"),
-        ({"draws": 0}, InferenceError, "draws: expected a whole number from 1"),
+        ({"draws": 0}, InferenceError, "draws: expected a whole number from 1 on"),
         ({"draws": 10**6}, InferenceError, "draws: expected"),
         ({"dtype": "float16"}, InferenceError, "dtype: expected"),
         ({"quantize": "int4"}, InferenceError, "quantize: expected"),
@@ -232,3 +233,62 @@ def test_quantities_of_rows_ask_for_new_ones(tmp_path):
     theta = mu + tau * eps[0]
     np.testing.assert_allclose(found["y_mean"], theta, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found["y"], theta + given["error"][:, None] * eps[1], rtol=1e-4, atol=1e-4)
+
+
+# -- encoded rows ----------------------------------------------------------------------------------------
+
+
+@er.model
+def factors(x):
+    slope = er.param("slope", np.array([1.0, -0.5, 0.3]))
+    with er.plate("row", len(x)):
+        z = er.sample("z", er.Normal(0, 1))
+        er.observe("x", er.Normal(z[:, None] * slope, 0.5).to_event(1), x)
+
+
+@pytest.fixture(scope="module")
+def encoded():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 1)) * np.array([1.0, -1.0, 2.0]) + 0.5 * rng.normal(size=(80, 3))
+    return er.fit(factors(x), guide=er.Amortized(), progress=False, max_seconds=10)
+
+
+@pytest.mark.slow
+def test_an_encoder_gives_the_law_its_draws_and_their_weights(encoded, tmp_path):
+    made = er.export(encoded, tmp_path / "factors.jax", what="encode", draws=40)
+    rng = np.random.default_rng(1)
+    given = {
+        "x": rng.normal(size=(3, 3)).astype(np.float32),
+        "eps_z": rng.normal(size=(3, 40, 1)).astype(np.float32),
+    }
+    found = ran(made, given)
+    own = encoded.latent.encode(given["x"].astype(float), weigh=False)
+    np.testing.assert_allclose(found["mean"], own["mean"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["sd"], own["sd"], rtol=1e-4)
+    z = found["z"][..., 0]
+    np.testing.assert_allclose(z, found["mean"] + found["sd"] * given["eps_z"][..., 0], rtol=1e-4, atol=1e-5)
+    slope = encoded.learned["slope"]
+    joint = norm.logpdf(z) + norm.logpdf(given["x"][:, None], z[..., None] * slope, 0.5).sum(-1)
+    ratio = joint - norm.logpdf(z, found["mean"], found["sd"])
+    np.testing.assert_allclose(found["log_weights"], ratio, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_score_of_encoded_rows_is_their_log_density(encoded, tmp_path):
+    made = er.export(encoded, tmp_path / "factors.jax", what="score", draws=400)
+    x = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    eps = np.random.default_rng(3).normal(size=(4, 400, 1)).astype(np.float32)
+    found = ran(made, {"x": x, "eps_z": eps})
+    slope = encoded.learned["slope"]
+    exact = multivariate_normal(np.zeros(3), np.outer(slope, slope) + 0.25 * np.eye(3)).logpdf(x)
+    spread = np.exp(found["log_weights"] - found["log_weights"].max(1, keepdims=True))
+    error = spread.std(1) / spread.mean(1) / 20  # of the log of a mean of 400 weights
+    assert (np.abs(found["log_density"] - exact) < 5 * error + 1e-3).all()
+    assert np.isnan(ran(made, {"x": np.where(x == x[0, 0], np.nan, x), "eps_z": eps})["log_density"])[0]
+
+
+def test_what_has_no_encoder_is_not_encoded(posterior, tmp_path):
+    with pytest.raises(
+        UnsupportedError, match="what=.encode.: expected a posterior whose rows have an encoder"
+    ):
+        er.export(posterior, tmp_path / "risk.jax", what="encode")
