@@ -7,11 +7,11 @@ Gower (1971), A general coefficient of similarity and some of its properties, Bi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..thresholds import DISTANCES_AT_ONCE, HARDLY_VARIES
+from ..thresholds import DISTANCES_AT_ONCE, HARDLY_VARIES, NEARLY_EQUAL
 
 NOMINAL = "nominal"
 
@@ -68,14 +68,28 @@ def blocks(rows: np.ndarray, others: np.ndarray) -> Iterator[tuple[np.ndarray, n
 
     Over the columns that both have, as if the rest were alike; infinite where there are none.
     """
-    from scipy.spatial.distance import cdist
-
     whole = not (np.isnan(rows).any() or np.isnan(others).any())
+    apart = _over_products(rows, others) if whole else lambda some: _over_known(rows[some], others)
     size = max(1, DISTANCES_AT_ONCE // max(others.shape[0] * (1 if whole else others.shape[1]), 1))
     for start in range(0, len(rows), size):
         some = np.arange(start, min(start + size, len(rows)))
-        # differences themselves: by products, equal rows would not be at zero
-        yield some, cdist(rows[some], others, "sqeuclidean") if whole else _over_known(rows[some], others)
+        yield some, apart(some)
+
+
+def _over_products(rows: np.ndarray, others: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Distances of some rows, many times as fast as by differences: rounding leaves none but equal rows at nought."""
+    both = np.concatenate([rows, others])
+    _, kind = np.unique(both, axis=0, return_inverse=True)
+    both = both - both.mean(0)
+    size, kind, count = (both**2).sum(1), kind.ravel(), len(rows)
+
+    def apart(some: np.ndarray) -> np.ndarray:
+        whole = size[some, None] + size[count:]
+        square = np.maximum(whole - 2 * both[some] @ both[count:].T, NEARLY_EQUAL * whole)
+        square[kind[some, None] == kind[count:]] = 0.0
+        return square
+
+    return apart
 
 
 def _over_known(rows: np.ndarray, others: np.ndarray) -> np.ndarray:

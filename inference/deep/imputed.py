@@ -30,19 +30,26 @@ def imputed(site: Any, known: np.ndarray, drawn: np.ndarray) -> dict[str, tuple]
     """
     name, gaps = site.name, np.isnan(known)
     dims = ("row", *(f"{name}_dim_{i}" for i in range(1, known.ndim)))
+    drawn = np.asarray(drawn[:, gaps], np.float64)  # (S, gaps)
     if site.measure == NOMINAL:
         top = getattr(site.constraint, "upper", None)
-        count = 1 + int(top if top is not None else max(np.nanmax(known, initial=0), drawn.max()))
+        count = 1 + int(top if top is not None else max(np.nanmax(known, initial=0), drawn.max(initial=0)))
         codes = np.arange(count)
-        share = np.stack([(drawn == code).mean(0) for code in codes], -1)
-        share = np.where(gaps[..., None], share, known[..., None] == codes)
+        share = 1.0 * (known[..., None] == codes)
+        share[gaps] = np.stack([(drawn == code).mean(0) for code in codes], -1)
         return {
             name: (dims, np.where(gaps, share.argmax(-1), known)),
             f"{name}_probs": ((*dims, f"{name}_value"), share),
         }
-    out = {f"{name}{end}": (dims, np.where(gaps, np.quantile(drawn, q, axis=0), known)) for end, q in EDGES}
+
+    def filled(where: np.ndarray, found: np.ndarray) -> tuple:
+        out = where.copy()
+        out[gaps] = found
+        return dims, out
+
+    ends = np.quantile(drawn, [q for _, q in EDGES], axis=0)
     return {
-        name: (dims, np.where(gaps, drawn.mean(0), known)),
-        **out,
-        f"{name}_sd": (dims, np.where(gaps, drawn.std(0), 0.0)),
+        name: filled(known, drawn.mean(0)),
+        **{f"{name}{end}": filled(known, found) for (end, _), found in zip(EDGES, ends, strict=True)},
+        f"{name}_sd": filled(np.zeros_like(known), drawn.std(0)),
     }

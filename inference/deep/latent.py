@@ -619,9 +619,7 @@ class Latent:
         out: dict[str, Any] = {"verdict": ("row", np.concatenate(verdicts))}
         for name, site in self.outcomes.items():
             if site.argument is not None and name in made:
-                out |= imputed(
-                    site, np.asarray(data[site.argument], np.float64), np.asarray(made[name], np.float64)
-                )
+                out |= imputed(site, np.asarray(data[site.argument], np.float64), made[name])
         return xr.Dataset(out)
 
     def completed(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evidence.finding import Finding
-from ..thresholds import LEAKED, LEAKED_SHARE
+from ..thresholds import LEAKED, LEAKED_SHARE, NEARLY_EQUAL
 from .distances import blocks
 
 NAME = "rows learned by heart"
@@ -129,7 +129,7 @@ def leak(synthetic: np.ndarray, trained: np.ndarray, held: np.ndarray, seed: int
     index, near = np.empty(len(synthetic), int), np.full(len(real), np.inf)
     for some, apart in blocks(synthetic, real):
         index[some] = apart.argmin(1)
-        tied = apart == apart.min(1, keepdims=True)
+        tied = apart <= (1 + NEARLY_EQUAL) * apart.min(1, keepdims=True)
         for i in np.flatnonzero(tied.sum(1) > 1):
             index[some[i]] = rng.choice(np.flatnonzero(tied[i]))
         near = np.minimum(near, apart.min(0))

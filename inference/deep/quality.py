@@ -17,7 +17,7 @@ import numpy as np
 
 from ...ppl.errors import ShapeError, explain
 from ..evidence.finding import Finding, Findings
-from ..thresholds import FEWEST_MATCHED, NO_MATCH, PERMUTATIONS
+from ..thresholds import FEWEST_MATCHED, NO_MATCH, PERMUTATIONS, TOLD_AXES
 from .distances import blocks
 from .samples import Samples
 
@@ -34,7 +34,8 @@ class Quality:
         Squared Fréchet distance between Gaussians with the moments of the features, of made-up rows from held-out ones, and of rows
         trained on from held-out ones: what as many real rows have.
     frechet_p_value : float
-        That a distance is as great where both are of one law, by permutations of all these rows.
+        That a distance is as great where both are of one law, by permutations of all these rows; of more than 64 features along the 64 axes
+        in which they vary most.
     diversity, diversity_real : float
         Mean distance between two made-up rows, and between two held-out ones, in features.
     diversity_p_value : float
@@ -99,13 +100,14 @@ def quality(samples: Samples, features: Callable[[Any], Any] | None, seed: int) 
     whole = np.concatenate([seen[0], seen[2]])
     labels = np.arange(2 * num) < num
     orders = np.stack([labels, *(rng.permutation(labels) for _ in range(PERMUTATIONS))])
-    apart = np.array([frechet(whole[one], whole[~one]) for one in orders])
-    first, second = _within(whole, orders), _within(whole, ~orders)
+    main = _axes(whole)
+    apart = np.array([_between(_moments(main[one]), _moments(main[~one])) for one in orders])
+    first, second = _within(whole, np.stack([orders, ~orders]))
     near = [np.concatenate([np.sqrt(square.min(1)) for _, square in blocks(one[rows], trained)])
             for one, rows in ((made, some[0]), (held, some[2]))]  # fmt: skip
     return Quality(
-        float(apart[0]),
-        float(frechet(seen[1], seen[2])),
+        frechet(seen[0], seen[2]),
+        frechet(seen[1], seen[2]),
         _p_value(apart),
         float(first[0]),
         float(second[0]),
@@ -132,10 +134,15 @@ def _featured(features: Callable, values: Mapping[str, np.ndarray], rows: np.nda
 
 def frechet(one: np.ndarray, other: np.ndarray) -> float:
     """Squared Fréchet distance between Gaussians with the moments of two sets of rows."""
-    mean = ((one.mean(0) - other.mean(0)) ** 2).sum()
-    a, b = _root(one), _root(other)
+    return _between((one.mean(0), _root(one)), (other.mean(0), _root(other)))
+
+
+def _between(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:
+    """Squared Fréchet distance between Gaussians by their means and roots of their covariances, axes last."""
+    (mean, a), (far, b) = one, other
     # the trace of the root of the product of covariances is the sum of the singular values of the product of their roots
-    return float(mean + (a**2).sum() + (b**2).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum())
+    common = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(((mean - far) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * common)
 
 
 def _root(rows: np.ndarray) -> np.ndarray:
@@ -144,12 +151,30 @@ def _root(rows: np.ndarray) -> np.ndarray:
     return size[:, None] * axes
 
 
+def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and a square root of the covariance, by the covariance itself: to eight digits, many times as fast."""
+    centred = rows - (mean := rows.mean(0))
+    size, axes = np.linalg.eigh(centred.T @ centred / len(rows))
+    return mean, np.sqrt(np.maximum(size, 0.0))[:, None] * axes.T
+
+
+def _axes(rows: np.ndarray) -> np.ndarray:
+    """Rows along the axes in which all of them together vary most, `TOLD_AXES` at most: what is permuted does not decide which."""
+    if rows.shape[1] <= TOLD_AXES:
+        return rows
+    centred = rows - rows.mean(0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    return centred @ axes[:, -TOLD_AXES:]
+
+
 def _within(whole: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mean distance between two of the chosen rows, shape ``(choices,)``."""
-    apart = np.sqrt(np.concatenate([square for _, square in blocks(whole, whole)]))
+    """Mean distance between two of the chosen rows ``(..., choices, rows)``, shape ``(..., choices)``."""
+    apart = np.empty((len(whole), len(whole)))
+    for some, square in blocks(whole, whole):
+        np.sqrt(square, out=apart[some[0] : some[-1] + 1])
     own = chosen.astype(np.float64)
-    count = own.sum(1)
-    return np.einsum("ci,ci->c", own @ apart, own) / (count * (count - 1))
+    count = own.sum(-1)
+    return ((own @ apart) * own).sum(-1) / (count * (count - 1))
 
 
 def _p_value(found: np.ndarray) -> float:
