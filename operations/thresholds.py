@@ -282,3 +282,23 @@ CARD_QUANTITIES, CARD_SHOWN, CARD_LABELS = 200, 40, 500
 """Quantities that a model card lists for a program and for a person, and labels of a group: what can be leafed through."""
 EXPORT_SHARE = 0.25
 """Share of a promise that rounding may use up before a file's verdict is *caution*: as of Monte Carlo errors."""
+
+# -- fitting again ---------------------------------------------------------------------------------------
+
+INCREMENTAL_DAYS, FULL_DAYS, REST_DAYS = 7.0, 30.0, 1.0
+"""Days between updates, between fits of all rows, and between two emergencies at the least (operations.md, section 7)."""
+FEWEST_NEW_ROWS = 1
+"""New rows without which no update is due. A user's to set."""
+CONFIRMED_WINDOWS, CALM_WINDOWS = 2, 3
+"""Windows on end with drift that make an emergency, and without before another may be. By hand: with one false alarm in a hundred
+windows two on end come once in ten thousand."""
+LONGEST_BACK_OFF = 86_400.0
+"""Seconds that nothing is due for after runs that failed, at most."""
+LATEST_ROWS = 100_000
+"""Rows of an emergency, the latest (operations.md, section 7)."""
+MOST_FORGOTTEN, FORGETTING_SURE = 0.02, 0.95
+"""Share of a row's predictive density that a new version may lose (operations.md, section 7), and how sure that has to be."""
+LEAST_BENCHMARK = 30
+"""Rows of a benchmark, and of each part of it: of fewer a mean has no normal law."""
+MOST_REFUSED = 0.05
+"""Share of the rows that the gate may refuse, above which their source has changed. By hand."""

@@ -25,6 +25,7 @@ from ..evidence.finding import Finding, Findings
 from ..evidence.quantities import quantity_values
 from ..evidence.verdicts import ORDER
 from ..run.trail import Rung, Trail
+from ..stream.stored import carried_by, restored
 from ..thresholds import DENSEST, LARGEST_RECORD
 from .groups import ON_REQUEST
 from .posterior import Posterior
@@ -97,7 +98,14 @@ def load(path, program=None, trust=None) -> Posterior:
         words = "The folder is of version 0.1, which kept no checksum of its record: that it is as it was saved is not "
         words += "known. Save it again."
         made = _told(made, Finding("no checksum", RECORD, None, None, "caution", words))
-    return Posterior(made if program is None else _reunited(made, program))
+    return Posterior(made if program is None else _going_on(_reunited(made, program)))
+
+
+def _going_on(record: Record) -> Record:
+    """With the stream that it is the last posterior of, which its program carries on."""
+    if record.program is None or record.stream is None:
+        return record
+    return replace(record, stream=carried_by(record.stream, record.program.model))
 
 
 def _told(record: Record, finding: Finding) -> Record:
@@ -222,6 +230,7 @@ def _rebuild(path: Path, record: dict, contents: dict[str, bytes]) -> Record:
         blame=record.get("blame"),
         reported={k: _findings(v) if k == "checks" else v for k, v in record.get("reported", {}).items()},
         maps=record.get("maps", {}),
+        stream=restored(record["stream"], _under(tensors, "stream/")) if record.get("stream") else None,
     )
 
 
@@ -354,7 +363,9 @@ def _reunited(record: Record, program) -> Record:
             "Load with the program that was fitted.",
             "untrusted",
         )
-    target = target.centred(record.centring)
+    target = (
+        target.centred(record.centring) if same_data else target
+    )  # which another number of groups has not
     known = {k: v for k, v in record.weights.items() if np.shape(v) == np.shape(target.weights.get(k))}
     target = target.at(known) if known else target
     if same_data and (words := _another_density(record, target)) is not None:

@@ -15,6 +15,7 @@ from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.sites import Site
 from ...ppl.thresholds import LARGEST_WORK
 from ...ppl.tree import variable_name
+from ..stream.stored import stored
 from ..thresholds import PROBE_DRAWS, RESOLVED_SD
 from .groups import ON_REQUEST, lazy_tree, version
 from .predict import fitted_labels
@@ -156,6 +157,8 @@ def _guide(record: Record) -> bytes:
     tensors |= {f"centring/{k}": v for k, v in record.centring.items()}
     tensors |= {f"layout/{k}": v for k, v in getattr(record.guide, "layout", {}).items()}
     tensors["z"] = record.z
+    if record.stream is not None:
+        tensors |= {f"stream/{k}": v for k, v in stored(record.stream)[1].items()}
     return to_bytes({k: np.asarray(v, order="C") for k, v in tensors.items()})
 
 
@@ -194,6 +197,7 @@ def _record(record: Record, computed: dict[str, Any], sites: list[str]) -> dict[
         "blame": computed.get("blame", record.blame),
         "reported": _reported(record, computed),
         "maps": record.maps,
+        "stream": None if record.stream is None else stored(record.stream)[0],
         "data_fingerprint": record.data_fingerprint,
         "model": {**record.model, "probe": probe(record)},
     }

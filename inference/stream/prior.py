@@ -143,12 +143,15 @@ def prior_of(record: Record, forget: float = 1.0) -> Prior:
         raise InferenceError(
             explain("forget", "a number above 0, up to 1", repr(forget), "1 forgets nothing")
         )
+    record.needs_program("as_prior")
     stream = stream_of(record).faded_by(float(forget))
     plate = getattr(stream.told, "plate", None)
     local = set() if plate is None else {site.name for site in plate.sites}
     shapes = {s.name: s.shape for s in record.latents if s.name not in local}
-    counts = {**record.program.level_counts, **fitted_counts(record)}
-    return Prior(stream, fitted_labels(record), counts, shapes)
+    labels, counts = fitted_labels(record), {**record.program.level_counts, **fitted_counts(record)}
+    if plate is not None and plate.argument not in labels:
+        counts[plate.argument] = len(stream.told.linear)
+    return Prior(stream, labels, counts, shapes)
 
 
 def stream_of(record: Record) -> Stream:

@@ -70,7 +70,8 @@ class Stream:
 
     def due(self, count: int) -> bool:
         """Whether all rows, as many as that with the next batch, are to be fitted together."""
-        grown = self.drift > MEAN and count >= MORE_ROWS * self.fitted
+        doubtful = self.drift > MEAN or not self.agreed
+        grown = doubtful and count >= MORE_ROWS * self.fitted
         return not self.exact and (grown or self.since >= AUDIT_EVERY)
 
     @property

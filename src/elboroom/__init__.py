@@ -150,6 +150,8 @@ _NAMES = {
     "operations.trust": ("Trust",),
     "operations.signing": ("sign",),
     "operations.monitor": ("Monitor",),
+    "operations.retraining.retrain": ("Terms", "retrain"),
+    "operations.retraining.triggers": ("Triggers",),
     "operations.schema.schema": ("schema",),
     "operations.serving.app": ("app",),
     "operations.serving.server": ("serve",),

@@ -178,3 +178,12 @@ def test_small_plates_that_no_codes_reach_are_shared():
     found = Parameters.of(features(RNG.standard_normal((6, 2)), Y[:6]), "jax")
     assert [s.name for s in found.shared] == ["b"]
     assert found.plate is None
+
+
+def test_groups_go_on_from_their_files(second, tmp_path):
+    second.save(tmp_path)
+    loaded = er.load(tmp_path, program=batch(0, 3))
+    z = np.random.default_rng(3).standard_normal((4, 7))
+    laws = [p.as_prior().onto(batch(24, 36)).target().value_and_grad(z)[0] for p in (second, loaded)]
+    np.testing.assert_array_equal(*laws)
+    assert record_of(loaded).stream.kept.columns["g"].tolist() == G[:24].tolist()

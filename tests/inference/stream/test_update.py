@@ -149,7 +149,9 @@ def test_a_bent_chain_is_trusted_only_after_a_fit_of_all_rows_has_agreed():
     assert replace(stream, drift=0.6, agreed=True).allowed == "untrusted"
     assert replace(stream, worst="untrusted").allowed == "untrusted"
     assert not replace(stream, since=50).due(9)
-    assert replace(stream, since=10, drift=0.01).due(9)
+    assert replace(stream, since=10, drift=0.01, agreed=True, fitted=8).due(9)
+    assert replace(stream, since=1, drift=0.01, fitted=8).due(10)
+    assert not replace(stream, since=1, drift=0.01, fitted=8, agreed=True).due(10)
     assert replace(stream, since=1, drift=0.2, fitted=8).due(10)
     assert not replace(stream, since=1, drift=0.2, fitted=8).due(9)
     assert not replace(stream, since=9, drift=0.1, agreed=True).due(9)
@@ -194,4 +196,21 @@ def test_all_rows_are_fitted_together_where_that_is_due(bent):
 def test_a_posterior_without_data_has_no_rows_to_carry_on(first):
     alone = Posterior(replace(record_of(first), target=None))
     with pytest.raises(er.InferenceError, match="without the data"):
+        alone.as_prior()
+
+
+def test_a_stream_goes_on_from_its_files(second, tmp_path):
+    second.save(tmp_path)
+    loaded = er.load(tmp_path, program=level(Y[:3], X[:3]))
+    z = np.random.default_rng(3).standard_normal((4, 2))
+    laws = [p.as_prior().onto(level(Y[16:], X[16:])).target().value_and_grad(z) for p in (second, loaded)]
+    np.testing.assert_array_equal(laws[0][0], laws[1][0])
+    assert loaded.as_prior().seen([8, 3]).tolist() == [True, False]
+    before, after = (record_of(p).stream for p in (second, loaded))
+    assert (after.kept.columns["y"] == before.kept.columns["y"]).all()
+    assert after.words == before.words
+    with pytest.raises(er.DataError, match="the data of batch 2 again"):
+        loaded.update(level(Y[8:16], X[8:16]))
+    alone = er.load(tmp_path)
+    with pytest.raises(er.InferenceError, match="without it"):
         alone.as_prior()
