@@ -802,3 +802,6 @@ RESERVOIR = 10_000
 """Rows that a stream keeps for that."""
 SEEN_BEFORE = 0.0
 """Share of the rows of a batch whose contents may have come before. By hand: none, where no two rows of a batch are alike."""
+ROWS_ALONE = 32
+"""Rows that are predicted at a time where each is as if it came alone: many enough that calls cost little, and a multiple of what
+processors compute together."""

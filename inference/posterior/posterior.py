@@ -20,6 +20,7 @@ from ..evidence.pool import draw_pool
 from ..mcmc.refine import refine
 from ..run.trail import Trail
 from ..thresholds import DRAWS_PER_KEPT, RESPONSIBILITY_BLOCK
+from .by_row import predict_by_row
 from .classes import MEASURES
 from .derive import derived
 from .groups import lazy_tree
@@ -329,7 +330,15 @@ class Posterior:
 
     @looked_at_once()
     def predict(
-        self, new_groups=None, var_names=None, num_draws=None, do=None, seed: int = 0, gate=None, **new_data
+        self,
+        new_groups=None,
+        var_names=None,
+        num_draws=None,
+        do=None,
+        seed: int = 0,
+        gate=None,
+        by_row: bool = False,
+        **new_data,
     ):
         """Posterior predictive draws for new rows and new groups.
 
@@ -348,6 +357,9 @@ class Posterior:
             Same seed, same predictions.
         gate : object with a method ``refuse``, optional
             Is given the new data first, and raises for rows that are not such as were fitted: `elboroom.schema` makes one.
+        by_row : bool
+            Whether each row is predicted as if it came alone, with the same random numbers: a file gives what its rows give
+            one by one, bit for bit, in any order. Draws of different rows are then no draws of a set of rows.
         **new_data
             Arguments of the model to replace. Outcomes are predicted, never handed back.
 
@@ -359,7 +371,8 @@ class Posterior:
         self._record.needs_program("predict")
         if gate is not None:
             gate.refuse(new_data)
-        return predict(self._record, new_groups, var_names, num_draws, do, seed, new_data)
+        run = predict_by_row if by_row else predict
+        return run(self._record, new_groups, var_names, num_draws, do, seed, new_data)
 
     @property
     def maps(self) -> Mapping[str, Mapping[str, Any]]:
