@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from ...ppl.errors import InferenceError, RegistryError, explain
@@ -19,21 +21,29 @@ from ..registry import Registry
 from . import bodies
 from .batches import Batcher
 from .columns import read_rows
+from .described import described
 from .health import State
 from .live import Live
 from .refusals import Refused
 from .served import Served
 from .settings import Listening, Settings, parted
 from .shown import text_of
-from .thresholds import LONGEST_ID, MOST_HEADER_BYTES, MOST_HEADERS
+from .thresholds import DEGRADED_SECONDS, LONGEST_ID, MOST_HEADER_BYTES, MOST_HEADERS
 from .tokens import Token, Tokens
+from .trail import Trail, trail_of
 from .verdicts import told
 
 LOG = logging.getLogger("elboroom.serving")
 ID = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % LONGEST_ID)
 ONCE = (b"authorization", b"content-length", b"content-type", b"host", b"transfer-encoding", b"x-request-id")
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
-PREFIX = "/v1/"
+PREFIX, ANY = "/v1/", "any"
+"""Of paths that rows are sent to, and the scope of what any token is good for."""
+POLICY = b"default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+PAGES = {
+    "/": ("page.html", b"text/html; charset=utf-8"),
+    "/page.js": ("page.js", b"text/javascript; charset=utf-8"),
+}
 
 
 @dataclass(eq=False)
@@ -85,13 +95,21 @@ class Route:
 class Service:
     """An ASGI application. Made by `app`."""
 
-    def __init__(self, live: Live, settings: Settings, tokens: Tokens | None, listening: Listening):
+    def __init__(
+        self, live: Live, settings: Settings, tokens: Tokens | None, listening: Listening, trail: Trail | None
+    ):
         self.live, self.settings, self.tokens, self.listening = live, settings, tokens, listening
+        self.trail = trail
+        self._closed = False
+        self.degraded = -math.inf  # when an answer was without its evidence
         self.loop: asyncio.AbstractEventLoop | None = None
         self.waiting: dict[Any, None] = {}  # connections without a head
         self.batcher = Batcher(settings.most_batched, settings.wait, settings.most_waiting, settings.batching)
         self.state = State(live, self.batcher)
         self.routes: dict[str, Route] = {
+            "/": Route("GET", "", self._page),
+            "/page.js": Route("GET", "", self._page),
+            "/openapi.json": Route("GET", ANY, self._described),
             "/healthz/live": Route("GET", "", self._alive),
             "/healthz/ready": Route("GET", "", self._ready),
             "/metrics": Route("GET", "metrics", self._metrics),
@@ -106,6 +124,9 @@ class Service:
         self.state.ending = True
         self.live.close()
         self.batcher.close(self.settings.seconds)
+        if self.trail is not None and not self._closed:
+            self.trail.close()
+        self._closed = True
 
     # -- ASGI --------------------------------------------------------------------------------------
 
@@ -153,6 +174,7 @@ class Service:
             (b"x-request-id", asked.id.encode()),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
+            (b"content-security-policy", POLICY),
             *((name.lower().encode(), value.encode()) for name, value in more.items()),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -189,6 +211,8 @@ class Service:
 
     def _admit(self, asked: Asked, scope: str) -> None:
         """Refuse who has no token for a scope."""
+        if scope and self.trail is not None:
+            self.trail.check()
         if self.tokens is None or not scope:
             return
         kind, _, secret = asked.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
@@ -196,11 +220,19 @@ class Service:
         if asked.token is None:
             words = "expected 'Authorization: Bearer TOKEN' with a token that holds."
             raise Refused(401, "token", words, {"WWW-Authenticate": "Bearer"})
-        if scope not in asked.token.scopes:
+        if scope != ANY and scope not in asked.token.scopes:
             raise Refused(403, "scope", f"this token is not for '{scope}'.")
 
     def _note(self, asked: Asked, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count an answer, and have its line written."""
+        if status >= 400:
+            LOG.info("%s %s: %d", asked.method, asked.route, status)
+        if self.trail is not None and not asked.route.startswith("/healthz"):
+            self.trail.tell(
+                {"id": asked.id, "token": asked.token.id if asked.token is not None else None, "route": asked.route,
+                 "status": status, "rows": asked.rows, "verdicts": dict(asked.verdicts or {}), "version": asked.version,
+                 "seconds": round(seconds, 6)}
+            )  # fmt: skip
         served = self.live.current
         if served is not None:
             served.shown.add("requests_total", route=asked.route, code=str(status))
@@ -234,12 +266,14 @@ class Service:
         answers = served.kept.found(name, keys) if settings.cached else None
         if answers is None:
             answers = await self._computed(served.calls[name], rows)
-            if settings.cached and not any("degraded" in answer for answer in answers):
+            if any("degraded" in answer for answer in answers):
+                self.degraded = time.monotonic()
+            elif settings.cached:
                 served.kept.keep(name, keys, answers)
         verdicts, reasons = use.verdicts.at(rows)
         every = zip(answers, verdicts, reasons, rows.inside.tolist(), strict=True)
         rows_told = [told(*one) for one in every]
-        asked.verdicts = Counter(str(one["verdict"]) for one in rows_told)
+        asked.verdicts = Counter(one["verdict"] or "none" for one in rows_told)
         head = {"id": asked.id, "model": served.version.model, "version": served.version.number}
         return JSON, _dumped({**head, "rows": rows_told})
 
@@ -281,7 +315,15 @@ class Service:
         )  # fmt: skip
 
     async def _metrics(self, _: Asked) -> tuple[bytes, bytes]:
-        return TEXT, text_of(self.live, self.batcher).encode()
+        lately = time.monotonic() - self.degraded < DEGRADED_SECONDS
+        return TEXT, text_of(self.live, self.batcher, lately).encode()
+
+    async def _described(self, _: Asked) -> tuple[bytes, bytes]:
+        return JSON, _dumped(described(self._served(), self.tokens is not None))
+
+    async def _page(self, asked: Asked) -> tuple[bytes, bytes]:
+        name, kind = PAGES[asked.route]
+        return kind, resources.files(__package__).joinpath(name).read_bytes()
 
     async def _alive(self, _: Asked) -> tuple[bytes, bytes]:
         return _health(*self.state.alive())
@@ -301,7 +343,13 @@ def _dumped(value: Any) -> bytes:
 
 
 def app(
-    registry: Any, name: str, model: Any = None, tokens: Any = None, trust: Any = None, **settings: Any
+    registry: Any,
+    name: str,
+    model: Any = None,
+    tokens: Any = None,
+    trust: Any = None,
+    audit: Any = None,
+    **settings: Any,
 ) -> Service:
     """An ASGI application that answers for what an alias of a registry names.
 
@@ -317,6 +365,8 @@ def app(
         Who may ask for what. Without, everybody may.
     trust : Trust, optional
         With it, versions that none of its keys has signed are refused.
+    audit : path, optional
+        A folder for a trail of all requests, without their data.
     **settings
         See `elboroom.operations.serving.settings.Settings`.
 
@@ -348,4 +398,4 @@ def app(
     if live.name not in registry.models():
         raise RegistryError(explain(f"model '{live.name}'", f"one of {list(registry.models())[:10]}", "none of these", "add a version of it first"))  # fmt: skip
     known = tokens if tokens is None or isinstance(tokens, Tokens) else Tokens(tokens)
-    return Service(live, own, known, listening)
+    return Service(live, own, known, listening, trail_of(audit))

@@ -88,7 +88,10 @@ class Batcher:
                 raise Refused(429, "too many requests", words, {"Retry-After": str(max(1, min(seconds, 60)))})
             self._jobs.append(job)
             self._rows += rows.count
-            self._changed.notify()
+            if (
+                len(self._jobs) in (1, self._usual) or self._rows >= self._most_rows
+            ):  # others need not wake it
+                self._changed.notify()
         return job.future
 
     def close(self, seconds: float) -> None:

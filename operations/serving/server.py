@@ -29,7 +29,13 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(
-    registry: Any, name: str, model: Any = None, tokens: Any = None, trust: Any = None, **settings: Any
+    registry: Any,
+    name: str,
+    model: Any = None,
+    tokens: Any = None,
+    trust: Any = None,
+    audit: Any = None,
+    **settings: Any,
 ) -> None:
     """Answer over HTTP for what an alias of a registry names, until the process is told to end.
 
@@ -45,6 +51,8 @@ def serve(
         Who may ask for what. Without, the service listens to this machine alone.
     trust : Trust, optional
         With it, versions that none of its keys has signed are refused.
+    audit : path, optional
+        A folder for a trail of all requests, without their data.
     **settings
         See `elboroom.operations.serving.settings.Settings` and `Listening`: ``port=``, ``cert=`` and others.
 
@@ -68,10 +76,10 @@ def serve(
         raise InferenceError(explain("host", want, repr(listening.host), remedy))
     uvicorn = library("uvicorn", "serve", "er.serve")
     if listening.workers == 1:
-        with _with_health(app(registry, name, model, tokens, trust, **settings)) as service:
+        with _with_health(app(registry, name, model, tokens, trust, audit, **settings)) as service:
             _server(uvicorn, service, listening).run()
         return
-    told = _plain(registry, name, model, tokens, trust, settings)
+    told = _plain(registry, name, model, tokens, trust, settings) | {"audit": audit and str(audit)}
     with tempfile.TemporaryDirectory() as shared:
         os.environ[TOLD] = json.dumps(told)
         os.environ.setdefault(SHARED, shared)  # metrics of all workers add up
@@ -83,7 +91,8 @@ def worker() -> Service:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     told = json.loads(os.environ[TOLD])
     trust = Trust(told["trust"]) if told["trust"] else None
-    made = app(told["registry"], told["name"], told["model"], told["tokens"], trust, **told["settings"])
+    given = (told[name] for name in ("registry", "name", "model", "tokens"))
+    made = app(*given, trust, told["audit"], **told["settings"])
     _begin_health(made)
     return made
 

@@ -28,13 +28,13 @@ class _Together:
         yield from metrics.values()
 
 
-def text_of(live: Live, batcher: Batcher) -> str:
-    """The exposition."""
+def text_of(live: Live, batcher: Batcher, degraded: bool) -> str:
+    """The exposition; `degraded` says whether an answer was without its evidence of late."""
     served = live.current
     if served is None:
         return ""
     served.shown.set("queue_rows", float(batcher.waiting))
-    served.shown.set("degraded", float(bool(live.problem)))
+    served.shown.set("degraded", float(degraded or bool(live.problem)))
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR") or live.before is None:
         return served.shown.text()
     client = library("prometheus_client", "serve", "metrics")

@@ -58,6 +58,8 @@ LONGEST_ID = 64
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at what the alias names."""
+DEGRADED_SECONDS = 60.0
+"""Seconds for which a service says that it answers without evidence, after one such answer: a scrape or two of Prometheus."""
 HEALTH_TIMEOUT = 2.0
 """Seconds that a connection to the health thread may take."""
 MOST_PORT = 65535

@@ -447,6 +447,9 @@ def serve(  # noqa: PLR0913, PLR0917  each is an option of the command line
     ] = None,
     cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate in PEM, for TLS.")] = None,
     key: Annotated[str | None, typer.Option(metavar="FILE", help="Its private key in PEM.")] = None,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A line for each request, without its data.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes; one that dies is started again.")] = 1,
     settings: Annotated[
         list[str] | None,
@@ -465,7 +468,7 @@ def serve(  # noqa: PLR0913, PLR0917  each is an option of the command line
         listening = {"host": host, "port": port, "health_port": health_port, "cert": cert, "key": key}
         trusted = None if trust is None else Trust(trust)
         given = {**listening, "workers": workers, **parse_settings(settings or ())}
-        run(registry, name, model=model, tokens=tokens, trust=trusted, **given)
+        run(registry, name, model=model, tokens=tokens, trust=trusted, audit=audit, **given)
 
 
 @app.command()

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import ssl
@@ -251,6 +252,18 @@ def test_ten_thousand_open_connections_leave_room_for_others(served):
     assert "more than 500 connections" in served.text()
 
 
+def test_the_page_works_in_a_browser(served, tmp_path):
+    """It loads its description, asks for the example, and shows the verdict; with nothing from elsewhere."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no Chromium")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
+               "--virtual-time-budget=8000", "--dump-dom", f"http://127.0.0.1:{served.port}/#predict"]  # fmt: skip
+    page = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+    assert "lines, version 1" in page and "The posterior is trusted." in page
+    assert '<td class="trusted">trusted</td><td>yes</td>' in page, page
+
+
 def test_what_is_told_to_end_answers_what_has_come(place, free_port):
     """SIGTERM under load: every request that was accepted is answered, and the process ends with 0."""
     made = Process(place, free_port(), free_port(), "--set", "linger=0.5").until_ready()
@@ -340,8 +353,8 @@ def test_tls_and_tokens(place, free_port):
         assert [status(secret), status(secret[:-1] + "x")] == [200, 401]
         assert raw(made.port, b"GET /healthz/live HTTP/1.1\r\nHost: a\r\n\r\n") == b""
         old = ssl.create_default_context(cafile=str(place / "cert.pem"))
-        old.minimum_version = ssl.TLSVersion.TLSv1
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.warns(DeprecationWarning):
+            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
         with pytest.raises(OSError), socket.create_connection(("localhost", made.port)) as one:
             old.wrap_socket(one, server_hostname="localhost")
     finally:

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from elboroom.operations import registry as registries
-from elboroom.operations.ledger import now
+from elboroom.operations.ledger import Ledger, now
+from elboroom.operations.serving.trail import Trail
 
 import elboroom as er
 
@@ -396,5 +397,91 @@ def test_encoded_rows_have_their_exact_law_and_evidence_where_there_is_time(regi
         hurried = ask(made, "/v1/encode", {"columns": {"x": x[:3].tolist()}})[2]["rows"][0]
         assert (hurried["verdict"], hurried["degraded"]) == (None, True)
         assert hurried["mean"][0] == pytest.approx(mean[0], abs=0.5 * precision**-0.5)
+    finally:
+        made.close()
+
+
+def test_a_trail_has_a_line_for_each_request_and_no_data(registry, tmp_path):
+    made = started(registry, audit=tmp_path / "audit")
+    predicted(made, {"place": "south", "x": 0.123456})
+    ask(made, "/v1/predict", b'{"secret": 1}', headers=[(b"x-request-id", b"mine")])
+    ask(made, "/secret/path")
+    made.close()
+    (path,) = (tmp_path / "audit").iterdir()
+    lines = Ledger(path).lines()[1:]
+    assert [(line["route"], line["status"], line["rows"]) for line in lines] == [
+        ("/v1/predict", 200, 1), ("/v1/predict", 422, 0), ("other", 404, 0)
+    ]  # fmt: skip
+    assert (lines[0]["verdicts"], lines[1]["id"]) == ({"trusted": 1}, "mine")
+    text = path.read_text()
+    assert not [word for word in ("0.123456", "south", "secret") if word in text]
+    path.write_text(text.replace('"status":422', '"status":200'))
+    with pytest.raises(er.RegistryError, match="follows another line"):
+        Ledger(path).lines()
+
+
+def test_without_a_trail_nothing_is_answered(registry, tmp_path):
+    made = started(registry, audit=tmp_path / "audit")
+    try:
+        made.trail.failed = "No space left on device"
+        assert ask(made, "/v1/predict", {"rows": [ROW]})[0] == 503
+        assert ask(made, "/healthz/live")[0] == 200
+    finally:
+        made.close()
+
+
+def test_the_trail_goes_on_in_another_file(tmp_path):
+    trail = Trail(tmp_path, each=2000)
+    for part in range(3):
+        for i in range(20):
+            trail.tell({"id": f"{part}-{i}"})
+        time.sleep(0.8)
+    trail.close()
+    paths = sorted(tmp_path.iterdir())
+    heads = [Ledger(path).head for path in paths]
+    assert len(paths) >= 3
+    assert [Ledger(path).lines()[0]["follows"] for path in paths[1:]] == heads[:-1]
+    assert sum(len(Ledger(path).lines()) - 1 for path in paths) == 60
+
+
+def test_the_description_is_of_what_is_answered(service):
+    jsonschema = pytest.importorskip("jsonschema")
+    known = ask(service, "/openapi.json")[2]
+    asked = known["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]
+    body = asked["example"]
+    for good in (body, {"rows": [ROW, ROW]}, {"columns": {"place": ["north"], "x": [1.0]}}):
+        jsonschema.validate(good, asked["schema"])
+        assert ask(service, "/v1/predict", good)[0] == 200
+    for bad in ({"rows": []}, {"rows": [{**ROW, "more": 1}]}, {"rows": [{"place": "nowhere", "x": 1}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(bad, asked["schema"])
+        assert ask(service, "/v1/predict", bad)[0] == 422
+    assert set(known["paths"]) == {"/v1/predict", "/v1/score", "/v1/model", "/v1/verdict", "/metrics", "/healthz/live", "/healthz/ready"}  # fmt: skip
+    assert "<script src=" in ask(service, "/")[2]
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"draws": 0}, "draws: expected an integer above 0"),
+        ({"wait": -1}, "wait: expected"),
+        ({"gate": "open"}, "gate: expected"),
+        ({"nothing": 1}, "settings: expected some of"),
+        ({"port": 70_000}, "port: expected"),
+        ({"cert": "none.pem", "key": "none.pem"}, "cert: expected a file"),
+        ({"audit": __file__}, "audit: expected a folder"),
+    ],
+)
+def test_settings_that_are_none_are_refused(registry, settings, words):
+    with pytest.raises(er.ElboroomError, match=words):
+        er.app(registry, "lines@live", lines, **settings)
+
+
+def test_without_its_model_a_version_says_what_it_needs(registry):
+    made = started(registry, model=None)
+    try:
+        assert "model='" in made.live.problem and ":lines'" in made.live.problem
+        assert ask(made, "/healthz/ready")[0] == 503
+        assert ask(made, "/v1/predict", {"rows": [ROW]})[0] == 503
     finally:
         made.close()

@@ -1,0 +1,152 @@
+"""The OpenAPI description of a service, made of what its version can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .columns import Wanted
+from .served import Served
+
+NUMBER: dict[str, Any] = {"type": "number"}
+VERDICT = {"type": ["string", "null"], "enum": ["trusted", "caution", "untrusted", None]}
+SAID = {
+    "predict": "Each outcome's mean, sd and quantiles, or the probabilities of its classes.",
+    "encode": "Mean, sd and quantiles of the latent units of rows.",
+    "score": "Log densities of rows.",
+}
+STATUSES = {
+    "400": "no JSON, or none that is taken",
+    "401": "no token that holds",
+    "403": "a token for something else",
+    "413": "too large, or too many rows",
+    "415": "another type of content",
+    "422": "no row of this model: column and row are named",
+    "429": "too many rows wait: come again after Retry-After",
+    "503": "not ready",
+    "504": "no answer in time",
+}
+
+
+def described(served: Served, with_tokens: bool) -> dict[str, Any]:
+    """OpenAPI 3.1, as plain values."""
+    security = [{"token": []}] if with_tokens else []
+    paths: dict[str, Any] = {
+        f"/v1/{name}": {"post": _posted(name, use.wanted, served, security)}
+        for name, use in served.uses.items()
+    }
+    for path, words in (
+        ("/v1/model", "What is served, and what it can be asked."),
+        ("/v1/verdict", "What may be trusted."),
+    ):
+        paths[path] = {
+            "get": {"summary": words, "security": security, "responses": _responses({"type": "object"})}
+        }
+    paths["/metrics"] = {"get": {"summary": "For Prometheus.", "security": security, "responses": {"200": {"description": "text"}}}}  # fmt: skip
+    for name in ("live", "ready"):
+        paths[f"/healthz/{name}"] = {"get": {"summary": f"Whether it is {name}.", "responses": {"200": {"description": "yes"}, "503": {"description": "no"}}}}  # fmt: skip
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": served.version.model,
+            "version": str(served.version.number),
+            "description": f"The posterior is {served.posterior.verdict}. Answers say what may be trusted of each row.",
+        },
+        "paths": paths,
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def example_of(served: Served, wanted: Sequence[Wanted]) -> dict[str, Any]:
+    """A row as it may be asked for: labels and numbers from the middle of what the training data held, which are no row of theirs."""
+    out: dict[str, Any] = {}
+    for column in wanted:
+        field = None if served.known is None else served.known.fields.get(column.name)
+        if column.codes is not None:
+            out[column.name] = next(iter(column.codes))
+            continue
+        middle = 0.0 if field is None or not field.count else field.mean
+        value = (
+            round(middle)
+            if column.dtype.kind in "iu" or (field is not None and field.whole)
+            else float(f"{middle:.3g}")
+        )
+        for size in reversed(column.shape):
+            value = [value] * size
+        out[column.name] = value
+    return out
+
+
+def _posted(name: str, wanted: Sequence[Wanted], served: Served, security: list) -> dict[str, Any]:
+    row = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [column.name for column in wanted],
+        "properties": {column.name: _cell(column) for column in wanted},
+    }
+    rows = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["rows"],
+        "properties": {
+            "rows": {"type": "array", "minItems": 1, "maxItems": served.settings.most_rows, "items": row}
+        },
+    }
+    columns = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["columns"],
+        "properties": {
+            "columns": {
+                "type": "object",
+                "properties": {c.name: {"type": "array", "items": _cell(c)} for c in wanted},
+            }
+        },
+    }
+    example = {"rows": [example_of(served, wanted)]}
+    answer = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "model": {"type": "string"},
+            "version": {"type": "integer"},
+            "rows": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["verdict", "reason", "in_range"],
+                    "properties": {
+                        "verdict": VERDICT,
+                        "reason": {"type": "string"},
+                        "in_range": {"type": "boolean"},
+                    },
+                },
+            },
+        },
+    }
+    content = {"application/json": {"schema": {"oneOf": [rows, columns]}, "example": example}}
+    return {
+        "summary": SAID.get(name, name),
+        "operationId": name,
+        "security": security,
+        "requestBody": {"required": True, "content": content},
+        "responses": _responses(answer),
+    }
+
+
+def _cell(column: Wanted) -> dict[str, Any]:
+    if column.codes is not None:
+        return (
+            {"type": "string"}
+            if column.unseen is not None
+            else {"type": "string", "enum": list(column.codes)}
+        )
+    schema: dict[str, Any] = {"type": "integer"} if column.dtype.kind in "iu" else dict(NUMBER)
+    for size in reversed(column.shape):
+        schema = {"type": "array", "minItems": size, "maxItems": size, "items": schema}
+    return schema
+
+
+def _responses(answer: dict[str, Any]) -> dict[str, Any]:
+    ok = {"description": "the answer", "content": {"application/json": {"schema": answer}}}
+    return {"200": ok, **{status: {"description": words} for status, words in STATUSES.items()}}
