@@ -681,7 +681,7 @@ handwritten digits 1.3 to 2.2 (8 units, 400 to 1,800 rows), of curves and tables
 LEAKED, LEAKED_SHARE = 0.01, 0.2
 """Probability of as much under a generator that gives nothing away, below which something is given away; and share of copies among made-up
 rows that would do it, from which on it is more than the little that any fitted decoder keeps. Chosen by hand."""
-DISTANCES_AT_ONCE, COMPARED_ROWS, NEARLY_EQUAL = 2**24, 10_000, 1e-12
+DISTANCES_AT_ONCE, COMPARED_ROWS, NEARLY_EQUAL = 2**22, 10_000, 1e-12
 """Distances between rows that are held at once, and rows trained on, held out and made up that are compared at the most; share of their
 lengths by which squared distances are uncertain, rounded as they are."""
 ROW_PRIOR_DRAWS, COMPLEX_COLUMNS, GREYS = 64, 64, 255

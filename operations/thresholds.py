@@ -235,6 +235,15 @@ ALERT_FAR = 0.01
 """Share of codes beyond the limit, over an hour, which is a ticket: ten times what the prior has."""
 ALERT_CANARY = 1.02
 """Loss of a candidate over that of what is live, which is a ticket."""
+CANARY_FEWEST, CANARY_PLANNED, CANARY_LEVEL = 100, 5000, 0.01
+"""Requests of a candidate before which nothing is decided, those after which its confidence sequence is narrowest, and the probability
+that a version which is no worse is ever rolled back."""
+AB_DRAWS, AB_BLOCK, AB_FEWEST, AB_SURE = 4000, 1000, 30, 0.95
+"""Draws of a comparison of two versions, requests whose shares are drawn at once, requests of either below which shares of so few say
+little of a mean, and the probability from which on one of them is said to be better."""
+CANARY_SLOWER, CANARY_UNTRUSTED = 2.0, 0.02
+"""Seconds of a candidate's requests over those of what is live, and by how much its share of untrusted answers is above theirs, from which
+on it is rolled back."""
 ALERT_COMPUTE = 86_400.0
 """Seconds of computing a day, of one model, which is a ticket: one core all day. A user's to set."""
 
