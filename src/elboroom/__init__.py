@@ -150,13 +150,10 @@ _NAMES = {
     "operations.trust": ("Trust",),
     "operations.signing": ("sign",),
     "operations.monitor": ("Monitor",),
-<<<<<<< HEAD
     "operations.retraining.retrain": ("Terms", "retrain"),
     "operations.retraining.triggers": ("Triggers",),
-=======
     "operations.canary.canary": ("Canary",),
     "operations.canary.ab": ("ab",),
->>>>>>> 634b011 (A candidate beside what is live is rolled back, promoted or goes on by a confidence sequence of what either loses)
     "operations.schema.schema": ("schema",),
     "operations.serving.app": ("app",),
     "operations.serving.server": ("serve",),
