@@ -287,6 +287,8 @@ EXPORT_DRAWS = 1200
 """Draws in a file unless others are asked for: of as many a 5% quantile's Monte Carlo error is a quarter of what *trusted* promises."""
 EXPORT_ROW_DRAWS = 2000
 """Draws of each row that a file weighs unless others are asked for: a trusted row has 1,143 effective ones."""
+LEAST_ROUNDED, LEVELS = 64, 127
+"""Numbers of an array from which it is kept in fewer bytes: with fewer its steps take as many; and steps of eight bits to either side."""
 CARD_QUANTITIES, CARD_SHOWN, CARD_LABELS = 200, 40, 500
 """Quantities that a model card lists for a program and for a person, and labels of a group: what can be leafed through."""
 EXPORT_SHARE = 0.25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,12 @@ from .asked import DTYPES, QUANTIZED, Asked, names_of
 from .card import as_json, as_markdown, card_of
 from .encode import encode
 from .formats import Format, backend_for, format_of
-from .gate import gate
+from .gate import gate, steady
+from .graph import Graph
 from .judged import judged
+from .notes import noted
 from .predict import predict, score
+from .rounding import rounded
 
 WHATS = {"encode": encode, "predict": predict, "score": score}
 """What a file can compute, by name."""
@@ -141,9 +145,18 @@ def export(  # noqa: PLR0913, PLR0917  each is a word of the interface
     target = _target(record, backend)
     asked = Asked(record, target, what, draws, np.dtype(dtype), noise, rows, names_of(new_groups))
     graph = WHATS[what](asked)
-    content = _written(kind, backend, graph, graph.rounded(dtype), dtype)
-    _, want = gate(kind.read(content), graph, place.name)
-    found = judged(record, graph, want, None)
+    content = _written(kind, backend, graph, dtype)
+    given, want = gate(kind.read(content), graph, place.name)
+    found = None
+    if quantize is not None:
+        graph = rounded(graph, quantize, np.dtype(dtype))
+        content = _written(kind, backend, graph, dtype)
+        found = steady(kind.read(content), graph, given, place.name)
+    seen = judged(record, graph, want, found)
+    content = noted(
+        content, kind.suffix, json.dumps({"what": what, "draws": graph.num_draws, **seen}, allow_nan=False)
+    )
+    kind.read(content)
     settings = {
         "file": place.name,
         "what": what,
@@ -152,7 +165,7 @@ def export(  # noqa: PLR0913, PLR0917  each is a word of the interface
         "dtype": dtype,
         "quantize": quantize,
     }
-    card = card_of(record, graph, content, settings, found)
+    card = card_of(record, graph, content, settings, seen)
     _put(place, content, card)
     return Export(place, card["verdict"], card)
 
@@ -175,9 +188,7 @@ def _target(record: Record, backend: str) -> Any:
     return made.at({k: v for k, v in record.weights.items() if k in made.trace.weights})
 
 
-def _written(
-    kind: Format, backend: str, graph: Any, constants: Mapping[str, np.ndarray], dtype: str
-) -> bytes:
+def _written(kind: Format, backend: str, graph: Graph, dtype: str) -> bytes:
     """The content of a file.
 
     Raises
@@ -187,7 +198,7 @@ def _written(
     """
     portable = load(backend).portable
     try:
-        return portable.written(graph.made, constants, graph.inputs, np.dtype(dtype), kind.suffix)
+        return portable.written(graph.made, graph.typed(dtype), graph.inputs, np.dtype(dtype), kind.suffix)
     except UnsupportedError:
         raise
     except Exception as error:

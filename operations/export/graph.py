@@ -60,6 +60,6 @@ class Graph:
     num_rows: int = 0
     limits: tuple[str, ...] = ()
 
-    def rounded(self, dtype: Any) -> dict[str, np.ndarray]:
-        """Its constants in the precision of the file."""
-        return {k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in self.constants.items()}
+    def typed(self, dtype: Any) -> dict[str, np.ndarray]:
+        """Its constants, double ones in the precision of the file."""
+        return {k: v.astype(dtype) if v.dtype == np.float64 else v for k, v in self.constants.items()}

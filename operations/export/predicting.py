@@ -138,7 +138,10 @@ class Predicting:
             if site.name not in self.own:
                 value = np.asarray(self.record.values[site.name])[self.picked]
                 own = self.groups.get(site.name)
-                found[f"site:{site.name}"] = value if own is None else np.moveaxis(value, 1 + own[1], 0)
+                if own is None:
+                    found[f"site:{site.name}"] = value
+                else:
+                    found[f"group:{site.name}"] = np.moveaxis(value, 1 + own[1], 0)
         found |= {f"data:{label}": self.rows.table(label) for label in self.rows.beside}
         return found | {
             f"weight:{k}": np.asarray(v)
@@ -151,7 +154,7 @@ class Predicting:
     def made(self, constants: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs of rows; those of rows that lack a number, or name a group that there is not, are no numbers."""
         bad, new, codes = self._looked_at(inputs)
-        parts: dict[str, dict[str, Any]] = {"site": {}, "data": {}, "weight": {}}
+        parts: dict[str, dict[str, Any]] = {"site": {}, "group": {}, "data": {}, "weight": {}}
         for key, value in constants.items():
             kind, _, name = key.partition(":")
             parts[kind][name] = value
@@ -160,16 +163,15 @@ class Predicting:
             "noise": {k: inputs[f"{NOISE}{k}"] for k in self.noises},
             "new": new,
             "groups": {
-                k: self._looked_up(parts["site"][k], plate, codes) for k, (plate, _) in self.groups.items()
+                k: self._looked_up(parts["group"][k], plate, codes) for k, (plate, _) in self.groups.items()
             },
             "tables": {
                 k: self._looked_up(parts["data"][k], plate, codes)
                 for k, (_, plate) in self.rows.beside.items()
             },
         }
-        shared = {k: v for k, v in parts["site"].items() if k not in self.groups}
         weights = {**self.small.weights, **parts["weight"]}
-        found = self.small.loops.mapped(lambda one: self._row(one, shared, weights))(each)
+        found = self.small.loops.mapped(lambda one: self._row(one, parts["site"], weights))(each)
         return {
             k: m.where(m.reshape(bad, (-1, *[1] * (np.ndim(v) - 1))), np.nan, 1.0 * v)
             for k, v in found.items()

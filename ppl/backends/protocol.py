@@ -438,7 +438,7 @@ class Portable(Protocol):
         fn : callable
             See `portable.Made`.
         constants : mapping of numpy.ndarray
-            Which the file holds.
+            Which the file holds, in the types in which it does.
         inputs : sequence of Input
             Each with an axis of rows in front, as many as there are when it runs.
         dtype : numpy.dtype

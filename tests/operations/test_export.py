@@ -235,6 +235,19 @@ def test_quantities_of_rows_ask_for_new_ones(tmp_path):
     np.testing.assert_allclose(found["y"], theta + given["error"][:, None] * eps[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("quantize, smaller", [("int8", 0.5), ("float16", 0.7)])
+def test_rounding_is_measured_and_stated(quantize, smaller, posterior, tmp_path):
+    full = er.export(posterior, tmp_path / "full.jax", draws=1200, noise=False)
+    made = er.export(posterior, tmp_path / "risk.jax", draws=1200, noise=False, quantize=quantize)
+    assert made.card["bytes"] < smaller * full.card["bytes"] and not full.card["loss"]
+    given = {k: v for k, v in rows(33, 1).items() if k != "eps_y"}
+    want, found = ran(full, given)["odds"], ran(made, given)["odds"]
+    loss = made.card["loss"]["odds"]
+    assert 0 < np.abs(found - want).max() < 3 * loss["largest"]
+    shift = np.abs(found.mean(1) - want.mean(1)) / want.std(1)
+    assert shift.max() < 3 * loss["mean_shift"] + 1e-4 and made.verdict == "trusted"
+
+
 # -- encoded rows ----------------------------------------------------------------------------------------
 
 

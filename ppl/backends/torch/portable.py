@@ -6,12 +6,13 @@ import io
 import operator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...thresholds import EXAMPLE_ROWS, FEW_ROWS
 from ...turns import running
-from .arrays import Inside, to_device, without_warnings
+from .arrays import Inside, without_warnings
 
 SUFFIXES = (".pt2", ".onnx")
 
@@ -30,13 +31,13 @@ class _Held(torch.nn.Module):
         return dict(zip(self._names, self._graph(*held, *given.values()), strict=True))
 
 
-def written(fn, constants, inputs, dtype, suffix) -> bytes:
+def written(fn, constants, inputs, dtype, suffix) -> bytes:  # noqa: ARG001  constants have it
     """See `protocol.Portable`.
 
     The function is recorded for a number of rows that nothing else has, which is then exchanged for theirs: what PyTorch maps over
     rows has their number in it as it stands.
     """
-    held = [to_device(value, dtype) for value in constants.values()]
+    held = [torch.as_tensor(np.ascontiguousarray(value)) for value in constants.values()]
     names: list[str] = []
 
     def flat(*values):

@@ -1,0 +1,143 @@
+"""A serverless function that encodes rows: onnxruntime and NumPy alone, one thread, the model loaded once.
+
+The file is what ``er.export(posterior, "encoder.onnx", what="encode")`` wrote, in ``MODEL``. The event holds rows by argument,
+``{"x": [[…], …]}``; the answer, for each row, means and sds of its latent quantities, corrected by the weights of its draws, with
+k̂ of these and a verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+
+BEGIN = time.perf_counter()
+import onnxruntime as ort  # noqa: E402  its start is part of what is measured
+
+KHAT, LEAST = 0.5, 1143
+"""Up to which k̂, and from how many effective draws on, a row is trusted."""
+MOST_ROWS = 64
+
+
+def session(path: str) -> ort.InferenceSession:
+    """The model in little memory: one thread, no arena that grows."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+MODEL = session(os.environ["MODEL"])
+INPUTS = {one.name: one for one in MODEL.get_inputs()}
+OUTPUTS = [one.name for one in MODEL.get_outputs()]
+NOTES = json.loads(MODEL.get_modelmeta().custom_metadata_map.get("elboroom", "{}"))
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+COLD = time.perf_counter() - BEGIN
+
+
+def handler(event: dict, context: object = None) -> dict:
+    """Answer one event."""
+    try:
+        rows = given(json.loads(event["body"]) if isinstance(event.get("body"), str) else event)
+    except (KeyError, TypeError, ValueError) as error:
+        return {"statusCode": 422, "body": json.dumps({"error": str(error)})}
+    count = len(next(iter(rows.values())))
+    answers = [answer({name: value[i : i + 1] for name, value in rows.items()}) for i in range(count)]
+    return {"statusCode": 200, "body": json.dumps({"rows": answers, "model": NOTES.get("verdict")})}
+
+
+def given(event: dict) -> dict[str, np.ndarray]:
+    """Arrays of an event, as the model takes them."""
+    rows = {}
+    for name in (name for name in INPUTS if not name.startswith("eps_")):
+        if name not in event:
+            raise ValueError(
+                f"'{name}' is missing: expected {sorted(n for n in INPUTS if not n.startswith('eps_'))}"
+            )
+        value = np.asarray(
+            [
+                [np.nan if v is None else v for v in row] if isinstance(row, list) else row
+                for row in event[name]
+            ]
+        )
+        if value.dtype.kind not in "fiub" or value.shape[1:] != tuple(INPUTS[name].shape[1:]):
+            raise ValueError(f"'{name}': expected numbers of shape {INPUTS[name].shape}, got {value.shape}")
+        rows[name] = value.astype(TYPES[INPUTS[name].type])
+    counts = {len(value) for value in rows.values()}
+    if len(counts) != 1 or not 1 <= max(counts) <= MOST_ROWS:
+        raise ValueError(f"expected 1 to {MOST_ROWS} rows, as many of each input, got {sorted(counts)}")
+    return rows
+
+
+def answer(row: dict[str, np.ndarray]) -> dict:
+    """Law of one row: its draws are always the same, so that the same row has the same answer."""
+    rng = np.random.default_rng(0)
+    noise = {
+        name: rng.standard_normal((1, *one.shape[1:])).astype(TYPES[one.type])
+        for name, one in INPUTS.items()
+        if name.startswith("eps_")
+    }
+    found = dict(zip(OUTPUTS, MODEL.run(OUTPUTS, {**row, **noise}), strict=True))
+    if "log_weights" not in found:
+        return {"mean": numbers(found["mean"][0]), "sd": numbers(found["sd"][0]), "verdict": None}
+    log_weights, z = found["log_weights"][0].astype(float), found["z"][0].astype(float)
+    if not np.isfinite(log_weights).all():
+        return {"mean": None, "sd": None, "verdict": None, "reason": "this row cannot be answered"}
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    mean = weights @ z
+    sd = np.sqrt(weights @ (z - mean) ** 2)
+    shape, effective = khat(log_weights), 1 / np.sum(weights**2)
+    good = shape < KHAT and effective >= LEAST
+    verdict = "trusted" if good else "caution" if shape < 0.7 and effective >= 100 else "untrusted"
+    return {
+        "mean": numbers(mean),
+        "sd": numbers(sd),
+        "khat": round(shape, 3),
+        "effective": round(effective),
+        "verdict": verdict,
+    }
+
+
+def numbers(values: np.ndarray) -> list:
+    """As JSON takes them."""
+    return [None if not np.isfinite(v) else float(v) for v in values]
+
+
+def khat(log_weights: np.ndarray) -> float:
+    """Shape of the tail of importance weights (Zhang & Stephens 2009; Vehtari et al. 2024, with their weak prior)."""
+    count = len(log_weights)
+    tail = int(np.ceil(min(0.2 * count, 3 * np.sqrt(count))))
+    ordered = np.exp(np.sort(log_weights)[-tail - 1 :] - log_weights.max())
+    x = ordered[1:] - ordered[0]
+    if tail < 5 or x[-1] <= 0:
+        return float("inf") if tail < 5 else 0.0
+    grid = 30 + int(np.sqrt(tail))
+    theta = 1 / x[-1] + (1 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (
+        3 * x[int(tail / 4 + 0.5) - 1]
+    )
+    shapes = np.log1p(-theta[:, None] * x).mean(1)
+    fit = tail * (np.log(-theta / shapes) - shapes - 1)
+    best = np.sum(theta / np.exp(fit - fit[:, None]).sum(1))
+    return float((tail * np.log1p(-best * x).mean() + 5) / (tail + 10))
+
+
+def main() -> None:
+    """Answer events, one a line of standard input, as a platform's runtime hands them over."""
+    import sys
+
+    for line in sys.stdin:
+        print(json.dumps(handler(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
