@@ -30,7 +30,7 @@ STATUSES = {
 
 def described(served: Served, with_tokens: bool) -> dict[str, Any]:
     """OpenAPI 3.1, as plain values."""
-    security = [{"token": []}] if with_tokens else []
+    security: list[dict[str, list]] = [{"token": []}] if with_tokens else []
     paths: dict[str, Any] = {
         f"/v1/{name}": {"post": _posted(name, use.wanted, served, security)}
         for name, use in served.uses.items()
@@ -66,11 +66,8 @@ def example_of(served: Served, wanted: Sequence[Wanted]) -> dict[str, Any]:
             out[column.name] = next(iter(column.codes))
             continue
         middle = 0.0 if field is None or not field.count else field.mean
-        value = (
-            round(middle)
-            if column.dtype.kind in "iu" or (field is not None and field.whole)
-            else float(f"{middle:.3g}")
-        )
+        whole = column.dtype.kind in "iu" or (field is not None and field.whole)
+        value: Any = round(middle) if whole else float(f"{middle:.3g}")
         for size in reversed(column.shape):
             value = [value] * size
         out[column.name] = value

@@ -91,8 +91,15 @@ def worker() -> Service:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     told = json.loads(os.environ[TOLD])
     trust = Trust(told["trust"]) if told["trust"] else None
-    given = (told[name] for name in ("registry", "name", "model", "tokens"))
-    made = app(*given, trust, told["audit"], **told["settings"])
+    made = app(
+        told["registry"],
+        told["name"],
+        told["model"],
+        told["tokens"],
+        trust,
+        told["audit"],
+        **told["settings"],
+    )
     _begin_health(made)
     return made
 

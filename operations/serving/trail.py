@@ -51,6 +51,7 @@ class Trail:
         self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(AUDIT_WAITING)
         self._number, self._head, self._at, self._size = 0, "", 0, 0
         self.failed = ""
+        self._handle = -1
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._begin()
