@@ -291,7 +291,7 @@ def _seen(record: Any, outcome: str, rows: tuple[bytes, ...], new: bool) -> floa
 
 def _digests(program: Any, count: int) -> tuple[bytes, ...]:
     """A digest of each row, by all arguments that run along the rows."""
-    values = [np.asarray(leaf.value) for leaf in program.leaves.values()]
+    values = [np.asarray(leaf.value) for leaf in program.data_leaves.values()]
     along = [value.reshape(count, -1) for value in values if value.ndim and len(value) == count]
     with np.errstate(over="ignore"):  # a number is the same in single precision
         table = [np.ascontiguousarray(v, np.float32 if v.dtype.kind in "fiub" else None) for v in along]

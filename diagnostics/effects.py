@@ -171,7 +171,7 @@ def _contrasts(record: Any, name: str, change: Any) -> Iterator[Contrast]:
     match = COLUMN.fullmatch(name) if isinstance(name, str) else None
     argument, column = (match[1], int(match[2])) if match else (name, None)
     outcomes = {s.argument for s in record.observed.values()}
-    known = [k for k, v in record.program.leaves.items() if np.ndim(v.value) and k not in outcomes]
+    known = [k for k, v in record.program.data_leaves.items() if np.ndim(v.value) and k not in outcomes]
     leaf = record.program.leaves.get(argument)
     if leaf is None or argument not in known:
         raise DataError(

@@ -306,7 +306,7 @@ def _split(name: str, values: np.ndarray, kind: str) -> list[Column]:
 def _leaves(program: Program) -> list[Column]:
     """Arrays among the arguments of a program, codes by their labels."""
     found = []
-    for name, leaf in program.leaves.items():
+    for name, leaf in program.data_leaves.items():
         if isinstance(leaf.value, np.ndarray) and leaf.value.dtype.kind in "fiubM":
             found += _of_argument(name, leaf.value, leaf.labels)
     return found

@@ -26,7 +26,10 @@ from .tracing import traced
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Model", "Program", "model", "structure_key"]
+__all__ = ["CARRIED", "Model", "Program", "model", "structure_key"]
+
+CARRIED = "carried"
+"""The argument, and the site, of what earlier rows have said, where that stands beside the prior."""
 
 
 class Model:
@@ -297,6 +300,11 @@ class Program:
     def labels(self) -> dict[str, tuple]:
         """Labels of every argument that came as strings or categories."""
         return {label: leaf.labels for label, leaf in self.leaves.items() if leaf.labels is not None}
+
+    @property
+    def data_leaves(self) -> dict[str, Argument]:
+        """Labelled leaves of the user's own arguments: without what earlier rows have said."""
+        return {k: leaf for k, leaf in self.leaves.items() if self.carried is None or k != CARRIED}
 
     @property
     def data_fingerprint(self) -> str:

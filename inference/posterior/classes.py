@@ -96,7 +96,7 @@ def log_probs(target: Any, z: np.ndarray, site: Any, value: np.ndarray) -> np.nd
 
 def along_rows(record: Record) -> set[str]:
     """Arguments of a model that have a value for each row, as its outcomes have."""
-    leaves = record.program.leaves
+    leaves = record.program.data_leaves
     outcomes = [leaves[s.argument].value for s in record.observed.values() if s.argument in leaves]
     lengths = {len(value) for value in outcomes if np.ndim(value)}
     return {name for name, leaf in leaves.items() if np.ndim(leaf.value) and len(leaf.value) in lengths}

@@ -178,7 +178,7 @@ def _of_program(program: Program, target: Any, z: np.ndarray) -> dict[str, Any]:
         "observed_data": {name: hide(value, trace.hidden.get(name)) for name, value in observed.items()},
         "constant_data": {
             label: np.asarray(leaf.value)
-            for label, leaf in program.leaves.items()
+            for label, leaf in program.data_leaves.items()
             if isinstance(leaf.value, np.ndarray) and label not in used
         },
         "data_fingerprint": program.data_fingerprint,

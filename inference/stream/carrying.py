@@ -12,11 +12,8 @@ import numpy as np
 
 from ...ppl.errors import UnsupportedError, explain
 from ...ppl.interpreter import interpreting
-from ...ppl.model import Model, Program
+from ...ppl.model import CARRIED, Model, Program
 from ...ppl.primitives import factor, interpreter_of, plate
-
-ARGUMENT = "carried"
-"""What the carried log likelihood is called, as an argument and as a site."""
 
 
 class Listening:
@@ -52,18 +49,18 @@ class Carrying:
         self.model, self.form = model, form
         parameters = list(model.signature.parameters.values())
         last = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
-        own = inspect.Parameter(ARGUMENT, inspect.Parameter.KEYWORD_ONLY)
+        own = inspect.Parameter(CARRIED, inspect.Parameter.KEYWORD_ONLY)
         rest = [p for p in parameters if p not in last]
         self.__signature__ = inspect.Signature([*rest, own, *last])
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        packed = kwargs.pop(ARGUMENT)
+        packed = kwargs.pop(CARRIED)
         listening = Listening(interpreter_of("sample"))
         with interpreting(listening):
             self.model.fn(*args, **kwargs)
         value, groups = self.form.said(listening.values, packed), self.form.rows
         with nullcontext() if groups is None else plate(groups, int(np.shape(value)[0])):
-            factor(ARGUMENT, value)
+            factor(CARRIED, value)
 
 
 class Form(Protocol):
@@ -95,8 +92,8 @@ def carrying(model: Model, form: Form) -> Model:
         raise UnsupportedError(
             explain(f"model '{model.name}'", want, f"one of {model.language}", "declare it with @er.model")
         )
-    if ARGUMENT in model.signature.parameters:
-        want = f"a model without an argument '{ARGUMENT}', the name of what is carried on"
+    if CARRIED in model.signature.parameters:
+        want = f"a model without an argument '{CARRIED}', the name of what is carried on"
         raise UnsupportedError(explain(f"model '{model.name}'", want, "one with it", "rename it"))
     return Model(Carrying(model, form), dims=model.dims, coords=model.coords)
 
@@ -106,7 +103,7 @@ def plain(program: Program) -> Program:
     fn = program.model.fn
     if not isinstance(fn, Carrying):
         return program
-    arguments = {k: v for k, v in program.arguments.items() if k != ARGUMENT}
+    arguments = {k: v for k, v in program.arguments.items() if k != CARRIED}
     return Program(
         fn.model, arguments, program.fixed, program.intervened, program.labels, program.level_counts
     )
@@ -114,5 +111,5 @@ def plain(program: Program) -> Program:
 
 def beside(model: Model, program: Program, packed: np.ndarray, labels: Any, counts: Any) -> Program:
     """A program of a model that carries, with the data of another program and the numbers that are carried."""
-    arguments = {**plain(program).arguments, ARGUMENT: packed}
+    arguments = {**plain(program).arguments, CARRIED: packed}
     return Program(model, arguments, program.fixed, program.intervened, labels, counts)

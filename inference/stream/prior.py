@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ...ppl.errors import DataError, InferenceError, UnsupportedError, explain
-from ...ppl.model import Program
+from ...ppl.model import CARRIED, Program
 from ...ppl.rows import sizes_of
 from ..evidence.verdicts import EARLIER
 from ..posterior.predict import fitted_counts, fitted_labels
 from ..posterior.record import Record
 from ..thresholds import LARGEST_BLOCK, RESERVOIR
-from .carrying import ARGUMENT, beside, carrying, plain
+from .carrying import beside, carrying, plain
 from .grouped import Grouped, Plate, drift
 from .parameters import Parameters
 from .rows import Kept, Seen, along_rows, fingerprints, hashed
@@ -242,7 +242,7 @@ def by_group(record: Record, argument: str) -> tuple[list[int], np.ndarray]:
 
 def _reading(record: Record) -> list[str]:
     """Factors that read data, but for what is carried on."""
-    names = [s.name for s in record.target.trace.by_role("factor") if s.name != ARGUMENT]
+    names = [s.name for s in record.target.trace.by_role("factor") if s.name != CARRIED]
     return [name for name in names if _reads(record.program, record.backend, name)]
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from ...ppl.columns import rows_of
 from ...ppl.data import replaced
 from ...ppl.errors import DataError, explain
-from ...ppl.model import Program
+from ...ppl.model import CARRIED, Program
 from ...ppl.rows import alignment, sizes_of
-from .carrying import ARGUMENT, plain
+from .carrying import plain
 
 
 def along_rows(program: Program, backend: str) -> tuple[tuple[str, ...], int]:
@@ -42,7 +42,7 @@ def along_rows(program: Program, backend: str) -> tuple[tuple[str, ...], int]:
     else:
         leaves = program.leaves.items()
         own |= {k for k, leaf in leaves if leaf.traced and np.shape(leaf.value)[:1] == (count,)}
-    own.discard(ARGUMENT)
+    own.discard(CARRIED)
     if any(len(np.asarray(program.leaves[label].value)) != count for label in own):
         return (), 0
     return tuple(sorted(own)), count
@@ -144,7 +144,9 @@ class Kept:
             whole = isinstance(leaf.value, (int, np.integer)) and not isinstance(leaf.value, bool)
             if not leaf.traced and whole and leaf.value == batch:
                 arguments = replaced(arguments, label, self.count)
-        return own.altered(arguments=arguments)
+        made = own.altered(arguments=arguments)
+        made.carried = None
+        return made
 
 
 @dataclass(frozen=True, eq=False)

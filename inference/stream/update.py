@@ -40,6 +40,7 @@ def updated(
     asked = {"backend": record.backend, "progress": False, **options}
     found = record_of(fit(bound, start=_start(record, bound), **asked))
     stream = added(prior.stream, found, keys, when)
+    found = replace(found, program=_for_use(bound))
     if prior.stream.due(stream.kept.count) and not stream.faded:
         return _audited(stream, found, findings, asked)
     findings.append(_told(prior))
@@ -159,6 +160,13 @@ def _kept_to(stream: Stream, keep: int | None) -> Stream:
         raise InferenceError(explain("keep", "a number of rows, 0 or more", repr(keep), "correct it"))
     kept = replace(stream.kept, limit=int(keep))
     return replace(stream, kept=kept if kept.count <= keep else Kept(int(keep), kept.count))
+
+
+def _for_use(bound: Program) -> Program:
+    """The user's own program of the same rows and groups, for predictions; what is carried on still caps its verdicts."""
+    program = plain(bound)
+    program.carried = bound.carried
+    return program
 
 
 def _start(record: Record, program: Program) -> dict[str, np.ndarray] | None:

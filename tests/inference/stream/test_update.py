@@ -214,3 +214,23 @@ def test_a_stream_goes_on_from_its_files(second, tmp_path):
     alone = er.load(tmp_path)
     with pytest.raises(er.InferenceError, match="without it"):
         alone.as_prior()
+
+
+def test_what_is_carried_on_is_no_column_of_the_rows(first, second):
+    by_hand = er.fit(first.as_prior().onto(level(Y[8:16], X[8:16])), progress=False, **QUICK)
+    for posterior in (second, by_hand):
+        assert set(er.schema(posterior).fields) == {"x", "y"}
+        assert set(record_of(posterior).constant_data) == {"x"}
+        found = posterior.predict(x=X[:3])["posterior_predictive"]["y"].to_numpy()[0]
+        mean, sd = exactly(Y[:16], X[:16])
+        np.testing.assert_allclose(found.mean(0), mean[0] + mean[1] * X[:3], atol=4 * 2.2 / np.sqrt(1000))
+
+
+@pytest.mark.slow
+def test_checks_and_chains_of_a_stream_are_those_of_its_rows(second, bent):
+    assert {f.verdict for f in second.check()} <= {"ok", "not assessable"}
+    x, y, begun = bent
+    found = begun.update(logistic(x[12:24], y[12:24]), keep=0, **QUICK).refine(progress=False)
+    assert found.law == "mcmc"
+    assert found.verdict != "trusted"
+    assert found.as_prior().stream.num_updates == 1
