@@ -222,7 +222,7 @@ def test_what_is_carried_on_is_no_column_of_the_rows(first, second):
         assert set(er.schema(posterior).fields) == {"x", "y"}
         assert set(record_of(posterior).constant_data) == {"x"}
         found = posterior.predict(x=X[:3])["posterior_predictive"]["y"].to_numpy()[0]
-        mean, sd = exactly(Y[:16], X[:16])
+        mean, _ = exactly(Y[:16], X[:16])
         np.testing.assert_allclose(found.mean(0), mean[0] + mean[1] * X[:3], atol=4 * 2.2 / np.sqrt(1000))
 
 
