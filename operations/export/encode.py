@@ -77,6 +77,7 @@ def _graph(asked: Asked, scores: bool) -> Graph:
         0,
         latent.setup.rows.total,
         _limits(latent, made),
+        latent.best,
     )
 
 

@@ -45,6 +45,8 @@ class Graph:
         That were fitted.
     limits : tuple of str
         Sentences of the card.
+    best_row : str
+        The best verdict that an encoded row can have where the file runs; empty where there are none.
     """
 
     made: Made
@@ -59,6 +61,7 @@ class Graph:
     num_draws: int = 0
     num_rows: int = 0
     limits: tuple[str, ...] = ()
+    best_row: str = ""
 
     def typed(self, dtype: Any) -> dict[str, np.ndarray]:
         """Its constants, double ones in the precision of the file."""

@@ -46,6 +46,7 @@ def judged(record: Record, graph: Graph, want: Arrays, found: Arrays | None) -> 
     return {
         "outputs": tuple(want),
         "verdict": verdict,
+        **({"best_row": graph.best_row} if graph.best_row else {}),
         "reasons": reasons,
         "loss": loss,
         "findings": [finding.as_dict() for finding in findings],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -216,10 +215,10 @@ def test_a_serverless_handler_answers_in_little_memory(digits, tmp_path):
     posterior, x = digits
     made = er.export(posterior, tmp_path / "encoder.onnx", what="encode")
     code = f"""
-import json, resource, sys
+import json, sys
 sys.path.insert(0, {str(ROOT / "examples" / "edge")!r})
 import numpy, onnxruntime
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak(): return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 before = peak()
 import handler
 for line in sys.stdin:
@@ -243,7 +242,8 @@ print(json.dumps({{"growth": peak() - before, "base": before, "cold": handler.CO
         assert row["verdict"] in ("trusted", "caution", "untrusted")
         off = (np.array(row["mean"]) - judged["mean"][i].to_numpy()) / judged["sd"][i].to_numpy()
         if row["verdict"] == "trusted":
-            assert np.abs(off).max() < 0.15
+            assert np.abs(off).max() < 0.15 + 4 * 2 / np.sqrt(1143)
+        assert row["verdict"] == "untrusted" or posterior.latent.best != "untrusted"
     assert seen["growth"] < 64 and not seen["elboroom"], seen
     print(seen)
 
@@ -252,12 +252,11 @@ def test_tail_shapes_are_those_of_the_library():
     """Of the handler, by its own code, and of arviz-stats."""
     from arviz_stats.base import array_stats
 
-    sys.path.insert(0, str(ROOT / "examples" / "edge"))
     source = (ROOT / "examples" / "edge" / "handler.py").read_text()
     space: dict = {"np": np}
     exec(source[source.index("def khat") : source.index("def main")], space)
     for df in (2, 4, 10):
         weights = np.random.default_rng(df).standard_t(df, 4000)
         log_weights = np.log(np.abs(weights))
-        _, theirs = array_stats.psislw(log_weights)
+        _, theirs = array_stats.psislw(-log_weights)  # it takes those of leaving out
         assert abs(space["khat"](log_weights) - float(theirs)) < 0.03
