@@ -10,8 +10,9 @@ import numpy as np
 
 from ...ppl.errors import ElboroomError, InferenceError, explain
 from ...ppl.simulate import OUTCOME, in_blocks, prior_groups, seeds
+from ...ppl.thresholds import LARGEST_BLOCK
 from ...ppl.tree import dataset
-from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, NUM_PRIOR_DRAWS
+from ..thresholds import GROUP_BLOCK, LARGEST_GROUP, LEAST_GROUP_DRAWS, MOST_DENSITIES, NUM_PRIOR_DRAWS
 from .mixed import Homes, own_sites, replicates
 from .record import ROWS, Record
 
@@ -129,15 +130,19 @@ def _at_once(record: Record) -> dict:
 
 
 def log_density(record: Record) -> np.ndarray | None:
-    """Log density of the draws on the unconstrained scale, shape ``(num_draws,)``; None without a program."""
+    """Log density of the draws on the unconstrained scale, shape ``(num_draws,)``; None without a program, or where it were of more than
+    `MOST_DENSITIES` outcomes."""
     if record.target is None:
         return record.fit_record.get("lp")
-    target = record.target
+    target, size = record.target, max(_size(record.target.trace), 1)
+    if size * len(record.z) > MOST_DENSITIES:
+        return None
 
     def density(z):
         return {"lp": target.density.value(z, target.data, target.weights)}
 
-    return in_blocks(density, record.z.astype(target.dtype), len(record.z), GROUP_BLOCK)["lp"].astype(float)
+    block = int(np.clip(LARGEST_BLOCK // size, 1, GROUP_BLOCK))
+    return in_blocks(density, record.z.astype(target.dtype), len(record.z), block)["lp"].astype(float)
 
 
 def compute(record: Record, name: str) -> dict:

@@ -200,7 +200,8 @@ class Posterior:
     def draws(self):
         """Draws as an ``xarray.DataTree`` with ArviZ groups.
 
-        ``posterior``, ``observed_data``, ``constant_data``, ``sample_stats`` and ``fit`` are there at once;
+        ``posterior``, ``observed_data``, ``constant_data``, ``sample_stats`` and ``fit`` are there at once (without ``lp`` where outcomes times
+        draws are more than 2³⁰);
         ``posterior_predictive``, ``mixed_predictive`` (latent quantities of a row alone drawn anew from their prior),
         ``log_likelihood``, ``log_prior``, ``prior`` and ``prior_predictive`` are computed when asked for. ``attrs["law"]``
         says where the draws come from.

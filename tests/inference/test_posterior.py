@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from elboroom.inference.evidence.finding import Finding
+from elboroom.inference.posterior import groups as made
 from elboroom.inference.posterior import save as saving
 from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.ppl import files
+from elboroom.ppl.simulate import in_blocks
 
 import elboroom as er
 
@@ -66,6 +68,18 @@ def test_groups_that_are_there_at_once(posterior):
         lp, record_of(posterior).target.log_density(posterior.z)["log_density"], rtol=1e-10
     )
     assert draws["fit"]["log_weights"].dims == ("pool",) and draws["fit"]["elbo"].dims == ("step",)
+
+
+def test_log_densities_are_made_in_parts_and_left_out_where_there_are_too_many(posterior, monkeypatch):
+    whole, record = posterior.draws["sample_stats"]["lp"].values[0], record_of(posterior)
+    size = len(_outcomes())
+    monkeypatch.setattr(made, "LARGEST_BLOCK", 3 * size)
+    calls = []
+    monkeypatch.setattr(made, "in_blocks", lambda *given: calls.append(given[-1]) or in_blocks(*given))
+    np.testing.assert_allclose(made.log_density(record), whole, rtol=1e-12)
+    assert calls == [3]
+    monkeypatch.setattr(made, "MOST_DENSITIES", size * len(record.z) - 1)
+    assert made.log_density(record) is None
 
 
 def test_groups_on_request(posterior):
