@@ -44,9 +44,15 @@ def of_folder(
         What was found, and the page.
     """
     if model is not None:
-        posterior = load(folder / "posterior", program=model(**arguments_of(posterior, model)))
+        posterior = of_model(folder, model)
     found = drift(posterior if reference is None else reference, new, posterior, strict)
     return found, write(found, folder)
+
+
+def of_model(folder: Path, model: Any) -> Any:
+    """The posterior of a fit's folder, with the model that was fitted."""
+    place = folder / "posterior"
+    return load(place, program=model(**arguments_of(load(place), model)))
 
 
 def arguments_of(posterior: Any, model: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Command line: ``elboroom demo | fit | check | report | compare | drift | monitor | cache``, and of a registry ``register | versions | promote | rollback | serve | token``."""
+"""Command line: ``elboroom demo | fit | check | report | compare | drift | monitor | export | cache``, and of a registry ``register | versions | promote | rollback | serve | token``."""
 
 from __future__ import annotations
 
@@ -323,6 +323,38 @@ def monitor(
         typer.echo(f"Rules           {write_rules(out / 'rules.yaml', objectives, runbooks)}")
         for path in write_dashboards(out / "dashboards", objectives):
             typer.echo(f"Dashboard       {path}")
+
+
+@app.command()
+def export(  # noqa: PLR0913, PLR0917  each is an option of the command line
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A fit's folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write: .jax, .pt2 or .onnx.")],
+    model: Annotated[str, typer.Option("--model", metavar="MODULE:MODEL", help="The model that was fitted.")],
+    what: Annotated[str, typer.Option(help="What it computes: predict, encode or score.")] = "predict",
+    draws: Annotated[int | None, typer.Option(help="Draws that it holds, or makes of each row.")] = None,
+    dtype: Annotated[str, typer.Option(help="Precision in which it computes.")] = "float32",
+    quantize: Annotated[
+        str | None, typer.Option(help="Keep its numbers in float16 or int8; what that costs is measured.")
+    ] = None,
+    noise: Annotated[bool, typer.Option(help="Whether outcomes, or codes of rows, are drawn too.")] = True,
+    rows: Annotated[
+        str | None, typer.Option(help="Plate of the rows, where outcomes lie in several.")
+    ] = None,
+    new_groups: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PLATE", help="Whose elements may be new; may be repeated."),
+    ] = None,
+) -> None:
+    """Write a fit as a file that runs without elboroom, with a model card beside it."""
+    with _plainly():
+        from .operations.drift.folder import of_model
+        from .operations.export.export import export as written
+        from .ppl.found import find_model
+
+        posterior = of_model(folder, find_model(model))
+        made = written(posterior, file, what, draws, dtype, quantize, noise, rows, new_groups)
+        typer.echo(printable(repr(made)))
+        typer.echo(f"Card            {made.path}.md")
 
 
 RegistryOption = Annotated[Path, typer.Option("--registry", metavar="DIR", help="The registry's folder.")]

@@ -305,3 +305,40 @@ def test_what_has_no_encoder_is_not_encoded(posterior, tmp_path):
         UnsupportedError, match="what=.encode.: expected a posterior whose rows have an encoder"
     ):
         er.export(posterior, tmp_path / "risk.jax", what="encode")
+
+
+def test_the_command_line_writes_the_same_file(tmp_path, monkeypatch):
+    from elboroom.ppl.found import find_model
+    from typer.testing import CliRunner
+
+    from elboroom.__main__ import app
+
+    text = """
+import elboroom as er
+
+
+@er.model
+def ramp(x, y=None):
+    slope = er.sample("slope", er.Normal(0, 10))
+    with er.plate("row", len(x)):
+        er.observe("y", er.Normal(slope * x, 1.0), y)
+"""
+    (tmp_path / "ramps.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    x = np.linspace(-1, 1, 30)
+    posterior = er.fit(find_model("ramps:ramp")(x, 2 * x), progress=False)
+    posterior.save(tmp_path / "out" / "posterior")
+    asked = ["out", "ramp.jax", "--model", "ramps:ramp", "--draws", "30", "--no-noise"]
+    done = CliRunner().invoke(app, ["export", *asked])
+    assert done.exit_code == 0 and "x → y_mean" in done.output, done.output
+    given = {"x": np.array([0.5, -2.0], np.float32)}
+    here = er.export(posterior, tmp_path / "here.jax", draws=30, noise=False)
+    there = json.loads((tmp_path / "ramp.jax.json").read_text())
+    assert there["verdict"] == here.verdict
+    import jax.export
+
+    file = jax.export.deserialize(bytearray((tmp_path / "ramp.jax").read_bytes()))
+    np.testing.assert_allclose(file.call(**given)["y_mean"], ran(here, given)["y_mean"], rtol=1e-6)
+    wrong = CliRunner().invoke(app, ["export", "out", "ramp.txt", "--model", "ramps:ramp"])
+    assert wrong.exit_code == 2 and ".onnx" in wrong.output
