@@ -799,6 +799,11 @@ AUDIT_EVERY = 10
 MORE_ROWS = 1.25
 """Times as many rows as were last fitted together, from which on they are again where a mean may have moved by `MEAN`. By hand: the
 number of fits grows with the logarithm of that of rows."""
+MOST_PLACES = 16
+"""Places of posteriors that are kept, the first and the last half: each is compared with where a later posterior is."""
+FAR_AWAY = 1e-3
+"""Probability below which a posterior is not where likelihoods were carried: what was left over says nothing of how far off they are
+there. Were all well, as many of a thousand updates would be taken for such."""
 RESERVOIR = 10_000
 """Rows that a stream keeps for that."""
 SEEN_BEFORE = 0.0

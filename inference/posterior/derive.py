@@ -30,7 +30,7 @@ def derived(record: Record, fn: Callable[[Mapping[str, np.ndarray]], Any]):
         mirrored = outcome.mirrored(lambda z: _values(fn, split(*quantity_values(target, z)))[1], values)
         rng = np.random.default_rng([record.seed, 11])
         estimates, verdicts = verdicts_of(outcome, values, rng, mirrored=mirrored)
-    verdicts = carried(record.program, verdicts)
+    verdicts = carried(record.program, verdicts, record.values)
     return pd.DataFrame(columns(estimates, verdicts), index=pd.Index(labels))
 
 

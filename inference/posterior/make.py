@@ -75,7 +75,7 @@ def conclude(
         verdicts = _given(target, [*findings, *outcome.findings], verdicts)
     else:
         (estimates, verdicts), mirrored = judged(target, values, layout), np.zeros((0, 1))
-    verdicts = carried(program, verdicts)
+    verdicts = carried(program, verdicts, split(values, layout), law.weights)
     most = max(LARGEST_BLOCK // max(values.shape[1], target.dim), FEWEST_KEPT)
     chosen, chains = law.shown(min(settings["num_draws"], most), rng)
     seen = [*findings, *outcome.findings, *_symmetries(outcome, mirrored)]
@@ -152,11 +152,16 @@ def _given(target: Any, findings: Iterable[Finding], verdicts: Verdicts) -> Verd
     return verdicts
 
 
-def carried(program: Program | None, verdicts: Verdicts) -> Verdicts:
-    """Verdicts of quantities whose prior is what earlier rows have said: none better than that allows."""
-    return (
-        verdicts if program is None or program.carried is None else verdicts.at_most(*program.carried.limit)
-    )
+def carried(
+    program: Program | None,
+    verdicts: Verdicts,
+    values: Mapping[str, np.ndarray],
+    weights: np.ndarray | None = None,
+) -> Verdicts:
+    """Verdicts of quantities whose prior is what earlier rows have said: none better than that allows where these draws are."""
+    if program is None or program.carried is None:
+        return verdicts
+    return verdicts.at_most(*program.carried.limit(values, weights))
 
 
 def _of_program(program: Program, target: Any, z: np.ndarray) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ...ppl.errors import UnsupportedError, explain
 from ..thresholds import EXACT_LIKELIHOOD, FEWEST_FOR_EACH, LEAST_EIGENVALUE, ROUNDED
 from .coordinates import coordinates
 from .told import Carried, Frame, placed
+from .told import some as first_and_last
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Grouped:
     centre, scale : numpy.ndarray, shape (d,)
     linear : numpy.ndarray, shape (G, d)
     quadratic : numpy.ndarray, shape (G, d, d)
+    places : tuple of mapping of int to Frame
+        Where posteriors of groups were whose likelihoods are not carried exactly, batch by batch.
     """
 
     plate: Plate
@@ -92,6 +95,7 @@ class Grouped:
     scale: np.ndarray
     linear: np.ndarray
     quadratic: np.ndarray
+    places: tuple[Mapping[int, Frame], ...] = ()
 
     @classmethod
     def nothing(cls, plate: Plate, values: Mapping[str, np.ndarray]) -> Grouped:
@@ -179,7 +183,15 @@ class Grouped:
         left -= left.mean(0)
         limit = np.full(x.shape[1], EXACT_LIKELIHOOD)
         limit[list(some)] = np.maximum(EXACT_LIKELIHOOD, ROUNDED * np.abs(log_likelihood).max(0))
-        return after, np.where(np.ptp(left, axis=0) <= limit, 0.0, left)
+        left = np.where(np.ptp(left, axis=0) <= limit, 0.0, left)
+        bent = {int(g): Frame.of(x[:, g]) for g in some if left[:, g].any()}
+        return replace(after, places=first_and_last((*self.places, bent) if bent else self.places)), left
+
+    def away(self, values: Mapping[str, np.ndarray], weights: np.ndarray | None = None) -> float:
+        """Probability of being as far from where likelihoods were carried as some group is in these draws, or farther."""
+        x = np.average((self.plate.placed(values, 1) - self.centre) / self.scale, 0, weights)
+        tails = [len(place) * frame.tail(x[g]) for place in self.places for g, frame in place.items()]
+        return min(tails, default=1.0)
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """At coordinates ``(S, G, d)`` in its own units, shape ``(S, G)``."""

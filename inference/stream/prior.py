@@ -14,13 +14,15 @@ from ...ppl.rows import sizes_of
 from ..evidence.verdicts import EARLIER
 from ..posterior.predict import fitted_counts, fitted_labels
 from ..posterior.record import Record
-from ..thresholds import LARGEST_BLOCK, RESERVOIR
+from ..thresholds import FAR_AWAY, LARGEST_BLOCK, RESERVOIR
 from .carrying import beside, carrying, plain
 from .grouped import Grouped, Plate, drift
 from .parameters import Parameters
 from .rows import Kept, Seen, along_rows, fingerprints, hashed
 from .state import Stream
 from .told import Told
+
+MOVED_AWAY = "the posterior has moved to where their likelihoods were not carried"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,9 +62,10 @@ class Prior:
     counts: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
 
-    @property
-    def limit(self) -> tuple[str, str]:
-        """The best verdict that a posterior with this prior may have, and why."""
+    def limit(self, values: Mapping[str, np.ndarray], weights: np.ndarray | None = None) -> tuple[str, str]:
+        """The best verdict that a posterior with this prior may have whose draws of its sites these are, and why."""
+        if self.stream.told.away(values, weights) < FAR_AWAY:
+            return "untrusted", f"{EARLIER}: {MOVED_AWAY}"
         return self.stream.allowed, f"{EARLIER}: {self.stream.words}"
 
     def onto(self, program: Program) -> Program:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from .carrying import carrying
 from .grouped import Grouped, Local, Plate
 from .rows import Kept, Seen
 from .state import Stream
-from .told import Carried, Told
+from .told import Carried, Frame, Told
 
+FRAME = ("mean", "across")
 PLAIN = ("num_updates", "since", "drift", "fitted", "agreed", "faded", "when", "worst")
 
 
@@ -37,6 +38,9 @@ def stored(stream: Stream) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         }
     else:
         plain["sites"] = [_plain(s) for s in told.sites]
+    arrays |= {
+        f"places/{name}/{part}": getattr(frame, part) for name, frame in _frames(told) for part in FRAME
+    }
     words = {}
     for name, value in stream.kept.columns.items():
         if value.dtype == object:
@@ -48,7 +52,8 @@ def stored(stream: Stream) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def restored(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stream:
     """The stream, which no model carries yet."""
-    own = {k.removeprefix("told/"): v for k, v in arrays.items() if k.startswith("told/")}
+    own: dict[str, Any] = {k.removeprefix("told/"): v for k, v in arrays.items() if k.startswith("told/")}
+    own["places"] = _places(arrays, "plate" in plain)
     told: Told | Grouped
     if "plate" in plain:
         of = plain["plate"]
@@ -66,6 +71,26 @@ def restored(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stre
         Seen(tuple(plain["batches"]), arrays["seen/keys"], arrays["seen/rows"]),
         **{name: plain[name] for name in PLAIN},
     )
+
+
+def _frames(told: Told | Grouped) -> Iterator[tuple[str, Frame]]:
+    """Frames of the places, with the number of the batch, and of the group."""
+    if isinstance(told, Grouped):
+        for i, place in enumerate(told.places):
+            yield from ((f"{i}/{group}", frame) for group, frame in place.items())
+    else:
+        yield from ((str(i), frame) for i, frame in enumerate(told.places))
+
+
+def _places(arrays: Mapping[str, np.ndarray], grouped: bool) -> tuple:
+    names = [k.split("/")[1:-1] for k in arrays if k.startswith("places/") and k.endswith("/mean")]
+    frames = {
+        tuple(map(int, n)): Frame(*(arrays["/".join(["places", *n, part])] for part in FRAME)) for n in names
+    }
+    count = 1 + max((n[0] for n in frames), default=-1)
+    if grouped:
+        return tuple({n[1]: f for n, f in sorted(frames.items()) if n[0] == i} for i in range(count))
+    return tuple(frames[(i,)] for i in range(count))
 
 
 def carried_by(stream: Stream | None, model: Any) -> Stream | None:

@@ -19,7 +19,14 @@ import numpy as np
 
 from ...ppl import math as m
 from ...ppl.errors import ModelError, UnsupportedError, explain
-from ..thresholds import EXACT_LIKELIHOOD, FEWEST_FOR_EACH, LEAST_EIGENVALUE, MOST_CARRIED, ROUNDED
+from ..thresholds import (
+    EXACT_LIKELIHOOD,
+    FEWEST_FOR_EACH,
+    LEAST_EIGENVALUE,
+    MOST_CARRIED,
+    MOST_PLACES,
+    ROUNDED,
+)
 from .coordinates import coordinates, natural, together
 
 
@@ -62,6 +69,8 @@ class Told:
     centre, scale, linear : numpy.ndarray, shape (D,)
     quadratic : numpy.ndarray, shape (D, D)
     natural : numpy.ndarray, shape (T,)
+    places : tuple of Frame
+        Where posteriors were whose likelihoods are not carried exactly: what is carried on holds there.
     """
 
     sites: tuple[Carried, ...]
@@ -70,6 +79,7 @@ class Told:
     linear: np.ndarray
     quadratic: np.ndarray
     natural: np.ndarray
+    places: tuple[Frame, ...] = ()
 
     @classmethod
     def nothing(cls, sites: Sequence[Carried], values: Mapping[str, np.ndarray]) -> Told:
@@ -135,6 +145,11 @@ class Told:
         """At draws of the sites' values, shape ``(S,)``, in nats."""
         return said(self.sites, self.dim, values, self.packed(), 1)
 
+    def away(self, values: Mapping[str, np.ndarray], weights: np.ndarray | None = None) -> float:
+        """Probability of being as far from where likelihoods were carried as the middle of these draws is, or farther."""
+        x = np.average((placed(self.sites, values, 1)[0] - self.centre) / self.scale, 0, weights)
+        return min((frame.tail(x) for frame in self.places), default=1.0)
+
     def heard(self, values: Mapping[str, np.ndarray], log_likelihood: np.ndarray) -> tuple[Told, np.ndarray]:
         """With a batch more, and what its carried log likelihood leaves over at the draws.
 
@@ -156,10 +171,19 @@ class Told:
         x = (placed(self.sites, values, 1)[0] - self.centre) / self.scale
         frame = Frame.of(x)
         linear, quadratic = frame.nearest(x, log_likelihood)
-        total = replace(self, linear=self.linear + linear, quadratic=self.quadratic + quadratic)
+        places = some((*self.places, frame))
+        total = replace(
+            self, linear=self.linear + linear, quadratic=self.quadratic + quadratic, places=places
+        )
         total = replace(total, quadratic=frame.bounded(total.quadratic))
         left = log_likelihood - (total.of(values) - self.of(values))
         return total, left - left.mean()
+
+
+def some(places: tuple) -> tuple:
+    """The first and the last ones, where there are many."""
+    half = MOST_PLACES // 2
+    return places if len(places) <= MOST_PLACES else (*places[:half], *places[-half:])
 
 
 def said(sites: Sequence[Carried], dim: int, values: Mapping[str, Any], packed: Any, lead: int = 0) -> Any:
@@ -244,6 +268,12 @@ class Frame:
         precision = _symmetric(pairs, found[w.shape[1] :], w.shape[1])
         quadratic = self.across @ precision @ self.across.T
         return self.across @ found[: w.shape[1]] + quadratic @ self.mean, quadratic
+
+    def tail(self, x: np.ndarray) -> float:
+        """Probability of a place as far from the middle, or farther, as one of the draws' law would be."""
+        from scipy.stats import chi2
+
+        return float(chi2.sf((((x - self.mean) @ self.across) ** 2).sum(), self.across.shape[1]))
 
     def bounded(self, quadratic: np.ndarray) -> np.ndarray:
         """A precision without the directions in which it is negative: what it is of grows nowhere."""

@@ -12,12 +12,13 @@ import numpy as np
 from ...ppl.errors import DataError, InferenceError, explain
 from ...ppl.model import Program
 from ..evidence.finding import Finding, Findings
+from ..evidence.verdicts import EARLIER
 from ..fit import fit
 from ..posterior.posterior import Posterior, record_of
 from ..posterior.record import Record
 from ..thresholds import MEAN, SEEN_BEFORE
 from .carrying import plain
-from .prior import Prior, added, prior_of, stream_of
+from .prior import MOVED_AWAY, Prior, added, prior_of, stream_of
 from .rows import Kept, along_rows, fingerprints, hashed
 from .state import Stream
 
@@ -41,22 +42,18 @@ def updated(
     found = record_of(fit(bound, start=_start(record, bound), **asked))
     stream = added(prior.stream, found, keys, when)
     found = replace(found, program=_for_use(bound))
-    if prior.stream.due(stream.kept.count) and not stream.faded:
+    limit = prior.limit(found.values)
+    moved = limit[1].endswith(MOVED_AWAY)
+    due = moved or prior.stream.due(stream.kept.count)
+    if due and stream.kept.whole and not stream.faded:
         return _audited(stream, found, findings, asked)
-    findings.append(_told(prior))
+    findings.append(_told(prior, limit, due))
     return Posterior(replace(found, stream=stream, findings=Findings([*found.findings, *findings])))
 
 
 def _audited(stream: Stream, found: Record, findings: list[Finding], asked: Mapping[str, Any]) -> Posterior:
     """All rows fitted together, where they are kept: the chain begins anew there."""
     program = found.program
-    if not stream.kept.whole:
-        words = (
-            f"A full refit is due: {stream.words}, and {stream.kept.count:,} rows are more than the "
-            f"{stream.kept.limit:,} that are kept. Fit all rows, and go on from there."
-        )
-        findings.append(Finding("stream", "fit", stream.drift, MEAN, stream.allowed, words))
-        return Posterior(replace(found, stream=stream, findings=Findings([*found.findings, *findings])))
     _, batch = along_rows(program, found.backend)
     whole = record_of(fit(stream.kept.program(program, batch), **asked))
     far = distance(found, whole)
@@ -94,13 +91,21 @@ def distance(one: Record, other: Record) -> float:
     return worst
 
 
-def _told(prior: Prior) -> Finding:
-    verdict, words = prior.limit[0], prior.stream.words
-    words = words[0].upper() + words[1:] + "."
+def _told(prior: Prior, limit: tuple[str, str], due: bool) -> Finding:
+    """What the chain of updates has cost, and whether all rows should be fitted together."""
+    verdict, words = limit[0], limit[1].removeprefix(f"{EARLIER}: ")
     if prior.stream.faded:
-        words += " Earlier rows count less: the posterior is that of weighted rows."
-    state = "ok" if verdict == "trusted" else verdict
-    return Finding("stream", "fit", prior.stream.drift, MEAN, state, words)
+        words = (
+            f"{words[0].upper()}{words[1:]}. Earlier rows count less: the posterior is that of weighted rows."
+        )
+    elif due:
+        kept = prior.stream.kept
+        words = f"A full refit is due: {words}, and no more than {kept.limit:,} rows are kept. Fit all rows, and go on from there."
+    else:
+        words = f"{words[0].upper()}{words[1:]}."
+    return Finding(
+        "stream", "fit", prior.stream.drift, MEAN, "ok" if verdict == "trusted" else verdict, words
+    )
 
 
 def _counted_once(stream: Stream, program: Program, backend: str, keys: Any) -> list[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from elboroom.inference.posterior.posterior import Posterior, record_of
+from elboroom.inference.stream.prior import stream_of
 from elboroom.inference.stream.rows import Kept, Seen
 from elboroom.inference.stream.state import Stream
 
@@ -234,3 +235,25 @@ def test_checks_and_chains_of_a_stream_are_those_of_its_rows(second, bent):
     assert found.law == "mcmc"
     assert found.verdict != "trusted"
     assert found.as_prior().stream.num_updates == 1
+
+
+def test_a_posterior_that_moves_to_where_nothing_was_carried_is_not_trusted():
+    """Rows change their law: far from where it was fitted, the nearest quadratic function is of no use."""
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((900, 2))
+    y = (rng.random(900) < 1 / (1 + np.exp(-x @ np.r_[0.2, 0.2]))).astype(float)
+    y[200:] = (rng.random(700) < 1 / (1 + np.exp(-x[200:] @ np.r_[6.0, 6.0]))).astype(float)
+    begun = er.fit(logistic(x[:200], y[:200]), progress=False, **QUICK)
+    stream = replace(stream_of(record_of(begun)), agreed=True, kept=Kept(0, 200))
+    assert stream.allowed == "trusted"
+    known = Posterior(replace(record_of(begun), stream=stream))
+    found = known.update(logistic(x[200:], y[200:]), **QUICK)
+    whole = er.fit(logistic(x, y), progress=False, **QUICK)
+    assert np.abs(summary(found)[0] - summary(whole)[0]).max() > 0.3 * summary(whole)[1].max()
+    assert found.verdict == "untrusted"
+    (finding,) = [f for f in found.findings if f.name == "stream"]
+    assert "A full refit is due: the posterior has moved" in finding.advice
+    kept = Posterior(replace(record_of(begun), stream=replace(stream_of(record_of(begun)), agreed=True)))
+    again = kept.update(logistic(x[200:], y[200:]), **QUICK)
+    assert again.program.arguments["y"].size == 900
+    assert not record_of(again).stream.agreed
