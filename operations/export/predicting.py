@@ -136,7 +136,7 @@ class Predicting:
         found = {}
         for site in self.small.trace.latents:
             if site.name not in self.own:
-                value = np.asarray(self.record.values[site.name])[self.picked]
+                value = self._drawn_of(site.name)
                 own = self.groups.get(site.name)
                 if own is None:
                     found[f"site:{site.name}"] = value
@@ -148,6 +148,19 @@ class Predicting:
             for k, v in self.record.weights.items()
             if k in self.small.trace.weights
         }
+
+    def _drawn_of(self, name: str) -> np.ndarray:
+        """Draws of a site that go into the file.
+
+        Raises
+        ------
+        UnsupportedError
+            Where there are none, or the model has another site for such rows.
+        """
+        if name not in self.record.values:
+            remedy = "save the posterior with them, and load it with the program and the fitted data"
+            raise UnsupportedError(explain("export", f"draws of '{name}'", "none", remedy))
+        return np.asarray(self.record.values[name])[self.picked]
 
     # -- what the file computes ----------------------------------------------------------------------------
 

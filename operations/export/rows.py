@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,15 @@ class Rows:
         leaves = self.target.program.leaves
         return {k: np.moveaxis(np.asarray(leaves[k].value), axis, 0) for k, axis in self.along.items()}
 
+    @cached_property
+    def complete(self) -> np.ndarray:
+        """Rows of which no number is missing; all of them where there are none."""
+        fine = [np.isfinite(v.reshape(len(v), -1)).all(1) for v in self.data.values() if v.dtype.kind == "f"]
+        found = (
+            np.flatnonzero(np.all(fine, axis=0)) if fine else np.arange(len(next(iter(self.data.values()))))
+        )
+        return found if len(found) else np.arange(len(fine[0]))
+
     def table(self, label: str) -> np.ndarray:
         """An argument with a value for each group, groups in front."""
         return np.moveaxis(np.asarray(self.target.program.leaves[label].value), self.beside[label][0], 0)
@@ -109,7 +119,7 @@ class Rows:
     def alone(self, dtype: Any) -> Any:
         """The target of one row, in which a plate has an element for each argument that names one of its groups."""
         lengths = {self.plate: 1, **{p: len(self.naming(p)) for p, _ in self.places.values()}}
-        data = {k: v[:1] for k, v in self.data.items()}
+        data = {k: v[self.complete[:1]] for k, v in self.data.items()}
         data |= {k: np.full_like(data[k], place) for k, (_, place) in self.places.items()}
         laid = self._laid(data)
         for label, (axis, plate) in self.beside.items():

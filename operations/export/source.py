@@ -15,7 +15,7 @@ Arrays = Mapping[str, np.ndarray]
 
 def examples(asked: Predicting, count: int) -> dict[str, np.ndarray]:
     """Rows that were fitted, every third of them of a new group where there may be such, with noise that is always the same."""
-    which = np.arange(count) % len(next(iter(asked.rows.data.values())))
+    which = np.resize(asked.rows.complete, count)
     some = {k: v[which] for k, v in asked.arguments.items()}
     for label, (plate, _) in asked.rows.places.items():
         if plate in asked.rows.fresh:
@@ -30,7 +30,7 @@ def examples(asked: Predicting, count: int) -> dict[str, np.ndarray]:
 def outputs(asked: Predicting, given: Sequence[Arrays]) -> list[dict[str, np.ndarray]]:
     """Outputs for inputs of the same rows with several noises: new groups are elements beside those that were fitted."""
     rows, count, times = asked.rows, len(next(iter(given[0].values()))), len(given)
-    data = {k: np.resize(v[:1], (count, *v.shape[1:])) for k, v in rows.data.items()}
+    data = {k: np.resize(v[rows.complete[:1]], (count, *v.shape[1:])) for k, v in rows.data.items()}
     data |= {k: np.asarray(given[0][k]).astype(v.dtype) for k, v in asked.arguments.items()}
     added: dict[str, list[str]] = {}
     for label, (plate, _) in rows.places.items():

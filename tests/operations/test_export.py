@@ -342,3 +342,17 @@ def ramp(x, y=None):
     np.testing.assert_allclose(file.call(**given)["y_mean"], ran(here, given)["y_mean"], rtol=1e-6)
     wrong = CliRunner().invoke(app, ["export", "out", "ramp.txt", "--model", "ramps:ramp"])
     assert wrong.exit_code == 2 and ".onnx" in wrong.output
+
+
+def test_rows_that_were_fitted_may_lack_their_outcome(tmp_path):
+    @er.model
+    def ramp(x, y):
+        slope = er.sample("slope", er.Normal(0, 10))
+        with er.plate("row", len(x)):
+            er.observe("y", er.Normal(slope * x, 1.0), y)
+
+    x = np.linspace(-1, 1, 30)
+    y = np.where(np.arange(30) % 4 == 0, np.nan, 2 * x)
+    made = er.export(er.fit(ramp(x, y), progress=False), tmp_path / "ramp.jax", what="score", draws=20)
+    found = ran(made, {"x": np.ones(2, np.float32), "y": np.array([1.0, np.nan], np.float32)})["y_log_prob"]
+    assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
