@@ -11,7 +11,7 @@ import numpy as np
 from ...ppl.columns import as_label
 from ...ppl.names import printable
 from ...ppl.thresholds import QUOTED
-from ..schema.fields import Field
+from .ranges import Ranges
 from .refusals import Refused
 
 FLAG, REFUSE = "flag", "refuse"
@@ -35,8 +35,8 @@ class Wanted:
         Code of all other labels, where groups may be new.
     low, high : float
         Numbers beyond which nothing is computed: an index that reaches further would be taken for another one.
-    field : Field or None
-        What the training data held.
+    ranges : Ranges or None
+        What the training data held, of numbers; None where that is not known: then no row is within it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Wanted:
     unseen: int | None = None
     low: float = -np.inf
     high: float = np.inf
-    field: Field | None = None
+    ranges: Ranges | None = None
 
     def taken(self, cells: Sequence[Any], gate: str) -> tuple[np.ndarray, np.ndarray]:
         """Cells as an array ``(N, *shape)``, and which rows are as the training data were ``(N,)``.
@@ -94,25 +94,20 @@ class Wanted:
         if self.dtype.kind in "iub" and (values != np.round(values)).any():
             bad = int(np.argmax((values != np.round(values)).reshape(len(values), -1).any(1)))
             raise self.refused("not whole", "whole numbers", cells[bad], bad)
-        self._within("index", low, high, self.low, self.high, cells)
-        inside = np.ones(len(values), bool)
-        if self.field is not None and self.field.count:
-            if gate == REFUSE:
-                self._within("far outside", low, high, *self.field.limits, cells)
-            inside = (low >= self.field.low) & (high <= self.field.high)
-        return values.astype(self.dtype), inside
+        out = (low < self.low) | (high > self.high)
+        if out.any():
+            bad = int(np.argmax(out))
+            raise self.refused("index", f"numbers from {self.low:.4g} to {self.high:.4g}", cells[bad], bad)
+        if self.ranges is None:
+            return values.astype(self.dtype), np.zeros(len(values), bool)
+        if gate == REFUSE and (far := self.ranges.far(values)).any():
+            bad = int(np.argmax(far))
+            raise self.refused("far outside", self.ranges.words, cells[bad], bad)
+        return values.astype(self.dtype), self.ranges.inside(values)
 
     @property
     def _wanted(self) -> str:
         return f"arrays of numbers of shape {self.shape}" if self.shape else "a number"
-
-    def _within(
-        self, what: str, low: np.ndarray, high: np.ndarray, least: float, most: float, cells: Sequence[Any]
-    ) -> None:
-        out = (low < least) | (high > most)
-        if out.any():
-            bad = int(np.argmax(out))
-            raise self.refused(what, f"numbers from {least:.4g} to {most:.4g}", cells[bad], bad)
 
     def refused(self, what: str, wanted: str, got: Any, row: int | None = None) -> Refused:
         """The refusal of a cell."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .columns import Wanted
+from .numbers import rounded
 from .served import Served
 
 NUMBER: dict[str, Any] = {"type": "number"}
@@ -57,20 +60,23 @@ def described(served: Served, with_tokens: bool) -> dict[str, Any]:
     }
 
 
-def example_of(served: Served, wanted: Sequence[Wanted]) -> dict[str, Any]:
+def example_of(wanted: Sequence[Wanted]) -> dict[str, Any]:
     """A row as it may be asked for: labels and numbers from the middle of what the training data held, which are no row of theirs."""
     out: dict[str, Any] = {}
     for column in wanted:
-        field = None if served.known is None else served.known.fields.get(column.name)
         if column.codes is not None:
             out[column.name] = next(iter(column.codes))
             continue
-        middle = 0.0 if field is None or not field.count else field.mean
-        whole = column.dtype.kind in "iu" or (field is not None and field.whole)
-        value: Any = round(middle) if whole else float(f"{middle:.3g}")
-        for size in reversed(column.shape):
-            value = [value] * size
-        out[column.name] = value
+        ranges = column.ranges
+        if ranges is None:
+            middle = np.zeros(column.shape)
+        elif ranges.levels is not None:
+            middle = np.full(column.shape, ranges.levels[0])
+        else:
+            middle = np.broadcast_to((ranges.low + ranges.high) / 2, column.shape)
+        if column.dtype.kind in "iu" or (ranges is not None and ranges.whole.all()):
+            middle = np.round(middle).astype(int)
+        out[column.name] = rounded(middle).tolist() if middle.dtype.kind == "f" else middle.tolist()
     return out
 
 
@@ -100,7 +106,7 @@ def _posted(name: str, wanted: Sequence[Wanted], served: Served, security: list)
             }
         },
     }
-    example = {"rows": [example_of(served, wanted)]}
+    example = {"rows": [example_of(wanted)]}
     answer = {
         "type": "object",
         "properties": {

@@ -15,6 +15,7 @@ from ...ppl.errors import UnsupportedError, explain
 from ..schema.schema import Schema
 from .columns import Rows, Wanted
 from .numbers import by_row
+from .ranges import Ranges
 from .settings import Settings
 from .verdicts import RowVerdicts
 
@@ -97,7 +98,8 @@ def columns_of(posterior: Posterior, known: Schema | None) -> tuple[Wanted, ...]
         low, high = (
             (0.0, float(value.max())) if value.dtype.kind in "iu" and codes is None else (-np.inf, np.inf)
         )
-        out.append(Wanted(name, value.shape[1:], value.dtype, codes, None, low, high, fields.get(name)))
+        ranges = Ranges.of(name, value.shape[1:], fields)
+        out.append(Wanted(name, value.shape[1:], value.dtype, codes, None, low, high, ranges))
     return tuple(out)
 
 

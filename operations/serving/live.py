@@ -72,7 +72,7 @@ class Live:
             return
         number = self._number()
         if self.current is not None and number == self.current.version.number:
-            self.problem, self._mark = "", mark
+            self.problem, self._refused, self._mark = "", None, mark
             return
         if number != self._refused or self.current is None:
             self._take(number)

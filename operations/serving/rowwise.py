@@ -14,6 +14,7 @@ from ...inference.posterior.predict import fitted_labels, prepared
 from ...ppl.errors import ElboroomError
 from ..schema.schema import Schema
 from .columns import Wanted
+from .ranges import Ranges
 from .thresholds import FAR
 
 
@@ -44,7 +45,9 @@ def _wanted(record: Any, name: str, known: Schema | None, new_groups: bool) -> W
     if name in labels:
         codes = {str(label): code for code, label in enumerate(labels[name])}
     unseen = len(codes) if codes is not None and new_groups else None
-    return Wanted(name, value.shape[1:], value.dtype, codes, unseen, field=fields.get(name))
+    return Wanted(
+        name, value.shape[1:], value.dtype, codes, unseen, ranges=Ranges.of(name, value.shape[1:], fields)
+    )
 
 
 def first_row(record: Any, columns: tuple[Wanted, ...]) -> dict[str, Any]:

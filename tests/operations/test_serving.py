@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from elboroom.operations import registry as registries
 from elboroom.operations.ledger import Ledger, now
+from elboroom.operations.serving.ranges import Ranges
 from elboroom.operations.serving.trail import Trail
 
 import elboroom as er
@@ -483,5 +484,71 @@ def test_without_its_model_a_version_says_what_it_needs(registry):
         assert "model='" in made.live.problem and ":lines'" in made.live.problem
         assert ask(made, "/healthz/ready")[0] == 503
         assert ask(made, "/v1/predict", {"rows": [ROW]})[0] == 503
+    finally:
+        made.close()
+
+
+def test_a_version_that_cannot_be_had_leaves_the_one_before(posterior, registry):
+    """One whose files were changed once the alias named it; told, and forgotten when the alias goes back."""
+    made = started(registry, look=1000.0, cached=0)
+    try:
+        first = made.live.current.version.number
+        other = registry.add(posterior, "lines")
+        registry.promote("lines", other)
+        path = next((other.folder / "posterior").glob("*.nc"))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(bytes(content))
+        made.live.look()
+        status, _, found = ask(made, "/v1/predict", {"rows": [ROW]})
+        assert (status, found["version"]) == (200, first)
+        assert f"version {other.number}" in made.live.problem and made.state.ready()[0]
+        assert "elboroom_degraded{" in (text := ask(made, "/metrics")[2])
+        assert [line.split()[-1] for line in text.splitlines() if line.startswith("elboroom_degraded{")] == [
+            "1.0"
+        ]
+        registry.rollback("lines")
+        made.live.look()
+        assert made.live.problem == ""
+    finally:
+        made.close()
+
+
+def test_unsigned_versions_are_refused_where_trust_is_given(registry):
+    pytest.importorskip("cryptography")
+    trusting = er.Registry(registry.place, trust=er.Trust.of(er.Key.new()))
+    made = started(trusting)
+    try:
+        assert "signature" in made.live.problem and made.live.current is None
+        assert ask(made, "/v1/predict", {"rows": [ROW]})[0] == 503
+    finally:
+        made.close()
+
+
+def test_ranges_of_matrices_are_those_of_each_column():
+    fields = er.schema(
+        {"x": np.array([[0.0, 10.0], [1.0, 20.0], [0.5, 15.0]] * 20), "flag": [0, 1, 1] * 20}
+    ).fields
+    known = Ranges.of("x", (2,), fields)
+    assert known.inside(np.array([[0.5, 12.0], [0.5, 0.5], [12.0, 12.0]])).tolist() == [True, False, False]
+    assert known.far(np.array([[0.5, 12.0], [0.5, 45.0], [1.5, 12.0]])).tolist() == [False, True, False]
+    flag = Ranges.of("flag", (), fields)
+    assert flag.far(np.array([0.0, 1.0, 0.5])).tolist() == [False, False, True]
+    assert Ranges.of("other", (), fields) is None
+
+
+def test_new_groups_are_answered_from_their_prior_where_that_is_asked_for(posterior, registry):
+    """As `predict` does it; with caution, and whatever else is in the batch."""
+    made = started(registry, new_groups=True, cached=0)
+    try:
+        rows = predicted(made, {"place": "moon", "x": 0.5}, ROW)
+        kept = posterior.predict(place=["moon"], x=[0.5], new_groups="place", num_draws=2000, seed=0)
+        drawn = kept["posterior_predictive"]["y"].to_numpy().ravel()
+        error = drawn.std() / np.sqrt(2000)
+        assert rows[0]["y"]["mean"] == pytest.approx(drawn.mean(), abs=6 * error)
+        assert rows[0]["y"]["sd"] == pytest.approx(drawn.std(), rel=0.1) and rows[0]["y"]["sd"] > 2
+        assert (rows[0]["verdict"], rows[0]["in_range"], rows[1]["verdict"]) == ("caution", False, "trusted")
+        assert rows[1]["y"]["sd"] < 1.2
+        assert predicted(made, ROW, {"place": "mars", "x": 0.5})[1]["y"] == rows[0]["y"]
     finally:
         made.close()
