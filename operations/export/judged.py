@@ -39,7 +39,7 @@ def judged(record: Record, graph: Graph, want: Arrays, found: Arrays | None) -> 
         findings.append(
             Finding("draws in a file", "file", float(graph.num_draws), float(EXPORT_DRAWS), "caution", words)
         )
-    loss = {} if found is None else {name: lost(value, found[name]) for name, value in want.items()}
+    loss = {} if found is None else losses(want, found, of_rows=bool(graph.best_row))
     findings += _of_loss(loss)
     verdict = worst([record.verdict, *(finding.verdict for finding in findings)])
     reasons = [f"The posterior is {record.verdict}.", *(finding.advice for finding in findings)]
@@ -51,6 +51,18 @@ def judged(record: Record, graph: Graph, want: Arrays, found: Arrays | None) -> 
         "loss": loss,
         "findings": [finding.as_dict() for finding in findings],
     }
+
+
+def losses(want: Arrays, found: Arrays, of_rows: bool) -> dict[str, dict[str, float]]:
+    """`lost` of each output; the means and sds of encoded rows are in units of these sds."""
+    out = {name: lost(value, found[name]) for name, value in want.items()}
+    if of_rows and {"mean", "sd"} <= set(want):
+        known = np.isfinite(want["sd"]) & (want["sd"] > 0)
+        off = np.abs(found["mean"] - want["mean"])[known] / want["sd"][known]
+        wider = np.abs(found["sd"][known] / want["sd"][known] - 1)
+        out["mean"] |= {"mean_shift": float(off.max(initial=0.0)), "sd_ratio": 0.0}
+        out["sd"] |= {"mean_shift": 0.0, "sd_ratio": float(wider.max(initial=0.0))}
+    return out
 
 
 def lost(want: np.ndarray, found: np.ndarray) -> dict[str, float]:

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from elboroom.operations.export.judged import losses
 from elboroom.ppl.errors import InferenceError, MissingBackendError, UnsupportedError
 from scipy.special import expit, ndtr
 from scipy.stats import multivariate_normal, norm
@@ -356,3 +357,10 @@ def test_rows_that_were_fitted_may_lack_their_outcome(tmp_path):
     made = er.export(er.fit(ramp(x, y), progress=False), tmp_path / "ramp.jax", what="score", draws=20)
     found = ran(made, {"x": np.ones(2, np.float32), "y": np.array([1.0, np.nan], np.float32)})["y_log_prob"]
     assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
+
+
+def test_rounding_of_encoded_rows_is_told_in_their_own_sds():
+    want = {"mean": np.array([[0.0, 100.0]]), "sd": np.array([[0.5, 2.0]])}
+    found = {"mean": np.array([[0.1, 100.1]]), "sd": np.array([[0.5, 2.2]])}
+    told = losses(want, found, of_rows=True)
+    assert told["mean"]["mean_shift"] == pytest.approx(0.2) and told["sd"]["sd_ratio"] == pytest.approx(0.1)
