@@ -15,6 +15,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -241,6 +242,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int)
     parser.add_argument("--batching", type=int)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers that it has started end with it
     if args.run:
         run_ours(str(args.place), args.port, bool(args.batching))
     else:
