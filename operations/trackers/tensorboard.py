@@ -34,7 +34,8 @@ class Tensorboard:
             from tensorboardX import SummaryWriter
 
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._writer = SummaryWriter(str(self.folder))
+            # its queue may not have an event yet that a flush is for: then its own thread flushes it a second later
+            self._writer = SummaryWriter(str(self.folder), flush_secs=1)
         self._one(events[0])
         self._writer.flush()
         return 1
