@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ...inference.evidence.finding import Finding
 from ...inference.evidence.verdicts import ORDER
-from ...ppl.errors import InferenceError, explain
+from ...ppl.errors import InferenceError, RegistryError, explain
 from ..asked import check_level, is_number
 from ..kept import read_record, write_record
 from ..naming import LIVE
@@ -125,13 +126,21 @@ class Canary:
             raise InferenceError(explain("candidate", f"a version of '{self.name}' beside the one that is live", f"{self.live}, which is", "give another"))  # fmt: skip
         self.begun = self.clock()
         share = 0.0 if self.shadow else self.share
-        self.arms = {what: Arms(share) for what in ("loss", "seconds", "untrusted")}
+        self.arms = {what: Arms(share) for what in ("losses", "seconds", "untrusted")}
         self.closed: Decision | None = None
 
     # -- requests --------------------------------------------------------------------------------------
 
     def mine(self, key: Any) -> bool:
-        """Whether the candidate answers the request with a key, text or a number, while it is compared."""
+        """Whether the candidate answers the request with a key, text or a whole number, while it is compared.
+
+        Raises
+        ------
+        InferenceError
+            For another key: a number that became 7.0 on its way through a table would go to the other version.
+        """
+        if not isinstance(key, (str, Integral)) or isinstance(key, bool):
+            raise InferenceError(explain("key", "text or a whole number", repr(key)[:80], "pass it as route was given it, str(key) say"))  # fmt: skip
         words = f"{self.name}/{self.live}/{self.candidate}/{key}".encode()
         return int.from_bytes(hashlib.sha256(words).digest()[:8], "big") < self.share * 2**64
 
@@ -158,15 +167,15 @@ class Canary:
         Raises
         ------
         InferenceError
-            For arrays of another length, negative seconds, or a canary that is a shadow.
+            For arrays of another length, infinite losses, negative seconds, or a canary that is a shadow.
         """
         if self.shadow:
             raise InferenceError(
                 explain("see", "a canary with a share of the requests", "a shadow", "call see_both")
             )
         mine = np.array([self.mine(key) for key in keys], bool)
-        for what, values in _given(len(mine), loss=losses, seconds=seconds, untrusted=untrusted):
-            known = np.isfinite(values)
+        for what, values in _given(len(mine), losses=losses, seconds=seconds, untrusted=untrusted):
+            known = ~np.isnan(values)
             self.arms[what] = self.arms[what].added(mine[known], values[known])
 
     def see_both(self, live: Any, candidate: Any) -> None:
@@ -180,14 +189,13 @@ class Canary:
         Raises
         ------
         InferenceError
-            For arrays of different lengths, or a canary that is no shadow.
+            For arrays of different lengths, infinite losses, or a canary that is no shadow.
         """
         if not self.shadow:
             raise InferenceError(explain("see_both", "a canary that is a shadow", "one with a share of the requests", "call see, or give shadow=True"))  # fmt: skip
-        first = np.asarray(candidate, float).ravel()
-        for _, second in _given(len(first), live=live):
-            known = np.isfinite(first) & np.isfinite(second)
-            self.arms["loss"] = self.arms["loss"].paired(first[known], second[known])
+        (_, first), (_, second) = _given(np.size(candidate), candidate=candidate, live=live)
+        known = ~(np.isnan(first) | np.isnan(second))
+        self.arms["losses"] = self.arms["losses"].paired(first[known], second[known])
 
     # -- what follows ----------------------------------------------------------------------------------
 
@@ -202,11 +210,12 @@ class Canary:
         Raises
         ------
         RegistryError
-            Where the registry refuses to promote it; nothing is settled then.
+            Where another version is live by now, which it was not compared with; nothing is settled then.
         """
         decision = self.decision
         if self.closed is None and decision.what in ENDS:
             if decision.what == PROMOTE:
+                _check_live(self)
                 self.registry.promote(self.name, self.candidate, because=f"canary: {decision.why}")
             else:
                 self.registry.tag(self.name, self.candidate, canary=f"rolled back: {decision.why}")
@@ -256,7 +265,7 @@ class Canary:
 
     def _by_loss(self) -> Decision:
         """By what either loses."""
-        arms, late = self.arms["loss"], self.clock() - self.begun >= 3600 * self.hours
+        arms, late = self.arms["losses"], self.clock() - self.begun >= 3600 * self.hours
         wait = EXTEND if late else GO_ON
         if not arms.known:
             return Decision(
@@ -286,7 +295,7 @@ class Canary:
 
     def _of_live(self) -> tuple[float, float]:
         """What the loss of what is live is above, and below."""
-        arms = self.arms["loss"]
+        arms = self.arms["losses"]
         flipped = Arms(arms.share, arms.first, arms.second, arms.sums, arms.means[::-1], arms.squares[::-1])
         return flipped.limits(0.0, self._level)
 
@@ -314,7 +323,10 @@ class Canary:
             "begun": self.begun,
             "arms": {k: v.as_record() for k, v in self.arms.items()},
         }
-        closed = self.closed and [self.closed.what, self.closed.why, self.closed.ratio]
+        closed = self.closed and {
+            **asdict(self.closed),
+            "ratio": self.closed.ratio if np.isfinite(self.closed.ratio) else None,
+        }
         return write_record(path, WHAT, {**record, "closed": closed})
 
     @classmethod
@@ -323,8 +335,8 @@ class Canary:
 
         Raises
         ------
-        InferenceError
-            If there is no such file, it was changed, or another version is live that this canary did not promote.
+        InferenceError, RegistryError
+            If there is no such file, it was changed, or another version is live by now and nothing is settled.
         """
 
         def made(record: dict[str, Any]) -> Canary:
@@ -338,10 +350,24 @@ class Canary:
                 out.registry.get(out.name, number) for number in (out.candidate, live)
             )
             out.arms = {name: Arms.of_record(one) for name, one in arms.items()}
-            out.closed = closed and Decision(*closed)
+            ratio = closed and (np.nan if closed["ratio"] is None else closed["ratio"])
+            out.closed = closed and Decision(**{**closed, "ratio": ratio})
             return out
 
-        return read_record(path, WHAT, made, "give the file that Canary.save wrote")
+        out = read_record(path, WHAT, made, "give the file that Canary.save wrote")
+        _check_live(out)
+        return out
+
+
+def _check_live(canary: Canary) -> None:
+    """Refuse where another version is live than one that is not settled is compared with."""
+    live = canary.registry.aliases(canary.name).get(LIVE)
+    if canary.closed is None and live != canary.live:
+        want, remedy = (
+            f"version {canary.live}, which it is compared with",
+            "begin another canary beside what is live",
+        )
+        raise RegistryError(explain(f"'{canary.name}@{LIVE}'", want, f"{live}", remedy))
 
 
 def _within(what: str, value: Any, top: float) -> None:
@@ -360,6 +386,11 @@ def _given(count: int, **values: Any):
         if array.shape != (count,):
             raise InferenceError(
                 explain(name, f"shape ({count},), a number for each request", f"{array.shape}", "correct it")
+            )
+        if np.isinf(array).any():
+            remedy = "bound what one request may lose, for either version alike; NaN is what is not known yet"
+            raise InferenceError(
+                explain(name, "finite numbers, or NaN", f"{np.isinf(array).sum()} infinite", remedy)
             )
         if name == "seconds" and (array < 0).any():
             raise InferenceError(explain(name, "none below nought", f"{array.min():.3g}", "correct it"))

@@ -186,6 +186,47 @@ def test_what_is_no_canary_is_refused(registry, asked, words):
         Canary(registry, "risk", **{"candidate": 2, **asked})
 
 
+def test_what_says_nothing_and_what_says_the_worst_are_told_apart(registry):
+    canary = Canary(registry, "risk", candidate=2, share=0.3)
+    canary.see(["a", "b"], [np.nan, 1.0])
+    assert canary.arms["losses"].count == 1
+    with pytest.raises(
+        er.InferenceError, match="losses: expected finite numbers"
+    ):  # what was given no chance at all
+        canary.see(["a", "b"], [np.inf, 1.0])
+    for key in (7.0, None, True):
+        with pytest.raises(er.InferenceError, match="whole number"):
+            canary.see([key], [1.0])
+    with pytest.raises(er.InferenceError, match="candidate: expected finite"):
+        Canary(registry, "risk", candidate=2, shadow=True).see_both([1.0], [np.inf])
+
+
+def test_no_version_is_replaced_that_it_was_not_compared_with(fitted, tmp_path):
+    registry = Registry(tmp_path / "models")
+    for _ in range(3):
+        registry.add(fitted, "risk")
+    registry.promote("risk/1", because="first")
+    canary = Canary(registry, "risk", candidate=2, share=0.3)
+    see(canary, np.random.default_rng(11), 20_000, 0.8)
+    path = canary.save(tmp_path / "canary.json")
+    registry.promote("risk/3", because="meanwhile")
+    assert canary.decision.what == "promote"
+    with pytest.raises(er.RegistryError, match="version 1, which it is compared with"):
+        canary.settle()
+    with pytest.raises(er.RegistryError, match="Begin another canary"):
+        Canary.load(path, registry)
+    assert canary.closed is None and registry.aliases("risk")["live"] == 3
+
+
+def test_a_canary_that_ended_without_losses_is_kept(registry, tmp_path):
+    canary = Canary(registry, "risk", candidate=2, share=0.3)
+    mine = np.array([canary.mine(key) for key in range(2000)])
+    canary.see(range(2000), seconds=np.where(mine, 0.05, 0.01))
+    assert canary.settle().what == "roll back" and np.isnan(canary.closed.ratio)
+    again = Canary.load(canary.save(tmp_path / "canary.json"), registry)
+    assert str(again.closed) == str(canary.closed) and {again.route(i) for i in range(99)} == {1}
+
+
 def test_a_changed_file_is_refused(registry, tmp_path):
     path = Canary(registry, "risk", candidate=2).save(tmp_path / "canary.json")
     record = json.loads(path.read_text())
