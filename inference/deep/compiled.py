@@ -213,11 +213,12 @@ class Compiled:
         z = placed(law, eps_own)
         doubly = objective.weighted and objective.estimator == "dreg"
         if doubly:
-            z = self._tempered(z, placed(still, eps_own), still, shared, data, frozen, noise)
+            z = self._tempered(z, eps_own, still, shared, data, frozen, noise)
         terms = self.terms(z, shared, data, live, noise)
         # far from the posterior the law's own score takes noise away, near it the other way round (Roeder et al. 2017)
+        stuck = 1.0 if doubly else given["stuck"]
         log_q = log_prob(
-            still if doubly else law.between(still, given["stuck"]), z, partial(self._exact, eps_own)
+            still if doubly else law.between(still, stuck), z, partial(self._exact, eps_own, stuck)
         )
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
         likelihood = terms["likelihood"] + terms["other"]
@@ -227,26 +228,27 @@ class Compiled:
             top = m.max(ratio, axis=0)
             shown = m.mean(top + m.log(m.mean(m.exp(ratio - top), axis=0)))
             if objective.estimator == "dreg":
-                fixed = self._weights(placed(still, eps_own), still, shared, data, frozen, noise)
+                fixed = self._weights(eps_own, still, shared, data, frozen, noise)
                 value = m.sum(fixed * ratio) / rows.size
             else:
                 value = shown
             return value + outside, {"bound": shown + outside, "kl": m.mean(log_q - prior)}
         kl = log_q - prior
-        divergence = self._penalised(objective, kl, terms, law, z, given)
+        divergence = self._penalised(objective, kl, terms, law, z, eps_own, given)
         value = m.mean(likelihood) - divergence + outside
         shown = {"bound": m.mean(likelihood - kl) + outside, "kl": m.mean(kl)}
         return value, shown
 
-    def _exact(self, eps, found):
-        """The draws that coordinates were made of, with the gradients of what is `found` from them."""
-        return eps + (found - self._loops.still(found))
+    def _exact(self, eps, stuck, found):
+        """The draws that coordinates were made of, with the gradients of what is `found` from them where the law they are `found` under
+        is stuck; else they have none, whatever rounding makes of it."""
+        return eps + stuck * (found - self._loops.still(found))
 
-    def _penalised(self, objective: Elbo, kl, terms, law, z, given):
+    def _penalised(self, objective: Elbo, kl, terms, law, z, eps, given):
         """What the divergence of rows costs."""
         cost = m.mean(kl)
         if objective.free_bits:
-            units = self._unit_kl(terms, law, z)
+            units = self._unit_kl(terms, law, z, lambda _: eps)
             held = m.sum(m.maximum(m.mean(m.mean(units, axis=0), axis=0), given["free_bits"]))
             cost = m.where(
                 given["free_bits"] > 0, held, cost
@@ -258,7 +260,7 @@ class Compiled:
             cost = cost + objective.total_correlation * self._total_correlation(law, z)
         return cost
 
-    def _unit_kl(self, terms, law, z):
+    def _unit_kl(self, terms, law, z, known=lambda eps: eps):
         """Divergence of each coordinate at draws, shape ``(K, n, u)``; of sites whose elements are not independent, in equal
         shares."""
         own = 0.0 * z
@@ -270,7 +272,7 @@ class Compiled:
             eps = (z - law.mean) * m.exp(-law.log_sd)
             own = -(law.log_sd + 0.5 * eps * eps + HALF_LOG)
         if not law.independent:
-            own = own * 0.0 + m.expand_dims(log_prob(law, z) / self.rows.num_units, -1)
+            own = own * 0.0 + m.expand_dims(log_prob(law, z, known) / self.rows.num_units, -1)
         parts = []
         for name, part in self.rows.parts.items():
             value, count = terms["prior"][name], part.stop - part.start
@@ -309,20 +311,24 @@ class Compiled:
             return eps, 0.0
         law = Law(params["guide"]["mean"], params["guide"]["log_sd"])
         shared = placed(law, eps)
-        return shared, log_prob(law, shared)
+        return shared, log_prob(law, shared, lambda _: eps)
 
-    def _weights(self, z, law, shared, data, params, noise=None):
+    def _weights(self, eps, law, shared, data, params, noise=None):
         """Normalised weights of the draws of each row, shape ``(K, n)``."""
+        z = placed(law, eps)
         terms = self.terms(z, shared, data, params, noise)
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
-        ratio = terms["likelihood"] + terms["other"] + prior - log_prob(law, z)
+        ratio = terms["likelihood"] + terms["other"] + prior - log_prob(law, z, lambda _: eps)
         weights = m.exp(ratio - m.max(ratio, axis=0))
-        return weights / m.sum(weights, axis=0)
+        return m.like(
+            weights / m.sum(weights, axis=0), eps
+        )  # PyTorch has constants of a law in double precision
 
-    def _tempered(self, z, still, law, shared, data, params, noise):
+    def _tempered(self, z, eps, law, shared, data, params, noise):
         """Draws whose gradients are weighted by those of their rows: with the weights of the bound's own gradient beside them,
         squared, which is the doubly reparameterised one."""
-        return still + (z - still) * self._weights(still, law, shared, data, params, noise)[..., None]
+        still = placed(law, eps)
+        return still + (z - still) * self._weights(eps, law, shared, data, params, noise)[..., None]
 
     # -- what is seen of rows ---------------------------------------------------------------------------
 
@@ -397,7 +403,7 @@ class Compiled:
                     terms["likelihood"]
                     + terms["other"]
                     + prior
-                    - log_prob(still, z, partial(self._exact, eps))
+                    - log_prob(still, z, partial(self._exact, eps, 1.0))
                 )
                 return -m.sum(m.mean(ratio, axis=0)), {}
 
