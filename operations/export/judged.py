@@ -81,7 +81,7 @@ def _of_loss(loss: Mapping[str, Mapping[str, float]]) -> list[Finding]:
     out = []
     for name, one in loss.items():
         for key, (trusted, caution) in PROMISED.items():
-            if one[key] > EXPORT_SHARE * trusted:
+            if not one[key] <= EXPORT_SHARE * trusted:  # what is not finite is within nothing
                 verdict = "caution" if one[key] <= EXPORT_SHARE * caution else "untrusted"
                 what = "Means" if key == "mean_shift" else "Standard deviations"
                 unit = " standard deviations" if key == "mean_shift" else " of themselves"

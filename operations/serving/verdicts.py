@@ -49,8 +49,8 @@ class RowVerdicts:
                 alone[np.concatenate(several)] = False
                 groups[argument] = (ranks[worst_of], [str(reasons[i]) for i in worst_of])
         shared, reason = posterior.verdict, f"the posterior is {posterior.verdict}"
-        if shared == "trusted" and (ranks[alone] == len(ORDER) - 1).any():
-            shared, reason = "caution", "some quantities that rows may depend on are untrusted"
+        if shared == "trusted" and ranks[alone].any():
+            shared, reason = "caution", "some quantities that rows may depend on are not trusted"
         if shared == "trusted" and fits is False:
             shared, reason = "caution", MISFIT
         return cls(shared, reason, groups)

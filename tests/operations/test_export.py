@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from elboroom.operations.export.judged import losses
+from elboroom.operations.export.judged import _of_loss, losses
 from elboroom.ppl.errors import InferenceError, MissingBackendError, UnsupportedError
 from scipy.special import expit, ndtr
 from scipy.stats import multivariate_normal, norm
@@ -364,3 +364,10 @@ def test_rounding_of_encoded_rows_is_told_in_their_own_sds():
     found = {"mean": np.array([[0.1, 100.1]]), "sd": np.array([[0.5, 2.2]])}
     told = losses(want, found, of_rows=True)
     assert told["mean"]["mean_shift"] == pytest.approx(0.2) and told["sd"]["sd_ratio"] == pytest.approx(0.1)
+
+
+def test_numbers_that_rounding_has_lost_are_not_trusted():
+    want = {"y": np.random.default_rng(0).normal(size=(3, 50))}
+    found = {"y": np.where(np.arange(50) == 7, np.nan, want["y"])}
+    (finding,) = {one.verdict for one in _of_loss(losses(want, found, of_rows=False))}
+    assert finding == "untrusted" and not _of_loss(losses(want, want, of_rows=False))

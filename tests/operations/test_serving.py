@@ -5,13 +5,16 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.operations import registry as registries
 from elboroom.operations.ledger import Ledger, now
 from elboroom.operations.serving.ranges import Ranges
 from elboroom.operations.serving.trail import Trail
+from elboroom.operations.serving.verdicts import RowVerdicts
 
 import elboroom as er
 
@@ -36,6 +39,23 @@ def lines(place, x, y=None):
 @pytest.fixture(scope="module")
 def posterior():
     return er.fit(lines(PLACE, X, Y), progress=False)
+
+
+@pytest.mark.parametrize("verdict", ["caution", "untrusted"])
+def test_a_row_is_not_trusted_beyond_any_quantity_that_it_depends_on(posterior, verdict):
+    record = record_of(posterior)
+    for label, rows in (("slope", [0, 1]), ("level[south]", [1])):
+        verdicts = [verdict if one == label else "trusted" for one in record.table["label"]]
+        table, settings = (
+            {**record.table, "verdict": verdicts},
+            {**record.settings, "quantities": ("level[west]",)},
+        )
+        wrong = Posterior(replace(record, table=table, settings=settings))
+        assert wrong.verdict == "trusted"  # of what was asked for
+        found, _ = RowVerdicts.of(wrong).at(
+            SimpleNamespace(count=2, arrays={"place": np.array([0, 1])}, inside=np.ones(2, bool))
+        )
+        assert [i for i in range(2) if found[i] != "trusted"] == rows, (label, found)
 
 
 @er.model
