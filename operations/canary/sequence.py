@@ -27,7 +27,7 @@ def radius(count: float, level: float, planned: float) -> float:
     Examples
     --------
     >>> round(radius(10_000, 0.01, 10_000) * 100, 2)  # sds of the mean: 2.33 for one look
-    3.64
+    3.36
     """
     tail = -2 * np.log(2 * level)
     ratio = (tail + np.log(tail) + 1) / planned

@@ -133,7 +133,7 @@ def export(  # noqa: PLR0913, PLR0917  each is a word of the interface
     ['line.jax', 'line.jax.json', 'line.jax.md']
     >>> made
     line.jax: predict for jax, trusted
-      x, eps_y → y_mean, y
+      x, eps_y → y, y_mean
     """
     record = record_of(posterior)
     record.needs_program("export")

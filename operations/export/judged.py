@@ -39,6 +39,10 @@ def judged(record: Record, graph: Graph, want: Arrays, found: Arrays | None) -> 
         findings.append(
             Finding("draws in a file", "file", float(graph.num_draws), float(EXPORT_DRAWS), "caution", words)
         )
+    others = [v not in (None, "trusted") for v in record.table["verdict"] if not graph.best_row]
+    if record.verdict == "trusted" and any(others):
+        words = f"{sum(others)} of {len(others)} quantities that rows may depend on are not trusted: the verdict of the posterior is over others."
+        findings.append(Finding("other quantities", "file", float(np.mean(others)), 0.0, "caution", words))
     loss = {} if found is None else losses(want, found, of_rows=bool(graph.best_row))
     findings += _of_loss(loss)
     verdict = worst([record.verdict, *(finding.verdict for finding in findings)])

@@ -148,7 +148,8 @@ def retrain(
     -----
     Never fitted are rows that the gate refuses, a set that looks altered, one of which more than 5% are refused, and rows of the
     benchmark. Promoted is what has a verdict no worse than what is live, fits the data where that does, and on the benchmark
-    loses at most 2% of a row's predictive density (the geometric mean, its upper 95% end, each part of `by` too).
+    loses at most 2% of a row's predictive density (the geometric mean, its upper 95% end, each part of `by` too), as long as no
+    other version has become live meanwhile.
 
     Examples
     --------
@@ -198,6 +199,11 @@ def retrain(
         attached={NOTES: notes},
     )
     reasons = tuple(objections(version, before, benchmark, lost, terms))
+    meanwhile = _live(registry, name, terms.alias)
+    if (meanwhile and meanwhile.number) != (before and before.number):
+        reasons += (
+            f"version {meanwhile and meanwhile.number} is {terms.alias} by now, which it was not compared with",
+        )
     if reasons:
         registry.tag(name, version.number, retraining="not promoted")
     else:

@@ -6,10 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from elboroom.operations.export.judged import _of_loss, losses
+from elboroom.operations.export.judged import _of_loss, judged, losses
 from elboroom.ppl.errors import InferenceError, MissingBackendError, UnsupportedError
 from scipy.special import expit, ndtr
 from scipy.stats import multivariate_normal, norm
@@ -371,3 +372,15 @@ def test_numbers_that_rounding_has_lost_are_not_trusted():
     found = {"y": np.where(np.arange(50) == 7, np.nan, want["y"])}
     (finding,) = {one.verdict for one in _of_loss(losses(want, found, of_rows=False))}
     assert finding == "untrusted" and not _of_loss(losses(want, want, of_rows=False))
+
+
+@pytest.mark.parametrize("verdict", ["caution", "untrusted"])
+def test_a_file_is_trusted_no_further_than_any_quantity_that_its_rows_may_depend_on(verdict):
+    record = SimpleNamespace(
+        verdict="trusted", table={"verdict": ["trusted", verdict, None]}
+    )  # of quantities=["first"]
+    graph = SimpleNamespace(num_draws=0, best_row="")
+    found = judged(record, graph, {}, None)
+    assert found["verdict"] == "caution" and "1 of 3 quantities" in found["reasons"][1]
+    record.table = {"verdict": ["trusted", None]}
+    assert judged(record, graph, {}, None)["verdict"] == "trusted"

@@ -92,6 +92,19 @@ def test_sets_that_have_changed_as_a_whole_are_not_fitted(registry, spoil, words
     assert len(registry.versions("line")) == before
 
 
+def test_what_became_live_meanwhile_is_not_replaced(registry):
+    live = registry.aliases("line")["live"]
+
+    def slow(frame):
+        if registry.aliases("line")["live"] == live:
+            registry.promote("line/1" if live != 1 else "line/2", because="somebody else was faster")
+        return line(frame["x"], frame["y"])
+
+    found = er.retrain(registry, "line", rows(400, 8), slow, "full", TERMS)
+    assert not found.promoted and "by now, which it was not compared with" in found.reasons[-1]
+    registry.promote("line", live, because="back")
+
+
 @pytest.mark.slow
 def test_rows_of_the_benchmark_are_left_out(registry):
     new = pd.concat([rows(60, 5), TERMS.benchmark.iloc[:7]], ignore_index=True)
