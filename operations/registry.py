@@ -20,7 +20,7 @@ from .naming import LIVE, check_alias, check_name, checked_tags, checked_text, s
 from .signing import put_signature
 from .staging import draft_in, filled, posterior_of, settled
 from .trust import Trust
-from .version import FORMAT, VERSIONS, State, Version, Versions, added_up
+from .version import FORMAT, VERSIONS, State, Version, Versions, added_up, worded
 
 LOG, INCOMING = "log.jsonl", ".incoming"
 
@@ -135,10 +135,11 @@ class Registry:
         return Versions(line)
 
     def log(self, name: str):
-        """What happened to a model, as a ``pandas.DataFrame``: a row for each line of its log."""
+        """What happened to a model, as a ``pandas.DataFrame``: a row for each line of its log, with the words of it in ``because``: those
+        that were given, of tags what changed."""
         import pandas as pd
 
-        return pd.DataFrame(self._ledger(name).lines())
+        return pd.DataFrame(worded(self._ledger(name).lines()))
 
     def head(self, name: str) -> str:
         """Digest that stands for the whole log of a model: kept elsewhere, it tells `audit` of lines that were cut off."""

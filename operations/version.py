@@ -304,3 +304,27 @@ LINES: dict[str, Callable[[State, dict[str, Any]], None]] = {
     "tag": _tag,
     "withdraw": _withdraw,
 }
+
+
+def worded(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of a log, those of tags with words: what each of them changed.
+
+    Examples
+    --------
+    >>> added = {"what": "add", "version": 1, "tags": {"stage": "shadow"}, "because": "the first"}
+    >>> tagged = {"what": "tag", "version": 1, "tags": {"owner": "Ada"}}
+    >>> [line["because"] for line in worded([added, tagged])]
+    ['the first', 'owner: Ada; without stage']
+    """
+    tags: dict[int, Mapping[str, str]] = {}
+    return [{**line, "because": _changes(tags, line)} if "tags" in line else line for line in lines]
+
+
+def _changes(tags: dict[int, Mapping[str, str]], line: Mapping[str, Any]) -> str:
+    """The words of a line with tags, which are noted."""
+    before, after = tags.get(line["version"], {}), line["tags"]
+    tags[line["version"]] = after
+    if line["what"] != "tag":
+        return str(line["because"])
+    changed = [f"{name}: {value}" for name, value in after.items() if before.get(name) != value]
+    return "; ".join([*changed, *(f"without {name}" for name in before if name not in after)])

@@ -210,6 +210,8 @@ def test_files_that_cannot_be_removed_are_told(registry, monkeypatch):
 def test_tags(registry):
     registry.tag("risk", 1, stage="shadow", owner="ann")
     assert dict(registry.tag("risk", 1, owner=None).tags) == {"stage": "shadow"}
+    words = registry.log("risk").query("what == 'tag'")["because"].tolist()
+    assert words[-2:] == ["stage: shadow; owner: ann", "without owner"]
     refusal(lambda: registry.tag("risk", 1, note="x" * 1001), "at most 1000 characters")
     refusal(lambda: registry.tag("risk", 1, **{f"t{i}": "x" for i in range(51)}), "at most 50")
 
