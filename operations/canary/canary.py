@@ -178,13 +178,15 @@ class Canary:
             known = ~np.isnan(values)
             self.arms[what] = self.arms[what].added(mine[known], values[known])
 
-    def see_both(self, live: Any, candidate: Any) -> None:
+    def see_both(self, live: Any, candidate: Any, seconds: Any = None, untrusted: Any = None) -> None:
         """Take in what requests lost that both versions answered.
 
         Parameters
         ----------
         live, candidate : array, shape (n,)
             Losses of either; NaN where it is not known.
+        seconds, untrusted : array, shape (2, n), optional
+            What `see` takes of them, of what is live first.
 
         Raises
         ------
@@ -193,9 +195,18 @@ class Canary:
         """
         if not self.shadow:
             raise InferenceError(explain("see_both", "a canary that is a shadow", "one with a share of the requests", "call see, or give shadow=True"))  # fmt: skip
-        (_, first), (_, second) = _given(np.size(candidate), candidate=candidate, live=live)
+        count = np.size(candidate)
+        self._pair("losses", _given(count, live=live, candidate=candidate))
+        for what, both in (("seconds", seconds), ("untrusted", untrusted)):
+            if both is not None:
+                one, other = both
+                self._pair(what, [*_given(count, **{what: one}), *_given(count, **{what: other})])
+
+    def _pair(self, what: str, both: Any) -> None:
+        """Numbers of the same requests by either, of what is live first, by their names."""
+        (_, second), (_, first) = both
         known = ~(np.isnan(first) | np.isnan(second))
-        self.arms["losses"] = self.arms["losses"].paired(first[known], second[known])
+        self.arms[what] = self.arms[what].paired(first[known], second[known])
 
     # -- what follows ----------------------------------------------------------------------------------
 

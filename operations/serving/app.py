@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -19,23 +20,33 @@ from ...ppl.errors import InferenceError, RegistryError, explain
 from ...ppl.found import find_model
 from ..registry import Registry
 from . import bodies
+from .answering import Answered, answered
+from .asked import HEADER, Asked, key_of
 from .batches import Batcher
-from .columns import read_rows
 from .described import described
 from .health import State
 from .live import Live
+from .outcomes import taken
 from .refusals import Refused
 from .served import Served
 from .settings import Listening, Settings, parted
 from .shown import text_of
 from .thresholds import DEGRADED_SECONDS, LONGEST_ID, MOST_HEADER_BYTES, MOST_HEADERS
-from .tokens import Token, Tokens
+from .tokens import Tokens
 from .trail import Trail, trail_of
-from .verdicts import told
+from .trial import Trial, trial_of
 
 LOG = logging.getLogger("elboroom.serving")
 ID = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % LONGEST_ID)
-ONCE = (b"authorization", b"content-length", b"content-type", b"host", b"transfer-encoding", b"x-request-id")
+ONCE = (
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"host",
+    b"transfer-encoding",
+    b"x-request-id",
+    HEADER,
+)
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
 PREFIX, ANY = "/v1/", "any"
 """Of paths that rows are sent to, and the scope of what any token is good for."""
@@ -44,34 +55,6 @@ PAGES = {
     "/": ("page.html", b"text/html; charset=utf-8"),
     "/page.js": ("page.js", b"text/javascript; charset=utf-8"),
 }
-
-
-@dataclass(eq=False)
-class Asked:
-    """A request, while it is answered.
-
-    Attributes
-    ----------
-    id, route, method : str
-    headers : mapping of bytes to bytes
-    receive : callable
-    token : Token or None
-    rows : int
-    verdicts : mapping of str to int
-        How many rows were given which.
-    version : int or None
-        That answered.
-    """
-
-    id: str
-    route: str
-    method: str
-    headers: Mapping[bytes, bytes]
-    receive: Any
-    token: Token | None = None
-    rows: int = 0
-    verdicts: Mapping[str, int] | None = None
-    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,10 +79,16 @@ class Service:
     """An ASGI application. Made by `app`."""
 
     def __init__(
-        self, live: Live, settings: Settings, tokens: Tokens | None, listening: Listening, trail: Trail | None
+        self,
+        live: Live,
+        settings: Settings,
+        tokens: Tokens | None,
+        listening: Listening,
+        trail: Trail | None,
+        trial: Trial | None = None,
     ):
         self.live, self.settings, self.tokens, self.listening = live, settings, tokens, listening
-        self.trail = trail
+        self.trail, self.trial = trail, trial
         self._closed = False
         self.degraded = -math.inf  # when an answer was without its evidence
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -115,15 +104,21 @@ class Service:
             "/metrics": Route("GET", "metrics", self._metrics),
             "/v1/model": Route("GET", "verdict", self._model),
             "/v1/verdict": Route("GET", "verdict", self._verdict),
+            "/v1/canary": Route("GET", "verdict", self._canary),
+            "/v1/outcomes": Route("POST", "outcome", self._outcomes),
             **{f"{PREFIX}{use}": Route("POST", use, self._use) for use in ("predict", "encode", "score")},
         }
         live.start()
+        if trial is not None:
+            trial.start()
 
     def close(self) -> None:
         """Answer what has come, and end."""
         self.state.ending = True
         self.live.close()
         self.batcher.close(self.settings.seconds)
+        if self.trial is not None:
+            self.trial.close(self.settings.seconds)
         if self.trail is not None and not self._closed:
             self.trail.close()
         self._closed = True
@@ -233,7 +228,7 @@ class Service:
                  "status": status, "rows": asked.rows, "verdicts": dict(asked.verdicts or {}), "version": asked.version,
                  "seconds": round(seconds, 6)}
             )  # fmt: skip
-        served = self.live.current
+        served = asked.served or self.live.current
         if served is not None:
             served.shown.add("requests_total", route=asked.route, code=str(status))
             served.shown.observe("request_seconds", seconds, route=asked.route)
@@ -249,42 +244,49 @@ class Service:
             raise Refused(503, "not ready", words, {"Retry-After": "1"})
         return served
 
-    async def _use(self, asked: Asked) -> tuple[bytes, bytes]:
-        """Predict, encode or score the rows of a body."""
-        name, settings = asked.route.removeprefix(PREFIX), self.settings
+    async def _body(self, asked: Asked) -> Any:
+        """What a body says."""
+        settings = self.settings
         kind = asked.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind != JSON or asked.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refused(415, "content type", "expected application/json, not encoded.", bodies.CLOSE)
-        body = await bodies.read(asked.receive, asked.headers, settings.most_bytes, settings.seconds)
-        served = self._served()
-        use = served.uses.get(name)
-        if use is None:
-            raise Refused(501, "use", served.absent.get(name, "no model of this kind does this."))
-        rows = read_rows(bodies.parsed(body), use.wanted, settings.gate, settings.most_rows)
-        asked.rows, asked.version = rows.count, served.version.number
-        keys = rows.keys() if settings.cached else []
-        answers = served.kept.found(name, keys) if settings.cached else None
-        if answers is None:
-            answers = await self._computed(served.calls[name], rows)
-            if any("degraded" in answer for answer in answers):
-                self.degraded = time.monotonic()
-            elif settings.cached:
-                served.kept.keep(name, keys, answers)
-        verdicts, reasons = use.verdicts.at(rows)
-        every = zip(answers, verdicts, reasons, rows.inside.tolist(), strict=True)
-        rows_told = [told(*one) for one in every]
-        asked.verdicts = Counter(one["verdict"] or "none" for one in rows_told)
-        head = {"id": asked.id, "model": served.version.model, "version": served.version.number}
-        return JSON, _dumped({**head, "rows": rows_told})
+        return bodies.parsed(
+            await bodies.read(asked.receive, asked.headers, settings.most_bytes, settings.seconds)
+        )
 
-    async def _computed(self, call: Any, rows: Any) -> Any:
-        future = self.batcher.submit(call, rows)
-        try:
-            async with asyncio.timeout(self.settings.seconds):
-                return await future
-        except TimeoutError:
-            words = f"no answer within {self.settings.seconds:g} s."
-            raise Refused(504, "too slow", words, {"Retry-After": "1"}) from None
+    async def _use(self, asked: Asked) -> tuple[bytes, bytes]:
+        """Predict, encode or score the rows of a body."""
+        name, given = asked.route.removeprefix(PREFIX), await self._body(asked)
+        key, served = key_of(asked, given), self._served()
+
+        def ask(served: Served, batcher: Batcher, heard: bool = True) -> Awaitable[Answered]:
+            return answered(asked if heard else copy(asked), served, name, given, batcher, self.settings)
+
+        if self.trial is None:
+            found = await ask(served, self.batcher)
+        else:
+            found = await self.trial.answered(key, served, self.batcher, ask)
+        if found.degraded:
+            self.degraded = time.monotonic()
+        asked.verdicts = Counter(one["verdict"] or "none" for one in found.rows)
+        version = found.served.version
+        return JSON, _dumped(
+            {"id": asked.id, "model": version.model, "version": version.number, "rows": found.rows}
+        )
+
+    def _tried(self) -> Trial:
+        if self.trial is None:
+            raise Refused(501, "canary", "no candidate is tried: serve with canary=.")
+        return self.trial
+
+    async def _outcomes(self, asked: Asked) -> tuple[bytes, bytes]:
+        """Take in what became of requests."""
+        trial, served = self._tried(), self._served()
+        found = await taken(asked, await self._body(asked), trial, served, self.batcher, self.settings)
+        return JSON, _dumped({"id": asked.id, **found})
+
+    async def _canary(self, asked: Asked) -> tuple[bytes, bytes]:
+        return JSON, _dumped({"id": asked.id, **self._tried().as_dict()})
 
     async def _model(self, asked: Asked) -> tuple[bytes, bytes]:
         served = self._served()
@@ -319,7 +321,7 @@ class Service:
         return TEXT, text_of(self.live, self.batcher, lately).encode()
 
     async def _described(self, _: Asked) -> tuple[bytes, bytes]:
-        return JSON, _dumped(described(self._served(), self.tokens is not None))
+        return JSON, _dumped(described(self._served(), self.tokens is not None, self.trial is not None))
 
     async def _page(self, asked: Asked) -> tuple[bytes, bytes]:
         name, kind = PAGES[asked.route]
@@ -349,6 +351,7 @@ def app(
     tokens: Any = None,
     trust: Any = None,
     audit: Any = None,
+    canary: Any = None,
     **settings: Any,
 ) -> Service:
     """An ASGI application that answers for what an alias of a registry names.
@@ -367,6 +370,9 @@ def app(
         With it, versions that none of its keys has signed are refused.
     audit : path, optional
         A folder for a trail of all requests, without their data.
+    canary : Canary or path, optional
+        A candidate beside what is live, or the file that `Canary.save` wrote of it, in which it is kept: requests are dealt to both by
+        their keys, and what the evidence says is done.
     **settings
         See `elboroom.operations.serving.settings.Settings`.
 
@@ -398,4 +404,5 @@ def app(
     if live.name not in registry.models():
         raise RegistryError(explain(f"model '{live.name}'", f"one of {list(registry.models())[:10]}", "none of these", "add a version of it first"))  # fmt: skip
     known = tokens if tokens is None or isinstance(tokens, Tokens) else Tokens(tokens)
-    return Service(live, own, known, listening, trail_of(audit))
+    trial = trial_of(canary, live, own)
+    return Service(live, own, known, listening, trail_of(audit), trial)

@@ -12,6 +12,7 @@ from .numbers import rounded
 from .served import Served
 
 NUMBER: dict[str, Any] = {"type": "number"}
+KEY: dict[str, Any] = {"type": ["string", "integer"]}
 VERDICT = {"type": ["string", "null"], "enum": ["trusted", "caution", "untrusted", None]}
 SAID = {
     "predict": "Each outcome's mean, sd and quantiles, or the probabilities of its classes.",
@@ -31,7 +32,7 @@ STATUSES = {
 }
 
 
-def described(served: Served, with_tokens: bool) -> dict[str, Any]:
+def described(served: Served, with_tokens: bool, with_canary: bool = False) -> dict[str, Any]:
     """OpenAPI 3.1, as plain values."""
     security: list[dict[str, list]] = [{"token": []}] if with_tokens else []
     paths: dict[str, Any] = {
@@ -44,6 +45,15 @@ def described(served: Served, with_tokens: bool) -> dict[str, Any]:
     ):
         paths[path] = {
             "get": {"summary": words, "security": security, "responses": _responses({"type": "object"})}
+        }
+    if with_canary:
+        paths["/v1/outcomes"] = {"post": _outcomes(security)}
+        paths["/v1/canary"] = {
+            "get": {
+                "summary": "Where the canary stands.",
+                "security": security,
+                "responses": _responses({"type": "object"}),
+            }
         }
     paths["/metrics"] = {"get": {"summary": "For Prometheus.", "security": security, "responses": {"200": {"description": "text"}}}}  # fmt: skip
     for name in ("live", "ready"):
@@ -92,7 +102,8 @@ def _posted(name: str, wanted: Sequence[Wanted], served: Served, security: list)
         "additionalProperties": False,
         "required": ["rows"],
         "properties": {
-            "rows": {"type": "array", "minItems": 1, "maxItems": served.settings.most_rows, "items": row}
+            "rows": {"type": "array", "minItems": 1, "maxItems": served.settings.most_rows, "items": row},
+            "key": KEY,
         },
     }
     columns = {
@@ -103,7 +114,8 @@ def _posted(name: str, wanted: Sequence[Wanted], served: Served, security: list)
             "columns": {
                 "type": "object",
                 "properties": {c.name: {"type": "array", "items": _cell(c)} for c in wanted},
-            }
+            },
+            "key": KEY,
         },
     }
     example = {"rows": [example_of(wanted)]}
@@ -134,6 +146,31 @@ def _posted(name: str, wanted: Sequence[Wanted], served: Served, security: list)
         "security": security,
         "requestBody": {"required": True, "content": content},
         "responses": _responses(answer),
+    }
+
+
+def _outcomes(security: list) -> dict[str, Any]:
+    """Of what became of requests."""
+    loss = {"key": KEY, "loss": NUMBER}
+    rows = {"key": KEY, "rows": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+    one = {
+        "oneOf": [
+            {"type": "object", "additionalProperties": False, "required": list(each), "properties": each}
+            for each in (loss, rows)
+        ]
+    }
+    body = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["outcomes"],
+        "properties": {"outcomes": {"type": "array", "minItems": 1, "items": one}},
+    }
+    return {
+        "summary": "What requests lost, by their keys: a number, or rows with their outcomes, as score takes them.",
+        "operationId": "outcomes",
+        "security": security,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": _responses({"type": "object"}),
     }
 
 

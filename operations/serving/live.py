@@ -33,6 +33,10 @@ class Live:
     ----------
     current : Served or None
         None until the first one is ready.
+    before : Served or None
+        That answered before it.
+    beside : Served or None
+        Another version that is loaded already, and takes over at once where the alias comes to name it.
     problem : str
         Why the version that the alias names is not the one that answers, or answers are not to be had; empty where all is well.
     """
@@ -42,6 +46,7 @@ class Live:
         self.name, self.wanted = split(name, None)
         self.current: Served | None = None
         self.before: Served | None = None
+        self.beside: Served | None = None
         self.problem = ""
         self._refused: int | None = None
         self._mark: Any = None
@@ -88,13 +93,18 @@ class Live:
         raise RegistryError(f"'{self.name}' has no version '{self.wanted}'.")
 
     def _take(self, number: int) -> None:
+        beside = self.beside
         try:
-            made = Served.of(self.registry.get(self.name, number), self.model, self.settings)
+            version = self.registry.get(self.name, number)
+            if beside is not None and beside.version.number == number:
+                made = beside
+            else:
+                made = Served.of(version, self.model, self.settings)
         except ElboroomError as error:
             self._refused = number
             self._told(f"version {number}: {error}")
             return
-        self.before, self.current = self.current, made
+        self.before, self.current, self.beside = self.current, made, None
         self.problem, self._refused = "", None
         LOG.info("%s answers", made.version)
 

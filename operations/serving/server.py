@@ -35,6 +35,7 @@ def serve(
     tokens: Any = None,
     trust: Any = None,
     audit: Any = None,
+    canary: Any = None,
     **settings: Any,
 ) -> None:
     """Answer over HTTP for what an alias of a registry names, until the process is told to end.
@@ -53,6 +54,8 @@ def serve(
         With it, versions that none of its keys has signed are refused.
     audit : path, optional
         A folder for a trail of all requests, without their data.
+    canary : Canary or path, optional
+        A candidate beside what is live, see `elboroom.app`; of one process.
     **settings
         See `elboroom.operations.serving.settings.Settings` and `Listening`: ``port=``, ``cert=`` and others.
 
@@ -76,9 +79,13 @@ def serve(
         raise InferenceError(explain("host", want, repr(listening.host), remedy))
     uvicorn = library("uvicorn", "serve", "er.serve")
     if listening.workers == 1:
-        with _with_health(app(registry, name, model, tokens, trust, audit, **settings)) as service:
+        with _with_health(app(registry, name, model, tokens, trust, audit, canary, **settings)) as service:
             _server(uvicorn, service, listening).run()
         return
+    if canary is not None:
+        remedy = "serve with workers=1, or try it in the shadow of one replica"
+        got = f"{listening.workers}, of which each would see a part of the outcomes"
+        raise InferenceError(explain("workers", "1, beside a canary", got, remedy))
     told = _plain(registry, name, model, tokens, trust, settings) | {"audit": audit and str(audit)}
     with tempfile.TemporaryDirectory() as shared:
         os.environ[TOLD] = json.dumps(told)

@@ -1,4 +1,4 @@
-"""The metrics of a service as Prometheus reads them: those of the version that answers, and of the one before it."""
+"""The metrics of a service as Prometheus reads them: those of the version that answers, of a candidate, and of the one before."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def text_of(live: Live, batcher: Batcher, degraded: bool) -> str:
         return ""
     served.shown.set("queue_rows", float(batcher.waiting))
     served.shown.set("degraded", float(degraded or bool(live.problem)))
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") or live.before is None:
+    others = [
+        one.shown.registry for one in (live.beside, live.before) if one is not None and one is not served
+    ]
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") or not others:
         return served.shown.text()
     client = library("prometheus_client", "serve", "metrics")
-    return client.generate_latest(_Together(served.shown.registry, live.before.shown.registry)).decode()
+    return client.generate_latest(_Together(served.shown.registry, *others)).decode()

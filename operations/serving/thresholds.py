@@ -65,6 +65,19 @@ HEALTH_TIMEOUT = 2.0
 MOST_PORT = 65535
 """The greatest port."""
 
+# -- a candidate -----------------------------------------------------------------------------------------
+
+CANDIDATE_SHARE = 0.5
+"""Share of the time that a request has, within which a candidate has to answer it; then what is live does, which has the rest."""
+KEPT_SECONDS = 5.0
+"""Seconds between two writes of where a canary stands: what a crash may lose."""
+MOST_OUTSTANDING = 200_000
+"""Keys whose outcomes are waited for: an hour of 55 requests a second, 16 bytes each; the oldest are let go."""
+LONGEST_KEY = 200
+"""Letters of the key of a request."""
+LEAST_LOG = -700.0
+"""Log density of a row that a version gives less than any double holds: a loss is bounded, for either version alike."""
+
 # -- tokens ----------------------------------------------------------------------------------------------
 
 TOKEN_BYTES, TOKEN_ID_BYTES = 32, 6

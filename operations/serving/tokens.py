@@ -18,7 +18,9 @@ from ..naming import checked_text
 from .thresholds import GRACE_HOURS, LONGEST_TOKEN, TOKEN_BYTES, TOKEN_DAYS, TOKEN_ID_BYTES
 
 FORMAT = "elboroom-tokens/1"
-SCOPES = ("predict", "encode", "score", "verdict", "metrics")
+ASKING = ("predict", "encode", "score", "verdict", "metrics")
+SCOPES = (*ASKING, "outcome")
+"""What a token can be for: who tells outcomes decides which version stays, so that it has to be named."""
 PREFIX = "er"
 
 
@@ -106,7 +108,7 @@ class Tokens:
 
     # -- what changes ------------------------------------------------------------------------------
 
-    def new(self, name: str, scopes: Iterable[str] = SCOPES, days: float = TOKEN_DAYS) -> str:
+    def new(self, name: str, scopes: Iterable[str] = ASKING, days: float = TOKEN_DAYS) -> str:
         """A token, which is shown this once.
 
         Parameters
@@ -114,7 +116,7 @@ class Tokens:
         name : str
             Whose it is.
         scopes : sequence of str
-            Some of ``"predict"``, ``"encode"``, ``"score"``, ``"verdict"`` and ``"metrics"``; all by default.
+            Some of ``"predict"``, ``"encode"``, ``"score"``, ``"verdict"`` and ``"metrics"``, all by default; and ``"outcome"``.
         days : float
             How long it holds.
 

@@ -482,6 +482,10 @@ def serve(  # noqa: PLR0913, PLR0917  each is an option of the command line
     audit: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A line for each request, without its data.")
     ] = None,
+    canary: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A candidate beside it, as elboroom canary has begun it."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes; one that dies is started again.")] = 1,
     settings: Annotated[
         list[str] | None,
@@ -500,7 +504,33 @@ def serve(  # noqa: PLR0913, PLR0917  each is an option of the command line
         listening = {"host": host, "port": port, "health_port": health_port, "cert": cert, "key": key}
         trusted = None if trust is None else Trust(trust)
         given = {**listening, "workers": workers, **parse_settings(settings or ())}
-        run(registry, name, model=model, tokens=tokens, trust=trusted, audit=audit, **given)
+        run(registry, name, model=model, tokens=tokens, trust=trusted, audit=audit, canary=canary, **given)
+
+
+@app.command()
+def canary(  # noqa: PLR0913, PLR0917  each is an option of the command line
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="The candidate's number.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where it is kept.")] = Path(
+        "canary.json"
+    ),
+    registry: RegistryOption = MODELS,
+    trust: TrustOption = None,
+    share: Annotated[float, typer.Option(help="Of the requests, that the candidate answers.")] = 0.05,
+    hours: Annotated[float, typer.Option(help="Planned; what is not decided by then goes on.")] = 24.0,
+    margin: Annotated[float, typer.Option(help="By what share of the loss it may be worse.")] = 0.02,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="It answers all requests and is heard by none.")
+    ] = False,
+) -> None:
+    """Begin to try a version beside the one that is live: serve with --canary FILE."""
+    with _plainly():
+        from .operations.canary.canary import Canary
+
+        place = _registry(registry, trust=trust)
+        made = Canary(place, name, version, share, hours, margin, shadow)
+        made.save(out)
+        typer.echo(printable(f"{made}\nserve {name}@live --canary {out}"))
 
 
 @app.command()
