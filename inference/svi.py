@@ -14,6 +14,8 @@ from .arguments import check_densities
 from .batches.minibatch import Batches, Minibatch
 from .engines.ascent import OBJECTIVES, Ascent
 from .evidence.finding import Findings
+from .private.ascent import compiled, constants_of, drawn_for
+from .private.asked import check_private
 from .run.track import told_of
 from .run.watch import Bar
 
@@ -49,6 +51,9 @@ class SVI(Ascent):
         Mean and standard deviation of every unconstrained coordinate; by default zero and `sd`.
     track : Tracker, optional
         Who is told of the course of the bound, see `elboroom.Tracker`.
+    private : Private, optional
+        Differential privacy of the rows of a plate: see `elboroom.Private`. A batch then has so many rows on average as `minibatch`
+        says, each is in it by chance, and no bound is told, of which the rows would be seen.
 
     Raises
     ------
@@ -90,26 +95,12 @@ class SVI(Ascent):
         objective: str = "elbo",
         optimiser: Any = None,
         track: Any = None,
+        private: Any = None,
     ):
-        if objective not in OBJECTIVES:
-            raise InferenceError(
-                explain("objective", f"one of {sorted(OBJECTIVES)}", repr(objective), "choose one")
-            )
-        for name, given in (
-            ("objective='importance'", objective != "elbo"),
-            ("optimiser=", optimiser is not None),
-        ):
-            if given and minibatch is not None:
-                raise InferenceError(
-                    explain(name, "all rows at every step", f"{minibatch}", "leave one of the two out")
-                )
-        if objective == "importance" and num_particles < 2:
-            raise InferenceError(
-                explain("num_particles", "two or more draws to weigh", f"{num_particles}", "use ten or so")
-            )
-        for name, value in (("rate", rate), ("sd", sd), ("num_particles", num_particles)):
-            if not value > 0:
-                raise InferenceError(explain(name, "a positive number", repr(value), "correct it"))
+        _check(num_particles, rate, sd, objective, optimiser, minibatch)
+        if private is not None:
+            check_private(private)
+            _check_alone(objective, optimiser)
         target = program.target(backend or program.backend, dtype)
         check_densities("SVI", target)
         if target.trace.weights:
@@ -118,7 +109,10 @@ class SVI(Ascent):
                 "use er.fit, which learns them, or give them priors",
             )
             raise InferenceError(explain("SVI", "a model without learned arrays", f"'{names}'", remedy))
-        batches = None if minibatch is None else Batches.of(target, minibatch)
+        self._private = None if private is None else drawn_for(private, target, minibatch)
+        batches: Any = self._private
+        if batches is None and minibatch is not None:
+            batches = Batches.of(target, minibatch)
         if optimiser is not None:
             if not target.loops.is_optimiser(optimiser):
                 raise InferenceError(
@@ -128,10 +122,14 @@ class SVI(Ascent):
         origin = np.zeros(target.dim)
         begin = start or (origin, origin + sd)
         super().__init__(target, batches, begin, num_particles, rate, seed, objective, optimiser)
+        if self._private is not None:
+            self.along(compiled(self._private.units, num_particles), {})
+            self._constants |= constants_of(self._private)
         settings = {"num_particles": num_particles, "rate": rate, "sd": sd, "seed": seed, "objective": objective,
                     "minibatch": minibatch, "optimiser": optimiser}  # fmt: skip
         self.findings = Findings()
-        self._told = told_of(track, "svi", program, settings)
+        what = program if private is None else program.model  # no digest of private rows
+        self._told = told_of(track, "svi", what, settings)
 
     def run(self, num_steps: int, progress: bool = True) -> np.ndarray:
         """Many steps; the bound's estimates, shape ``(num_steps,)``.
@@ -143,19 +141,27 @@ class SVI(Ascent):
         progress : bool
             Show a bar on a terminal or in Jupyter.
         """
+        if self._private is not None:
+            self._private.allow(num_steps)
         bar = Bar(num_steps, progress)
 
         def report(done: int, seen: Mapping[str, np.ndarray]) -> None:
-            bar.tell(done, f"ELBO {seen['elbo'][-1]:.6g}")
+            bar.tell(done, f"ELBO {seen['elbo'][-1]:.6g}" if "elbo" in seen else "")
             if self._told is not None:
                 self._told.step("ascent", self.num_steps, _summed(seen))
 
         try:
-            return self.advance(num_steps, report)["elbo"]
+            seen = self.advance(num_steps, report)
+            return seen.get("elbo", np.full(num_steps, np.nan))
         finally:
             bar.close()
             if self._told is not None:
                 self.findings = Findings(self._told.rested())
+
+    @property
+    def privacy(self) -> Any:
+        """What a private ascent may spend, see `elboroom.Private`; None of one that is not private."""
+        return None if self._private is None else self._private.budget
 
     @property
     def guide(self):
@@ -170,6 +176,7 @@ class SVI(Ascent):
 
     def elbo(self, num_draws: int = 100, seed: int = 0) -> tuple[float, float]:
         """The bound over all rows and its standard error."""
+        self._shows("elbo")
         ratio = self._log_ratios(num_draws, seed)
         return float(ratio.mean()), float(ratio.std() / np.sqrt(num_draws))
 
@@ -180,8 +187,30 @@ class SVI(Ascent):
         ----------
         Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders, ICLR.
         """
+        self._shows("importance_bound")
         ratio = self._log_ratios(num_draws, seed)
         return float(np.logaddexp.reduce(ratio) - np.log(num_draws))
+
+    def culprit(self, at=None, num_draws: int = 64) -> str:
+        """See `Ascent.culprit`; not of private rows."""
+        self._shows("culprit")
+        return super().culprit(at, num_draws)
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """See `Ascent.restore`; not of a private ascent, whose steps are counted."""
+        self._shows("restore")
+        super().restore(saved)
+
+    def _shows(self, name: str) -> None:
+        """Refuse what would show private rows.
+
+        Raises
+        ------
+        InferenceError
+        """
+        if self._private is not None:
+            got = "one of private rows, which would be seen in it"
+            raise InferenceError(explain(f"SVI.{name}", "an ascent that is not private", got, "leave it out"))
 
     def _log_ratios(self, num_draws, seed):
         place = Affine.from_arrays(self.params)
@@ -190,10 +219,54 @@ class SVI(Ascent):
         return self.target.value_and_grad(z)[0] + log_jacobian - standard_normal(eps)
 
 
+def _check(num_particles, rate, sd, objective, optimiser, minibatch) -> None:
+    """Refuse what cannot be meant.
+
+    Raises
+    ------
+    InferenceError
+    """
+    if objective not in OBJECTIVES:
+        raise InferenceError(
+            explain("objective", f"one of {sorted(OBJECTIVES)}", repr(objective), "choose one")
+        )
+    for name, given in (
+        ("objective='importance'", objective != "elbo"),
+        ("optimiser=", optimiser is not None),
+    ):
+        if given and minibatch is not None:
+            raise InferenceError(
+                explain(name, "all rows at every step", f"{minibatch}", "leave one of the two out")
+            )
+    if objective == "importance" and num_particles < 2:
+        raise InferenceError(
+            explain("num_particles", "two or more draws to weigh", f"{num_particles}", "use ten or so")
+        )
+    for name, value in (("rate", rate), ("sd", sd), ("num_particles", num_particles)):
+        if not value > 0:
+            raise InferenceError(explain(name, "a positive number", repr(value), "correct it"))
+
+
+def _check_alone(objective, optimiser) -> None:
+    """Refuse what a private ascent has no use for.
+
+    Raises
+    ------
+    InferenceError
+    """
+    for name, given in (
+        ("objective='importance'", objective != "elbo"),
+        ("optimiser=", optimiser is not None),
+    ):
+        if given:
+            raise InferenceError(
+                explain(name, "an ascent that is not private", "private=", "leave one of the two out")
+            )
+
+
 def _summed(seen: Mapping[str, np.ndarray]) -> dict[str, float]:
     """What some steps saw, as a number each."""
-    return {
-        "bound": float(seen["elbo"].mean()),
-        "gradient_norm": float(np.median(seen["gradient_norm"])),
-        "not_finite": float(seen["not_finite"].sum()),
-    }
+    norm = {"gradient_norm": float(np.median(seen["gradient_norm"]))}
+    if "elbo" not in seen:  # of private rows
+        return norm
+    return {"bound": float(seen["elbo"].mean()), **norm, "not_finite": float(seen["not_finite"].sum())}

@@ -811,3 +811,19 @@ SEEN_BEFORE = 0.0
 ROWS_ALONE = 32
 """Rows that are predicted at a time where each is as if it came alone: many enough that calls cost little, and a multiple of what
 processors compute together."""
+
+# -- private fits ----------------------------------------------------------------------------------------
+CLIPPED_SHORT = 1e-3
+"""Share by which gradients are clipped to less than they are accounted for: sums of a few thousand in single precision are rounded by
+less."""
+TRUNCATED_SHARE = 1e-3
+"""Share of delta for batches that are larger than the arrays that hold them."""
+NOISE_TOLERANCE, NOISE_PACE = 1e-3, 0.25
+"""Error of a noise multiplier on the safe side, as a share of it; and steps of its logarithm in which it is looked for."""
+FINEST_LOSS = 1e-4
+"""Interval to whose multiples privacy losses are rounded, upwards: that of dp-accounting. By time ten times that where a budget is ten."""
+PRIVATE_RATE = 0.05
+"""Adam's rate in units of a guide's first sds."""
+LEAST_PRIVATE, PRIVATE_SHARE = 256, 0.05
+"""Rows of a batch on average at the least, and as a share of all, where nobody says. By hand: noise in a mean falls with the size of
+batches, and their cost rises with it."""

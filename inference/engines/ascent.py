@@ -260,7 +260,7 @@ class Ascent:
         if self.batches is not None:
             given |= self.batches.many(self._rng, count)
             if not self.batches.groups:  # every coordinate is in every batch
-                del given["where"], given["weight"]
+                given.pop("where", None), given.pop("weight", None)
         return _single(given) if self.target.dtype == np.float32 else given
 
     @property

@@ -130,6 +130,7 @@ _NAMES = {
     "inference.fit": ("fit",),
     "inference.batches.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),
+    "inference.private.asked": ("Private",),
     "inference.posterior.posterior": ("Posterior",),
     "diagnostics.blame": ("blame",),
     "diagnostics.calibrated": ("calibration",),

@@ -1,0 +1,1 @@
+"""Fits that keep the rows that they see private."""
