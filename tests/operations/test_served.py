@@ -49,17 +49,20 @@ KIND = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a model and a registry of two versions, of which the first is live."""
+    """A folder with a model and a registry of three versions, of which the first is live, and the last is wrong."""
     folder = tmp_path_factory.mktemp("process")
     (folder / "served_lines.py").write_text(MODEL)
     sys.path.insert(0, str(folder))
     import served_lines as own
 
-    saved = er.fit(own.lines(own.PLACE, own.X, own.Y), progress=False).save(folder / "saved")
+    saved, wrong = (
+        er.fit(own.lines(own.PLACE, own.X, y), progress=False).save(folder / name)
+        for name, y in (("saved", own.Y), ("wrong", own.Y - 6 * own.X))
+    )
 
     def filled(draft, posterior, data, attached):
         (draft / "posterior").mkdir()
-        for path in saved.iterdir():
+        for path in (wrong if data else saved).iterdir():
             files.put(draft / "posterior" / path.name, path.read_bytes())
         return {"verdict": "trusted", "fits_data": True, "data_fingerprint": "d", "created": now()}
 
@@ -68,6 +71,7 @@ def place(tmp_path_factory):
         made = er.Registry(folder / "models")
         made.promote("lines", made.add(saved, "lines"))
         made.add(saved, "lines")
+        made.add(saved, "lines", data=["slope"])
         yield folder
     sys.path.remove(str(folder))
 
@@ -295,6 +299,67 @@ def test_what_is_told_to_end_answers_what_has_come(place, free_port):
     assert made.process.wait(30) in (0, -signal.SIGTERM)
     assert len(statuses) > 50 and set(statuses) == {200} and not closed
     made.log.close()
+
+
+def told(port, name, count):
+    """So many requests with their outcomes; the versions that answered."""
+    rng, connection, versions = (
+        np.random.default_rng(len(name)),
+        http.client.HTTPConnection("127.0.0.1", port, timeout=30),
+        [],
+    )
+
+    def post(path, body):
+        connection.request("POST", path, json.dumps(body), KIND)
+        answer = connection.getresponse()
+        content = answer.read()
+        assert answer.status == 200, content
+        return json.loads(content)
+
+    for i in range(count):
+        x = round(float(rng.normal()), 3)
+        found = post("/v1/predict", {"rows": [{"place": "north", "x": x}], "key": f"{name} {i}"})
+        loss = (found["rows"][0]["y"]["mean"] - 1 - x - rng.normal()) ** 2
+        post("/v1/outcomes", {"outcomes": [{"key": f"{name} {i}", "loss": loss}]})
+        versions.append(found["version"])
+    return versions
+
+
+def test_a_worse_candidate_is_rolled_back_an_equal_one_goes_on_and_no_request_is_lost(place, free_port):
+    """Each behind the same address as what is live, with clients at once; the equal one in two processes, one after the other."""
+    ports, found = [free_port(), free_port()], {}
+    for number in (2, 3):
+        command = [
+            sys.executable,
+            "-m",
+            "elboroom",
+            "canary",
+            "lines",
+            str(number),
+            "--out",
+            f"{number}.json",
+            "--share",
+            "0.4",
+        ]
+        subprocess.run(command, cwd=place, check=True, capture_output=True)
+    for number in (2, 2, 3):
+        made = Process(place, *ports, "--canary", f"{number}.json", "--set", "look=0.1").until_ready()
+        try:
+            deadline = time.monotonic() + 60
+            while not json.loads(fetch(ports[0], "/v1/canary")[1])["tried"]:
+                assert time.monotonic() < deadline, made.text()
+                time.sleep(0.05)
+            with ThreadPoolExecutor(3) as pool:
+                every = pool.map(lambda name: told(ports[0], name, 200), ("a", "bb", "ccc"))
+                versions = {version for some in every for version in some}
+            time.sleep(0.5)
+            found[number] = json.loads(fetch(ports[0], "/v1/canary")[1])
+            assert versions == {1, number}
+        finally:
+            made.end()
+    assert found[2]["decision"] in ("go on", "promote") and sum(found[2]["known"]["losses"].values()) == 1200
+    assert found[3]["decision"] == "roll back" and not found[3]["tried"]
+    assert "rolled back" in er.Registry(place / "models").get("lines", 3).tags["canary"]
 
 
 def test_workers_that_are_killed_start_again(place, free_port):
