@@ -36,6 +36,10 @@ def score(asked: Asked) -> Graph:
 def graph_of(asked: Asked, wanted: tuple[str, ...]) -> Graph:
     """The graph of what is wanted of rows under draws."""
     target = asked.target
+    for name, kept in asked.record.maps.items():
+        got = f"'{name}', which {kept['kind']} mends"
+        want, remedy = "outcomes as the model has them", "export the posterior as it was before calibrated(...), and mend what its file gives"  # fmt: skip
+        raise UnsupportedError(explain(f"what='{asked.what}'", want, got, remedy))
     discrete = [s.name for s in target.trace.by_role("discrete")]
     if discrete:
         remedy = "predict where elboroom is"

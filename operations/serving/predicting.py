@@ -15,6 +15,7 @@ from ...ppl.errors import ElboroomError, UnsupportedError, explain, in_short
 from ..schema.schema import Schema
 from .columns import Rows, Wanted
 from .densities import Densities
+from .mended import Map, levels_of, maps_of, mended, weights_of
 from .numbers import by_row
 from .rowwise import checked, first_row, inputs_of
 from .settings import Settings
@@ -39,6 +40,8 @@ class Predicting:
     densities : Densities or None
         By which these have probabilities; without, they are shares of draws.
     verdicts : RowVerdicts
+    maps : mapping
+        What mends predictions, by outcome.
     """
 
     wanted: tuple[Wanted, ...]
@@ -46,6 +49,7 @@ class Predicting:
     classes: Mapping[str, tuple[str, ...]]
     densities: Densities | None
     verdicts: RowVerdicts
+    maps: Mapping[str, Map]
 
     name = "predict"
     alone = False
@@ -82,7 +86,8 @@ class Predicting:
             raise UnsupportedError(explain(what, want, in_short(error), remedy)) from error
         classes = _classes(record)
         densities = Densities.of(posterior, columns, settings) if classes and not unseen else None
-        return cls(columns, _on_device(ready), classes, densities, RowVerdicts.of(posterior, fits))
+        verdicts = RowVerdicts.of(posterior, fits)
+        return cls(columns, _on_device(ready), classes, densities, verdicts, maps_of(record))
 
     def run(self, rows: Rows) -> list[dict[str, Any]]:
         """Answers of rows, in order."""
@@ -92,7 +97,10 @@ class Predicting:
         answers: list[dict[str, Any]] = [{} for _ in range(rows.count)]
         for name in ready.names:
             drawn = np.asarray(found[name])
-            own = self._of_classes(name, drawn, rows) if name in self.classes else summaries(drawn)
+            if name in self.classes:
+                own = self._of_classes(name, drawn, rows)
+            else:
+                own = summaries(drawn, self.maps.get(name))
             for answer, one in zip(answers, own, strict=True):
                 answer[name] = {k: v for k, v in one.items() if k not in ("verdict", "reason")}
                 answer.update({k: v for k, v in one.items() if k in ("verdict", "reason")})
@@ -101,14 +109,15 @@ class Predicting:
     def _of_classes(self, name: str, drawn: np.ndarray, rows: Rows) -> list[dict[str, Any]]:
         """Probabilities of classes, means of probabilities where there are densities, with the interval that what is not known of the
         model leaves them."""
-        labels = self.classes[name]
+        labels, map = self.classes[name], self.maps.get(name)
         if self.densities is None:
             shares = np.stack(
                 [(drawn.reshape(*drawn.shape[:2]) == k).mean(0) for k in range(len(labels))], -1
             )
+            shares = mended(map, shares)
             return [{"probabilities": dict(zip(labels, row, strict=True))} for row in shares.tolist()]
         each = self.densities.of_classes(name, rows, len(labels))
-        parts = {"mean": each.mean(0), **_quantiles(np.sort(each, 0))}
+        parts = {"mean": mended(map, each.mean(0)), **_quantiles(np.sort(mended(map, each), 0))}
         return [
             {
                 "probabilities": dict(zip(labels, row["mean"], strict=True)),
@@ -119,18 +128,23 @@ class Predicting:
         ]
 
 
-def summaries(drawn: np.ndarray) -> list[dict[str, Any]]:
-    """Mean, sd and quantiles of draws ``(S, N, …)``, for each of N rows."""
+def summaries(drawn: np.ndarray, map: Map | None = None) -> list[dict[str, Any]]:
+    """Mean, sd and quantiles of draws ``(S, N, …)``, for each of N rows; those of the law that a map makes of them."""
     draws = drawn[:, :, 0] if drawn.ndim > 2 and drawn.shape[2] == 1 else drawn
     draws = np.ascontiguousarray(np.moveaxis(draws, 0, -1), float)
-    ordered = np.moveaxis(np.sort(draws, -1), -1, 0)
-    return by_row({"mean": draws.mean(-1), "sd": draws.std(-1), **_quantiles(ordered)})
+    ordered, weights = np.sort(draws, -1), weights_of(map, draws.shape[-1])
+    if weights is None:
+        mean, sd = draws.mean(-1), draws.std(-1)
+    else:
+        mean = ordered @ weights
+        sd = np.sqrt((ordered - mean[..., None]) ** 2 @ weights)
+    return by_row({"mean": mean, "sd": sd, **_quantiles(np.moveaxis(ordered, -1, 0), map)})
 
 
-def _quantiles(ordered: np.ndarray) -> dict[str, np.ndarray]:
+def _quantiles(ordered: np.ndarray, map: Map | None = None) -> dict[str, np.ndarray]:
     """Quantiles of what is in order along its first axis, between neighbours by their distance."""
     last, out = len(ordered) - 1, {}
-    for name, level in zip(("q5", "median", "q95"), INTERVAL, strict=True):
+    for name, level in zip(("q5", "median", "q95"), levels_of(map, INTERVAL), strict=True):
         below = int(level * last)
         share = level * last - below
         out[name] = ordered[below] * (1 - share) + ordered[min(below + 1, last)] * share

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from ...inference.posterior.classes import num_classes
 from ...inference.posterior.posterior import Posterior, record_of
 from ...ppl.errors import ElboroomError, UnsupportedError, explain, in_short
 from ..schema.schema import Schema
 from .columns import Rows, Wanted
 from .densities import Densities
 from .encoding import columns_of, given
+from .mended import Levels, Map, log_prob_of, maps_of
 from .numbers import by_row
 from .rowwise import checked, first_row, inputs_of, outcomes_of
 from .settings import Settings
@@ -63,7 +65,14 @@ class Scoring:
         except ElboroomError as error:
             what, want = f"score of '{posterior.name}'", "a model whose rows can be scored one by one"
             raise UnsupportedError(explain(what, want, in_short(error), "score all rows at once")) from error
-        return cls((*inputs, *outcomes), _Plain(densities), RowVerdicts.of(posterior, fits))
+        run: Any = _Plain(densities)
+        for name, map in maps_of(record).items():
+            if isinstance(map, Levels) or len(densities.arguments) > 1:
+                what, want = f"score of '{posterior.name}'", "densities as the model has them"
+                got = f"'{name}', whose predictions a map mends"
+                raise UnsupportedError(explain(what, want, got, "ask for predict, which applies it"))
+            run = _Mended(densities, map, num_classes(record.observed[name]))
+        return cls((*inputs, *outcomes), run, RowVerdicts.of(posterior, fits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +86,20 @@ class _Plain:
         value = logsumexp(each, axis=0) - np.log(len(each))
         ratio = np.exp(each - value)
         return by_row({"log_prob": value, "se": ratio.std(0, ddof=1) / np.sqrt(len(each))})
+
+
+@dataclass(frozen=True, eq=False)
+class _Mended:
+    """Log predictive probability of the class that came, by a map, with its Monte Carlo error."""
+
+    densities: Densities
+    map: Map
+    count: int
+
+    def __call__(self, rows: Rows) -> list[dict[str, Any]]:
+        ((name, argument),) = self.densities.arguments.items()
+        codes = np.asarray(rows.arrays[argument]).astype(int)
+        return by_row(log_prob_of(self.map, self.densities.of_classes(name, rows, self.count), codes))
 
 
 @dataclass(frozen=True, eq=False)

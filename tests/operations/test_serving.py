@@ -572,3 +572,72 @@ def test_new_groups_are_answered_from_their_prior_where_that_is_asked_for(poster
         assert predicted(made, ROW, {"place": "mars", "x": 0.5})[1]["y"] == rows[0]["y"]
     finally:
         made.close()
+
+
+@pytest.mark.parametrize("kind", ["temperature", "isotonic"])
+def test_probabilities_are_mended_by_the_map_that_the_posterior_keeps(registry, kind, tmp_path):
+    """Those that `calibration` has of the same rows, with the map and without."""
+    y = (X + RNG.logistic(size=60) > 0).astype(int)
+    fitted = er.fit(chances(X, y), progress=False)
+    other = np.round(RNG.normal(size=400), 3)
+    came = (0.3 * other + RNG.logistic(size=400) > 0).astype(int)
+    plain, map = fitted, getattr(er.calibration(fitted, {"x": other, "y": came}), kind)()
+    fitted = plain.calibrated(map)
+    name = f"mended-{kind}"
+    registry.promote(name, registry.add(fitted, name))
+    made = started(registry, f"{name}@live", chances)
+    try:
+        rows = {"x": np.array([-2.0, 0.5, 1.0]), "y": np.array([0, 1, 0])}
+        want = er.calibration(fitted, rows).probabilities
+        found = predicted(made, *({"x": float(x)} for x in rows["x"]))
+        own = [[row["y"]["probabilities"][k] for k in "01"] for row in found]
+        np.testing.assert_allclose(own, want, atol=0.01)  # by more draws
+        draws = plain.draws["posterior"]
+        level, slope = (draws[one].to_numpy().ravel() for one in ("level", "slope"))
+        some = np.unique(np.linspace(0, len(level) - 1, 500).astype(int))
+        each = 1 / (1 + np.exp(-(level[some, None] + slope[some, None] * rows["x"])))
+        np.testing.assert_allclose(own, map(np.stack([1 - each, each], -1).mean(0)), rtol=1e-7)
+        assert np.abs(want - er.calibration(plain, rows).probabilities).max() > 0.05
+        bodies = [{"x": float(x), "y": int(k)} for x, k in zip(rows["x"], rows["y"], strict=True)]
+        scored = ask(made, "/v1/score", {"rows": bodies})[2]["rows"]
+        for row, probabilities, k in zip(scored, own, rows["y"], strict=True):
+            assert row["log_prob"] == pytest.approx(np.log(probabilities[k]), abs=1e-8)
+            assert 0 <= row["se"] < 0.02
+        with pytest.raises(er.UnsupportedError, match=f"'y', which {kind} mends"):
+            er.export(fitted, tmp_path / "risk.jax")
+    finally:
+        made.close()
+
+
+def test_intervals_are_cut_where_the_map_says(posterior, registry):
+    """Quantiles of `predict` at mended levels; the mean is that of the mended law, here wider by half to either side."""
+    rng = np.random.default_rng(8)
+    slope = posterior.draws["posterior"]["slope"].mean().item()
+    rows = {"place": rng.choice(GROUPS, 500), "x": np.round(rng.normal(size=500), 3)}
+    levels = posterior.draws["posterior"]["level"].mean(("chain", "draw"))
+    own = dict(zip(levels.coords[levels.dims[0]].to_numpy().tolist(), levels.to_numpy(), strict=True))
+    rows["y"] = np.array([own[p] for p in rows["place"]]) + slope * rows["x"] + 2.0 * rng.normal(size=500)
+    map = er.calibration(posterior, rows).levels()
+    fitted = posterior.calibrated(map)
+    registry.promote("wider", registry.add(fitted, "wider"))
+    made = started(registry, "wider@live")
+    try:
+        drawn = (
+            fitted.predict(place=["north"], x=[0.25], num_draws=2000, seed=0)["posterior_predictive"]["y"]
+            .to_numpy()
+            .ravel()
+        )
+        found = predicted(made, ROW)[0]["y"]
+        for name, share in zip(("q5", "median", "q95"), map.quantiles([0.05, 0.5, 0.95]), strict=True):
+            assert found[name] == pytest.approx(np.quantile(drawn, share), rel=1e-8)
+        assert found["q95"] - found["q5"] > 1.4 * (np.quantile(drawn, 0.95) - np.quantile(drawn, 0.05))
+        uniform = rng.uniform(size=200_000)  # mended levels of draws of the mended law are uniform
+        law = np.quantile(drawn, map.quantiles(uniform))
+        assert found["sd"] == pytest.approx(law.std(), rel=0.02) and found["sd"] > 1.3 * drawn.std()
+        assert found["mean"] == pytest.approx(law.mean(), abs=0.03)
+        assert (
+            "whose predictions a map mends"
+            in ask(made, "/v1/score", {"rows": [{**ROW, "y": 1.0}]})[2]["error"]["words"]
+        )
+    finally:
+        made.close()
