@@ -827,3 +827,28 @@ PRIVATE_RATE = 0.05
 LEAST_PRIVATE, PRIVATE_SHARE = 256, 0.05
 """Rows of a batch on average at the least, and as a share of all, where nobody says. By hand: noise in a mean falls with the size of
 batches, and their cost rises with it."""
+
+# -- sites -----------------------------------------------------------------------------------------------
+
+PRIOR_PROBES = 6
+"""Places at which two parties compare the priors that they have declared."""
+LARGEST_MESSAGE = 64 << 20
+"""Bytes of a message between a server and a site: 60 shared coordinates take 30 kB."""
+MOST_STRIKES = 2
+"""Replies in a row that cannot be used after which a site is out: one may be lost on its way."""
+MOVED_LAST = 0.02
+"""Sds by which a sweep over all sites may still move a mean, or a log sd, where it is the last: an eighth of what *trusted* allows."""
+MOST_SWEEPS = 30
+"""Sweeps after which a federation ends. By hand: logistic regressions take three or four."""
+MOST_LATE = 3
+"""Sweeps that a site may be at work on one task before it is out."""
+NEGATIVE = 1e-6
+"""Share of its largest element by which a precision may be negative or not symmetric: rounding in single precision."""
+LEAST_TOLD = 1e-6
+"""Share of the precision of a direction from which on a site tells something of it."""
+MOST_INFORMATION = 1e4
+"""Times as much as a row at the median of the other sites that a row may tell: a hundred times their spread of a predictor."""
+MOST_EFFECT = 1e8
+"""Squared distance from the middle of all sites, in units of what one row tells, that no data have: ten thousand sds."""
+CONFLICT = 1e-3
+"""Probability of calling some site one that speaks against the others where none does."""

@@ -79,6 +79,8 @@ NOISE, HEAVY = "Monte Carlo error", "its tails are too heavy for moments"
 """How a reason begins that more draws would mend, and one that no draws would."""
 EARLIER = "of earlier rows"
 """How a reason begins that lies in what is carried on of earlier rows."""
+SITES = "of the sites"
+"""How a reason begins that lies in what sites have told of their rows."""
 
 
 def monte_carlo(estimates: Estimates) -> np.ndarray:

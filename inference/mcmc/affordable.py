@@ -9,7 +9,7 @@ import numpy as np
 from ..evidence.estimates import estimate
 from ..evidence.mixture import LocalStein
 from ..evidence.quantities import free_of, quantity_values
-from ..evidence.verdicts import EARLIER, HEAVY, NOISE, ORDER
+from ..evidence.verdicts import EARLIER, HEAVY, NOISE, ORDER, SITES
 from ..posterior.make import with_line
 from ..posterior.record import Record
 from ..run.trail import Trail
@@ -77,6 +77,7 @@ def _hopeless(record: Record) -> str | None:
         )
     vain, pool = {"symmetric under": "chains would show one of the equal modes"}, outcome.pool
     vain[EARLIER] = "chains would see what earlier rows are carried on as, not these rows"
+    vain[SITES] = "chains would see what sites have told, not their rows"
     weighed = outcome.law.kind == "psis" and outcome.khat < KHAT_TRUSTED
     if weighed:
         vain[HEAVY] = "tails that are too heavy for moments are so for chains too"

@@ -131,6 +131,7 @@ _NAMES = {
     "inference.batches.minibatch": ("Minibatch",),
     "inference.svi": ("SVI",),
     "inference.private.asked": ("Private",),
+    "inference.federate.federate": ("federate",),
     "inference.posterior.posterior": ("Posterior",),
     "diagnostics.blame": ("blame",),
     "diagnostics.calibrated": ("calibration",),

@@ -1,0 +1,167 @@
+"""Replies that cannot be what a site's rows say, and sites that speak against all others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..evidence.verdicts import ORDER
+from ..stream.told import Frame, Told, placed
+from ..thresholds import LEAST_TOLD, MOST_EFFECT, MOST_INFORMATION, NEGATIVE
+from .combine import onto
+from .hushed import Declared
+from .messages import PARTS, Evidence, Met, Reply
+from .tally import Tally
+
+
+def refusal(reply: Reply, name: str, tally: Tally, declared: Declared) -> str | None:
+    """Why a reply is not taken, or None.
+
+    Parameters
+    ----------
+    reply : Reply
+        As it was read.
+    name : str
+        Of the site that sent it.
+    tally : Tally
+        What was asked of it.
+    declared : Declared
+        The server's own prior.
+    """
+    checks = (_addressed, _of_the_model, _shaped, _possible)
+    try:
+        return next((why for check in checks if (why := check(reply, name, tally, declared))), None)
+    except (TypeError, ValueError, AttributeError, KeyError):  # fields of kinds that no reply has
+        return "a reply whose parts are of other kinds than they should be"
+
+
+def _addressed(reply: Reply, name: str, tally: Tally, _declared: Any) -> str | None:
+    if reply.site != name:
+        return f"a reply in the name of '{str(reply.site)[:80]}'"
+    asked = tally.flying.get(name)
+    if asked is None or reply.number != asked[0]:
+        return f"a reply to task {int(reply.number)}, which is not what it was asked: an old one again"
+    rows = tally.met[name].rows
+    return f"{reply.rows} rows, after it had said {rows}" if reply.rows != rows else None
+
+
+def _of_the_model(reply: Reply, _name: str, _tally: Any, declared: Declared) -> str | None:
+    other = declared.differs(reply.sites, np.asarray(reply.probe, float))
+    return None if other is None else f"another model: {other}"
+
+
+def _shaped(reply: Reply, _name: str, tally: Tally, _declared: Any) -> str | None:
+    for part in PARTS:
+        value, shape = reply.factor.get(part), getattr(tally.nothing, part).shape
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            return f"a factor without numbers for its '{part}'"
+        if value.shape != shape:
+            return f"a factor whose '{part}' has shape {value.shape}, not {shape}"
+        if not np.isfinite(value).all():
+            return f"a factor whose '{part}' is not finite"
+    return None
+
+
+def _possible(reply: Reply, _name: str, _tally: Any, _declared: Any) -> str | None:
+    if not (reply.factor["scale"] > 0).all():
+        return "a factor in units that are none"
+    quadratic = reply.factor["quadratic"]
+    size = max(float(np.abs(quadratic).max(initial=0.0)), 1e-300)
+    if np.abs(quadratic - quadratic.T).max(initial=0.0) > NEGATIVE * size:
+        return "a precision that is not symmetric"
+    if len(quadratic) and np.linalg.eigvalsh(quadratic).min() < -NEGATIVE * size:
+        return "a precision that is negative in some direction"
+    return None if _sound(reply.evidence) else "what cannot be as evidence"
+
+
+def _sound(e: Evidence) -> bool:
+    numbers = (e.left, e.moved)
+    plain = isinstance(e.exact, bool) and isinstance(e.modes, bool) and e.verdict in ORDER
+    return plain and all(isinstance(v, float) and math.isfinite(v) and v >= 0 for v in numbers)
+
+
+def introduction(met: Met, claimed: Mapping[str, Any]) -> str | None:
+    """Why an introduction is not taken, or None."""
+    if not isinstance(met.site, str) or not met.site:
+        return "no name"
+    if met.site in claimed:
+        return "a name that another site has"
+    if isinstance(met.rows, bool) or not isinstance(met.rows, int) or met.rows < 1:
+        return f"{met.rows!r} rows"[:80]
+    sound = all(isinstance(v, list) for v in met.labels.values())
+    sound &= all(isinstance(v, int) and v > 0 for v in met.counts.values())
+    return None if sound else "labels or numbers of groups that are none"
+
+
+def absurd(tally: Tally) -> dict[str, str]:
+    """Sites whose factor no rows of that number could have led to, beside what a row tells at the others, and why."""
+    if len(tally.held) < 2:
+        return {}
+    names = sorted(tally.held)
+    centre = np.median([tally.held[n].factor.centre for n in names], 0)
+    scale = np.median([tally.held[n].factor.scale for n in names], 0)
+    moved = [onto(tally.held[n].factor, centre, scale) for n in names]
+    rows = np.array([tally.met[n].rows for n in names], float)
+    told = np.array([np.r_[np.diag(f.quadratic), np.abs(f.natural)] for f in moved]) / rows[:, None]
+    found = {}
+    for i, name in enumerate(names):
+        ratio = _times_the_others(told, i)
+        if ratio > MOST_INFORMATION:
+            found[name] = (
+                f"a factor that says {ratio:.0e} times as much with each row as those of the others: no rows of that "
+                "number could, unless its data are in another unit"
+            )
+            continue
+        precision = np.diag(moved[i].quadratic)
+        some = precision > 0
+        effect = (moved[i].linear[some] ** 2 / precision[some]).max(initial=0.0) / rows[i]
+        if effect > MOST_EFFECT:
+            words = (
+                f"a factor whose middle is {math.sqrt(effect):.0e} sds of a row away from that of the others"
+            )
+            found[name] = f"{words}: garbage, or data in another unit"
+    return found
+
+
+def _times_the_others(told: np.ndarray, own: int) -> float:
+    """Largest ratio of what a row tells at one site to the median of the others that tell anything of a coordinate."""
+    others = np.delete(told, own, 0)
+    largest = 0.0
+    for value, rest in zip(told[own], others.T, strict=True):
+        rest = rest[rest > LEAST_TOLD * max(rest.max(initial=0.0), 1e-300)]
+        if len(rest):
+            largest = max(largest, float(value / np.median(rest)))
+    return largest
+
+
+def conflicts(tally: Tally, values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How probable a factor as far from what all others say, or farther, would be: of each site, to second order.
+
+    In the frame of the posterior a factor of precision a and slope b leaves ``1 − a`` of the precision to all others, and the
+    score of its own at their middle, over its sd, is ``b / √(a (1 − a))``.
+
+    Parameters
+    ----------
+    tally : Tally
+        With what each site has said.
+    values : mapping of numpy.ndarray
+        Draws of the posterior.
+    """
+    from scipy.stats import chi2
+
+    found = {}
+    for name, held in sorted(tally.held.items()):
+        factor: Told = held.factor
+        x = (placed(factor.sites, values, 1)[0] - factor.centre) / factor.scale
+        frame = Frame.of(x)
+        linear, quadratic = frame.nearest(x, factor.of(values))
+        slope = frame.across.T @ (linear - quadratic @ frame.mean)
+        precision = frame.across.T @ quadratic @ frame.across
+        a, vectors = np.linalg.eigh(precision)
+        some = (a > LEAST_TOLD) & (a < 1 - LEAST_TOLD)
+        b = (vectors.T @ slope)[some]
+        found[name] = float(chi2.sf((b**2 / (a * (1 - a))[some]).sum(), max(int(some.sum()), 1)))
+    return found
