@@ -624,7 +624,7 @@ the networks compute at once."""
 ROWS_ALIKE = 1e-4
 """By how much, over one and its size, the log density of a row may differ where it stands beside other rows: single precision
 differs by a hundredth of that, and what sees the mean of a batch by a hundred times as much."""
-ROW_WORK, AUDITED, WEIGHED_NUMBERS = 5e10, 300, 2**24
+ROW_WORK, AUDITED, WEIGHED_NUMBERS = 5e10, 300, 2**23
 """Products of weights and draws up to which all rows are weighed, and rows that are audited otherwise: of so many without a
 fault no more than one in a hundred is wrong. And coordinates of draws that are held at once."""
 MOST_KEPT_ROWS, KEPT_NUMBERS, MOST_KEPT_DRAWS = 10_000, 2**22, 400

@@ -84,7 +84,9 @@ def seeds(seed: int, num_draws: int, stream: int = 0) -> np.ndarray:
     return rng.integers(0, 2**32, size=num_draws, dtype=np.uint32)
 
 
-def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = None) -> dict[str, np.ndarray]:
+def prior_values(
+    program, num_draws: int, seed: int = 0, backend: str | None = None, keep: Callable[[dict], dict] = dict
+) -> dict[str, np.ndarray]:
     """Prior draws of latents, deterministics and outcomes.
 
     Parameters
@@ -97,6 +99,8 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
         Same seed, same draws.
     backend : {"jax", "torch"}, optional
         Where they are drawn.
+    keep : callable, optional
+        What is kept of some draws, where all of all would be too much: takes and returns what this returns.
 
     Returns
     -------
@@ -120,7 +124,7 @@ def prior_values(program, num_draws: int, seed: int = 0, backend: str | None = N
     check_order(target)
 
     def draw(block):
-        return target.density.prior(block, target.data, target.weights)
+        return keep(target.density.prior(block, target.data, target.weights))
 
     return in_blocks(draw, seeds(seed, num_draws, PRIOR_STREAM), num_draws, block_size(target))
 

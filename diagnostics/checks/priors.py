@@ -19,7 +19,7 @@ import numpy as np
 from ...inference.evidence.finding import Finding
 from ...inference.posterior.posterior import record_of
 from ...ppl.errors import ElboroomError
-from ...ppl.simulate import prior_groups
+from ...ppl.simulate import prior_values
 from ...ppl.turns import without_warnings
 from ..thresholds import (
     FEWEST_PREDICTIONS,
@@ -126,32 +126,47 @@ def _unlogged(name: str) -> Iterator[None]:
 
 
 def _plausible(posterior) -> Iterator[Finding]:
-    record = record_of(posterior)
-    prior = _predictions(posterior)
+    record, known = record_of(posterior), {}
     for name, observed in record.observed_data.items():
         site, y = record.observed.get(name), np.asarray(observed, float)
         y = y[~np.isnan(y)]
         binary = site is not None and site.is_discrete and len(np.unique(y)) <= 2
-        if site is None or binary or name not in prior or y.size < 2 or np.ptp(y) == 0:
-            continue
-        sets = np.asarray(prior[name].values, float).reshape(-1, max(1, np.size(observed)))
-        draws = sets[:PRIOR_PREDICTIONS].ravel()
+        if site is not None and not binary and y.size >= 2 and np.ptp(y) > 0:
+            known[name] = y
+    prior = _predictions(posterior, list(known)) if known else {}
+    for name, y in known.items():
+        draws = prior.get(name, np.empty(0))
         draws = draws[np.isfinite(draws)]
         if len(draws):
             yield _against(name, y, draws)
 
 
-def _predictions(posterior) -> Any:
-    """Prior predictions by outcome, fewer of long data; empty where none can be drawn."""
+def _predictions(posterior, names: list[str]) -> dict[str, np.ndarray]:
+    """Prior predictions of outcomes, fewer of long data, and of very long data those of some elements; empty where none can be drawn."""
     record = record_of(posterior)
+    sizes = {name: max(1, np.size(value)) for name, value in record.observed_data.items()}
+    size = sum(sizes.values())
     try:
-        size = sum(np.size(value) for value in record.observed_data.values())
-        long = size * PRIOR_PREDICTIONS > PREDICTION_VALUES
-        if not long or "prior_predictive" in posterior.draws.children:
-            return posterior.draws["prior_predictive"]
+        if size * PRIOR_PREDICTIONS <= PREDICTION_VALUES or "prior_predictive" in posterior.draws.children:
+            found = posterior.draws["prior_predictive"]
+            sets = {name: np.asarray(found[name].values, float) for name in names if name in found}
+            return {
+                name: value.reshape(-1, sizes[name])[:PRIOR_PREDICTIONS].ravel()
+                for name, value in sets.items()
+            }
         few = min(PRIOR_PREDICTIONS, max(FEWEST_PREDICTIONS, PREDICTION_VALUES // size))
-        groups = prior_groups(posterior.program, few, record.seed, record.backend)
-        return groups["prior_predictive"]
+        rng, most = np.random.default_rng([record.seed, 97]), PREDICTION_VALUES // FEWEST_PREDICTIONS
+        at = {
+            name: np.arange(sizes[name]) if sizes[name] <= most else rng.choice(sizes[name], most, False)
+            for name in names
+        }
+
+        def some(values):
+            flat = {name: values[name].reshape(len(values[name]), -1) for name in names if name in values}
+            return {name: np.asarray(value, float)[:, at[name]] for name, value in flat.items()}
+
+        found = prior_values(posterior.program, few, record.seed, record.backend, some)
+        return {name: value.ravel() for name, value in found.items()}
     except (ElboroomError, KeyError):
         return {}
 

@@ -317,16 +317,29 @@ def weighed(
         far = None
     at_once = own.size * max(1, WEIGHED_NUMBERS // (num_draws * units * own.size))
     for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
-        places = range(start, start + len(some), own.size)
-        parts = [first(rows[i : min(i + own.size, start + len(some))], [seed, 64, i]) for i in places]
-        made = _joined(parts)
-        if not compiled.encoder.smooth:
-            yield made  # there are no Gaussians of bits
-            continue
-        if far is not None:
-            made = _spread(compiled, constants, made, far, data, np.random.default_rng([seed, 79, start]))
-        yield _drawn_again(compiled, constants, made, data, [seed, 71, start])
+        yield _at_once(compiled, constants, rows[start : start + at_once], start, seed, first, far, data)
+
+
+def _at_once(
+    compiled: Compiled,
+    constants: Mapping[str, Any],
+    some: np.ndarray,
+    start: int,
+    seed: int,
+    first: Callable[[np.ndarray, list[int]], Weighed],
+    far: np.ndarray | None,
+    data,
+) -> Weighed:
+    """Weighted draws of some rows, of which `start` come before; nothing of them is held here afterwards."""
+    size = compiled.rows.size
+    parts = [first(some[i : i + size], [seed, 64, start + i]) for i in range(0, len(some), size)]
+    made = _joined(parts)
+    if not compiled.encoder.smooth:
+        return made  # there are no Gaussians of bits
+    del parts
+    if far is not None:
+        made = _spread(compiled, constants, made, far, data, np.random.default_rng([seed, 79, start]))
+    return _drawn_again(compiled, constants, made, data, [seed, 71, start])
 
 
 def _wide(encoder: Any) -> float:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from elboroom.diagnostics.checks import loo, priors
+from elboroom.ppl.simulate import prior_values
 
 import elboroom as er
 
@@ -140,3 +141,18 @@ def test_a_posterior_without_its_program_says_what_to_pass(plain, tmp_path):
     other = er.load(tmp_path / "more", program=normal(Y[:-1], 0.0, 10.0))
     assert other.check() == found  # of the data that were fitted
     assert kept.check(statistics={"mean": np.mean}) != found
+
+
+def test_of_very_long_data_some_elements_are_predicted(monkeypatch):
+    posterior = fitted()
+    whole = prior_values(posterior.program, 50, 0)["y"]
+    monkeypatch.setattr(priors, "PREDICTION_VALUES", 50 * 7)
+    found = priors._predictions(posterior, ["y"])["y"].reshape(50, 7)
+    (at,) = {tuple(np.flatnonzero(whole[0] == one)[0] for one in found[0])}
+    assert len(set(at)) == 7 and np.array_equal(found, whole[:, list(at)])
+
+
+def test_nothing_is_predicted_where_no_outcome_is_compared(monkeypatch):
+    monkeypatch.setattr(priors, "_predictions", lambda *_: pytest.fail("predictions that nobody looks at"))
+    posterior = er.fit(shares(RNG.uniform(size=(15, 4)) < 0.3), refine=False, progress=False)
+    assert "prior predictions" not in {f.name for f in priors.check(posterior)}
