@@ -300,7 +300,7 @@ def _list(value, where) -> Column | None:
     """A list of cells, or of lists of cells."""
     try:
         array = np.asarray(value)
-        rounded = array.dtype.kind == "f" and array.size > 0 and np.nanmax(np.abs(array)) >= LARGEST
+        rounded = array.dtype.kind == "f" and array.size > 0 and (np.abs(array) >= LARGEST).any()
         if array.dtype.kind in "USO" or rounded:  # as they were: NumPy makes strings, or floats, of all
             array = np.asarray(value, dtype=object)
     except (ValueError, OverflowError) as error:

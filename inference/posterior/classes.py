@@ -102,6 +102,19 @@ def along_rows(record: Record) -> set[str]:
     return {name for name, leaf in leaves.items() if np.ndim(leaf.value) and len(leaf.value) in lengths}
 
 
+def conditions(record: Record) -> set[str]:
+    """Arguments of outcomes that the laws of other outcomes depend on: what is predicted of a row that has them is given them."""
+    observed = {name: site.argument for name, site in record.observed.items() if site.argument is not None}
+    if len(record.observed) < 2:
+        return set()
+    access, found = record.program.accesses(record.backend), set()
+    for name in record.observed:
+        parts = [sources for part, sources in access.get(name, {}).items() if part != "log_prob"]
+        seen = {label for sources in parts for label, how in sources.items() if how.kind == "data"}
+        found |= {label for other, label in observed.items() if other != name and label in seen}
+    return found
+
+
 def whole_rows(record: Record, outcome: Any, data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Rows as they came, if they have their outcome and all that goes with it.
 
@@ -135,7 +148,9 @@ def target_of(record: Record, program: Any, what: str) -> Any:
         Where rows have others.
     """
     target = program.target(record.backend, None if record.target is None else record.target.dtype)
-    if {s.name: s.shape for s in target.sites} != {s.name: s.shape for s in record.latents}:
+    own = {s.name: s.shape for s in target.sites}
+    filled = {f"{name}_missing" for name in record.observed}  # of fitted rows that lack numbers; these may lack none
+    if own != {s.name: s.shape for s in record.latents if s.name in own or s.name not in filled}:
         want = "rows that share all latent quantities with those that were fitted"
         got = "rows with quantities of their own"
         raise InferenceError(explain(what, want, got, "give rows of the groups that were fitted"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...inference.posterior.classes import conditions
 from ...inference.posterior.record import Record
 from ...ppl import math as m
 from ...ppl.backends.portable import Input
@@ -54,9 +55,10 @@ class Predicting:
 
     @cached_property
     def outcomes(self) -> tuple[Any, ...]:
-        """Outcomes of the rows."""
+        """Outcomes of the rows that are predicted, or scored: where others depend on one, it is given."""
         found = self.small.trace.by_role("observed", "predicted")
-        return tuple(site for site in found if self.rows.plate in site.plates)
+        given = set() if "log_prob" in self.wanted else conditions(self.record)
+        return tuple(site for site in found if self.rows.plate in site.plates and site.argument not in given)
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, int]]:
@@ -109,7 +111,7 @@ class Predicting:
 
     @cached_property
     def arguments(self) -> dict[str, np.ndarray]:
-        """Arguments of rows that go in, as they were fitted; outcomes only where they are scored."""
+        """Arguments of rows that go in, as they were fitted; outcomes only where they are scored, or others depend on them."""
         held = set() if "log_prob" in self.wanted else {site.argument for site in self.outcomes}
         return {k: v for k, v in self.rows.data.items() if k not in held}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class Wanted:
         Numbers beyond which nothing is computed: an index that reaches further would be taken for another one.
     ranges : Ranges or None
         What the training data held, of numbers; None where that is not known: then no row is within it.
+    gap : bool
+        Whether numbers may be missing, null then.
+    holed : bool
+        Whether some of those that were fitted are: then such a row is as the training data were.
     """
 
     name: str
@@ -47,6 +52,8 @@ class Wanted:
     low: float = -np.inf
     high: float = np.inf
     ranges: Ranges | None = None
+    gap: bool = False
+    holed: bool = False
 
     def taken(self, cells: Sequence[Any], gate: str) -> tuple[np.ndarray, np.ndarray]:
         """Cells as an array ``(N, *shape)``, and which rows are as the training data were ``(N,)``.
@@ -76,21 +83,17 @@ class Wanted:
         return as_label(cell)
 
     def _numbers(self, cells: Sequence[Any], gate: str) -> tuple[np.ndarray, np.ndarray]:
-        for row, cell in enumerate(cells):
-            kind = type(cell)
-            if kind is not float and kind is not int and (kind is not list or not self.shape):
-                raise self.refused("type", self._wanted, cell, row)
-        try:
-            values = np.array(cells, float)
-        except (ValueError, TypeError, OverflowError):
-            raise self.refused("type", self._wanted, None) from None
-        if values.shape != (len(cells), *self.shape):
-            raise self.refused("shape", self._wanted, f"arrays of shape {values.shape[1:]}")
-        flat = values.reshape(len(values), -1)
-        low, high = flat.min(1), flat.max(1)
-        if not (np.isfinite(low) & np.isfinite(high)).all():
-            bad = int(np.argmin(np.isfinite(low) & np.isfinite(high)))
+        values = self._parsed(cells)
+        lost = np.isnan(values)
+        flat, gone = values.reshape(len(values), -1), lost.reshape(len(values), -1).any(1)
+        fine = np.isfinite(flat).all(1) | (gone & self.gap & ~np.isinf(flat).any(1))
+        if not fine.all():
+            bad = int(np.argmin(fine))
             raise self.refused("not finite", "finite numbers", cells[bad], bad)
+        if self.gap and lost.any():
+            values = np.where(lost, self._stand_in, values)
+            flat = values.reshape(len(values), -1)
+        low, high = flat.min(1), flat.max(1)
         if self.dtype.kind in "iub" and (values != np.round(values)).any():
             bad = int(np.argmax((values != np.round(values)).reshape(len(values), -1).any(1)))
             raise self.refused("not whole", "whole numbers", cells[bad], bad)
@@ -98,16 +101,49 @@ class Wanted:
         if out.any():
             bad = int(np.argmax(out))
             raise self.refused("index", f"numbers from {self.low:.4g} to {self.high:.4g}", cells[bad], bad)
-        if self.ranges is None:
-            return values.astype(self.dtype), np.zeros(len(values), bool)
-        if gate == REFUSE and (far := self.ranges.far(values)).any():
-            bad = int(np.argmax(far))
-            raise self.refused("far outside", self.ranges.words, cells[bad], bad)
-        return values.astype(self.dtype), self.ranges.inside(values)
+        inside = np.zeros(len(values), bool)
+        if self.ranges is not None:
+            if gate == REFUSE and (far := self.ranges.far(values)).any():
+                bad = int(np.argmax(far))
+                raise self.refused("far outside", self.ranges.words, cells[bad], bad)
+            inside = self.ranges.inside(values) & (~gone | self.holed)
+        return np.where(lost, np.nan, values) if gone.any() else values.astype(self.dtype), inside
+
+    def _parsed(self, cells: Sequence[Any]) -> np.ndarray:
+        """Cells as numbers, NaN where one is missing and may be."""
+        for row, cell in enumerate(cells):
+            kind = type(cell)
+            number = kind is float or kind is int or (cell is None and self.gap and not self.shape)
+            if not number and (kind is not list or not self.shape):
+                raise self.refused("type", self._wanted, cell, row)
+        try:
+            values = np.array(cells, float)
+        except (ValueError, TypeError, OverflowError):
+            raise self.refused("type", self._wanted, None) from None
+        if values.shape != (len(cells), *self.shape):
+            raise self.refused("shape", self._wanted, f"arrays of shape {values.shape[1:]}")
+        flat: Iterable[Any] = cells
+        for _ in self.shape:
+            flat = chain.from_iterable(flat)
+        if not set(map(type, flat)) <= {int, float, *([type(None)] if self.gap else [])}:
+            raise self.refused("type", self._wanted, None)
+        return values
+
+    @property
+    def _stand_in(self) -> Any:
+        """What is within all that is asked of numbers, where one is missing."""
+        return (
+            0.0
+            if self.ranges is None
+            else self.ranges.low
+            if self.ranges.levels is None
+            else self.ranges.levels[0]
+        )
 
     @property
     def _wanted(self) -> str:
-        return f"arrays of numbers of shape {self.shape}" if self.shape else "a number"
+        words = f"arrays of numbers of shape {self.shape}" if self.shape else "a number"
+        return f"{words}, null where it is missing" if self.gap else words
 
     def refused(self, what: str, wanted: str, got: Any, row: int | None = None) -> Refused:
         """The refusal of a cell."""

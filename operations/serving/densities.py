@@ -10,7 +10,7 @@ import numpy as np
 from ...inference.posterior.classes import bound, target_of
 from ...inference.posterior.posterior import Posterior, record_of
 from .columns import Rows, Wanted
-from .rowwise import first_row
+from .rowwise import complete, first_row
 from .settings import Settings
 from .thresholds import CLASS_DRAWS
 
@@ -25,7 +25,7 @@ class Densities:
         Of one row.
     z : numpy.ndarray, shape (S, dim)
     outcomes : mapping of str to numpy.ndarray
-        The fitted first row of each outcome's argument.
+        A fitted row of each outcome's argument, which lacks nothing.
     arguments : mapping of str to str
         Of each outcome.
     """
@@ -47,7 +47,8 @@ class Densities:
         record = record_of(posterior)
         leaves = record.program.leaves
         arguments = {k: str(site.argument) for k, site in record.observed.items() if site.argument in leaves}
-        outcomes = {argument: np.asarray(leaves[argument].value)[:1] for argument in arguments.values()}
+        at = complete(record, {column.name for column in columns} | set(arguments.values()))
+        outcomes = {k: np.asarray(leaves[k].value)[at : at + 1] for k in arguments.values()}
         named = {
             k: v if k not in record.program.labels else _named(record, k, v) for k, v in outcomes.items()
         }
@@ -74,7 +75,7 @@ class Densities:
         others = {k: np.repeat(v, rows.count, 0) for k, v in self.outcomes.items() if k != argument}
         kind, out = self.outcomes[argument].dtype, []
         for k in range(count):
-            given = {**rows.arrays, **others, argument: np.full(rows.count, k, kind)}
+            given = {**others, **rows.arrays, argument: np.full(rows.count, k, kind)}
             out.append(np.exp(self.at(Rows(given, rows.inside, rows.count))[name]))
         return np.stack(out, -1)
 

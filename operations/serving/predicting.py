@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .mended import Map, levels_of, maps_of, mended, weights_of
 from .numbers import by_row
 from .rowwise import checked, first_row, inputs_of
 from .settings import Settings
+from .sizes import size_of
 from .thresholds import INTERVAL
 from .verdicts import RowVerdicts
 
@@ -33,8 +35,8 @@ class Predicting:
     Attributes
     ----------
     wanted : tuple of Wanted
-    ready : Prepared
-        Of one row.
+    ready : mapping of Prepared
+        Of one row, by which of its columns are missing.
     classes : mapping of str to tuple of str
         Names of the classes of outcomes that are one of a few.
     densities : Densities or None
@@ -42,14 +44,17 @@ class Predicting:
     verdicts : RowVerdicts
     maps : mapping
         What mends predictions, by outcome.
+    arguments : mapping
+        Of each outcome its argument: of a row that has it it is not predicted.
     """
 
     wanted: tuple[Wanted, ...]
-    ready: Prepared
+    ready: Mapping[frozenset[str], Prepared]
     classes: Mapping[str, tuple[str, ...]]
     densities: Densities | None
     verdicts: RowVerdicts
     maps: Mapping[str, Map]
+    arguments: Mapping[str, str]
 
     name = "predict"
     alone = False
@@ -78,8 +83,16 @@ class Predicting:
         first = first_row(record, columns)
         unseen = {c.name: np.array([NEW], object) for c in columns if c.unseen is not None}
         try:
-            given = {**first, **unseen}
-            ready = prepared(record, bool(unseen) or None, None, settings.draws, None, settings.seed, given)
+            gaps = [column.name for column in columns if column.gap]
+            ready = {}
+            for lost in (
+                frozenset(some) for size in range(len(gaps) + 1) for some in combinations(gaps, size)
+            ):
+                given = {**first, **unseen, **{name: np.full_like(first[name], np.nan) for name in lost}}
+                new = bool(unseen) or None
+                ready[lost] = _on_device(
+                    prepared(record, new, None, settings.draws, None, settings.seed, given)
+                )
             columns = tuple(checked(record, column, first) for column in columns)
         except ElboroomError as error:
             want, remedy = "a model whose rows can be predicted one by one", "predict all rows at once"
@@ -87,18 +100,40 @@ class Predicting:
         classes = _classes(record)
         densities = Densities.of(posterior, columns, settings) if classes and not unseen else None
         verdicts = RowVerdicts.of(posterior, fits)
-        return cls(columns, _on_device(ready), classes, densities, verdicts, maps_of(record))
+        arguments = {name: site.argument for name, site in record.observed.items() if site.argument}
+        return cls(columns, ready, classes, densities, verdicts, maps_of(record), arguments)
 
     def run(self, rows: Rows) -> list[dict[str, Any]]:
-        """Answers of rows, in order."""
-        target, ready = self.ready.target, self.ready
+        """Answers of rows, in order; those that lack the same columns together."""
+        gaps = [column.name for column in self.wanted if column.gap]
+        lost = (
+            np.stack([np.isnan(rows.arrays[name]).reshape(rows.count, -1).any(1) for name in gaps], 1)
+            if gaps
+            else None
+        )
+        if lost is None or not lost.any():
+            return self._alike(rows, frozenset())
+        answers: list[dict[str, Any]] = [{} for _ in range(rows.count)]
+        for pattern in np.unique(lost, axis=0):
+            chosen = np.flatnonzero((lost == pattern).all(1))
+            filled = rows.some(np.resize(chosen, size_of(len(chosen))))
+            without = frozenset(name for name, gone in zip(gaps, pattern, strict=True) if gone)
+            for row, one in zip(chosen.tolist(), self._alike(filled, without), strict=False):
+                answers[row] = one
+        return answers
+
+    def _alike(self, rows: Rows, lost: frozenset[str]) -> list[dict[str, Any]]:
+        """Answers of rows that all lack the same columns."""
+        ready = self.ready[lost]
+        target = ready.target
         arrays = {name: value[:, None] for name, value in rows.arrays.items()}
         found = target.density.predict_each(ready.values, ready.seeds, arrays, target.data, ready.weights)
+        given = {name for name, argument in self.arguments.items() if argument in set(arrays) - lost}
         answers: list[dict[str, Any]] = [{} for _ in range(rows.count)]
-        for name in ready.names:
+        for name in (name for name in ready.names if name not in given):
             drawn = np.asarray(found[name])
             if name in self.classes:
-                own = self._of_classes(name, drawn, rows)
+                own = self._of_classes(name, drawn, rows, lost)
             else:
                 own = summaries(drawn, self.maps.get(name))
             for answer, one in zip(answers, own, strict=True):
@@ -106,11 +141,13 @@ class Predicting:
                 answer.update({k: v for k, v in one.items() if k in ("verdict", "reason")})
         return answers
 
-    def _of_classes(self, name: str, drawn: np.ndarray, rows: Rows) -> list[dict[str, Any]]:
+    def _of_classes(
+        self, name: str, drawn: np.ndarray, rows: Rows, lost: frozenset[str]
+    ) -> list[dict[str, Any]]:
         """Probabilities of classes, means of probabilities where there are densities, with the interval that what is not known of the
         model leaves them."""
         labels, map = self.classes[name], self.maps.get(name)
-        if self.densities is None:
+        if self.densities is None or lost:
             shares = np.stack(
                 [(drawn.reshape(*drawn.shape[:2]) == k).mean(0) for k in range(len(labels))], -1
             )

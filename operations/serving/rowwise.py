@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...inference.posterior.classes import MEASURES, along_rows, num_classes
+from ...inference.posterior.classes import MEASURES, along_rows, conditions, num_classes
 from ...inference.posterior.posterior import Posterior, record_of
 from ...inference.posterior.predict import fitted_labels, prepared
 from ...ppl.errors import ElboroomError
 from ..schema.schema import Schema
 from .columns import Wanted
 from .ranges import Ranges
-from .thresholds import FAR
+from .thresholds import FAR, MOST_GAPS
 
 
 def inputs_of(posterior: Posterior, known: Schema | None, new_groups: bool = False) -> tuple[Wanted, ...]:
-    """Columns that a row has: arguments that run along the rows, outcomes left out."""
+    """Columns that a row has: arguments that run along the rows, without the outcomes that no other depends on. Those others may be
+    missing, and are as their laws have them then."""
     record = record_of(posterior)
-    outcomes = {site.argument for site in record.observed.values()}
-    return tuple(_wanted(record, name, known, new_groups) for name in sorted(along_rows(record) - outcomes))
+    given = conditions(record)
+    outcomes = {site.argument for site in record.observed.values()} - given
+    names = sorted(along_rows(record) - outcomes)
+    numbers = [n for n in names if n in given and record.program.leaves[n].value.dtype.kind == "f"]
+    gaps = numbers if len(numbers) <= MOST_GAPS else []
+    found = [_wanted(record, name, known, new_groups and name not in given) for name in names]
+    return tuple(replace(c, gap=c.name in gaps, holed=_lacks(record, c.name)) for c in found)
+
+
+def _lacks(record: Any, name: str) -> bool:
+    """Whether some of the rows that were fitted lack numbers of an argument."""
+    value = np.asarray(record.program.leaves[name].value)
+    return value.dtype.kind == "f" and bool(np.isnan(value).any())
+
+
+def complete(record: Any, names: Iterable[str]) -> int:
+    """A row that was fitted and lacks nothing of some arguments; the first where there is none."""
+    fine: Any = True
+    for name in names:
+        value = np.asarray(record.program.leaves[name].value)
+        if value.dtype.kind == "f":
+            fine = fine & np.isfinite(value.reshape(len(value), -1)).all(1)
+    return int(np.argmax(fine))
 
 
 def outcomes_of(posterior: Posterior, known: Schema | None) -> tuple[Wanted, ...]:
@@ -51,11 +73,15 @@ def _wanted(record: Any, name: str, known: Schema | None, new_groups: bool) -> W
 
 
 def first_row(record: Any, columns: tuple[Wanted, ...]) -> dict[str, Any]:
-    """The first of the rows that were fitted, as a model's arguments."""
-    labels, leaves = fitted_labels(record), record.program.leaves
+    """A row that was fitted and lacks nothing, as a model's arguments."""
+    labels, leaves, at = (
+        fitted_labels(record),
+        record.program.leaves,
+        complete(record, (c.name for c in columns)),
+    )
     first: dict[str, Any] = {}
     for column in columns:
-        value = np.asarray(leaves[column.name].value)[:1]
+        value = np.asarray(leaves[column.name].value)[at : at + 1]
         coded = column.codes is not None
         first[column.name] = np.asarray(labels[column.name], object)[value] if coded else value
     count = max((len(np.asarray(leaves[c.name].value)) for c in columns), default=0)
@@ -71,7 +97,7 @@ def checked(record: Any, column: Wanted, first: Mapping[str, Any]) -> Wanted:
     whole = value.dtype.kind in "iu" or (value.dtype.kind == "f" and bool((value == np.round(value)).all()))
     if column.codes is not None or not whole:
         return column
-    low, high = float(value.min()), float(value.max())
+    low, high = float(np.nanmin(value)), float(np.nanmax(value))
     for far in (high + FAR, low - FAR):
         tried = np.full_like(np.asarray(first[column.name]), far)
         try:

@@ -7,8 +7,9 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from ..schema.schema import Schema, schema
 from ..version import Version
 from .columns import Rows, Wanted
 from .programs import program_of
+from .rowwise import complete
 from .settings import Settings
+from .sizes import size_of, sizes
 from .thresholds import PATIENCE
 from .uses import USES, Use
 
@@ -100,7 +103,7 @@ class Served:
         shown = Exposition(version.model, str(version.number))
         made = cls(version, posterior, uses, absent, known, settings, shown, Kept(settings.cached))
         for name, use in uses.items():
-            made.calls[name] = Call.of(use, _first(posterior, use.wanted), settings)
+            made.calls[name] = Call.of(use, _firsts(posterior, use.wanted), settings)
         return made
 
 
@@ -122,15 +125,17 @@ class Call:
     most_alone: float = math.inf
 
     @classmethod
-    def of(cls, use: Use, first: Rows, settings: Settings) -> Call:
-        """Of a use, which is tried with each number of rows."""
-        every = list(sizes(settings.most_batched))
-        for count in every[:1] if use.alone else every:
-            use.run(first.some(np.zeros(count, int)))
+    def of(cls, use: Use, firsts: Sequence[Rows], settings: Settings) -> Call:
+        """Of a use, which is tried with each number of rows of each kind."""
+        every, first = list(sizes(settings.most_batched)), firsts[0]
+        for one in firsts:
+            for count in every[:1] if use.alone else every:
+                use.run(one.some(np.zeros(count, int)))
         if use.run_plain is None:
             return cls(use, settings.most_batched)
-        for count in every:
-            use.run_plain(first.some(np.zeros(count, int)))
+        for one in firsts:
+            for count in every:
+                use.run_plain(one.some(np.zeros(count, int)))
         begin = time.perf_counter()
         use.run(first)
         each = time.perf_counter() - begin
@@ -152,21 +157,21 @@ class Call:
         return answers
 
 
-def size_of(count: int) -> int:
-    """The next power of two."""
-    return 1 << max(count - 1, 0).bit_length()
-
-
-def sizes(most: int) -> Iterator[int]:
-    """1, 2, 4 … up to the first that holds `most`."""
-    yield from (2**power for power in range(int(math.log2(size_of(most))) + 1))
-
-
-def _first(posterior: Posterior, wanted: Sequence[Wanted]) -> Rows:
-    """The first of the rows that were fitted."""
-    leaves = record_of(posterior).program.leaves
-    arrays = {column.name: np.asarray(leaves[column.name].value)[:1] for column in wanted}
-    return Rows(arrays, np.ones(1, bool), 1)
+def _firsts(posterior: Posterior, wanted: Sequence[Wanted]) -> list[Rows]:
+    """A row that was fitted, and the same with each set of gaps that there may be."""
+    record = record_of(posterior)
+    at, gaps = (
+        complete(record, (column.name for column in wanted)),
+        [column.name for column in wanted if column.gap],
+    )
+    arrays = {
+        column.name: np.asarray(record.program.leaves[column.name].value)[at : at + 1] for column in wanted
+    }
+    found = []
+    for lost in (some for size in range(len(gaps) + 1) for some in combinations(gaps, size)):
+        without = {name: np.full(arrays[name].shape, np.nan) for name in lost}
+        found.append(Rows({**arrays, **without}, np.ones(1, bool), 1))
+    return found
 
 
 def _schema(version: Version, posterior: Posterior) -> Schema | None:

@@ -20,6 +20,9 @@ are compiled otherwise, give the same."""
 CACHED_ROWS = 4096
 """Answers of rows that are kept for when the same row comes again. By memory: some kilobytes each at most."""
 
+MOST_GAPS = 3
+"""Columns that may be missing, of rows that are predicted: each set of them is a model of its own, which is compiled before the service is ready."""
+
 # -- batches ---------------------------------------------------------------------------------------------
 
 MOST_BATCHED = 64

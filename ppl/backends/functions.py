@@ -495,7 +495,7 @@ class Functions:
         values : mapping
             Constrained values by site, or pairs as `predict_values` takes them.
         noise : mapping
-            Standard normal numbers by site, of its shape: for what has no value, and for outcomes.
+            Standard normal numbers by site, of its shape: for what has no value, and for outcomes that are drawn.
         data, weights : mapping
             As all functions of a draw take them.
         wanted : collection of str
@@ -519,7 +519,7 @@ class Functions:
         if "mean" in wanted:
             found["mean"] = _moments("mean", record)
         if "draw" in wanted:
-            found["draw"] = {n.name: placed(n.name, n.fn, noise[n.name]) for n in outcomes}
+            found["draw"] = {n.name: placed(n.name, n.fn, noise[n.name]) for n in outcomes if n.name in noise}
         if "log_prob" in wanted:
             found["log_prob"] = {n.name: n.log_prob for n in outcomes}
         return found

@@ -384,3 +384,29 @@ def test_a_file_is_trusted_no_further_than_any_quantity_that_its_rows_may_depend
     assert found["verdict"] == "caution" and "1 of 3 quantities" in found["reasons"][1]
     record.table = {"verdict": ["trusted", None]}
     assert judged(record, graph, {}, None)["verdict"] == "trusted"
+
+
+def test_what_other_outcomes_depend_on_is_an_input(tmp_path):
+    """A covariate with a law of its own, of which some values are missing: predictions are of the row's own value, by the formula."""
+
+    @er.model
+    def imputing(w, x, y=None):
+        a = er.sample("a", er.Normal(0, 1))
+        b = er.sample("b", er.Normal(0, 2))
+        with er.plate("row", len(w)):
+            x = er.observe("x", er.Normal(a * w, 0.5), x)
+            er.observe("y", er.Normal(b * x, 0.3), y)
+
+    rng = np.random.default_rng(3)
+    w = rng.normal(size=60)
+    x = 0.5 * w + 0.5 * rng.normal(size=60)
+    y = 2 * x + 0.3 * rng.normal(size=60)
+    x[::5] = np.nan
+    posterior = er.fit(imputing(w, x, y), progress=False)
+    made = er.export(posterior, tmp_path / "imputing.jax", draws=20)
+    assert [one["name"] for one in made.card["inputs"]] == ["w", "x", "eps_y"]
+    given = {"w": np.ones(3, np.float32), "x": np.array([3.0, -1.0, np.nan], np.float32)}
+    found = ran(made, {**given, "eps_y": np.zeros((3, 20), np.float32)})
+    assert sorted(found) == ["y", "y_mean"]
+    want = drawn(posterior, 20)["b"] * given["x"][:, None]
+    np.testing.assert_allclose(found["y_mean"], want, rtol=1e-5)  # NaN where it is missing

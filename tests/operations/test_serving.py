@@ -12,7 +12,9 @@ import pytest
 from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.operations import registry as registries
 from elboroom.operations.ledger import Ledger, now
+from elboroom.operations.serving.columns import Wanted
 from elboroom.operations.serving.ranges import Ranges
+from elboroom.operations.serving.refusals import Refused
 from elboroom.operations.serving.trail import Trail
 from elboroom.operations.serving.verdicts import RowVerdicts
 
@@ -641,3 +643,106 @@ def test_intervals_are_cut_where_the_map_says(posterior, registry):
         )
     finally:
         made.close()
+
+
+@er.model
+def imputing(w, x, y=None):
+    """A covariate with a law of its own, and an outcome that depends on it."""
+    a = er.sample("a", er.Normal(0, 1))
+    b = er.sample("b", er.Normal(0, 2))
+    with er.plate("row", len(w)):
+        x = er.observe("x", er.Normal(a * w, 0.5), x)
+        er.observe("y", er.Normal(b * x, 0.3), y)
+
+
+def test_a_predictor_that_has_a_law_is_given_or_null(registry):
+    """Answers are those of `predict`, of both kinds of rows in one batch."""
+    rng = np.random.default_rng(3)
+    w = np.round(rng.normal(size=60), 3)
+    x = np.round(0.5 * w + 0.5 * rng.normal(size=60), 3)
+    y = 2 * x + 0.3 * rng.normal(size=60)
+    x[::5] = np.nan
+    fitted = er.fit(imputing(w, x, y), progress=False)
+    registry.promote("imputing", registry.add(fitted, "imputing"))
+    made = started(registry, "imputing@live", imputing, gate="flag", cached=0)
+    try:
+        given, lost = {"w": 0.1, "x": 1.2}, {"w": 0.1, "x": None}
+        found = predicted(made, given, lost, given)
+        assert found[0] == found[2] == predicted(made, given)[0] and found[1] == predicted(made, lost)[0]
+        assert "x" not in found[0] and found[1]["x"]["sd"] == pytest.approx(0.5, rel=0.1)
+        for row, value in ((found[0], 1.2), (found[1], np.nan)):
+            drawn = fitted.predict(w=[0.1], x=[value], num_draws=2000, seed=0)["posterior_predictive"]
+            for name, level in (("q5", 0.05), ("q95", 0.95)):
+                assert row["y"][name] == pytest.approx(np.quantile(drawn["y"], level), rel=1e-5)
+        assert [row["in_range"] for row in found] == [True, True, True]
+        assert ask(made, "/v1/predict", {"rows": [{"w": None, "x": 1.0}]})[0] == 422
+        assert ask(made, "/v1/predict", {"rows": [{"w": 0.1}]})[0] == 422
+    finally:
+        made.close()
+
+
+@er.model
+def choosing(x, c=None):
+    """Classes that depend on another outcome."""
+    b = er.sample("b", er.Normal(0, 2))
+    with er.plate("row", len(x)):
+        x = er.observe("x", er.Normal(0, 1), x)
+        er.observe("c", er.Bernoulli(logits=b * x), c)
+
+
+def test_classes_are_those_of_the_row_not_of_one_that_was_fitted(registry):
+    """Probabilities by the row's own value of what they depend on; of one that lacks it, on average over its law."""
+    fitted = er.fit(choosing(X, (X + RNG.logistic(size=60) > 0).astype(int)), progress=False)
+    registry.promote("choosing", registry.add(fitted, "choosing"))
+    made = started(registry, "choosing@live", choosing, gate="flag", most_batched=2)
+    try:
+        found = predicted(made, {"x": 1.2}, {"x": None})
+        b = fitted.draws["posterior"]["b"].to_numpy().ravel()
+        some = b[np.unique(np.linspace(0, len(b) - 1, 500).astype(int))]
+        exact = (1 / (1 + np.exp(-some * 1.2))).mean()
+        assert found[0]["c"]["probabilities"]["1"] == pytest.approx(exact, rel=1e-6)
+        assert found[1]["c"]["probabilities"]["1"] == pytest.approx(0.5, abs=0.05)
+        assert [(row["verdict"], row["in_range"]) for row in found] == [("trusted", True), ("caution", False)]
+    finally:
+        made.close()
+
+
+def test_scores_do_not_depend_on_what_the_first_row_lacks(registry):
+    """Of a fit whose first outcome is missing."""
+    y = np.where(np.arange(60) % 7 == 0, np.nan, Y)
+    fitted = er.fit(lines(PLACE, X, y), progress=False)
+    registry.promote("holes", registry.add(fitted, "holes"))
+    made = started(registry, "holes@live")
+    try:
+        status, _, found = ask(made, "/v1/score", {"rows": [{**ROW, "y": 1.0}]})
+        assert status == 200
+        draws = fitted.draws["posterior"]
+        level = draws["level"].sel({draws["level"].dims[-1]: "north"}).to_numpy().ravel()
+        slope = draws["slope"].to_numpy().ravel()
+        some = np.unique(np.linspace(0, len(level) - 1, 500).astype(int))
+        each = np.exp(-0.5 * (1.0 - level[some] - slope[some] * 0.25) ** 2) / np.sqrt(2 * np.pi)
+        assert found["rows"][0]["log_prob"] == pytest.approx(np.log(each.mean()), rel=1e-6)
+        assert ask(made, "/v1/score", {"rows": [{**ROW, "y": None}]})[0] == 422
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [["1", "2", "3"], [True, False, True], [1.0, None, 2.0], [1.0, [2.0], 3.0], [{}, 1, 2], [1.0, 2.0], 1.0],
+)
+def test_cells_of_arrays_are_numbers_too(cell):
+    column = Wanted("x", (3,), np.dtype(float))
+    with pytest.raises(Refused):
+        column.taken([[1.0, 2.0, 3.0], cell], "flag")
+    assert column.taken([[1, 2.5, 2**70]], "flag")[0][0, 2] == 2.0**70
+
+
+def test_numbers_may_be_missing_where_a_column_says_so():
+    fields = er.schema({"x": np.linspace(1.0, 2.0, 50)}).fields
+    some = Wanted("x", (), np.dtype(float), ranges=Ranges.of("x", (), fields), gap=True)
+    values, inside = some.taken([1.5, None, 5.0], "flag")
+    assert np.isnan(values).tolist() == [False, True, False] and inside.tolist() == [True, False, False]
+    assert replace(some, holed=True).taken([None], "refuse")[1].tolist() == [True]
+    with pytest.raises(Refused, match="finite"):
+        some.taken([float("inf")], "flag")
