@@ -60,6 +60,11 @@ def check(posterior, statistics: Statistics | None = None) -> Findings:
 
 def _why_not(posterior) -> str:
     """Why nothing could be checked, and what to do."""
+    if posterior.privacy is not None:
+        return (
+            "The rows that were fitted are private, and a check would show them. er.calibration and er.metrics take other rows, "
+            "that need no protection."
+        )
     if posterior.program is None:
         return (
             "The checks predict with the program, which this posterior was loaded without: load it with "

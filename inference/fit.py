@@ -36,6 +36,7 @@ from .mcmc.refine import sampled
 from .posterior.make import conclude, with_line
 from .posterior.posterior import Cost, Posterior, record_of
 from .posterior.record import SE, Record, with_rows
+from .private.fit import check_alone, fit_privately
 from .run.checkpoint import Checkpoint
 from .run.track import followed
 from .run.trail import Trail
@@ -67,6 +68,7 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
     validation: float | None = None,
     *,
     track: Any = None,
+    private: Any = None,
 ) -> Posterior:
     """Approximate the posterior of a program and measure how far the approximation can be trusted.
 
@@ -117,6 +119,8 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         are in the posterior like all others.
     track : Tracker, optional
         Who is told of the course of the fit and of what came of it, see `elboroom.Tracker`.
+    private : Private, optional
+        Differential privacy of the rows, see `elboroom.Private`: so many steps as it says, and no evidence but that of public rows.
 
     Returns
     -------
@@ -162,9 +166,14 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         "quantities": None if quantities is None else list(quantities),
         "local": sorted(load(backend, program.model.language).local_sites(program)),
     }
-    if guide is None:
-        options = {"progress": progress, "checkpoint": checkpoint, "track": track}
-        return Posterior(_by_chains(asked, settings, max_seconds, options))
+    if private is not None or guide is None:
+        given = {
+            "max_seconds": max_seconds,
+            "refine": refine,
+            "checkpoint": checkpoint,
+            "validation": validation,
+        }
+        return Posterior(_alone(asked, private, settings, given, {"progress": progress, "track": track}))
     watch, trained, ready = Watch(max_seconds, progress, track), None, None
     with interrupts.deferred(
         answered=True
@@ -200,6 +209,24 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         except OutOfMemoryError as error:  # chains see all rows at once
             words = f"failed: {str(error).splitlines()[0][:200]}"
             return Posterior(with_line(found, "refine", words))
+
+
+def _alone(
+    asked: Asked, private: Any, settings, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Record:
+    """The record of what no ladder leads to: a private fit, or chains alone."""
+    if private is None:
+        return _by_chains(
+            asked, settings, given["max_seconds"], {**options, "checkpoint": given["checkpoint"]}
+        )
+    check_alone(private, **given)
+    watch = Watch(None, **options)
+    try:
+        return fit_privately(
+            asked.target, asked.guide, private, asked.minibatch, asked.start, settings, watch
+        )
+    finally:
+        watch.close()
 
 
 def _laddered(

@@ -14,8 +14,9 @@ from .arguments import check_densities
 from .batches.minibatch import Batches, Minibatch
 from .engines.ascent import OBJECTIVES, Ascent
 from .evidence.finding import Findings
-from .private.ascent import compiled, constants_of, drawn_for
+from .private.ascent import begun, compiled, constants_of, drawn_for
 from .private.asked import check_private
+from .private.clipped import COUNTED
 from .run.track import told_of
 from .run.watch import Bar
 
@@ -123,11 +124,12 @@ class SVI(Ascent):
         begin = start or (origin, origin + sd)
         super().__init__(target, batches, begin, num_particles, rate, seed, objective, optimiser)
         if self._private is not None:
-            self.along(compiled(self._private.units, num_particles), {})
-            self._constants |= constants_of(self._private)
+            self.along(compiled(self._private.units, num_particles), constants_of(self._private))
+            self.state = {**self.state, **begun(self._private)}
         settings = {"num_particles": num_particles, "rate": rate, "sd": sd, "seed": seed, "objective": objective,
                     "minibatch": minibatch, "optimiser": optimiser}  # fmt: skip
         self.findings = Findings()
+        self._clipped: np.ndarray | None = None
         what = program if private is None else program.model  # no digest of private rows
         self._told = told_of(track, "svi", what, settings)
 
@@ -152,6 +154,7 @@ class SVI(Ascent):
 
         try:
             seen = self.advance(num_steps, report)
+            self._clipped = seen.get(COUNTED)
             return seen.get("elbo", np.full(num_steps, np.nan))
         finally:
             bar.close()
@@ -162,6 +165,14 @@ class SVI(Ascent):
     def privacy(self) -> Any:
         """What a private ascent may spend, see `elboroom.Private`; None of one that is not private."""
         return None if self._private is None else self._private.budget
+
+    @property
+    def clipped(self) -> float:
+        """Share of rows whose gradients were clipped in the last `run` of a private ascent, an estimate with noise of its own: where
+        it is large the ascent is one of another bound. NaN before, and of others."""
+        if self._private is None or self._clipped is None:
+            return float("nan")
+        return float(self._clipped.mean() / self._private.budget.num_units)
 
     @property
     def guide(self):

@@ -181,10 +181,10 @@ class Ascent:
         num_bytes += 0 if batches is None else batches.num_bytes
         self.chunk = int(np.clip(ASCENT_BYTES // num_bytes, 1, ASCENT_CALL))
 
-    def along(self, run: Any, more: Mapping[str, np.ndarray]) -> Ascent:
-        """The same with the steps of another bound, which see more constants; all rows."""
-        self._run = run
-        self._constants |= {name: self.target.to_device(value) for name, value in more.items()}
+    def along(self, run: Any, more: Mapping[str, Any]) -> Ascent:
+        """The same with the steps of another bound, which see more constants: arrays, or mappings of those of the device."""
+        self._run, to_device = run, self.target.to_device
+        self._constants |= {k: v if isinstance(v, Mapping) else to_device(v) for k, v in more.items()}
         return self
 
     def step(self) -> float:

@@ -137,6 +137,12 @@ class Posterior:
         return self._record.findings
 
     @property
+    def privacy(self) -> Mapping[str, Any] | None:
+        """What a private fit has spent, see `elboroom.Private`: ``epsilon``, ``delta``, ``clip``, ``noise_multiplier``, ``steps``,
+        ``sampling_rate``, ``unit``, ``accountant``, what is ``public`` and others; None of a fit that was not private."""
+        return self._record.settings.get("privacy")
+
+    @property
     def cost(self) -> Cost:
         """What the fit cost."""
         return self._record.cost

@@ -264,14 +264,11 @@ class Record:
         InferenceError
         """
         if self.program is None:
-            raise InferenceError(
-                explain(
-                    what,
-                    "the program that was fitted",
-                    "a posterior loaded without it",
-                    "load it with er.load(path, program=model(data))",
-                )
-            )
+            got, remedy = "a posterior loaded without it", "load it with er.load(path, program=model(data))"
+            if "privacy" in self.settings:
+                got = "a private fit, which keeps no rows"
+                remedy = "fit with er.Private(public=…), or save it and load it with er.load(path, program=model(public rows))"
+            raise InferenceError(explain(what, "the program that was fitted", got, remedy))
 
 
 def with_rows(found: Record, before: Record) -> Record:

@@ -18,7 +18,7 @@ from ...ppl import math as m
 from ..batches.minibatch import Minibatch
 from ..engines.ascent import adam
 from .asked import Private
-from .clipped import released
+from .clipped import COUNTED, released
 from .units import Drawn, Units, budget_of, private_plate
 
 NOISY = ("mean", "sd")
@@ -82,8 +82,8 @@ class Unit:
             (seen["mean"] + free["mean"] + m.mean(path, axis=0)) * unit,
             (seen["sd"] + free["sd"] + m.mean(path * eps, axis=0)) * sd,
         ])  # fmt: skip
-        norm = m.sqrt(m.sum(slopes * slopes))
-        return adam(state, slopes, given["rate"]), {"gradient_norm": norm}
+        moved = {**adam(state, slopes, given["rate"]), "total": state["total"] + slopes}
+        return moved, {"gradient_norm": m.sqrt(m.sum(slopes * slopes)), COUNTED: seen[COUNTED]}
 
 
 def placed(data: Mapping[str, Any], along: Mapping[str, int]) -> dict[str, Any]:
@@ -103,10 +103,15 @@ def compiled(units: Units, num_particles: int) -> Any:
     return known[key]
 
 
+def begun(drawn: Drawn) -> dict[str, Any]:
+    """What the state of an ascent has beside: the sum of the gradients so far."""
+    return {"total": drawn.target.to_device(np.zeros((2, drawn.target.dim)))}
+
+
 def constants_of(drawn: Drawn) -> dict[str, Any]:
-    """What every step sees beside the guide's start, where the target computes."""
+    """What every step sees beside the guide's start, see `Ascent.along`."""
     units, to_device = drawn.units, drawn.target.to_device
-    numbers = {name: to_device(np.asarray(value)) for name, value in drawn.constants().items()}
+    numbers = {name: np.asarray(value) for name, value in drawn.constants().items()}
     nobody = {label: to_device(value) for label, value in units.nobody().items()}
     return {"data": units.fixed(), "nobody": nobody, **numbers}
 
@@ -119,5 +124,5 @@ def drawn_for(private: Private, target: Any, minibatch: Minibatch | None) -> Dra
     DataError, InferenceError
     """
     units = Units.of(target, private_plate(target, minibatch), private.by)
-    shapes = dict.fromkeys(NOISY, (units.small.dim,))
+    shapes = {**dict.fromkeys(NOISY, (units.small.dim,)), COUNTED: ()}
     return Drawn(units, budget_of(private, units, minibatch), private.generator(), shapes)

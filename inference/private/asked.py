@@ -35,7 +35,7 @@ class Private:
         A label for each row: what is protected are all rows of a label together, those of a person, say. By default each row
         by itself.
     rate : float, optional
-        Adam's learning rate: by default 0.05, in units of the guide's first standard deviations, and 0.002 for networks.
+        Adam's learning rate: by default 0.2, in units of the guide's first standard deviations, and 0.002 for networks.
     public : mapping, optional
         Data arguments of rows of the same kind that need no protection: what is looked at, for evidence and pictures, in place of
         those that do.

@@ -99,5 +99,7 @@ def told_of(track: Any, kind: str, what: Any, settings: Mapping[str, Any]) -> An
         for name, value in settings.items()
         if value is not None and name != "track"
     }
+    if settings.get("private") is not None:  # not even a digest of rows that are
+        own["data_fingerprint"] = ""
     name = what.model.name if hasattr(what, "leaves") else getattr(what, "name", type(what).__name__)
-    return track.begun(kind, name, {**own, "data_fingerprint": getattr(what, "data_fingerprint", "")})
+    return track.begun(kind, name, {"data_fingerprint": getattr(what, "data_fingerprint", ""), **own})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from elboroom.inference.private.accounting import epsilon_of, most_of, noise_for
-from elboroom.inference.private.clipped import clipped_sum, released
+from elboroom.inference.private.clipped import COUNTED, LEFT, clipped_sum, released
 from elboroom.inference.private.units import grouped
 from elboroom.ppl.errors import DataError
 from scipy.stats import norm
@@ -57,7 +57,7 @@ def test_one_unit_more_moves_the_sum_by_clip_at_the_most(dtype):
         there[gone] = 0
         less = clipped_sum(given, there, clip)
         moved.append(
-            np.sqrt(sum(((whole[k].astype(float) - less[k].astype(float)) ** 2).sum() for k in given))
+            np.sqrt(sum(((whole[k].astype(float) - less[k].astype(float)) ** 2).sum() for k in whole))
         )
     assert max(moved) <= clip and max(moved) > 0.99 * clip
     few = {k: 1e-4 * v / scale for k, v in given.items()}  # below it nothing is changed
@@ -70,12 +70,12 @@ def test_a_gradient_that_is_not_finite_counts_as_none(bad):
     given["a"][2, 1] = bad
     with np.errstate(all="ignore"):
         found = clipped_sum(given, np.array([1.0, 1.0, 1.0, 0.0]), 1.0)["a"]
-    np.testing.assert_allclose(found, 2 * (1 - 1e-3) / np.sqrt(3))
+    np.testing.assert_allclose(found, 2 * LEFT * (1 - 1e-3) / np.sqrt(3))
 
 
 def test_noise_is_that_of_the_sum():
     rng, clip, sigma, rate = np.random.default_rng(1), 0.3, 2.5, 0.1
-    given = {"present": np.ones(3), "noise": {"a": rng.standard_normal(20_000)}}
+    given = {"present": np.ones(3), "noise": {"a": rng.standard_normal(20_000), COUNTED: 0.0}}
     constants = {"clip": clip, "noise": sigma * clip, "rate": rate}
     found = released({"a": np.zeros((3, 20_000))}, given, constants)["a"]
     assert abs(found.std() * rate / (sigma * clip) - 1) < 4 / np.sqrt(2 * 20_000)
