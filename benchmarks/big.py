@@ -136,6 +136,7 @@ def worked(x: np.ndarray, options: argparse.Namespace, memory: Memory, folder: P
         posterior.report(folder / "report")
     with memory.during("save"):
         posterior.save(folder / "kept")
+    del posterior, latent  # what loads has nothing else
     with memory.during("load"):
         again = er.load(folder / "kept", program=images(x))
         np.testing.assert_allclose(again.latent.embed(x[:9]), found[:9], atol=1e-4)

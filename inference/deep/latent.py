@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ...ppl import nn
 from ...ppl.codebook import VECTORS
 from ...ppl.data import convert, holes
 from ...ppl.errors import DataError, InferenceError, ShapeError, UnsupportedError, explain
+from ...ppl.simulate import block_size, in_blocks
 from ..evidence.estimates import Estimates
 from ..thresholds import (
     ACTIVE_NATS,
@@ -628,11 +629,12 @@ class Latent:
         """Outcomes of rows at their coordinates ``(S, rows, u)``, drawn given all that is known of each row."""
         rows, parts = self.setup.rows, defaultdict(list)
         small = rows.small.at(self._learned)
+        block = block_size(small)
         shared = np.broadcast_to(rows.shared_mean(self.params), (len(draws), rows.num_shared))
         for i, (some, padded, placed) in enumerate(self._placed(data, count, small)):
             z = rows.joined(draws[:, padded], shared).astype(small.dtype)
             seeds = np.random.default_rng([seed, 72, i]).integers(0, 2**31, len(z))
-            found = small.density.complete(z, seeds, placed, small.weights)
+            found = in_blocks(partial(_completed, small, placed), (z, seeds), len(z), block)
             for name, site in self.outcomes.items():
                 if name in found and site.dims and site.dims[0] == rows.plate:
                     parts[name].append(np.asarray(found[name])[:, : len(some)])
@@ -1203,6 +1205,11 @@ class Latent:
     @cached_property
     def _means_of_all(self) -> np.ndarray:
         return self.embed()
+
+
+def _completed(small: Any, placed: Mapping[str, Any], drawn: tuple[np.ndarray, np.ndarray]) -> Any:
+    """Outcomes of a batch at some draws ``(z, seeds)``."""
+    return small.density.complete(*drawn, placed, small.weights)
 
 
 def recorded(setup: Setup, family: Amortized) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
