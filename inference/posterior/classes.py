@@ -149,7 +149,9 @@ def target_of(record: Record, program: Any, what: str) -> Any:
     """
     target = program.target(record.backend, None if record.target is None else record.target.dtype)
     own = {s.name: s.shape for s in target.sites}
-    filled = {f"{name}_missing" for name in record.observed}  # of fitted rows that lack numbers; these may lack none
+    filled = {
+        f"{name}_missing" for name in record.observed
+    }  # of fitted rows that lack numbers; these may lack none
     if own != {s.name: s.shape for s in record.latents if s.name in own or s.name not in filled}:
         want = "rows that share all latent quantities with those that were fitted"
         got = "rows with quantities of their own"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...ppl.errors import DataError
 from .asked import Asked
 from .batches import Batcher
 from .columns import Rows, read_rows
@@ -83,12 +84,14 @@ async def computed(call: Any, rows: Rows, batcher: Batcher, settings: Settings) 
     Raises
     ------
     Refused
-        504 where it takes too long.
+        504 where it takes too long, 422 for rows that the model has no law of.
     """
     future = batcher.submit(call, rows)
     try:
         async with asyncio.timeout(settings.seconds):
             return await future
+    except DataError as error:
+        raise Refused(422, "rows", str(error)) from None
     except TimeoutError:
         words = f"no answer within {settings.seconds:g} s."
         raise Refused(504, "too slow", words, {"Retry-After": "1"}) from None

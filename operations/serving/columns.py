@@ -42,6 +42,8 @@ class Wanted:
         Whether numbers may be missing, null then.
     holed : bool
         Whether some of those that were fitted are: then such a row is as the training data were.
+    whole : bool
+        Whether numbers have to be whole, whatever they are kept as.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Wanted:
     ranges: Ranges | None = None
     gap: bool = False
     holed: bool = False
+    whole: bool = False
 
     def taken(self, cells: Sequence[Any], gate: str) -> tuple[np.ndarray, np.ndarray]:
         """Cells as an array ``(N, *shape)``, and which rows are as the training data were ``(N,)``.
@@ -94,7 +97,7 @@ class Wanted:
             values = np.where(lost, self._stand_in, values)
             flat = values.reshape(len(values), -1)
         low, high = flat.min(1), flat.max(1)
-        if self.dtype.kind in "iub" and (values != np.round(values)).any():
+        if (self.whole or self.dtype.kind in "iub") and (values != np.round(values)).any():
             bad = int(np.argmax((values != np.round(values)).reshape(len(values), -1).any(1)))
             raise self.refused("not whole", "whole numbers", cells[bad], bad)
         out = (low < self.low) | (high > self.high)

@@ -15,7 +15,7 @@ NUMBER: dict[str, Any] = {"type": "number"}
 KEY: dict[str, Any] = {"type": ["string", "integer"]}
 VERDICT = {"type": ["string", "null"], "enum": ["trusted", "caution", "untrusted", None]}
 SAID = {
-    "predict": "Each outcome's mean, sd and quantiles, or the probabilities of its classes.",
+    "predict": "Each outcome's mean, sd and quantiles, or the probabilities of its classes; of encoded rows their reconstruction, and what they lack.",
     "encode": "Mean, sd and quantiles of the latent units of rows.",
     "score": "Log densities of rows.",
 }
@@ -181,7 +181,8 @@ def _cell(column: Wanted) -> dict[str, Any]:
             if column.unseen is not None
             else {"type": "string", "enum": list(column.codes)}
         )
-    schema: dict[str, Any] = {"type": "integer"} if column.dtype.kind in "iu" else dict(NUMBER)
+    kind = "integer" if column.dtype.kind in "iu" else "number"
+    schema: dict[str, Any] = {"type": [kind, "null"] if column.gap else kind}
     for size in reversed(column.shape):
         schema = {"type": "array", "minItems": size, "maxItems": size, "items": schema}
     return schema

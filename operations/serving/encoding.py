@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...inference.deep.judged import verdicts_of_rows
+from ...inference.posterior.classes import MEASURES, num_classes
 from ...inference.posterior.posterior import Posterior, record_of
 from ...inference.posterior.predict import fitted_labels
 from ...ppl.errors import UnsupportedError, explain
@@ -62,7 +63,7 @@ class Encoding:
             what, remedy = f"encode of '{posterior.name}'", "ask for predict and score"
             raise UnsupportedError(explain(what, "a model with an encoder", "one without", remedy))
         columns = columns_of(posterior, known)
-        return cls(columns, posterior.latent, settings.encoded_draws, RowVerdicts.of_encoded(fits))
+        return cls(columns, one_by_one(posterior), settings.encoded_draws, RowVerdicts.of_encoded(fits))
 
     def run(self, rows: Rows) -> list[dict[str, Any]]:
         """Answers of rows, each weighed alone, so that none depends on the others."""
@@ -74,11 +75,10 @@ class Encoding:
         own = latent.seeing(data)
         (some,) = own.weighed(data, count, self.draws)
         found = some.estimates(some.z)
-        verdict = str(verdicts_of_rows(found, some.khat, own.best, own.setup.encoder.bits)[0])
         low, _, high = found.quantiles
         parts = {"mean": found.mean, "sd": found.sd, "q5": low, "q95": high}
         (answer,) = by_row({**{k: v.reshape(1, -1) for k, v in parts.items()}, "khat": some.khat})
-        return {"verdict": verdict, "reason": f"by {self.draws} weighted draws {verdict}", **answer}
+        return {**verdict_of(own, some, self.draws), **answer}
 
     def run_plain(self, rows: Rows) -> list[dict[str, Any]]:
         """Means and sds of the encoder's own laws: where there is no time for more."""
@@ -87,20 +87,48 @@ class Encoding:
         return [{**UNWEIGHED, **row} for row in by_row(parts)]
 
 
+def one_by_one(posterior: Posterior) -> Any:
+    """`Posterior.latent` with functions of one row: those of a batch would fill it up."""
+    record = record_of(posterior)
+    encoder = {**record.settings["encoder"], "size": 1}
+    return Posterior(replace(record, settings={**record.settings, "encoder": encoder})).latent
+
+
+def verdict_of(latent: Any, some: Any, draws: int) -> dict[str, str]:
+    """Verdict and reason of a row that was weighed."""
+    found = some.estimates(some.z)
+    verdict = str(verdicts_of_rows(found, some.khat, latent.best, latent.setup.encoder.bits)[0])
+    return {"verdict": verdict, "reason": f"by {draws} weighted draws {verdict}"}
+
+
 def columns_of(posterior: Posterior, known: Schema | None) -> tuple[Wanted, ...]:
     """Columns that run along encoded rows."""
     record = record_of(posterior)
     labels, fields = fitted_labels(record), known.fields if known is not None else {}
-    out = []
-    for name in sorted(posterior.latent.setup.rows.along):
+    setup, out = posterior.latent.setup, []
+    gaps = setup.encoder.gaps & setup.rows.outcomes  # of others the model has no law
+    classes = {
+        site.argument: num_classes(site)
+        for site in record.observed.values()
+        if site.measure in MEASURES and site.constraint is not None
+    }
+    for name in sorted(setup.rows.along):
         value = np.asarray(record.program.leaves[name].value)
         codes = {str(label): i for i, label in enumerate(labels[name])} if name in labels else None
-        low, high = (
-            (0.0, float(value.max())) if value.dtype.kind in "iu" and codes is None else (-np.inf, np.inf)
-        )
+        low, high = (-np.inf, np.inf) if codes is not None else _limits(value, classes.get(name))
         ranges = Ranges.of(name, value.shape[1:], fields)
-        out.append(Wanted(name, value.shape[1:], value.dtype, codes, None, low, high, ranges))
+        made = Wanted(
+            name, value.shape[1:], value.dtype, codes, None, low, high, ranges, whole=name in classes
+        )
+        out.append(replace(made, gap=True, holed=True) if name in gaps and codes is None else made)
     return tuple(out)
+
+
+def _limits(value: np.ndarray, count: int | None) -> tuple[float, float]:
+    """What whole numbers may be: classes, or what was fitted."""
+    if count is not None:
+        return 0.0, count - 1.0
+    return (0.0, float(value.max())) if value.dtype.kind in "iu" else (-np.inf, np.inf)
 
 
 def given(rows: Rows) -> Mapping[str, np.ndarray]:

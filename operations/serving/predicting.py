@@ -16,12 +16,13 @@ from ...ppl.errors import ElboroomError, UnsupportedError, explain, in_short
 from ..schema.schema import Schema
 from .columns import Rows, Wanted
 from .densities import Densities
-from .mended import Map, levels_of, maps_of, mended, weights_of
+from .mended import Map, maps_of, mended
 from .numbers import by_row
+from .reconstructing import Reconstructing
 from .rowwise import checked, first_row, inputs_of
 from .settings import Settings
 from .sizes import size_of
-from .thresholds import INTERVAL
+from .summaries import quantiles, summaries
 from .verdicts import RowVerdicts
 
 NEW = "elboroom: a group that was not fitted"
@@ -63,7 +64,7 @@ class Predicting:
     @classmethod
     def of(
         cls, posterior: Posterior, known: Schema | None, settings: Settings, fits: bool | None
-    ) -> Predicting:
+    ) -> Predicting | Reconstructing:
         """Of a posterior with its program.
 
         Raises
@@ -74,8 +75,7 @@ class Predicting:
         record = record_of(posterior)
         what = f"predict of '{posterior.name}'"
         if record.settings.get("encoder"):
-            remedy = "ask for encode and score"
-            raise UnsupportedError(explain(what, "a model without an encoder", "one with", remedy))
+            return Reconstructing.of(posterior, known, settings, fits)
         columns = inputs_of(posterior, known, settings.new_groups)
         if not columns:
             got, remedy = "one whose rows have no columns", "ask for its verdict"
@@ -154,7 +154,7 @@ class Predicting:
             shares = mended(map, shares)
             return [{"probabilities": dict(zip(labels, row, strict=True))} for row in shares.tolist()]
         each = self.densities.of_classes(name, rows, len(labels))
-        parts = {"mean": mended(map, each.mean(0)), **_quantiles(np.sort(mended(map, each), 0))}
+        parts = {"mean": mended(map, each.mean(0)), **quantiles(np.sort(mended(map, each), 0))}
         return [
             {
                 "probabilities": dict(zip(labels, row["mean"], strict=True)),
@@ -163,29 +163,6 @@ class Predicting:
             }
             for row in by_row(parts)
         ]
-
-
-def summaries(drawn: np.ndarray, map: Map | None = None) -> list[dict[str, Any]]:
-    """Mean, sd and quantiles of draws ``(S, N, …)``, for each of N rows; those of the law that a map makes of them."""
-    draws = drawn[:, :, 0] if drawn.ndim > 2 and drawn.shape[2] == 1 else drawn
-    draws = np.ascontiguousarray(np.moveaxis(draws, 0, -1), float)
-    ordered, weights = np.sort(draws, -1), weights_of(map, draws.shape[-1])
-    if weights is None:
-        mean, sd = draws.mean(-1), draws.std(-1)
-    else:
-        mean = ordered @ weights
-        sd = np.sqrt((ordered - mean[..., None]) ** 2 @ weights)
-    return by_row({"mean": mean, "sd": sd, **_quantiles(np.moveaxis(ordered, -1, 0), map)})
-
-
-def _quantiles(ordered: np.ndarray, map: Map | None = None) -> dict[str, np.ndarray]:
-    """Quantiles of what is in order along its first axis, between neighbours by their distance."""
-    last, out = len(ordered) - 1, {}
-    for name, level in zip(("q5", "median", "q95"), levels_of(map, INTERVAL), strict=True):
-        below = int(level * last)
-        share = level * last - below
-        out[name] = ordered[below] * (1 - share) + ordered[min(below + 1, last)] * share
-    return out
 
 
 def _classes(record: Any) -> dict[str, tuple[str, ...]]:

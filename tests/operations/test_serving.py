@@ -424,6 +424,52 @@ def test_encoded_rows_have_their_exact_law_and_evidence_where_there_is_time(regi
         made.close()
 
 
+@pytest.mark.slow
+def test_encoded_rows_are_reconstructed_and_completed(registry):
+    """By the exact law of z given what is known of a row: a signal for all entries, and draws of the one that is missing."""
+    rng = np.random.default_rng(3)
+    x = np.round(rng.normal(size=(200, 1)) * np.array([1.0, -1.0, 2.0]) + 0.5 * rng.normal(size=(200, 3)), 3)
+    x[::6, 1] = np.nan
+    fitted = er.fit(lengths(x), guide=er.Amortized(), progress=False)
+    registry.promote("gaps", registry.add(fitted, "gaps"))
+    made = started(registry, "gaps@live", lengths, encoded_draws=4000, seconds=30.0, cached=0)
+    try:
+        slope = np.asarray(fitted.learned["slope"], float)
+        cells = [[1.0, -1.0, 2.0], [1.0, None, 2.0]]
+        status, _, found = ask(made, "/v1/predict", {"columns": {"x": cells}})
+        assert status == 200
+        for row, cell in zip(found["rows"], cells, strict=True):
+            known = np.array([value is not None for value in cell])
+            precision = 1 + (slope[known] ** 2).sum() / 0.25
+            mean = (np.array(cell, float)[known] * slope[known]).sum() / 0.25 / precision
+            error = 5 * np.abs(slope) * precision**-0.5 / np.sqrt(2000)
+            assert (np.abs(np.array(row["x"]["reconstruction"]) - slope * mean) < error).all()
+            assert (row["verdict"], row["in_range"]) == ("trusted", True)
+            if known.all():
+                assert set(row["x"]) == {"reconstruction"}
+                continue
+            sd = np.sqrt(slope[1] ** 2 / precision + 0.25)
+            assert row["x"]["mean"][0] == 1.0 and row["x"]["sd"] == pytest.approx([0.0, sd, 0.0], rel=0.07)
+            assert row["x"]["q95"][1] == pytest.approx(
+                slope[1] * mean + 1.645 * sd, abs=5 * sd * 2.1 / np.sqrt(2000)
+            )
+        assert ask(made, "/v1/predict", {"columns": {"x": cells[1:]}})[2]["rows"] == found["rows"][1:]
+        scored = ask(made, "/v1/score", {"columns": {"x": cells[1:]}})[2]["rows"][0]
+        cov = np.outer(slope, slope)[::2, ::2] + 0.25 * np.eye(2)
+        seen = np.array([1.0, 2.0])
+        exact = -0.5 * (seen @ np.linalg.solve(cov, seen) + np.linalg.slogdet(2 * np.pi * cov)[1])
+        assert scored["log_prob"] == pytest.approx(exact, abs=5 * scored["se"] + 1e-6)
+        served = made.live.current
+        served.calls["predict"] = replace(served.calls["predict"], most_alone=1)
+        hurried = ask(made, "/v1/predict", {"columns": {"x": cells}})[2]["rows"]
+        assert all((row["verdict"], row["degraded"]) == (None, True) for row in hurried)
+        assert hurried[0]["x"]["reconstruction"] == pytest.approx(
+            found["rows"][0]["x"]["reconstruction"], abs=0.1
+        )
+    finally:
+        made.close()
+
+
 def test_a_trail_has_a_line_for_each_request_and_no_data(registry, tmp_path):
     made = started(registry, audit=tmp_path / "audit")
     predicted(made, {"place": "south", "x": 0.123456})
