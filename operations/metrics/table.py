@@ -99,6 +99,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("queue_rows", GAUGE, "", "Rows that wait", (), (ON_CALL,)),
     Metric("cold_starts_total", COUNTER, "", "Answers that waited for a compilation", (), (ON_CALL,)),
     Metric("degraded", GAUGE, "", "1 where answers come without their evidence", (), (ON_CALL,)),
+    Metric("degraded_rows_total", COUNTER, "", "Rows that were answered with less evidence than usual", (), (ON_CALL,)),
     # of operations
     Metric("drift_p", GAUGE, "", "p-value of a drift, corrected for the number of looks", ("kind", "what")),
     Metric("drift_effect", GAUGE, "", "Size of a drift, as er.drift gives it", ("kind", "what"), (ON_CALL, DEBUG)),

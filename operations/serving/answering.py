@@ -14,8 +14,9 @@ from .asked import Asked
 from .batches import Batcher
 from .columns import Rows, read_rows
 from .refusals import Refused
-from .served import Served
+from .served import Call, Served
 from .settings import Settings
+from .thresholds import PATIENCE
 from .verdicts import told
 
 
@@ -36,14 +37,14 @@ class Answered:
     seconds: float
 
     @property
-    def degraded(self) -> bool:
-        """Whether some are without their evidence."""
-        return any("degraded" in row for row in self.rows)
+    def degraded(self) -> int:
+        """How many rows are with less evidence than usual."""
+        return sum("degraded" in row for row in self.rows)
 
     @property
     def untrusted(self) -> float:
-        """Share of the rows that are *untrusted*."""
-        return sum(row["verdict"] == "untrusted" for row in self.rows) / len(self.rows)
+        """Share of the rows that are *untrusted*, or with less evidence than usual."""
+        return sum(row["verdict"] == "untrusted" or "degraded" in row for row in self.rows) / len(self.rows)
 
 
 async def answered(
@@ -79,17 +80,26 @@ async def answered(
 
 
 async def computed(call: Any, rows: Rows, batcher: Batcher, settings: Settings) -> Any:
-    """What a call gives for rows.
+    """What a call gives for rows; with less evidence where there is no time for more, or it fails.
 
     Raises
     ------
     Refused
         504 where it takes too long, 422 for rows that the model has no law of.
     """
-    future = batcher.submit(call, rows)
+    plain = call.plain if isinstance(call, Call) else None
     try:
         async with asyncio.timeout(settings.seconds):
-            return await future
+            if plain is not None and batcher.late(PATIENCE * settings.seconds):
+                return await batcher.submit(plain, rows)
+            try:
+                return await batcher.submit(call, rows)
+            except (Refused, DataError):
+                raise
+            except Exception:
+                if plain is None:
+                    raise
+                return await batcher.submit(plain, rows)
     except DataError as error:
         raise Refused(422, "rows", str(error)) from None
     except TimeoutError:

@@ -268,6 +268,7 @@ class Service:
             found = await self.trial.answered(key, served, self.batcher, ask)
         if found.degraded:
             self.degraded = time.monotonic()
+            found.served.shown.add("degraded_rows_total", found.degraded)
         asked.verdicts = Counter(one["verdict"] or "none" for one in found.rows)
         version = found.served.version
         return JSON, _dumped(

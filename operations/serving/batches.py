@@ -70,6 +70,10 @@ class Batcher:
         """Rows that wait."""
         return self._rows
 
+    def late(self, seconds: float) -> bool:
+        """Whether what waits takes longer than that, at the rate of late."""
+        return self._rate > 0 and self._rows / self._rate > seconds
+
     def submit(self, run: Callable[[Rows], Sequence[Any]], rows: Rows) -> asyncio.Future:
         """A future of the answers, one a row, in the event loop that runs.
 
@@ -156,8 +160,10 @@ def _computed(jobs: list[Job]) -> list[tuple[Job, Any]]:
     try:
         answers = jobs[0].run(Rows.joined([job.rows for job in jobs]))
     except Exception as error:
+        if len(jobs) > 1:  # none fails for what came with it
+            return [one for job in jobs for one in _computed([job])]
         LOG.exception("a call failed")
-        return [(job, error) for job in jobs]
+        return [(jobs[0], error)]
     out, start = [], 0
     for job in jobs:
         out.append((job, answers[start : start + job.rows.count]))

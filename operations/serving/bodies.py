@@ -63,7 +63,7 @@ def parsed(body: bytes) -> Any:
         400 for what is none, has names twice, is deeper than it may be, or holds NaN or infinite numbers.
     """
     try:
-        found = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        found = json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
     except RecursionError:
         raise _too_deep() from None
     except UnicodeDecodeError:
@@ -74,7 +74,9 @@ def parsed(body: bytes) -> Any:
         )
         raise Refused(400, "json", words) from None
     except ValueError as error:
-        raise Refused(400, "json", f"expected JSON with finite numbers: {error}.") from None
+        raise Refused(
+            400, "json", f"expected JSON with finite numbers and each name once: {error}."
+        ) from None
     _check_depth(found)
     return found
 
@@ -100,3 +102,11 @@ def _too_deep() -> Refused:
 
 def _no_number(word: str) -> Any:
     raise ValueError(f"got {word}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, of which no name came twice: whoever looked at it before may have seen the other value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("got a name twice in one object")
+    return found

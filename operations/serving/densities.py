@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,11 @@ class Densities:
         )
         z = target.unconstrain({s.name: np.asarray(record.values[s.name])[chosen] for s in target.sites})
         return cls(target, z, outcomes, arguments)
+
+    def fewer(self, count: int) -> Densities:
+        """The same by some of the draws, evenly among all."""
+        some = np.linspace(0, len(self.z) - 1, min(count, len(self.z))).astype(int)
+        return replace(self, z=self.z[some])
 
     def at(self, rows: Rows) -> dict[str, np.ndarray]:
         """Log density of each outcome of rows, whose outcomes are among their columns, ``(S, N)``."""

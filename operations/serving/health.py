@@ -32,14 +32,14 @@ class State:
         return (False, "a call does not end") if stuck else (True, "alive")
 
     def ready(self) -> tuple[bool, str]:
-        """Whether requests are answered, and words."""
+        """Whether requests are answered, and words for anybody."""
         if self.ending:
             return False, "ending"
         served = self._live.current
         if served is None:
-            return False, self._live.problem or "loading"
+            return False, "not loaded: the log says why" if self._live.problem else "loading"
         words = f"version {served.version.number}"
-        return True, f"{words}; {self._live.problem}" if self._live.problem else words
+        return True, f"{words}; another is wanted: the log says why not" if self._live.problem else words
 
 
 class _Server(ThreadingHTTPServer):

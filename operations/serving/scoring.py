@@ -19,6 +19,7 @@ from .mended import Levels, Map, log_prob_of, maps_of
 from .numbers import by_row
 from .rowwise import checked, first_row, inputs_of, outcomes_of
 from .settings import Settings
+from .thresholds import SCORE_CAUTION, SCORE_TRUSTED
 from .verdicts import RowVerdicts
 
 
@@ -85,7 +86,17 @@ class _Plain:
         each = np.sum(list(self.densities.at(rows).values()), axis=0)
         value = logsumexp(each, axis=0) - np.log(len(each))
         ratio = np.exp(each - value)
-        return by_row({"log_prob": value, "se": ratio.std(0, ddof=1) / np.sqrt(len(each))})
+        return _judged(by_row({"log_prob": value, "se": ratio.std(0, ddof=1) / np.sqrt(len(each))}))
+
+
+def _judged(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores, no better than their Monte Carlo error allows."""
+    for answer in answers:
+        se = answer["se"]
+        if "verdict" not in answer and se is not None and se > SCORE_TRUSTED:
+            verdict = "caution" if se <= SCORE_CAUTION else "untrusted"
+            answer |= {"verdict": verdict, "reason": "a few draws of the posterior give most of it"}
+    return answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +110,9 @@ class _Mended:
     def __call__(self, rows: Rows) -> list[dict[str, Any]]:
         ((name, argument),) = self.densities.arguments.items()
         codes = np.asarray(rows.arrays[argument]).astype(int)
-        return by_row(log_prob_of(self.map, self.densities.of_classes(name, rows, self.count), codes))
+        return _judged(
+            by_row(log_prob_of(self.map, self.densities.of_classes(name, rows, self.count), codes))
+        )
 
 
 @dataclass(frozen=True, eq=False)

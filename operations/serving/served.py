@@ -24,17 +24,17 @@ from .programs import program_of
 from .rowwise import complete
 from .settings import Settings
 from .sizes import size_of, sizes
-from .thresholds import PATIENCE
+from .thresholds import CACHED_NUMBERS, PATIENCE
 from .uses import USES, Use
 
 LOG = logging.getLogger("elboroom.serving")
 
 
 class Kept:
-    """Answers of rows, the last ones that were asked for. Safe for threads."""
+    """Answers of rows, the last ones that were asked for: so many at the most, and of all so many numbers. Safe for threads."""
 
-    def __init__(self, most: int):
-        self._most, self._lock = most, threading.Lock()
+    def __init__(self, most: int, numbers: int = CACHED_NUMBERS):
+        self._most, self._left, self._lock = most, numbers, threading.Lock()
         self._answers: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
 
     def found(self, use: str, keys: Sequence[bytes]) -> list[Any] | None:
@@ -51,9 +51,18 @@ class Kept:
         """Note answers; the ones that were not asked for longest are let go."""
         with self._lock:
             for key, answer in zip(keys, answers, strict=True):
-                self._answers[use, key] = answer
-            while len(self._answers) > self._most:
-                self._answers.popitem(last=False)
+                if (use, key) not in self._answers:
+                    self._answers[use, key] = answer
+                    self._left -= _numbers(answer) + len(key) // 8
+            while self._answers and (len(self._answers) > self._most or self._left < 0):
+                (_, key), answer = self._answers.popitem(last=False)
+                self._left += _numbers(answer) + len(key) // 8
+
+
+def _numbers(answer: Any) -> int:
+    """How many values an answer has, its own lists and objects counted with them."""
+    inner = answer.values() if isinstance(answer, dict) else answer if isinstance(answer, list) else ()
+    return 1 + sum(map(_numbers, inner))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +127,14 @@ class Call:
         Rows of one call; those of others are filled up to a power of two.
     most_alone : float
         Rows that there is time for, where each is computed by itself; more of them are answered without their evidence.
+    plain : Call or None
+        Answers with less evidence, for where there is no time for more, or this fails.
     """
 
     use: Use
     most: int
     most_alone: float = math.inf
+    plain: Plain | None = None
 
     @classmethod
     def of(cls, use: Use, firsts: Sequence[Rows], settings: Settings) -> Call:
@@ -133,28 +145,50 @@ class Call:
                 use.run(one.some(np.zeros(count, int)))
         if use.run_plain is None:
             return cls(use, settings.most_batched)
+        plain = Plain(use.run_plain, every[-1])
         for one in firsts:
-            for count in every:
-                use.run_plain(one.some(np.zeros(count, int)))
+            plain(one)
+        if not use.alone:
+            return cls(use, settings.most_batched, plain=plain)
         begin = time.perf_counter()
         use.run(first)
         each = time.perf_counter() - begin
-        return cls(use, settings.most_batched, PATIENCE * settings.seconds / each)
+        return cls(use, settings.most_batched, PATIENCE * settings.seconds / each, plain)
 
     def __call__(self, rows: Rows) -> list[dict[str, Any]]:
-        if self.use.run_plain is not None and rows.count > self.most_alone:
-            return self._filled(self.use.run_plain, rows)
-        if self.use.alone:
-            return list(self.use.run(rows))
-        return self._filled(self.use.run, rows)
+        if self.plain is not None and rows.count > self.most_alone:
+            return self.plain(rows)
+        return list(self.use.run(rows)) if self.use.alone else filled(self.use.run, rows, self.most)
 
-    def _filled(self, run: Callable[[Rows], Sequence[Any]], rows: Rows) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = []
-        for start in range(0, rows.count, self.most):
-            count = min(self.most, rows.count - start)
-            chosen = np.resize(np.arange(start, start + count), size_of(count))
-            answers += list(run(rows.some(chosen)))[:count]
-        return answers
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """What answers rows of any number with less evidence.
+
+    Attributes
+    ----------
+    run : callable
+    size : int
+        Rows of one call, all of which are of as many: one compilation is enough for what is asked for now and then.
+    """
+
+    run: Callable[[Rows], Sequence[Any]]
+    size: int
+
+    def __call__(self, rows: Rows) -> list[dict[str, Any]]:
+        return filled(self.run, rows, self.size, self.size)
+
+
+def filled(
+    run: Callable[[Rows], Sequence[Any]], rows: Rows, most: int, least: int = 1
+) -> list[dict[str, Any]]:
+    """Answers of rows, so many at a time, filled up to a power of two."""
+    answers: list[dict[str, Any]] = []
+    for start in range(0, rows.count, most):
+        count = min(most, rows.count - start)
+        chosen = np.resize(np.arange(start, start + count), max(size_of(count), least))
+        answers += list(run(rows.some(chosen)))[:count]
+    return answers
 
 
 def _firsts(posterior: Posterior, wanted: Sequence[Wanted]) -> list[Rows]:

@@ -18,7 +18,14 @@ DIGITS = 9
 """Significant digits of the numbers of an answer: far more than Monte Carlo error leaves, and so few that batches of other sizes, which
 are compiled otherwise, give the same."""
 CACHED_ROWS = 4096
-"""Answers of rows that are kept for when the same row comes again. By memory: some kilobytes each at most."""
+"""Answers of rows that are kept for when the same row comes again."""
+CACHED_NUMBERS = 2_000_000
+"""Numbers that they have together at the most: 130 MB, as Python keeps them."""
+FEW_DRAWS = 100
+"""Draws of an answer where there is no time for more: a mean is off by a tenth of its sd, which is what *caution* means."""
+SCORE_TRUSTED, SCORE_CAUTION = 0.1, 0.5
+"""Standard errors of a log predictive density, in nats, up to which it is trusted, and *caution*: a few draws give all of that of a row which
+the model finds hard to believe."""
 
 MOST_GAPS = 3
 """Columns that may be missing, of rows that are predicted: each set of them is a model of its own, which is compiled before the service is ready."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,17 @@ class RowVerdicts:
             if verdicts[row] == "trusted":
                 verdicts[row], reasons[row] = "caution", OUTSIDE
         return verdicts, reasons
+
+
+def with_few(answers: Sequence[dict[str, Any]], draws: int) -> list[dict[str, Any]]:
+    """Answers of few draws, which are no better than *caution*, and say so."""
+    words = f"of {draws} draws, as there was no time for more"
+    lesser = {"degraded": True, "verdict": "caution", "reason": words}
+    return [{**answer, **lesser, **_untrusted(answer)} for answer in answers]
+
+
+def _untrusted(answer: dict[str, Any]) -> dict[str, Any]:
+    return {k: answer[k] for k in ("verdict", "reason")} if answer.get("verdict") == ORDER[-1] else {}
 
 
 def told(answer: dict[str, Any], verdict: str, reason: str, inside: bool) -> dict[str, Any]:

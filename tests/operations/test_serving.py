@@ -12,9 +12,10 @@ import pytest
 from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.operations import registry as registries
 from elboroom.operations.ledger import Ledger, now
-from elboroom.operations.serving.columns import Wanted
+from elboroom.operations.serving.columns import Wanted, read_rows
 from elboroom.operations.serving.ranges import Ranges
 from elboroom.operations.serving.refusals import Refused
+from elboroom.operations.serving.served import Kept
 from elboroom.operations.serving.trail import Trail
 from elboroom.operations.serving.verdicts import RowVerdicts
 
@@ -229,6 +230,7 @@ def test_rows_out_of_range_are_told_and_far_ones_refused(service):
         ('{"rows": [{"place": "north", "x": 1}]}'.encode("utf-16"), 400, "encoding"),
         (b"[" * 100_000, 400, "too deep"),
         (b"[" * 20 + b"]" * 20, 400, "too deep"),
+        (b'{"rows": [{"place": "north", "x": 1.0, "x": 2.0}]}', 400, "json"),
         ({"rows": []}, 422, "body"),
         ({"rows": [ROW], "more": 1}, 422, "body"),
         ({"rows": [{"x": 1.0}]}, 422, "columns"),
@@ -347,6 +349,90 @@ def test_what_waits_too_long_a_line_is_told_to_come_again(registry):
         statuses = [status for status, _, _ in found]
         assert set(statuses) == {429, 504} and statuses.count(429) >= 4
         assert all(int(headers[b"retry-after"]) >= 1 for _, headers, _ in found)
+    finally:
+        made.close()
+
+
+def broken(rows):
+    raise FloatingPointError("broken")
+
+
+def test_answers_are_of_few_draws_where_a_call_fails_or_too_much_waits(registry):
+    """No better than caution, marked, counted and not kept; as usual once all is well."""
+    made = started(registry)
+    try:
+        served, usual = made.live.current, predicted(made, ROW)[0]
+        call = served.calls["predict"]
+        row = {"place": "north", "x": 0.5}
+        served.calls["predict"] = replace(call, use=SimpleNamespace(alone=True, run=broken))
+        (found,) = predicted(made, row)
+        assert (found["verdict"], found["degraded"]) == ("caution", True) and "100 draws" in found["reason"]
+        served.calls["predict"] = call
+        (whole,) = predicted(made, row)
+        assert whole["verdict"] == "trusted" and "degraded" not in whole  # it was not kept
+        assert found["y"]["mean"] == pytest.approx(whole["y"]["mean"], abs=5 * whole["y"]["sd"] / 10)
+        assert found["y"]["mean"] != whole["y"]["mean"]
+        made.batcher.late = lambda seconds: True
+        found = predicted(made, {"place": "north", "x": 0.75}, {"place": "north", "x": 0.5})
+        assert [one["degraded"] for one in found] == [True, True]
+        assert predicted(made, ROW)[0] == usual  # what is kept costs nothing
+        text = ask(made, "/metrics")[2]
+        values = {line.partition("{")[0]: line.split()[-1] for line in text.splitlines()}
+        assert (values["elboroom_degraded"], values["elboroom_degraded_rows_total"]) == ("1.0", "3.0")
+    finally:
+        made.close()
+
+
+def test_no_request_fails_for_what_came_with_it(registry):
+    """One row that the model cannot take, in the same call as others."""
+    made = started(registry, cached=0, wait=0.2, most_batched=8)
+    served = made.live.current
+    call = served.calls["predict"]
+
+    def picky(rows):
+        if (rows.arrays["x"] > 1).any():
+            raise FloatingPointError("too much")
+        return call(rows)
+
+    served.calls["predict"] = picky
+
+    async def all_at_once():
+        bodies = [{"rows": [{"place": "north", "x": x}]} for x in (0.1, 1.5, 0.2, 0.3)]
+        return await asyncio.gather(*(answer(made, "/v1/predict", body) for body in bodies))
+
+    try:
+        assert [status for status, _, _ in asyncio.run(all_at_once())] == [200, 500, 200, 200]
+    finally:
+        made.close()
+
+
+def test_what_is_kept_is_bounded_by_rows_and_by_numbers():
+    for kept in (Kept(2), Kept(100, 2 * (2 + 3))):
+        for key in (b"a", b"b", b"c", b"c"):
+            kept.keep("predict", [key], [{"mean": [1.0, 2.0]}])
+        assert [kept.found("predict", [key]) is None for key in (b"a", b"b", b"c")] == [True, False, False]
+    one = Kept(100, 3)
+    one.keep("predict", [b"a"], [{"mean": [1.0] * 1000}])
+    assert one.found("predict", [b"a"]) is None
+    one.keep("predict", [b"b"], [{}])
+    assert one.found("predict", [b"b"]) == [{}] and one.found("score", [b"b"]) is None
+
+
+def test_scores_that_a_few_draws_decide_are_not_trusted(service):
+    """An outcome far from what is expected: its density is the mean of very unequal ones."""
+    rows = [{**ROW, "y": y} for y in (1.2, float(np.round(Y.max() + 8, 2)))]
+    made = service.live.current.uses["score"]
+    near, far = made.run(read_rows({"rows": rows}, made.wanted, "flag", 10))
+    assert near["se"] < 0.05 and "verdict" not in near
+    assert far["se"] > 0.1 and far["verdict"] in ("caution", "untrusted")
+
+
+def test_health_says_nothing_of_its_files_to_anybody(registry):
+    made = started(registry, model=None)
+    try:
+        assert made.live.problem
+        words = ask(made, "/healthz/ready")[2]["error"]["words"]
+        assert words == "not loaded: the log says why"
     finally:
         made.close()
 
