@@ -36,6 +36,7 @@ from .mcmc.refine import sampled
 from .posterior.make import conclude, with_line
 from .posterior.posterior import Cost, Posterior, record_of
 from .posterior.record import SE, Record, with_rows
+from .private.deep import fit_rows_privately
 from .private.fit import check_alone, fit_privately
 from .run.checkpoint import Checkpoint
 from .run.track import followed
@@ -166,22 +167,20 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
         "quantities": None if quantities is None else list(quantities),
         "local": sorted(load(backend, program.model.language).local_sites(program)),
     }
-    if private is not None or guide is None:
-        given = {
-            "max_seconds": max_seconds,
-            "refine": refine,
-            "checkpoint": checkpoint,
-            "validation": validation,
-        }
-        return Posterior(_alone(asked, private, settings, given, {"progress": progress, "track": track}))
+    if guide is None or private is not None:
+        given = {"max_seconds": max_seconds, "refine": refine, "checkpoint": checkpoint,
+                 "validation": validation, "objective": objective}  # fmt: skip
+        of_rows = {"encoded": encoded, "dtype": dtype}
+        return Posterior(
+            _alone(asked, private, of_rows, settings, given, {"progress": progress, "track": track})
+        )
     watch, trained, ready = Watch(max_seconds, progress, track), None, None
     with interrupts.deferred(
         answered=True
     ):  # but for the parts that say otherwise, and keep what they reached
         try:
             if encoded is not None:
-                single = min(target.dtype, np.dtype(np.float32))  # networks are what takes the time
-                own = target if dtype is not None else target_of(program, backend, single, device)
+                own = target if dtype is not None else _single(target)
                 deep = Deep(
                     program, own, *encoded, seed, num_draws, minibatch, objective, validation, guide == "auto"
                 )
@@ -212,21 +211,28 @@ def fit(  # noqa: PLR0913, PLR0917  the front door: one argument for each thing 
 
 
 def _alone(
-    asked: Asked, private: Any, settings, given: Mapping[str, Any], options: Mapping[str, Any]
+    asked: Asked, private: Any, of_rows: Mapping[str, Any], settings, given: Mapping[str, Any], options
 ) -> Record:
-    """The record of what no ladder leads to: a private fit, or chains alone."""
+    """The record of what no ladder leads to: chains alone, or a private fit, with an encoder of rows or without."""
     if private is None:
-        return _by_chains(
-            asked, settings, given["max_seconds"], {**options, "checkpoint": given["checkpoint"]}
-        )
+        own = {**options, "checkpoint": given["checkpoint"]}
+        return _by_chains(asked, settings, given["max_seconds"], own)
     check_alone(private, **given)
-    watch = Watch(None, **options)
+    begin, batch, watch = time.perf_counter(), asked.minibatch, Watch(None, **options)
     try:
-        return fit_privately(
-            asked.target, asked.guide, private, asked.minibatch, asked.start, settings, watch
-        )
+        if of_rows["encoded"] is None:
+            return fit_privately(asked.target, asked.guide, private, batch, asked.start, settings, watch)
+        family, plate = of_rows["encoded"]
+        own = asked.target if of_rows["dtype"] is not None else _single(asked.target)
+        deep = Deep(asked.program, own, family, plate, asked.seed, asked.num_draws, batch, None, None)
+        return fit_rows_privately(deep, private, settings, watch, begin)
     finally:
         watch.close()
+
+
+def _single(target: Any) -> Any:
+    """The same in single precision at the most: networks are what takes the time."""
+    return target_of(target.program, target.backend, min(target.dtype, np.dtype(np.float32)), target.device)
 
 
 def _laddered(

@@ -836,6 +836,8 @@ batches, and their cost rises with it."""
 PRIVATE_SD, PRIVATE_PARTICLES, PRIVATE_BLOCKS, PRIVATE_REST, PRIVATE_DRAWS = 0.1, 2, 50, 0.25, 4000
 """Sds where a private ascent begins, draws of a step, blocks of steps of one rate each, the share of steps at the end that are
 averaged, at a rate that is small, and draws that its summary is of. Chosen by hand; ``benchmarks/private.py``."""
+PRIVATE_DEEP_RATE, MADE_UP_ROWS = 0.002, 256
+"""Adam's rate for networks under noise, and rows that a fitted model makes up where none can be shown. Chosen by hand."""
 
 # -- sites -----------------------------------------------------------------------------------------------
 

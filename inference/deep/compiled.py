@@ -239,6 +239,19 @@ class Compiled:
         shown = {"bound": m.mean(likelihood - kl) + outside, "kl": m.mean(kl)}
         return value, shown
 
+    def apart(self, params: Any, given: Any, constants: Any) -> tuple[Any, Any]:
+        """Evidence lower bound of each row of a batch, shape ``(n,)``, on average over draws, and what is of no row; for use inside the
+        backend's own compiled functions."""
+        data, seen = self._data(given, constants)
+        eps, shared, log_shared, noise = self.draws(params, given)
+        law = self.law(params, seen, constants)
+        z = placed(law, eps)
+        terms = self.terms(z, shared, data, params, noise)
+        prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
+        log_q = log_prob(law, z, partial(self._exact, eps, 0.0))
+        own = m.mean(terms["likelihood"] + terms["other"] + prior - log_q, axis=0)
+        return own, m.mean(terms["outside"] - log_shared)
+
     def _exact(self, eps, stuck, found):
         """The draws that coordinates were made of, with the gradients of what is `found` from them where the law they are `found` under
         is stuck; else they have none, whatever rounding makes of it."""

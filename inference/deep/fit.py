@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +59,9 @@ from .trained import ENDED, STEP_LIMIT, Trained
 from .training import Training
 
 STAGE = "training"
+
+
+Train = Callable[..., tuple["Deep", Setup, Compiled, Trained]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +259,7 @@ def fit_rows(
     settings: Mapping[str, Any],
     begin: float,
     before: Sequence[Rung] = (),
+    train: Train | None = None,
 ) -> Record:
     """The record of a fit with an encoder.
 
@@ -275,6 +279,8 @@ def fit_rows(
         When the fit began.
     before : sequence of Rung
         What was tried before.
+    train : callable, optional
+        ``train(asked, training)`` in place of training on these rows: what was asked for, rows with their functions, and what was reached.
     """
     target, compiled_before = asked.target, asked.target.density.clock["compile"]
     setup, compiled = ready
@@ -283,9 +289,11 @@ def fit_rows(
     training = Training(setup, compiled, objective, asked.share, asked.seed, watch, kept.keep)
     start = time.perf_counter()
     with watch.showing("training networks"):
-        trained = _trained(training, kept)
-        if setup.encoder.codebook:
-            trained = with_prior(training, trained, setup.encoder.codebook)
+        if train is not None:
+            asked, setup, compiled, trained = train(asked, training)
+            target, total = asked.target, setup.rows.total
+        else:
+            trained = _trained(training, kept)
     rungs = [*before, *(Rung(STAGE, "amortized", reason=line) for line in trained.told)]
     rungs.append(_line(setup, trained, time.perf_counter() - start))
     watch.noted(rungs[-1])
@@ -440,6 +448,12 @@ def with_encoder(
 
 def _trained(training: Training, kept: Checkpoint) -> Trained:
     """What training reaches, from where a checkpoint left it."""
+    trained, name = _ended(training, kept), training.setup.encoder.codebook
+    return with_prior(training, trained, name) if name else trained
+
+
+def _ended(training: Training, kept: Checkpoint) -> Trained:
+    """What training on the bound reaches."""
     if kept.stage == STAGE:
         return Trained.joined(*kept.state)
     trained = training.run(kept.under_way)

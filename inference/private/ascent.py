@@ -19,6 +19,7 @@ from ..batches.minibatch import Minibatch
 from ..engines.ascent import adam
 from .asked import Private
 from .clipped import COUNTED, released
+from .places import placed
 from .units import Drawn, Units, budget_of, private_plate
 
 NOISY = ("mean", "sd")
@@ -84,11 +85,6 @@ class Unit:
         ])  # fmt: skip
         moved = {**adam(state, slopes, given["rate"]), "total": state["total"] + slopes}
         return moved, {"gradient_norm": m.sqrt(m.sum(slopes * slopes)), COUNTED: seen[COUNTED]}
-
-
-def placed(data: Mapping[str, Any], along: Mapping[str, int]) -> dict[str, Any]:
-    """Data of a unit with rows in front, as the model takes them."""
-    return {k: m.moveaxis(v, 0, along[k]) if along[k] else v for k, v in data.items()}
 
 
 def compiled(units: Units, num_particles: int) -> Any:

@@ -175,12 +175,7 @@ class Reached:
         yield Finding(
             "noise of privacy", "fit", noise, MEAN, _graded(noise, MEAN, LOCATION_CAUTION), words + more
         )
-        words = (
-            f"Gradients of {max(clipped, 0):.1%} of {self.budget.unit} are clipped, give or take a little: "
-        )
-        words += "what is fitted are rows that pull less than they would. A larger clip lets them, with more noise."
-        graded = _graded(clipped, CLIPPED_CAUTION, MOST_CLIPPED)
-        yield Finding("clipped gradients", "fit", clipped, CLIPPED_CAUTION, graded, words)
+        yield clipped_finding(clipped, self.budget)
         words = f"By the gradient where steps end a mean, or an sd, has up to {left:.2g} of its sds to go."
         graded = _graded(left, MEAN, LOCATION_CAUTION)
         yield Finding(
@@ -199,6 +194,16 @@ class Reached:
         moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
         told = [(verdict, reason) if some else (None, "constant") for some in moving]
         return estimate(values), Verdicts([v for v, _ in told], [r for _, r in told])
+
+
+def clipped_finding(clipped: float, budget: Budget) -> Finding:
+    """How many gradients were clipped."""
+    words = (
+        f"Gradients of {max(clipped, 0):.1%} of {budget.unit} are clipped, give or take a little: what is fitted are rows that pull less "
+        "than they would. A larger clip lets them, with more noise."
+    )
+    graded = _graded(clipped, CLIPPED_CAUTION, MOST_CLIPPED)
+    return Finding("clipped gradients", "fit", clipped, CLIPPED_CAUTION, graded, words)
 
 
 def _graded(value: float, ok: float, caution: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...ppl.errors import DataError, explain
-from ...ppl.rows import shrunk
+from ...ppl.rows import shrunk, sizes_of
 from ..evidence.finding import Finding, Findings
 from ..posterior.record import Record
 from .accounting import Budget
@@ -38,8 +38,8 @@ class Shown:
     left_out: frozenset[str]
 
     @classmethod
-    def of(cls, private: Private, units: Units) -> Shown:
-        """Public rows where there are any.
+    def of(cls, private: Private, units: Units, count: int | None = None) -> Shown:
+        """Public rows where there are any, else as many that are nobody's, by default those of a unit.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class Shown:
         """
         full = units.full
         if private.public is None:
-            return cls(_of_nobody(units), False, _by_rows(units))
+            return cls(nobodys(units, count or units.members.shape[1]), False, _by_rows(units))
         program = full.program.bind(**private.public)
         absent = {label.split(".")[0] for label in units.along} - set(private.public)
         if absent:
@@ -59,6 +59,11 @@ class Shown:
             got, remedy = "those of another number of groups", "give rows of the same groups"
             raise DataError(explain("public of er.Private", "rows of the same model", got, remedy))
         return cls(target, True, frozenset())
+
+    @property
+    def size(self) -> int:
+        """Rows of the longest plate."""
+        return max(sizes_of(self.target.trace).values())
 
     def kept(self, record: Record, budget: Budget, labels: Mapping[str, tuple]) -> Record:
         """A record without what knows a row."""
@@ -105,13 +110,14 @@ def same_latents(one: Any, other: Any, plate: str) -> bool:
     return layout(one) == layout(other)
 
 
-def _of_nobody(units: Units) -> Any:
-    """The target of a unit, its data those of nobody."""
-    program, data = units.full.program, units.nobody()
-    for label, value in data.items():
+def nobodys(units: Units, count: int) -> Any:
+    """The target of so many rows, its data those of nobody."""
+    program, data = units.full.program, {}
+    for label, value in units.nobody().items():
+        data[label] = np.repeat(np.take(value, [0], units.along[label]), count, units.along[label])
         if (labels := program.leaves[label].labels) is not None:
-            data[label] = np.asarray(labels, object)[value]
-    return shrunk(units.full, data, {units.plate: units.members.shape[1]}, {}, program.labels)
+            data[label] = np.asarray(labels, object)[data[label]]
+    return shrunk(units.full, data, {units.plate: count}, {}, program.labels)
 
 
 def _by_rows(units: Units) -> frozenset[str]:
