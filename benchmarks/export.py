@@ -119,9 +119,12 @@ def edge(posterior, x):
             ("encoder alone", {"noise": False}),
             ("500 draws", {"draws": 500}),
             ("2,000 draws", {}),
+            ("2,000 draws, 250 at a time", {"draws": 250}),
+            ("the same, kept in int8", {"draws": 250, "quantize": "int8"}),
         ):
             made = er.export(posterior, Path(folder) / "encoder.onnx", what="encode", **asked)
-            env = {**os.environ, "MODEL": str(made.path), "OMP_NUM_THREADS": "1"}
+            passes = str(2000 // asked["draws"]) if "at a time" in words or "same" in words else "1"
+            env = {**os.environ, "MODEL": str(made.path), "OMP_NUM_THREADS": "1", "PASSES": passes}
             event = json.dumps({"x": x[:1].tolist()})
             each = []
             for _ in range(3):
