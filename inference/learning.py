@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from .evidence.finding import UNSETTLED, Finding
@@ -187,6 +186,7 @@ class Likelihood:
 
     def climbed(self, w: np.ndarray) -> tuple[np.ndarray, float, bool]:
         """Where it is largest, as far as the draws reach, what is gained, and whether nothing more was in sight."""
+        from scipy.optimize import minimize  # slow to import
 
         def loss(x):
             value, slope, _ = self(x, held=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -248,16 +249,24 @@ class ModelGraph:
     @property
     def uninformed(self) -> tuple[str, ...]:
         """Latent sites that no data reach: neither they nor any site above them have an outcome below."""
-        import networkx as nx
-
-        network = self.network
-        likelihood = {name for name, node in self.nodes.items() if node["likelihood"]}
-        informing = likelihood.union(*(nx.ancestors(network, name) for name in likelihood))
+        informing = self._above(name for name, node in self.nodes.items() if node["likelihood"])
         return tuple(
             name
             for name, node in self.nodes.items()
-            if node["role"] == "latent" and informing.isdisjoint({name} | nx.ancestors(network, name))
+            if node["role"] == "latent" and informing.isdisjoint(self._above([name]))
         )
+
+    def _above(self, names: Iterable[str]) -> set[str]:
+        """These sites and all that they depend on, at any remove."""
+        parents: dict[str, set[str]] = defaultdict(set)
+        for parent, child in self.links:
+            parents[child].add(parent)
+        found: set[str] = set()
+        left = set(names)
+        while left:
+            found |= left
+            left = set().union(*(parents[name] for name in left)) - found
+        return found
 
     @property
     def locals(self) -> tuple[str, ...]:

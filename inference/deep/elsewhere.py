@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ...guides.laws import Law, log_prob, placed, standardised
 from ..thresholds import ELSEWHERE_DRAWS, ELSEWHERE_INSIDE, ELSEWHERE_NOISE, ELSEWHERE_STEPS, ELSEWHERE_WIDE
@@ -61,7 +61,7 @@ def _more(
     compiled: Compiled, params: Mapping[str, Any], known: Weighed, law: Law, rng: np.random.Generator, data
 ) -> np.ndarray:
     """By how much the mass about where laws of rows lie is greater than their weighted draws say, as a share of all mass."""
-    reach = chi2.ppf(ELSEWHERE_INSIDE, law.mean.shape[1])
+    reach = chdtri(law.mean.shape[1], 1 - ELSEWHERE_INSIDE)
 
     def inside(z: np.ndarray) -> np.ndarray:
         return (np.asarray(standardised(law, z)[0]) ** 2).sum(-1) < reach

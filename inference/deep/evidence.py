@@ -19,8 +19,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp, ndtri
-from scipy.stats import beta
+from scipy.special import betaincinv, logsumexp, ndtri
 
 from ...guides.laws import Law, joined, log_prob, log_prob_wider, placed
 from ...guides.thresholds import MOST_CHOSEN, MOST_SURE
@@ -661,4 +660,4 @@ def most_wrong(num_wrong: int, total: int) -> float:
     >>> round(most_wrong(0, 300), 4)
     0.0099
     """
-    return float(beta.ppf(0.95, num_wrong + 1, total - num_wrong)) if num_wrong < total else 1.0
+    return float(betaincinv(num_wrong + 1, total - num_wrong, 0.95)) if num_wrong < total else 1.0

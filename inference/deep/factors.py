@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 from scipy.special import xlogy
 
 from ...ppl.errors import DataError, ShapeError, explain
@@ -249,6 +248,8 @@ def matched(own: np.ndarray, others: Sequence[np.ndarray], units: Sequence[str])
     pandas.DataFrame
         By active unit, a column for each start.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     active = np.flatnonzero(own.var(0) > ACTIVE_VARIANCE)
     columns = {}
     for i, other in enumerate(others):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ...guides.mixture import Components
 from ...guides.transport import Affine, triangular
@@ -62,7 +62,7 @@ class Part:
 
     def holds(self, z) -> float:
         """Share of some points that lie in its ball of 99%."""
-        return float(((self.frame.inverse(z)[0] ** 2).sum(1) < chi2.ppf(0.99, z.shape[1])).mean())
+        return float(((self.frame.inverse(z)[0] ** 2).sum(1) < chdtri(z.shape[1], 0.01)).mean())
 
     def covers(self, parts: list[Part]) -> bool:
         """Whether it is spread over several others, which together hold as much."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ...guides.transport import Gaussian
 from ..engines.lbfgs import minimise
@@ -161,7 +161,7 @@ class Search:
         promised = np.exp(ends.elbo[k] - np.logaddexp(elbo, ends.elbo[k]))
         narrow = (ends.sd[k] < 0.5 * sd).any()
         narrow |= np.linalg.norm(ends.mean[k] / (sd + ends.sd[k])) > 2  # or where only few draws are
-        ball = chi2.ppf(0.9, self.frame.dim)
+        ball = chdtri(self.frame.dim, 0.1)
         within = lambda x: (((x - ends.mean[k]) / ends.sd[k]) ** 2).sum(1) < ball  # noqa: E731
         if self.mass is None or not narrow or promised <= LEAST_MASS:
             return False

@@ -14,14 +14,19 @@ import sys
 import threading
 from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
+from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp, softmax
 
 from ...ppl.interrupts import deferred
 from ..thresholds import EVEN_WEIGHT, FEWEST_POSITIVE, KHAT_LIMIT, KHAT_TRUSTED, PARETO_BLOCK, UNSEEN
+
+SLOW = ("scipy.stats", "scipy.optimize", "scipy.signal", "scipy.interpolate", "scipy.fftpack")
+"""Modules of which the array layer calls next to nothing here, and which take longer to import than many a fit."""
 
 _lock = threading.RLock()
 
@@ -65,7 +70,26 @@ class _Apart:
     def _imported(self, name, globals=None, locals=None, fromlist=(), level=0):
         if name.startswith(f"{self.folder.name}."):
             return self.module(name)
+        if fromlist and name.startswith(SLOW):
+            return _Later(name)
+        if name == "scipy" and {f"scipy.{one}" for one in fromlist or ()} <= set(SLOW):
+            return SimpleNamespace(**{one: _Later(f"scipy.{one}") for one in fromlist})
         return builtins.__import__(name, globals, locals, fromlist, level)
+
+
+class _Later:
+    """A module, or a part of it, that is imported when something in it is called."""
+
+    def __init__(self, name: str, *path: str):
+        self._name, self._path = name, path
+
+    def __getattr__(self, part: str) -> _Later:
+        if part.startswith("__"):
+            raise AttributeError(part)
+        return _Later(self._name, *self._path, part)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return attrgetter(".".join(self._path))(importlib.import_module(self._name))(*args, **kwargs)
 
 
 def khat_threshold(num_draws: int) -> float:

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp, ndtri
-from scipy.stats import qmc
 
 from ..evidence.psis import smooth
 from ..thresholds import (
@@ -303,6 +302,8 @@ class Inner:
 
     @cached_property
     def _points(self) -> np.ndarray:
+        from scipy.stats import qmc  # slow to import
+
         return qmc.Sobol(self.groups.size, scramble=True, seed=0).random(self.num_draws)
 
     def _base(self, chance: np.ndarray, rng) -> Base:

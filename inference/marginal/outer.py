@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import BSpline
 from scipy.special import logsumexp, ndtr, softmax, stdtr
 
 from ...guides.transport import standard_normal, student_t
@@ -527,6 +526,8 @@ def _slopes(x: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarra
 
     None where it does not tell the values to `REGRESSED`.
     """
+    from scipy.interpolate import BSpline  # slow to import
+
     dim = x.shape[1]
     few = dim <= KERNELS_HELP
     one, other = np.triu_indices(dim, 1) if few else (np.zeros(0, int),) * 2

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import (
     betainc,
     betaincinv,
@@ -471,6 +470,8 @@ def _binned(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _fitted(kind, x: np.ndarray, weights: np.ndarray, size: float) -> tuple[float, Bend | None]:
     """Mean log density of the best law of a kind, and the law."""
+    from scipy.optimize import minimize  # slow to import
+
     start = kind.starts(x, weights)
 
     def loss(p):  # free numbers far from the first say little

@@ -15,8 +15,6 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binom
 
 from ...ppl.errors import MissingBackendError, explain
 from ..thresholds import FINEST_LOSS, NOISE_PACE, NOISE_TOLERANCE, TRUNCATED_SHARE
@@ -123,6 +121,8 @@ def epsilon_of(
 @lru_cache(maxsize=64)
 def noise_for(epsilon: float, delta: float, steps: int, rate: float) -> float:
     """Least noise multiplier that keeps steps within a budget, to a thousandth of it."""
+    from scipy.optimize import brentq  # slow to import
+
     interval = FINEST_LOSS * float(np.clip(epsilon, 1.0, 10.0))
 
     @cache
@@ -147,6 +147,8 @@ def most_of(epsilon: float, delta: float, steps: int, rate: float, num_units: in
     Left out units change what comes of some steps, with the chance that they are left out: both sides of the
     definition move by that, the other one times ``exp(epsilon)``.
     """
+    from scipy.stats import binom  # slow to import
+
     chance = TRUNCATED_SHARE * delta / (steps * (1.0 + np.exp(min(epsilon, 500.0))))
     return int(min(num_units, binom.isf(max(chance, 1e-300), num_units + 1, rate) + 1))
 
