@@ -125,14 +125,16 @@ class Predicting:
 
     @cached_property
     def _few(self) -> Predicting:
-        """The same with few draws."""
+        """The same with few draws, evenly among all: those of a chain lie one after the other."""
 
         def cut(ready: Prepared) -> Prepared:
+            count = len(ready.seeds)
+            some = np.linspace(0, count - 1, min(FEW_DRAWS, count)).astype(int)
             values = {
-                k: tuple(one[:FEW_DRAWS] for one in v) if isinstance(v, tuple) else v[:FEW_DRAWS]
+                k: tuple(one[some] for one in v) if isinstance(v, tuple) else v[some]
                 for k, v in ready.values.items()
             }
-            return replace(ready, values=values, seeds=ready.seeds[:FEW_DRAWS])
+            return replace(ready, values=values, seeds=ready.seeds[some])
 
         densities = None if self.densities is None else self.densities.fewer(FEW_DRAWS)
         return replace(self, ready={k: cut(v) for k, v in self.ready.items()}, densities=densities)
