@@ -28,7 +28,7 @@ from ..thresholds import (
 from .loop import run
 
 Objective = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-Pairs = tuple[tuple[np.ndarray, np.ndarray], ...]
+Pairs = tuple[tuple[np.ndarray, np.ndarray, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Problem:
     ----------
     x, grad, direction : numpy.ndarray, shape (P,)
     pairs : tuple
-        Steps and changes of the gradient that the curvature is read from.
+        Steps, changes of the gradient, and their products, that the curvature is read from.
     history : tuple of float
         The last values.
     fresh : bool
@@ -167,8 +167,9 @@ class Lbfgs:
         finite = np.isfinite(value) and np.isfinite(grad).all()
         if finite and value <= one.value + ARMIJO * one.length * slope:
             step, change, pairs = trial - one.x, grad - one.grad, one.pairs
-            if step @ change > CURVED * (np.linalg.norm(step) * np.linalg.norm(change) + 1e-300):
-                pairs = (*pairs, (step, change))[-self.memory :]
+            along = step @ change
+            if along > CURVED * (np.linalg.norm(step) * np.linalg.norm(change) + 1e-300):
+                pairs = (*pairs, (step, change, along))[-self.memory :]
             history = (*one.history, value)[-1 - self.patience :]
             still = len(history) > self.patience and history[0] - history[-1] < self.tolerance
             return replace(
@@ -226,13 +227,13 @@ def minimise(fn: Objective, x: np.ndarray, callback=None, **settings) -> Minimum
 def _two_loop(grad: np.ndarray, pairs: Pairs) -> np.ndarray:
     """The inverse curvature times a gradient."""
     q, alphas = grad.copy(), []
-    for s, y in reversed(pairs):
-        a = (s @ q) / (y @ s)
+    for s, y, along in reversed(pairs):
+        a = (s @ q) / along
         alphas.append(a)
         q -= a * y
     if pairs:
-        s, y = pairs[-1]
-        q *= (s @ y) / (y @ y)
-    for (s, y), a in zip(pairs, reversed(alphas), strict=True):
-        q += s * (a - (y @ q) / (y @ s))
+        _, y, along = pairs[-1]
+        q *= along / (y @ y)
+    for (s, y, along), a in zip(pairs, reversed(alphas), strict=True):
+        q += s * (a - (y @ q) / along)
     return q
