@@ -192,7 +192,7 @@ def middle(record: Record) -> dict[str, np.ndarray]:
     scale = record.z.std(0)
     away = (record.z - record.z.mean(0)) / np.where(scale > 0, scale, 1.0)
     nearest = int((away**2).sum(1).argmin())
-    return {name: value[nearest] for name, value in latent_values(record).items()}
+    return {name: np.asarray(value[nearest]) for name, value in latent_values(record).items()}
 
 
 def introduced(replies: Iterable[tuple[str, bytes | Lost]]) -> tuple[dict[str, Met], dict[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..evidence.finding import Finding
 from ..evidence.verdicts import SITES, worst
-from ..thresholds import CAUTION, CONFLICT, KHAT_LIMIT, KHAT_TRUSTED, MEAN, MOVED_LAST
+from ..thresholds import CAUTION, CONFLICT, KHAT_TRUSTED, MEAN, MOVED_LAST
 from .tally import Tally
 
 
