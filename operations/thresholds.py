@@ -313,3 +313,11 @@ LEAST_BENCHMARK = 30
 """Rows of a benchmark, and of each part of it: of fewer a mean has no normal law."""
 MOST_REFUSED = 0.05
 """Share of the rows that the gate may refuse, above which their source has changed. By hand."""
+
+# -- sites -----------------------------------------------------------------------------------------------
+FLOWER_SECONDS = 300.0
+"""Seconds that a server waits for nodes at first, and for a reply. By hand: a fit of a site takes seconds, and its process starts anew."""
+FLOWER_PAUSE = 0.2
+"""Seconds between two looks for replies."""
+LONGEST_WHY = 200
+"""Characters of a site's reason that are read."""

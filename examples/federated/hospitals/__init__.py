@@ -1,0 +1,1 @@
+"""One logistic regression of patients who stay at their hospitals."""

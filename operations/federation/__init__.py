@@ -1,0 +1,1 @@
+"""Sites elsewhere: what carries tasks to them and replies back."""
