@@ -10,7 +10,7 @@ import numpy as np
 
 from ..evidence.verdicts import ORDER
 from ..stream.told import Frame, Told, placed
-from ..thresholds import LEAST_TOLD, MOST_EFFECT, MOST_INFORMATION, NEGATIVE
+from ..thresholds import CONFLICT, LEAST_TOLD, MOST_EFFECT, MOST_INFORMATION, NEGATIVE
 from .combine import onto
 from .hushed import Declared
 from .messages import PARTS, Evidence, Met, Reply
@@ -137,11 +137,11 @@ def _times_the_others(told: np.ndarray, own: int) -> float:
     return largest
 
 
-def conflicts(tally: Tally, values: Mapping[str, np.ndarray]) -> dict[str, float]:
+def conflicts(tally: Tally, values: Mapping[str, np.ndarray], level: float = CONFLICT) -> dict[str, float]:
     """How probable a factor as far from what all others say, or farther, would be: of each site, to second order.
 
-    In the frame of the posterior a factor of precision a and slope b leaves ``1 − a`` of the precision to all others, and the
-    score of its own at their middle, over its sd, is ``b / √(a (1 − a))``.
+    The farthest site stays out of what is compared with the next ones where it is beyond chance: it would draw them all
+    along. Of two sites none is the one that is wrong.
 
     Parameters
     ----------
@@ -149,19 +149,41 @@ def conflicts(tally: Tally, values: Mapping[str, np.ndarray]) -> dict[str, float
         With what each site has said.
     values : mapping of numpy.ndarray
         Draws of the posterior.
+    level : float
+        Probability of calling some site one where there is none.
     """
+    told = {name: _in_frame(held.factor, values) for name, held in sorted(tally.held.items())}
+    dim = len(next(iter(told.values()))[0]) if told else 0
+    slope, precision = np.zeros(dim), np.eye(dim)
+    found: dict[str, float] = {}
+    left, few = sorted(told), level / max(len(told), 1)
+    while len(left) > 1:
+        now = {name: _tail(told[name], slope, precision) for name in left}
+        found |= now
+        farthest = min(left, key=lambda name: now[name])
+        if now[farthest] >= few or len(left) == 2:  # a pair
+            break
+        left.remove(farthest)
+        slope, precision = slope - told[farthest][0], precision - told[farthest][1]
+    return found
+
+
+def _in_frame(factor: Told, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Slope at the middle of the draws and precision of a factor, where the draws have unit covariance."""
+    x = (placed(factor.sites, values, 1)[0] - factor.centre) / factor.scale
+    frame = Frame.of(x)
+    linear, quadratic = frame.nearest(x, factor.of(values))
+    back = np.linalg.pinv(frame.across)
+    return back @ (linear - quadratic @ frame.mean), back @ quadratic @ back.T
+
+
+def _tail(own: tuple[np.ndarray, np.ndarray], slope: np.ndarray, precision: np.ndarray) -> float:
+    """Of the score of a factor at the middle of all others, which has mean zero where all say the same."""
     from scipy.stats import chi2
 
-    found = {}
-    for name, held in sorted(tally.held.items()):
-        factor: Told = held.factor
-        x = (placed(factor.sites, values, 1)[0] - factor.centre) / factor.scale
-        frame = Frame.of(x)
-        linear, quadratic = frame.nearest(x, factor.of(values))
-        slope = frame.across.T @ (linear - quadratic @ frame.mean)
-        precision = frame.across.T @ quadratic @ frame.across
-        a, vectors = np.linalg.eigh(precision)
-        some = (a > LEAST_TOLD) & (a < 1 - LEAST_TOLD)
-        b = (vectors.T @ slope)[some]
-        found[name] = float(chi2.sf((b**2 / (a * (1 - a))[some]).sum(), max(int(some.sum()), 1)))
-    return found
+    rest = np.linalg.pinv(precision - own[1], hermitian=True)
+    score = own[0] - own[1] @ rest @ (slope - own[0])
+    values, vectors = np.linalg.eigh(own[1] + own[1] @ rest @ own[1])
+    some = values > LEAST_TOLD
+    far = ((vectors.T @ score)[some] ** 2 / values[some]).sum()
+    return float(chi2.sf(far, max(int(some.sum()), 1)))

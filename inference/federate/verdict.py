@@ -56,9 +56,8 @@ class Cost:
             if e.verdict != "trusted":
                 yield e.verdict, f"at site '{name}' the fit with its own rows is {e.verdict}"
             if not e.exact and not e.khat < KHAT_TRUSTED:
-                verdict = "caution" if e.khat < KHAT_LIMIT else "untrusted"
                 yield (
-                    verdict,
+                    "caution",
                     f"the factor of site '{name}' does not reach where its rows do (k̂ {e.khat:.2f})",
                 )
             if e.modes or own.alone.modes:

@@ -171,7 +171,8 @@ def here(context):
     kind = Garbage if name == "rome" else Site
     return kind(name, line(rows[:, :2], rows[:, 2]))
 
-site, server = site_app(here), ServerApp()
+site = site_app(here)
+server = ServerApp()
 
 @server.main()
 def main(grid, context):
@@ -259,7 +260,7 @@ def test_processes_of_flower_one_of_which_is_killed_and_one_sends_garbage(tmp_pa
         subprocess.run(["flwr", "run", app, "here"], env=settings, check=True, stdout=log, stderr=log)
         patient((tmp_path / "met-turin").exists, 120)
         nodes["turin"].kill()
-        patient((tmp_path / "out/posterior.json").exists, 300)
+        patient((tmp_path / "out/posterior.json").exists, 450)
     finally:
         ended([*nodes.values(), link])
         log.close()

@@ -2,9 +2,9 @@
 
 from elboroom.operations.federation.flower import Flower
 from flwr.serverapp import ServerApp
-from hospitals.model import recovery
 
 import elboroom as er
+from hospitals.model import recovery
 
 app = ServerApp()
 

@@ -3,6 +3,7 @@
 import pandas as pd
 from elboroom.inference.federate.site import Site
 from elboroom.operations.federation.flower import site_app
+
 from hospitals.model import recovery
 
 
