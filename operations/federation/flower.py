@@ -37,7 +37,8 @@ class Flower:
     num_sites : int
         Nodes that are waited for at first.
     seconds : float
-        How long for that, and for a reply where `elboroom.federate` is given no ``seconds``: a site that was killed never replies.
+        How long for that and their introductions, and for other replies where `elboroom.federate` is given no ``seconds``: a site
+        that was killed never replies.
 
     Examples
     --------
@@ -58,9 +59,9 @@ class Flower:
         self, tasks: Mapping[str, bytes], least: int, seconds: float | None
     ) -> Iterable[tuple[str, bytes | Lost]]:
         """See `elboroom.inference.federate.transport.Transport.ask`."""
-        end = time.monotonic() + (self.seconds if seconds is None else seconds)
         if "" in tasks:
-            return self._introduced(tasks[""], end)
+            return self._introduced(tasks[""], time.monotonic() + self.seconds)
+        end = time.monotonic() + (self.seconds if seconds is None else seconds)
         messages = [self._message(task, self.nodes[name]) for name, task in tasks.items()]
         ids = list(self.grid.push_messages(messages)) if messages else []
         self.flying |= {i: name for i, name in zip(ids, tasks, strict=True) if i}

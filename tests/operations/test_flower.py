@@ -176,7 +176,7 @@ server = ServerApp()
 
 @server.main()
 def main(grid, context):
-    flower = Flower(grid, 3, seconds=60.0)
+    flower = Flower(grid, 3, seconds=240.0)
     made_up = line(np.zeros((1, 2)), np.zeros(1))
     posterior = er.federate(flower, made_up, least=1, seconds=SECONDS, num_draws=500, refine=False)
     posterior.save(os.path.join(PLACE, "out"))
@@ -236,7 +236,7 @@ def test_processes_of_flower_one_of_which_is_killed_and_one_sends_garbage(tmp_pa
     home.mkdir()
     (app / "pyproject.toml").write_text(PROJECT)
     (app / "lines/__init__.py").touch()
-    (app / "lines/app.py").write_text(f"PLACE, SECONDS = {str(tmp_path)!r}, 30.0\n{MODEL}")
+    (app / "lines/app.py").write_text(f"PLACE, SECONDS = {str(tmp_path)!r}, 60.0\n{MODEL}")
     address = f'[superlink.here]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     (home / "config.toml").write_text(f'[superlink]\ndefault = "here"\n\n{address}')
     names = {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
