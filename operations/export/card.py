@@ -37,6 +37,7 @@ def card_of(
     judged : mapping
         ``outputs`` by name, ``verdict`` of the file and ``reasons`` for it, ``loss`` by output, ``findings`` of the export.
     """
+    privacy = record.settings.get("privacy")
     return {
         "schema": SCHEMA,
         "elboroom": version(),
@@ -50,7 +51,7 @@ def card_of(
         "law": record.law,
         "khat": _number(record.khat),
         "seed": record.seed,
-        "inputs": [_input(graph, one) for one in graph.inputs],
+        "inputs": [_input(graph, one, privacy is None) for one in graph.inputs],
         "outputs": [{"name": name, "is": graph.words[name]} for name in judged["outputs"]],
         "agreement": {
             "rows": list(EXPORT_ROWS),
@@ -61,7 +62,8 @@ def card_of(
         **{k: v for k, v in judged.items() if k != "outputs"},
         "quantities": _quantities(record),
         "posterior_findings": [finding.as_dict() for finding in record.findings],
-        "data": {"fingerprint": record.data_fingerprint, "rows": graph.num_rows},
+        "data": {"fingerprint": record.data_fingerprint, "rows": graph.num_rows if privacy is None else privacy["num_units"]},
+        "privacy": privacy,
         "limits": [*graph.limits, *LIMITS],
     }
 
@@ -76,8 +78,8 @@ def _number(value: Any) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def _input(graph: Graph, one: Any) -> dict[str, Any]:
-    """An input: its shape with the rows in front, what it is, and what was fitted."""
+def _input(graph: Graph, one: Any, ranged: bool = True) -> dict[str, Any]:
+    """An input: its shape with the rows in front, what it is, and what was fitted; no range of private rows."""
     found: dict[str, Any] = {
         "name": one.name,
         "shape": ["batch", *one.shape],
@@ -89,7 +91,7 @@ def _input(graph: Graph, one: Any) -> dict[str, Any]:
         found["labels"] = list(labels[:CARD_LABELS])
         found["num_labels"] = len(labels)
     fitted = graph.fitted.get(one.name)
-    if fitted is not None and labels is None and np.isfinite(fitted).any():
+    if ranged and fitted is not None and labels is None and np.isfinite(fitted).any():
         found["range"] = [float(np.nanmin(fitted)), float(np.nanmax(fitted))]
     return found
 
@@ -141,6 +143,7 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         "## Data",
         "",
         f"{card['data']['rows']:,} rows, fingerprint `{card['data']['fingerprint']}`.",
+        *_privacy(card.get("privacy")),
         "",
         "## Limits",
         "",
@@ -154,6 +157,18 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _privacy(spent: Mapping[str, Any] | None) -> list[str]:
+    """What a private fit has spent."""
+    if spent is None:
+        return []
+    return [
+        "",
+        f"Private: epsilon {spent['epsilon']:g}, delta {spent['delta']:g}, of {spent['unit']}; gradients clipped to {spent['clip']:g}, noise "
+        f"{spent['noise_multiplier']:.4g} times that, {spent['steps']} steps at a sampling rate of {spent['sampling_rate']:.4g}; by "
+        f"{spent['accountant']}. Public: {', '.join(spent['public'])}.",
+    ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
