@@ -830,12 +830,14 @@ FINEST_LOSS = 1e-4
 PRIVATE_RATE = 0.2
 """Adam's rate in units of a guide's first sds. Chosen by hand, on logistic regressions of 8,000 rows: at 0.1 means are still on their way
 after 500 steps, at 1 some never rest."""
-LEAST_PRIVATE, PRIVATE_SHARE = 256, 0.05
+LEAST_PRIVATE, PRIVATE_SHARE = 256, 0.1
 """Rows of a batch on average at the least, and as a share of all, where nobody says. By hand: noise in a mean falls with the size of
 batches, and their cost rises with it."""
-PRIVATE_SD, PRIVATE_PARTICLES, PRIVATE_BLOCKS, PRIVATE_REST, PRIVATE_DRAWS = 0.1, 2, 50, 0.25, 4000
+PRIVATE_SD, PRIVATE_PARTICLES, PRIVATE_BLOCKS, PRIVATE_REST, PRIVATE_DRAWS = 0.1, 2, 50, 0.4, 4000
 """Sds where a private ascent begins, draws of a step, blocks of steps of one rate each, the share of steps at the end that are
 averaged, at a rate that is small, and draws that its summary is of. Chosen by hand; ``benchmarks/private.py``."""
+FEWEST_PUBLIC, NEARBY = 100, 0.1
+"""Public rows from which on they tell how a posterior of others is curved, to a seventh; and sds over which its slope is looked at."""
 PRIVATE_DEEP_RATE, MADE_UP_ROWS = 0.002, 256
 """Adam's rate for networks under noise, and rows that a fitted model makes up where none can be shown. Chosen by hand."""
 

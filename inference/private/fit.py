@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +35,8 @@ from ..thresholds import (
     PRIVATE_RATE,
     PRIVATE_REST,
     PRIVATE_SD,
+    SCALE_CAUTION,
+    SD,
 )
 from .accounting import Budget
 from .ascent import begun, compiled, constants_of, drawn_for
@@ -44,7 +46,8 @@ from .shown import Shown
 from .units import Drawn
 
 STAGE = "private ascent"
-UNKNOWN = "what the guide leaves out is not known: its rows are private"
+UNKNOWN = "nothing establishes it: its rows are private, and no public ones tell how they are curved"
+ALIKE = "as far as private rows are like public ones"
 
 
 def check_alone(private: Any, **given: Any) -> None:
@@ -111,6 +114,8 @@ def fit_privately(
     with watch.showing(STAGE):
         reached = _reached(ascent, drawn, private.rate or PRIVATE_RATE)
     seconds = time.perf_counter() - begin
+    known = shown.covariance(reached.mean, np.exp(reached.log_sd), drawn.units)
+    reached = replace(reached, covariance=known)
     place = Affine(reached.mean, np.exp(reached.log_sd))
     passes = int(np.ceil(drawn.budget.steps * drawn.budget.sampling_rate))
     rung = Rung(STAGE, "mean-field", num_gradients=passes, seconds=seconds, reason=str(drawn.budget))
@@ -143,6 +148,8 @@ class Reached:
     slope : numpy.ndarray, shape (2, dim)
         Gradient in mean and log sd.
     budget : Budget
+    covariance : numpy.ndarray or None, shape (dim, dim)
+        Of the posterior there, as public rows tell it.
     """
 
     mean: np.ndarray
@@ -151,27 +158,39 @@ class Reached:
     clipped: float
     slope: np.ndarray
     budget: Budget
+    covariance: np.ndarray | None = None
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The covariance, else as the guide has it."""
+        return np.diag(np.exp(2 * self.log_sd)) if self.covariance is None else self.covariance
 
     @property
     def noise(self) -> float:
-        """How far noise alone moves a mean in 19 of 20 fits at the most, in sds: that of a sum, over its curvature, averaged over
-        steps."""
-        budget = self.budget
-        each = budget.noise_multiplier * budget.clip / budget.sampling_rate
-        return float(2 * each * np.exp(self.log_sd).max() / np.sqrt(max(1.0, PRIVATE_REST * budget.steps)))
+        """How far noise, and the chance of batches, move a mean in 19 of 20 fits at the most, in sds: that of a sum, over its
+        curvature, averaged over steps. Squares of the rows' gradients add up to the curvature where the model is right."""
+        budget, spread = self.budget, self.spread
+        each, rate = budget.noise_multiplier * budget.clip / budget.sampling_rate, budget.sampling_rate
+        far = np.sqrt((each**2 * (spread**2).sum(1) / np.diag(spread)).max() + (1 - rate) / rate)
+        return float(2 * far / np.sqrt(max(1.0, PRIVATE_REST * budget.steps)))
 
     @property
     def left(self) -> float:
-        """How far a mean still has to go, beyond the noise, in sds, or an sd as a share of itself."""
-        sd = np.exp(self.log_sd)
-        far = np.abs(self.slope[0]) * sd - self.noise
+        """How far a mean still has to go, beyond the noise, in sds, or a guide's sd as a share of itself."""
+        far = np.abs(self.spread @ self.slope[0]) / np.sqrt(np.diag(self.spread)) - self.noise
         return float(max(far.max(), np.abs(self.slope[1]).max() / 2, 0.0))
+
+    @property
+    def narrow(self) -> float:
+        """By what share the guide's sds are off at the most."""
+        return float(np.abs(np.exp(self.log_sd) / np.sqrt(np.diag(self.spread)) - 1).max())
 
     def findings(self) -> Iterator[Finding]:
         """What can be said without looking at a row."""
         noise, clipped, left = self.noise, self.clipped, self.left
-        words = f"The noise that keeps rows private moves a mean by up to {noise:.2g} of its sds, which no interval shows."
-        more = " More rows, a larger epsilon or a smaller clip make it less."
+        words = f"The noise that keeps rows private, and chance in batches, move a mean by up to {noise:.2g} of its sds, which no "
+        words += "interval shows."
+        more = " More rows, more steps, a larger epsilon or a smaller clip make it less."
         yield Finding(
             "noise of privacy", "fit", noise, MEAN, _graded(noise, MEAN, LOCATION_CAUTION), words + more
         )
@@ -187,10 +206,22 @@ class Reached:
             f"{words} More steps, or another rate, lead on.",
         )
 
+        if self.covariance is not None:
+            words = (
+                f"As public rows are curved, sds are off by up to {self.narrow:.0%}: a guide of independent coordinates leaves out what "
+                "they share."
+            )
+            graded = _graded(self.narrow, SD, SCALE_CAUTION / 2)
+            yield Finding("sds of a private guide", "fit", self.narrow, SD, graded, words)
+
     def judged(self, _target: Any, values: np.ndarray, _layout: Any) -> tuple[Estimates, Verdicts]:
         """Estimates, and verdicts that say what is not known."""
-        bad = [finding for finding in self.findings() if finding.verdict == "untrusted"]
-        verdict, reason = ("untrusted", bad[0].name) if bad else ("caution", UNKNOWN)
+        bad = [finding.name for finding in self.findings() if finding.verdict == "untrusted"]
+        if self.noise + self.left > LOCATION_CAUTION:
+            bad.append("noise of privacy, and what is left to go")
+        verdict, reason = ("untrusted", bad[0]) if bad else ("caution", ALIKE)
+        if self.covariance is None and not bad:
+            verdict, reason = "untrusted", UNKNOWN
         moving = values.std(0) > 1e-12 * np.abs(values.mean(0))
         told = [(verdict, reason) if some else (None, "constant") for some in moving]
         return estimate(values), Verdicts([v for v, _ in told], [r for _, r in told])

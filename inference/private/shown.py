@@ -12,6 +12,7 @@ from ...ppl.errors import DataError, explain
 from ...ppl.rows import shrunk, sizes_of
 from ..evidence.finding import Finding, Findings
 from ..posterior.record import Record
+from ..thresholds import FEWEST_PUBLIC, LARGEST_DENSE, NEARBY
 from .accounting import Budget
 from .asked import Private
 from .units import Units
@@ -59,6 +60,22 @@ class Shown:
             got, remedy = "those of another number of groups", "give rows of the same groups"
             raise DataError(explain("public of er.Private", "rows of the same model", got, remedy))
         return cls(target, True, frozenset())
+
+    def covariance(self, at: np.ndarray, sd: np.ndarray, units: Units) -> np.ndarray | None:
+        """Covariance of the posterior near a point, were private rows like public ones; None where that is not known."""
+        target, total = self.target, sizes_of(units.full.trace)[units.plate]
+        count = sizes_of(target.trace).get(units.plate, 0)
+        if not self.public or count < FEWEST_PUBLIC or target.dim > LARGEST_DENSE or target.trace.counts:
+            return None
+        around = np.diag(NEARBY * sd)
+        slopes = target.value_and_grad(
+            np.concatenate([at + around, at - around]), scale={units.plate: total / count}
+        )[1]
+        half = (slopes[target.dim :] - slopes[: target.dim]) / (2 * NEARBY * sd[:, None])
+        precision = 0.5 * (half + half.T)
+        if not np.isfinite(precision).all() or np.linalg.eigvalsh(precision).min() <= 0:
+            return None
+        return np.linalg.inv(precision)
 
     @property
     def size(self) -> int:

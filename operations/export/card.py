@@ -62,7 +62,10 @@ def card_of(
         **{k: v for k, v in judged.items() if k != "outputs"},
         "quantities": _quantities(record),
         "posterior_findings": [finding.as_dict() for finding in record.findings],
-        "data": {"fingerprint": record.data_fingerprint, "rows": graph.num_rows if privacy is None else privacy["num_units"]},
+        "data": {
+            "fingerprint": record.data_fingerprint,
+            "rows": graph.num_rows if privacy is None else privacy["num_units"],
+        },
         "privacy": privacy,
         "limits": [*graph.limits, *LIMITS],
     }

@@ -9,10 +9,10 @@ S&P.
 
 import numpy as np
 import pytest
+from elboroom.inference.private.accounting import epsilon_of
 from scipy.stats import binom, norm
 
 import elboroom as er
-from elboroom.inference.private.accounting import epsilon_of
 
 CANARIES, OTHERS = 150, 300
 

@@ -138,3 +138,29 @@ def test_what_reads_or_keeps_rows_is_refused(given, words):
     private = er.Private(epsilon=3.0, delta=1e-5)
     with pytest.raises(er.ElboroomError, match=words):
         er.fit(towns(X, Y, K), private=private, progress=False, **given)
+
+
+@er.model
+def pair(x, y):
+    b = er.sample("b", er.Normal(0, 2).expand([2]).to_event(1))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(er.math.sum(x * b, axis=-1), 1), y)
+
+
+@pytest.mark.parametrize("shared, verdict", [(0.0, "caution"), (3.0, "untrusted")])
+def test_public_rows_tell_whether_a_guide_of_independent_coordinates_will_do(shared, verdict):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((5500, 2)) + shared * rng.standard_normal((5500, 1))
+    y = x @ [0.5, -0.5] + rng.standard_normal(5500)
+    given = {"epsilon": 20.0, "delta": 1e-5, "clip": 6.0, "steps": 800, "seed": 1}
+    private = er.Private(**given, public={"x": x[5000:], "y": y[5000:]})
+    found = er.fit(pair(x[:5000], y[:5000]), private=private, progress=False)
+    assert set(found.summary()["verdict"]) == {verdict}
+    off = next(f.value for f in found.findings if f.name == "sds of a private guide")
+    correlation = np.corrcoef(x.T)[0, 1]
+    known = 1 - np.sqrt(1 - correlation**2)  # of the best guide of independent coordinates
+    assert abs(off - known) < 0.25
+    precision = x[:5000].T @ x[:5000] + np.eye(2) / 4
+    exact, sd = np.linalg.solve(precision, x[:5000].T @ y[:5000]), np.sqrt(np.diag(np.linalg.inv(precision)))
+    if verdict == "caution":
+        assert (np.abs(found.summary()["mean"] - exact) < 0.5 * sd).all()
