@@ -9,10 +9,11 @@ import numpy as np
 
 from ...inference.posterior.classes import bound, target_of
 from ...inference.posterior.posterior import Posterior, record_of
+from ...ppl.errors import UnsupportedError, explain
 from .columns import Rows, Wanted
-from .rowwise import complete, first_row
+from .rowwise import complete, first_row, lacking_nothing, some_rows
 from .settings import Settings
-from .thresholds import CLASS_DRAWS
+from .thresholds import ALONE_DRAWS, ALONE_OFF, ALONE_ROWS, CLASS_DRAWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,46 @@ class Densities:
             np.linspace(0, len(record.z) - 1, min(settings.draws, CLASS_DRAWS, len(record.z))).astype(int)
         )
         z = target.unconstrain({s.name: np.asarray(record.values[s.name])[chosen] for s in target.sites})
-        return cls(target, z, outcomes, arguments)
+        made = cls(target, z, outcomes, arguments)
+        made.check_alone(record, columns)
+        return made
+
+    def check_alone(self, record: Any, columns: tuple[Wanted, ...]) -> None:
+        """Refuse models whose rows see each other: of some of those that were fitted, together and one by one.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        leaves, outcomes = (
+            record.program.leaves,
+            [k for k in self.outcomes if k not in {c.name for c in columns}],
+        )
+        names = [*(column.name for column in columns), *outcomes]
+        rows = np.flatnonzero(np.broadcast_to(lacking_nothing(record, names), len(leaves[names[0]].value)))
+        at = rows[np.unique(np.linspace(0, len(rows) - 1, min(ALONE_ROWS, len(rows))).astype(int))]
+        if len(at) < 2:
+            return
+        values = {k: np.asarray(leaves[k].value)[at] for k in names}
+        named = {
+            k: _named(record, k, values[k]) if k in record.program.labels else values[k] for k in outcomes
+        }
+        whole = target_of(
+            record, bound(record, {**some_rows(record, columns, at), **named}), "density of rows"
+        )
+        z = self.z[:ALONE_DRAWS]
+        alone = replace(self, z=z).at(Rows(values, np.ones(len(at), bool), len(at)))
+        for name, found in whole.per_row(z, data=whole.data).items():
+            together = np.asarray(found, float).reshape(len(z), len(at), -1).sum(-1)
+            if name in alone and not np.allclose(
+                together, alone[name], rtol=ALONE_OFF, atol=ALONE_OFF, equal_nan=True
+            ):
+                want, got = (
+                    "rows that do not see each other",
+                    "another density of them together than one by one",
+                )
+                remedy = "compute what they share beforehand and pass it as an argument"
+                raise UnsupportedError(explain(f"outcome '{name}'", want, got, remedy))
 
     def fewer(self, count: int) -> Densities:
         """The same by some of the draws, evenly among all."""

@@ -99,7 +99,8 @@ class Predicting:
             want, remedy = "a model whose rows can be predicted one by one", "predict all rows at once"
             raise UnsupportedError(explain(what, want, in_short(error), remedy)) from error
         classes = _classes(record)
-        densities = Densities.of(posterior, columns, settings) if classes and not unseen else None
+        densities = _densities(posterior, columns, settings)
+        densities = densities if classes and not unseen else None
         verdicts = RowVerdicts.of(posterior, fits)
         arguments = {name: site.argument for name, site in record.observed.items() if site.argument}
         return cls(columns, ready, classes, densities, verdicts, maps_of(record), arguments)
@@ -184,6 +185,16 @@ class Predicting:
             }
             for row in by_row(parts)
         ]
+
+
+def _densities(posterior: Posterior, columns: tuple[Wanted, ...], settings: Settings) -> Densities | None:
+    """By which is seen that rows do not see each other too; None where rows have latent quantities of their own."""
+    try:
+        return Densities.of(posterior, columns, settings)
+    except UnsupportedError:
+        raise
+    except ElboroomError:
+        return None
 
 
 def _classes(record: Any) -> dict[str, tuple[str, ...]]:

@@ -39,12 +39,17 @@ def _lacks(record: Any, name: str) -> bool:
 
 def complete(record: Any, names: Iterable[str]) -> int:
     """A row that was fitted and lacks nothing of some arguments; the first where there is none."""
+    return int(np.argmax(lacking_nothing(record, names)))
+
+
+def lacking_nothing(record: Any, names: Iterable[str]) -> Any:
+    """Which of the rows that were fitted lack nothing of some arguments."""
     fine: Any = True
     for name in names:
         value = np.asarray(record.program.leaves[name].value)
         if value.dtype.kind == "f":
             fine = fine & np.isfinite(value.reshape(len(value), -1)).all(1)
-    return int(np.argmax(fine))
+    return fine
 
 
 def outcomes_of(posterior: Posterior, known: Schema | None) -> tuple[Wanted, ...]:
@@ -74,21 +79,22 @@ def _wanted(record: Any, name: str, known: Schema | None, new_groups: bool) -> W
 
 def first_row(record: Any, columns: tuple[Wanted, ...]) -> dict[str, Any]:
     """A row that was fitted and lacks nothing, as a model's arguments."""
-    labels, leaves, at = (
-        fitted_labels(record),
-        record.program.leaves,
-        complete(record, (c.name for c in columns)),
-    )
-    first: dict[str, Any] = {}
+    return some_rows(record, columns, np.array([complete(record, (c.name for c in columns))]))
+
+
+def some_rows(record: Any, columns: tuple[Wanted, ...], at: np.ndarray) -> dict[str, Any]:
+    """Some of the rows that were fitted, as a model's arguments."""
+    labels, leaves = fitted_labels(record), record.program.leaves
+    found: dict[str, Any] = {}
     for column in columns:
-        value = np.asarray(leaves[column.name].value)[at : at + 1]
+        value = np.asarray(leaves[column.name].value)[at]
         coded = column.codes is not None
-        first[column.name] = np.asarray(labels[column.name], object)[value] if coded else value
+        found[column.name] = np.asarray(labels[column.name], object)[value] if coded else value
     count = max((len(np.asarray(leaves[c.name].value)) for c in columns), default=0)
     for name, leaf in leaves.items():
         if not leaf.traced and isinstance(leaf.value, int) and leaf.value == count and count > 1:
-            first[name] = 1  # the number of rows, given as an argument
-    return first
+            found[name] = len(at)  # the number of rows, given as an argument
+    return found
 
 
 def checked(record: Any, column: Wanted, first: Mapping[str, Any]) -> Wanted:

@@ -12,6 +12,8 @@ PATIENCE = 0.25
 """Share of the time that a request has, which evidence for its rows may take; where it would take more they are answered without."""
 CLASS_DRAWS = 500
 """Draws that probabilities of classes are means over: these are means of smooth functions, and cost one call a class."""
+ALONE_ROWS, ALONE_DRAWS, ALONE_OFF = 7, 3, 1e-3
+"""Rows and draws by which is seen whether a model's rows see each other, and by how much a log density may be off by rounding."""
 INTERVAL = (0.05, 0.5, 0.95)
 """Quantiles of an answer: those of a summary."""
 DIGITS = 9

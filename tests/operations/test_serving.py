@@ -878,3 +878,23 @@ def test_numbers_may_be_missing_where_a_column_says_so():
     assert replace(some, holed=True).taken([None], "refuse")[1].tolist() == [True]
     with pytest.raises(Refused, match="finite"):
         some.taken([float("inf")], "flag")
+
+
+def test_rows_that_see_each_other_are_not_answered_one_by_one(registry):
+    """A model that centres its data itself: of a row alone nothing would be left."""
+
+    @er.model
+    def centred(x, y=None):
+        slope = er.sample("slope", er.Normal(0, 2))
+        with er.plate("row", len(x)):
+            er.observe("y", er.Normal(slope * (x - er.math.mean(x)), 1.0), y)
+
+    fitted = er.fit(centred(X + 10, Y), progress=False)
+    registry.promote("centred", registry.add(fitted, "centred"))
+    made = started(registry, "centred@live", centred)
+    try:
+        for path, row in (("/v1/predict", {"x": 10.5}), ("/v1/score", {"x": 10.5, "y": 1.0})):
+            status, _, found = ask(made, path, {"rows": [row]})
+            assert status == 501 and "do not see each other" in found["error"]["words"]
+    finally:
+        made.close()
