@@ -859,6 +859,9 @@ NEGATIVE = 1e-6
 """Share of its largest element by which a precision may be negative or not symmetric: rounding in single precision."""
 LEAST_TOLD = 1e-6
 """Share of the precision of a direction from which on a site tells something of it."""
+LEAST_COMPARED = 0.01
+"""Share of the precision of a coordinate from which on a site is a yardstick for what a row tells of it: what is left over of the
+likelihood of one without rows of some group is told too."""
 MOST_INFORMATION = 1e4
 """Times as much as a row at the median of the other sites that a row may tell: a hundred times their spread of a predictor."""
 MOST_EFFECT = 1e8

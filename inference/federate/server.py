@@ -155,7 +155,7 @@ class Server:
         try:
             found = read(reply, Reply)
         except DataError as error:
-            return tally.struck(name, str(error))
+            return tally.struck(name, str(error).rstrip("."))
         why = refusal(found, name, tally, self.declared)
         if why is not None:
             return tally.struck(name, why)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..evidence.verdicts import ORDER
 from ..stream.told import Frame, Told, placed
-from ..thresholds import CONFLICT, LEAST_TOLD, MOST_EFFECT, MOST_INFORMATION, NEGATIVE
+from ..thresholds import CONFLICT, LEAST_COMPARED, LEAST_TOLD, MOST_EFFECT, MOST_INFORMATION, NEGATIVE
 from .combine import onto
 from .hushed import Declared
 from .messages import PARTS, Evidence, Met, Reply
@@ -105,10 +105,11 @@ def absurd(tally: Tally) -> dict[str, str]:
     scale = np.median([tally.held[n].factor.scale for n in names], 0)
     moved = [onto(tally.held[n].factor, centre, scale) for n in names]
     rows = np.array([tally.met[n].rows for n in names], float)
-    told = np.array([np.r_[np.diag(f.quadratic), np.abs(f.natural)] for f in moved]) / rows[:, None]
+    told = np.array([np.r_[np.diag(f.quadratic), np.abs(f.natural)] for f in moved])
+    tells, told = told > LEAST_COMPARED, told / rows[:, None]
     found = {}
     for i, name in enumerate(names):
-        ratio = _times_the_others(told, i)
+        ratio = _times_the_others(told, tells, i)
         if ratio > MOST_INFORMATION:
             found[name] = (
                 f"a factor that says {ratio:.0e} times as much with each row as those of the others: no rows of that "
@@ -126,14 +127,13 @@ def absurd(tally: Tally) -> dict[str, str]:
     return found
 
 
-def _times_the_others(told: np.ndarray, own: int) -> float:
+def _times_the_others(told: np.ndarray, tells: np.ndarray, own: int) -> float:
     """Largest ratio of what a row tells at one site to the median of the others that tell anything of a coordinate."""
-    others = np.delete(told, own, 0)
     largest = 0.0
-    for value, rest in zip(told[own], others.T, strict=True):
-        rest = rest[rest > LEAST_TOLD * max(rest.max(initial=0.0), 1e-300)]
-        if len(rest):
-            largest = max(largest, float(value / np.median(rest)))
+    for value, rest, some in zip(told[own], told.T, tells.T, strict=True):
+        others = np.delete(rest, own)[np.delete(some, own)]
+        if len(others):
+            largest = max(largest, float(value / np.median(others)))
     return largest
 
 

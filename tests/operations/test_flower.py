@@ -164,10 +164,11 @@ class Garbage(Site):
 def here(context):
     name = context.node_config["name"]
     rows = np.load(context.node_config["rows"])
-    Path(PLACE, f"met-{name}").touch()
-    if name == "turin" and Path(PLACE, "met-turin").stat().st_size:
-        time.sleep(600)  # at work when it is killed
-    Path(PLACE, f"met-{name}").write_text("met")
+    before = Path(PLACE, f"{name}-was-here")
+    if name == "turin" and before.exists():
+        Path(PLACE, "turin-is-at-work").touch()
+        time.sleep(600)
+    before.touch()
     kind = Garbage if name == "rome" else Site
     return kind(name, line(rows[:, :2], rows[:, 2]))
 
@@ -258,7 +259,7 @@ def test_processes_of_flower_one_of_which_is_killed_and_one_sends_garbage(tmp_pa
             where = ("--superlink", f"127.0.0.1:{port}", "--port", str(free_port()))
             nodes[name] = begun("flower-supernode", "--insecure", *where, "--node-config", own)
         subprocess.run(["flwr", "run", app, "here"], env=settings, check=True, stdout=log, stderr=log)
-        patient((tmp_path / "met-turin").exists, 120)
+        patient((tmp_path / "turin-is-at-work").exists, 300)
         nodes["turin"].kill()
         patient((tmp_path / "out/posterior.json").exists, 450)
     finally:
