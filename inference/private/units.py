@@ -267,6 +267,9 @@ def private_plate(target: Any, minibatch: Minibatch | None) -> str:
     InferenceError
     """
     sizes = sizes_of(target.trace)
+    if minibatch is not None and minibatch.args:
+        words = "a model that is seen to take its data row by row"
+        raise InferenceError(explain("args of er.Minibatch", words, f"{minibatch.args!r}"[:80], REMEDY))
     found = longest(target) if minibatch is None else plate_of(target.trace, minibatch.plate)
     if found is None or found not in sizes:
         got = "a model without any" if found is None else repr(found)
@@ -345,6 +348,16 @@ def _check(target: Any, plate: str, along: Mapping[str, int], encoded: bool) -> 
     shared = [name for name in trace.counts if plate not in trace[name].plates]
     if shared:
         _refuse(plate, "no discrete site that rows share", f"'{shared[0]}'")
+    total = sizes_of(trace)[plate]
+    strange = sorted(
+        k for k, leaf in program.leaves.items() if k not in along and total in np.shape(leaf.value)
+    )
+    if strange:
+        got = f"'{strange[0]}' of shape {np.shape(program.leaves[strange[0]].value)}, which the model does not take row by row"
+        remedy = "take it row by row, or pass numbers that are no matter of these rows"
+        _refuse(
+            plate, f"arguments that run along it, or have another length than its {total} rows", got, remedy
+        )
     fixed = [
         label
         for label, leaf in program.leaves.items()

@@ -182,12 +182,20 @@ def loose(y, w):
         er.observe("y", er.Normal(b, 1), y)
 
 
+@er.model
+def scaled_by_others(y, v):
+    b = er.sample("b", er.Normal(0, er.math.sum(v * v)))
+    with er.plate("row", len(y)):
+        er.observe("y", er.Normal(b, 1), y)
+
+
 @pytest.mark.parametrize(
     "program, words",
     [
-        (lambda: centred(X[:, 0], Y), "takes its data row by row"),
+        (lambda: centred(X[:, 0], Y), "row by row"),
         (lambda: counted(Y), "how many there are"),
         (lambda: scaled_prior(np.abs(Y)), "site 'b', which sees"),
+        (lambda: scaled_by_others(Y, X[:, 0]), "'v' of shape"),
         (lambda: local(Y), "'u' of each row, which would be released"),
         (lambda: loose(Y, 1.0), "'w', an outcome of none"),
         (lambda: line(X, np.where(np.arange(N) == 3, np.nan, Y)), "rows without missing values"),
