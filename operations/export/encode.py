@@ -1,13 +1,14 @@
-"""``what="encode"`` and ``what="score"`` of posteriors whose rows have an encoder."""
+"""``what="encode"``, ``what="predict"`` and ``what="score"`` of posteriors whose rows have an encoder."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from ...inference.deep.distances import NOMINAL
 from ...inference.posterior.posterior import Posterior
 from ...ppl.errors import UnsupportedError, explain
 from .asked import Asked
-from .encoding import EPS, Encoding
+from .encoding import EPS, MEAN, Encoding
 from .graph import Graph
 
 WEIGHED = (
@@ -39,7 +40,22 @@ def score(asked: Asked) -> Graph:
     return _graph(asked, scores=True)
 
 
-def _graph(asked: Asked, scores: bool) -> Graph:
+def predict(asked: Asked) -> Graph:
+    """The graph of expected outcomes of rows under the law of each: what `Latent.reconstruct` gives, by weighted draws.
+
+    Raises
+    ------
+    UnsupportedError
+        Besides, for outcomes of classes, which have no mean.
+    """
+    known = [f"{name}{MEAN}" for name, site in asked.record.observed.items() if site.measure != NOMINAL]
+    if not known:
+        what, remedy = f"what='{asked.what}'", "export what='encode'"
+        raise UnsupportedError(explain(what, "outcomes with means", "classes alone", remedy))
+    return _graph(asked, scores=False, predicts=True)
+
+
+def _graph(asked: Asked, scores: bool, predicts: bool = False) -> Graph:
     what = f"what='{asked.what}'"
     if not asked.record.settings.get("encoder"):
         remedy = "fit with guide=er.Amortized(...), or export what='predict'"
@@ -50,13 +66,13 @@ def _graph(asked: Asked, scores: bool) -> Graph:
     if encoder.iterations:
         got, remedy = f"{encoder.iterations} steps of each row after it", "fit with iterations=0"
         raise UnsupportedError(explain(what, "an encoder alone", got, remedy))
-    if scores and encoder.point:
+    if (scores or predicts) and encoder.point:
         got = "one that puts each row at one place"
         raise UnsupportedError(
             explain(what, "an encoder with a law of each row", got, "export what='encode'")
         )
-    num = asked.num_draws if asked.noise or scores else 0
-    made = Encoding(latent, asked.target, 0 if encoder.point else num, asked.dtype, scores)
+    num = asked.num_draws if asked.noise or scores or predicts else 0
+    made = Encoding(latent, asked.target, 0 if encoder.point else num, asked.dtype, scores, predicts)
     labels = asked.target.program.labels
     words = {
         k: f"argument '{k}' of the model" + (", NaN where it is missing" if k in encoder.gaps else "")
@@ -68,17 +84,30 @@ def _graph(asked: Asked, scores: bool) -> Graph:
         made.made,
         made.constants,
         made.inputs,
-        {**words, EPS: f"standard normal numbers, of which draws are made: {units}", **WORDS},
+        {
+            **words,
+            **_means(latent),
+            EPS: f"standard normal numbers, of which draws are made: {units}",
+            **WORDS,
+        },
         made.source,
         made.examples,
         made.fitted,
         {k: v for k, v in labels.items() if k in made.fitted},
-        frozenset(("z", "log_weights", "log_density") if encoder.bits else ()),
+        frozenset(("z", "log_weights", "log_density", *_means(latent)) if encoder.bits else ()),
         0,
         latent.setup.rows.total,
         _limits(latent, made),
         latent.best,
     )
+
+
+def _means(latent) -> dict[str, str]:
+    """What expected outcomes are."""
+    return {
+        f"{name}{MEAN}": f"expected '{name}' of rows given what is known of each, by weighted draws"
+        for name in latent.outcomes
+    }
 
 
 def _limits(latent, made: Encoding) -> tuple[str, ...]:

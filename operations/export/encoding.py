@@ -18,6 +18,8 @@ from ...ppl.rows import shrunk
 from .graph import NOISE, Arrays
 from .predicting import type_of
 
+MEAN = "_mean"
+"""What the names of expected outcomes end in."""
 EPS = f"{NOISE}z"
 """Name of the noise of the coordinates of rows."""
 
@@ -38,6 +40,8 @@ class Encoding:
         Precision of the file.
     scores : bool
         Whether the log density of rows is asked for, and nothing else of their laws.
+    predicts : bool
+        Whether expected outcomes are, by the weights.
     """
 
     latent: Any
@@ -45,6 +49,7 @@ class Encoding:
     num_draws: int
     dtype: np.dtype
     scores: bool
+    predicts: bool = False
 
     def __post_init__(self):
         self.small.rows.fixed()  # what is looked at within a trace would be no numbers
@@ -176,7 +181,7 @@ class Encoding:
             in_front({k: v for k, v in own.items() if k in self.encoder.inputs}, compiled.rows.along),
             constants,
         )
-        out = {} if self.scores else _moments(law)
+        out = {} if self.scores or self.predicts else _moments(law)
         if noise is None:
             return out
         z = placed(law, noise)
@@ -186,11 +191,28 @@ class Encoding:
         prior = sum(m.sum(value, axis=-1) for value in terms["prior"].values())
         ratio = terms["likelihood"] + terms["other"] + prior - log_prob(law, z)
         out["log_weights"] = ratio
-        if self.scores:
+        if self.predicts:
+            share = m.exp(ratio - m.logsumexp(ratio, axis=0))
+            means = self._means(compiled, z, shared, data, params)
+            out |= {
+                k: m.sum(m.reshape(share, (*np.shape(share), *[1] * (np.ndim(v) - 2))) * v, axis=0)
+                for k, v in means.items()
+            }
+        elif self.scores:
             out["log_density"] = m.logsumexp(ratio, axis=0) - float(np.log(self.num_draws))
         else:
             out["z"] = z
         return out
+
+    def _means(self, compiled: Compiled, z: Any, shared: Any, data: Any, params: Any) -> dict[str, Any]:
+        """Expected outcomes of rows at each draw, ``(K, n, …)``, of those whose laws know theirs."""
+        small, plate = compiled.rows.small, compiled.rows.plate
+        whole = compiled.rows.joined(z, shared)
+        found = small.loops.mapped(lambda one: small.density.means(one, data, params["weights"], True))(whole)
+        axes = {
+            name: 1 + small.trace[name].dims.index(plate) for name in found if name in self.latent.outcomes
+        }
+        return {f"{name}{MEAN}": m.moveaxis(found[name], axis, 1) for name, axis in axes.items()}
 
     # -- what it has to agree with ---------------------------------------------------------------------------
 

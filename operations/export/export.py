@@ -82,8 +82,8 @@ def export(  # noqa: PLR0913, PLR0917  each is a word of the interface
     path : str or path
         The file: ``.jax`` is read by ``jax.export.deserialize``, ``.pt2`` by ``torch.export.load``, ``.onnx`` by onnxruntime.
     what : {"predict", "encode", "score"}
-        Expected outcomes, deterministic sites and drawn outcomes of new rows under each draw of the posterior; laws of the latent
-        quantities of rows that have an encoder, with draws and their log weights, by which k̂ is computed where the file runs; or
+        Expected outcomes, deterministic sites and drawn outcomes of new rows under each draw of the posterior, of encoded rows
+        their expected outcomes by weighted draws; laws of the latent quantities of rows that have an encoder, with draws and their log weights, by which k̂ is computed where the file runs; or
         log densities, of outcomes under each draw, of encoded rows by weights.
     draws : int, optional
         Draws of the posterior that it holds, 1,200 by default; with fewer it is no more than *caution*. Of encoded rows those of

@@ -7,6 +7,7 @@ from functools import partial
 from ...ppl.errors import UnsupportedError, explain
 from . import source
 from .asked import Asked
+from .encode import predict as predict_encoded
 from .encode import score as score_encoded
 from .graph import NOISE, Graph
 from .predicting import NAMES, Predicting
@@ -23,6 +24,9 @@ def predict(asked: Asked) -> Graph:
     UnsupportedError
         For models whose outcomes do not follow from draws and noise, row by row.
     """
+    _refuse_mended(asked)
+    if asked.record.settings.get("encoder") and not asked.new_groups:
+        return predict_encoded(asked)
     return graph_of(asked, ("value", "mean", *(("draw",) if asked.noise else ())))
 
 
@@ -36,10 +40,7 @@ def score(asked: Asked) -> Graph:
 def graph_of(asked: Asked, wanted: tuple[str, ...]) -> Graph:
     """The graph of what is wanted of rows under draws."""
     target = asked.target
-    for name, kept in asked.record.maps.items():
-        got = f"'{name}', which {kept['kind']} mends"
-        want, remedy = "outcomes as the model has them", "export the posterior as it was before calibrated(...), and mend what its file gives"  # fmt: skip
-        raise UnsupportedError(explain(f"what='{asked.what}'", want, got, remedy))
+    _refuse_mended(asked)
     discrete = [s.name for s in target.trace.by_role("discrete")]
     if discrete:
         remedy = "predict where elboroom is"
@@ -69,6 +70,14 @@ def graph_of(asked: Asked, wanted: tuple[str, ...]) -> Graph:
         len(next(iter(rows.data.values()))),
         _limits(made),
     )
+
+
+def _refuse_mended(asked: Asked) -> None:
+    """Refuse outcomes whose predictions a map mends, which no file does."""
+    for name, kept in asked.record.maps.items():
+        got = f"'{name}', which {kept['kind']} mends"
+        want, remedy = "outcomes as the model has them", "export the posterior as it was before calibrated(...), and mend what its file gives"  # fmt: skip
+        raise UnsupportedError(explain(f"what='{asked.what}'", want, got, remedy))
 
 
 def _words(made: Predicting) -> dict[str, str]:

@@ -410,3 +410,23 @@ def test_what_other_outcomes_depend_on_is_an_input(tmp_path):
     assert sorted(found) == ["y", "y_mean"]
     want = drawn(posterior, 20)["b"] * given["x"][:, None]
     np.testing.assert_allclose(found["y_mean"], want, rtol=1e-5)  # NaN where it is missing
+
+
+@pytest.mark.slow
+def test_predictions_of_encoded_rows_are_their_reconstructions(encoded, tmp_path):
+    """By the exact law of z given a row, which is normal; with the weights by which a row is judged."""
+    made = er.export(encoded, tmp_path / "factors.jax", what="predict", draws=2000)
+    assert [one["name"] for one in made.card["outputs"]] == ["log_weights", "x_mean"]
+    x = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    eps = np.random.default_rng(3).normal(size=(4, 2000, 1)).astype(np.float32)
+    found = ran(made, {"x": x, "eps_z": eps})
+    slope = encoded.learned["slope"]
+    precision = 1 + (slope**2).sum() / 0.25
+    exact = (x @ slope / 0.25 / precision)[:, None] * slope
+    weights = np.exp(found["log_weights"] - found["log_weights"].max(1, keepdims=True))
+    size = weights.sum(1) ** 2 / (weights**2).sum(1)
+    assert (np.abs(found["x_mean"] - exact) < 5 * np.abs(slope) * (precision * size[:, None]) ** -0.5).all()
+    np.testing.assert_allclose(
+        ran(made, {"x": x[2:3], "eps_z": eps[2:3]})["x_mean"], found["x_mean"][2:3], rtol=1e-5
+    )
+    assert np.isnan(ran(made, {"x": np.full((1, 3), np.nan, np.float32), "eps_z": eps[:1]})["x_mean"]).all()
