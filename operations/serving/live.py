@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from typing import Any
@@ -10,6 +11,7 @@ from ...ppl.errors import ElboroomError, RegistryError, in_short
 from ..naming import LATEST, split
 from ..registry import LOG as LOG_FILE
 from ..registry import Registry
+from ..version import Version
 from .served import Served
 from .settings import Settings
 
@@ -37,6 +39,9 @@ class Live:
         That answered before it.
     beside : Served or None
         Another version that is loaded already, and takes over at once where the alias comes to name it.
+    alone : bool
+        Whether the process does nothing but serve, so that what is loaded may be set apart from what Python looks through for garbage:
+        a look through all of it stops every answer for seconds, every few thousand answers.
     problem : str
         Why the version that the alias names is not the one that answers, or answers are not to be had; empty where all is well.
     """
@@ -47,6 +52,7 @@ class Live:
         self.current: Served | None = None
         self.before: Served | None = None
         self.beside: Served | None = None
+        self.alone = False
         self.problem = ""
         self._refused: int | None = None
         self._mark: Any = None
@@ -99,7 +105,7 @@ class Live:
             if beside is not None and beside.version.number == number:
                 made = beside
             else:
-                made = Served.of(version, self.model, self.settings)
+                made = self.loaded(version)
         except ElboroomError as error:
             self._refused = number
             self._told(f"version {number}: {error}")
@@ -107,6 +113,15 @@ class Live:
         self.before, self.current, self.beside = self.current, made, None
         self.problem, self._refused = "", None
         LOG.info("%s answers", made.version)
+
+    def loaded(self, version: Version) -> Served:
+        """A version, ready to answer."""
+        made = Served.of(version, self.model, self.settings)
+        if self.alone:
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+        return made
 
     def _told(self, words: str) -> None:
         if words != self.problem:

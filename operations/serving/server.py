@@ -107,14 +107,14 @@ def worker() -> Service:
         told["audit"],
         **told["settings"],
     )
-    _begin_health(made)
+    _begin(made)
     return made
 
 
 @contextmanager
 def _with_health(service: Service):
     """A service with the thread that tells of its health, for a block."""
-    health = _begin_health(service)
+    health = _begin(service)
     try:
         yield service
     finally:
@@ -123,7 +123,9 @@ def _with_health(service: Service):
             health.shutdown()
 
 
-def _begin_health(service: Service) -> Any:
+def _begin(service: Service) -> Any:
+    """What is so in a process that does nothing but serve; the thread that tells of its health, if there is one."""
+    service.live.alone = True
     listening = service.listening
     if listening.health_port is None:
         return None

@@ -264,7 +264,7 @@ class Trial:
         """Have the candidate ready; one that cannot be is not tried again."""
         self._refused = True
         version = self.live.registry.get(canary.name, canary.candidate)
-        self.live.beside = Served.of(version, self.live.model, self.settings)
+        self.live.beside = self.live.loaded(version)
         self.candidate, self.problem, self._refused = self.live.beside, "", False
         LOG.info("%s is tried beside version %d", version, canary.live)
 

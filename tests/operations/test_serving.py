@@ -1,6 +1,7 @@
 """Answers over HTTP are those of the posterior, whatever else is asked at the time; what is malformed is refused."""
 
 import asyncio
+import gc
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -334,6 +335,23 @@ def test_another_version_takes_over_and_no_request_is_lost(posterior, registry):
     finally:
         made.close()
         registry.rollback("lines")
+
+
+def test_what_is_loaded_is_not_looked_through_for_garbage_in_a_process_of_its_own(registry, service):
+    version = registry.get("lines", "live")
+    before = gc.get_freeze_count()
+    service.live.loaded(version)
+    assert gc.get_freeze_count() == before  # this process does other things too
+    service.live.alone = True
+    try:
+        service.live.loaded(version)
+        assert gc.get_freeze_count() > 10_000
+        first = gc.get_freeze_count()
+        service.live.loaded(version)
+        assert gc.get_freeze_count() < 1.5 * first  # what an earlier version left behind is let go
+    finally:
+        service.live.alone = False
+        gc.unfreeze()
 
 
 def test_what_waits_too_long_a_line_is_told_to_come_again(registry):
