@@ -36,8 +36,6 @@ from .mcmc.refine import sampled
 from .posterior.make import conclude, with_line
 from .posterior.posterior import Cost, Posterior, record_of
 from .posterior.record import SE, Record, with_rows
-from .private.deep import fit_rows_privately
-from .private.fit import check_alone, fit_privately
 from .run.checkpoint import Checkpoint
 from .run.track import followed
 from .run.trail import Trail
@@ -217,6 +215,9 @@ def _alone(
     if private is None:
         own = {**options, "checkpoint": given["checkpoint"]}
         return _by_chains(asked, settings, given["max_seconds"], own)
+    from .private.deep import fit_rows_privately
+    from .private.fit import check_alone, fit_privately
+
     check_alone(private, **given)
     begin, batch, watch = time.perf_counter(), asked.minibatch, Watch(None, **options)
     try:

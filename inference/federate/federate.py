@@ -8,7 +8,9 @@ from typing import Any
 from ...ppl import interrupts
 from ...ppl.errors import InferenceError, explain
 from ...ppl.model import Program
+from ...ppl.thresholds import QUOTED_LONG
 from ..posterior.posterior import Posterior
+from ..run.watch import check_seconds
 from .hushed import made_up, shared
 from .server import SCHEDULES, TOGETHER, Asked, joined
 from .site import Site
@@ -89,8 +91,11 @@ def federate(
     (True, 'trusted')
     """
     if schedule not in SCHEDULES:
-        raise InferenceError(explain("schedule", f"one of {SCHEDULES}", repr(schedule)[:80], "choose one"))
+        raise InferenceError(
+            explain("schedule", f"one of {SCHEDULES}", repr(schedule)[:QUOTED_LONG], "choose one")
+        )
     _check_number("least", least)
+    check_seconds(seconds, name="seconds")
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise InferenceError(
@@ -105,7 +110,9 @@ def federate(
 
 def _check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InferenceError(explain(name, "a number of 1 or more", repr(value)[:80], "correct the argument"))
+        raise InferenceError(
+            explain(name, "a number of 1 or more", repr(value)[:QUOTED_LONG], "correct the argument")
+        )
 
 
 def _reached(sites: Any, program: Any, backend: str | None) -> tuple[Transport, Program]:
@@ -127,7 +134,7 @@ def _reached(sites: Any, program: Any, backend: str | None) -> tuple[Transport, 
         )
     for name, own in sites.items():
         if not isinstance(name, str) or not name or not isinstance(own, Program):
-            got = f"{name!r}: {type(own).__name__}"[:80]
+            got = f"{name!r}: {type(own).__name__}"[:QUOTED_LONG]
             raise InferenceError(explain("sites", "names and programs", got, "pass {'name': model(rows)}"))
     first = sites[min(sites)]
     where = backend or first.backend

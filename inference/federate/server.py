@@ -16,7 +16,7 @@ from ..fit import fit
 from ..posterior.posterior import Posterior, record_of
 from ..posterior.record import Record
 from ..stream.carrying import beside, carrying
-from ..stream.prior import latent_values
+from ..stream.prior import latent_values, middle
 from ..stream.rows import Kept, Seen
 from ..stream.state import Stream
 from ..stream.told import Carried, Frame, Shared, Told, placed
@@ -185,14 +185,6 @@ def _without_absurd(tally: Tally) -> Tally:
     for name, why in absurd(tally).items():
         tally = tally.without(name, why)
     return tally
-
-
-def middle(record: Record) -> dict[str, np.ndarray]:
-    """The draw nearest to the middle."""
-    scale = record.z.std(0)
-    away = (record.z - record.z.mean(0)) / np.where(scale > 0, scale, 1.0)
-    nearest = int((away**2).sum(1).argmin())
-    return {name: np.asarray(value[nearest]) for name, value in latent_values(record).items()}
 
 
 def introduced(replies: Iterable[tuple[str, bytes | Lost]]) -> tuple[dict[str, Met], dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ppl.thresholds import QUOTED_LONG
 from ..evidence.verdicts import ORDER
 from ..stream.told import Frame, Told, placed
 from ..thresholds import CONFLICT, LEAST_COMPARED, LEAST_TOLD, MOST_EFFECT, MOST_INFORMATION, NEGATIVE
@@ -40,7 +41,7 @@ def refusal(reply: Reply, name: str, tally: Tally, declared: Declared) -> str | 
 
 def _addressed(reply: Reply, name: str, tally: Tally, _declared: Any) -> str | None:
     if reply.site != name:
-        return f"a reply in the name of '{str(reply.site)[:80]}'"
+        return f"a reply in the name of '{str(reply.site)[:QUOTED_LONG]}'"
     asked = tally.flying.get(name)
     if asked is None or reply.number != asked[0]:
         return f"a reply to task {int(reply.number)}, which is not what it was asked: an old one again"
@@ -90,7 +91,7 @@ def introduction(met: Met, claimed: Mapping[str, Any]) -> str | None:
     if met.site in claimed:
         return "a name that another site has"
     if isinstance(met.rows, bool) or not isinstance(met.rows, int) or met.rows < 1:
-        return f"{met.rows!r} rows"[:80]
+        return f"{met.rows!r} rows"[:QUOTED_LONG]
     sound = all(isinstance(v, list) for v in met.labels.values())
     sound &= all(isinstance(v, int) and v > 0 for v in met.counts.values())
     return None if sound else "labels or numbers of groups that are none"

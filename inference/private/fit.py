@@ -13,6 +13,7 @@ import numpy as np
 from ...guides import Affine, MeanField, choose
 from ...guides.family import draw
 from ...ppl.errors import GuideError, InferenceError, explain
+from ...ppl.thresholds import QUOTED_LONG
 from ..batches.minibatch import Minibatch
 from ..engines.ascent import Ascent
 from ..evidence.estimates import Estimates, estimate
@@ -100,9 +101,9 @@ def fit_privately(
     begin = time.perf_counter()
     if guide != "auto" and choose(guide, target).family != MeanField():
         words = "'mean-field', the one whose noise is known"
-        raise GuideError(explain("guide of a private fit", words, f"{guide!r}"[:80], "leave it out"))
+        raise GuideError(explain("guide of a private fit", words, f"{guide!r}"[:QUOTED_LONG], "leave it out"))
     if target.trace.weights:
-        names = ", ".join(target.trace.weights)[:80]
+        names = ", ".join(target.trace.weights)[:QUOTED_LONG]
         remedy = "give them priors, or the rows an encoder: guide=er.Amortized()"
         raise InferenceError(explain("private fit", "a model without learned arrays", f"'{names}'", remedy))
     drawn = drawn_for(private, target, minibatch)

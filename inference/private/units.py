@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ppl.errors import DataError, InferenceError, ShapeError, explain
 from ...ppl.rows import alignment, shrunk, sizes_of
+from ...ppl.thresholds import QUOTED_LONG
 from ..batches.minibatch import Minibatch, longest, plate_of
 from ..thresholds import LEAST_PRIVATE, NUM_POINTS, PRIVATE_SHARE, TRUNCATED_SHARE
 from .accounting import Budget, accountant_name, most_of, noise_for
@@ -269,7 +270,9 @@ def private_plate(target: Any, minibatch: Minibatch | None) -> str:
     sizes = sizes_of(target.trace)
     if minibatch is not None and minibatch.args:
         words = "a model that is seen to take its data row by row"
-        raise InferenceError(explain("args of er.Minibatch", words, f"{minibatch.args!r}"[:80], REMEDY))
+        raise InferenceError(
+            explain("args of er.Minibatch", words, f"{minibatch.args!r}"[:QUOTED_LONG], REMEDY)
+        )
     found = longest(target) if minibatch is None else plate_of(target.trace, minibatch.plate)
     if found is None or found not in sizes:
         got = "a model without any" if found is None else repr(found)

@@ -20,7 +20,7 @@ from .trail import Rung
 logger = logging.getLogger("elboroom")
 
 
-def check_seconds(seconds, positive: bool = True) -> None:
+def check_seconds(seconds, positive: bool = True, name: str = "max_seconds") -> None:
     """Refuse what is no time limit.
 
     Raises
@@ -30,7 +30,7 @@ def check_seconds(seconds, positive: bool = True) -> None:
     number = isinstance(seconds, Real) and not isinstance(seconds, bool)
     if seconds is not None and not (number and (seconds > 0 or (seconds == 0 and not positive))):
         raise InferenceError(
-            explain("max_seconds", "a positive number", repr(seconds)[:80], "correct it, or leave it out")
+            explain(name, "a positive number", repr(seconds)[:80], "correct it, or leave it out")
         )
 
 

@@ -209,6 +209,14 @@ def latent_values(record: Record) -> dict[str, np.ndarray]:
     return {s.name: np.asarray(record.values[s.name], np.float64) for s in record.latents}
 
 
+def middle(record: Record) -> dict[str, np.ndarray]:
+    """The draw of the latent sites that is nearest to the middle of all, in units of their sds."""
+    scale = record.z.std(0)
+    away = (record.z - record.z.mean(0)) / np.where(scale > 0, scale, 1.0)
+    nearest = int((away**2).sum(1).argmin())
+    return {name: np.asarray(value[nearest]) for name, value in latent_values(record).items()}
+
+
 def log_likelihood(record: Record) -> np.ndarray:
     """Of the rows of a posterior's own program, at its draws, shape ``(S,)``: outcomes, and factors that read data."""
     found = record.target.log_density(record.z)["log_likelihood"]

@@ -18,7 +18,7 @@ from ..posterior.posterior import Posterior, record_of
 from ..posterior.record import Record
 from ..thresholds import MEAN, SEEN_BEFORE
 from .carrying import plain
-from .prior import MOVED_AWAY, Prior, added, prior_of, stream_of
+from .prior import MOVED_AWAY, Prior, added, middle, prior_of, stream_of
 from .rows import Kept, along_rows, fingerprints, hashed
 from .state import Stream
 
@@ -179,7 +179,5 @@ def _start(record: Record, program: Program) -> dict[str, np.ndarray] | None:
     trace = program.trace(record.backend)
     if any(record.values[s.name].shape[1:] != s.shape for s in trace.latents if s.name in record.values):
         return None
-    scale = record.z.std(0)
-    away = (record.z - record.z.mean(0)) / np.where(scale > 0, scale, 1.0)
-    nearest = int((away**2).sum(1).argmin())
-    return {s.name: record.values[s.name][nearest] for s in trace.latents}
+    found = middle(record)
+    return {s.name: found[s.name] for s in trace.latents}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -212,3 +213,20 @@ def test_too_few_sites_are_an_error_that_names_them():
     lost = lambda _name, task, reply: Lost("MemoryError at the site") if task.number else reply  # noqa: E731
     with pytest.raises(er.InferenceError, match=r"0 of 5 \('bergen': MemoryError at the site"):
         swept(does=lost)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"schedule": "both"}, "schedule: expected one of"),
+        ({"least": 0}, "least: expected a number of 1 or more, got 0"),
+        ({"least": True}, "least: expected a number"),
+        ({"seconds": -1.0}, "seconds: expected a positive number, got -1.0"),
+        ({"seconds": float("nan")}, "seconds: expected a positive number, got nan"),
+        ({"seconds": "ten"}, "seconds: expected a positive number, got 'ten'"),
+        ({"dtype": np.float32}, "options among"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_a_site_is_asked(wrong, words):
+    with pytest.raises(er.InferenceError, match=re.escape(words)):
+        er.federate({"oslo": PROGRAM, "rome": PROGRAM}, **wrong)
