@@ -85,9 +85,12 @@ def distance(one: Record, other: Record) -> float:
         i, sd = mine.get(other.table["label"][j]), float(other.table["sd"][j])
         if i is None or not sd > 0:
             continue
-        shift = abs(float(one.table["mean"][i]) - float(other.table["mean"][j])) / sd
-        spread = abs(math.log(float(one.table["sd"][i]) / sd))
-        worst = max(worst, shift, spread)
+        shift, own = (
+            abs(float(one.table["mean"][i]) - float(other.table["mean"][j])) / sd,
+            float(one.table["sd"][i]),
+        )
+        spread = abs(math.log(own / sd)) if 0 < own < math.inf else math.inf
+        worst = max(worst, shift if math.isfinite(shift) else math.inf, spread)
     return worst
 
 

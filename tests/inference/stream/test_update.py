@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from elboroom.inference.posterior.posterior import Posterior, record_of
 from elboroom.inference.stream.prior import stream_of
 from elboroom.inference.stream.rows import Kept, Seen
 from elboroom.inference.stream.state import Stream
+from elboroom.inference.stream.update import distance
 
 import elboroom as er
 
@@ -257,3 +259,14 @@ def test_a_posterior_that_moves_to_where_nothing_was_carried_is_not_trusted():
     again = kept.update(logistic(x[200:], y[200:]), **QUICK)
     assert again.program.arguments["y"].size == 900
     assert not record_of(again).stream.agreed
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd"), [(np.nan, 1.0), (0.0, np.nan), (0.0, 0.0), (np.inf, 1.0), (0.0, np.inf)]
+)
+def test_numbers_that_are_none_agree_with_nothing(mean, sd):
+    def record(mean, sd):
+        return SimpleNamespace(table={"label": ["mu"], "mean": [mean], "sd": [sd]}, judged=[0])
+
+    assert distance(record(mean, sd), record(0.0, 1.0)) == np.inf
+    assert distance(record(0.1, np.e), record(0.0, 1.0)) == pytest.approx(1.0)
